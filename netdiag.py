@@ -1,0 +1,6993 @@
+#!/usr/bin/env python3
+"""netdiag - "it won't connect": what is wrong, where, how sure, and who must do what.
+
+One file, Python 3.6 or newer, standard library only.  Copy it or pipe it onto the machine:
+
+    python3 netdiag.py web.example:443        python3 - web.example:443 < netdiag.py
+
+The file is read from top to bottom in the order in which data flows:
+
+    == 1 knobs      thresholds and waiting times
+    == 2 types      the words that the other rooms share
+    == 3 formats    bytes and text in, values out: commands, kernel files, wire formats
+    == 4 system     the only code that touches the machine
+    == 5 sources    ordered ways to ask one question, and the one fallback policy
+    == 6 probes     what to ask, in the order of the layers
+    == 7 evidence   gathering answers side by side, and looking things up in them
+    == 8 rules      what the answers mean
+    == 9 report     values in, text out
+    == 10 cli       options, modes, exit status
+
+Two laws, each kept by a test.  (1) Only room 4 touches the machine; only room 10 prints and exits.
+(2) "I could not ask" is never "the answer is no": a rule is not judged on `unknown`.
+"""
+import collections
+import os
+import re
+import socket
+import struct
+import sys
+import time
+
+VERSION = "0.1.0"
+
+# == 1 knobs: thresholds and waiting times, one a line ============================================
+
+FIRST_LOOK_S = 1.15          # one SYN resend (1.0 s, RFC 6298) has left: TCP_INFO tells local from far
+PATIENCE_S = 3.35            # four SYNs out, and a failed ARP/ND here or at the last router (3.08 s) is known
+LISTEN_S = 0.35              # how long a fresh connection is watched for a close, a reset or early data
+GREETING_S = 4.0             # a server that speaks first has this long (reverse look-ups delay it)
+STALE_NEIGHBOR_S = 9.0       # DELAY 5 s + PROBE 3 s: a cached neighbor that died is FAILED only then
+SEGMENT_WAIT_S = 1.25        # two ARP requests (1 s apart) unanswered
+SEGMENT_POKES = 24           # addresses asked for when the gateway is silent
+TRACE_MAX_TTL = 20           # far enough for any company; the internet rarely needs more
+TRACE_WAVE = 5               # TTLs sent at once: a Linux router answers 6 in a burst, then 1 a second
+TRACE_WAVE_S = 0.22          # pause between waves
+TRACE_WAIT_S = 0.85          # a TCP probe must be closed before its SYN is sent again at 1.0 s
+TRACE_QUIET_HOPS = 6         # so many silent TTLs in a row end a trace
+LOOKUP_S = 6.5               # glibc gives the first resolver 5 s, then asks the next
+DNS_RESEND_S = 0.8           # one lost datagram must not condemn a resolver
+DNS_WAIT_S = 2.4             # three datagrams unanswered
+DNS_SLOW_MS = 2000           # a look-up that a person notices
+PING_WAIT_S = 1.0
+TLS_WAIT_S = 3.0
+HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
+HTTP_PATIENCE_S = 4.5        # asked once more in the same run before "no response" is said
+UDP_WAIT_S = 1.6             # two datagrams
+PROXY_WAIT_S = 3.5
+COMMAND_S = 3.0              # any installed command
+DEADLINE_S = 20.0            # everything for one target
+MAX_ADDRESSES = 6            # addresses of a name that are knocked on
+MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
+MAX_SEARCH = 3               # search suffixes tried against the resolvers themselves
+REDIRECT_LIMIT = 8
+CLOCK_SKEW_S = 300           # Kerberos gives up at 5 minutes; certificates soon after
+CERT_SOON_S = 14 * 86400     # "expiring"
+BYTES_LIMIT = 65536          # of any one conversation
+FILE_LIMIT = 1 << 20         # bytes of any file that is read
+OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
+WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the own segment
+BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
+GENERAL_NAME = "example.com" # asked only of the configured resolvers: "this name" or "all names"?
+TARGETS_AT_ONCE = 12
+
+# == 2 types: the words that the other rooms share ================================================
+
+Target = collections.namedtuple("Target", "text host port protocol transport tls path user literal")
+Options = collections.namedtuple(
+    "Options", "family numeric timeout_s deadline_s source interface connect_to sni no_sni proxy"
+    " cafile only skip no_tools json brief verbose color output redact lang targets")
+Source = collections.namedtuple("Source", "verb args parse")
+Ask = collections.namedtuple("Ask", "subject sources")
+Answer = collections.namedtuple("Answer", "probe subject outcome value via tried ms id")
+Finding = collections.namedtuple(
+    "Finding", "code severity suspects confidence summary fix ask proof scope consequences layer")
+Verdict = collections.namedtuple("Verdict", "code suspects confidence summary fix ask")
+Report = collections.namedtuple(
+    "Report", "target verdict findings unjudged path timings_ms answers elapsed_s complete")
+Answer.__new__.__defaults__ = (None, None, (), None, None)
+
+OUTCOMES = ("ok", "timeout", "refused", "unreachable", "denied", "unknown")
+PLACES = ("client", "client_network", "transit", "server_network", "server", "service", "dns",
+          "proxy")
+SURE = ("certain", "likely", "possible")
+PLACE_WORDS = {
+    "client": "this host", "client_network": "this host's gateway, switch or firewall",
+    "transit": "the network in between", "server_network": "the server's gateway or firewall",
+    "server": "the server and its own firewall", "service": "the program on the server",
+    "dns": "the name service", "proxy": "the proxy"}
+PLACE_OWNER = {
+    "client": "the administrator of this host", "client_network": "the network team of this site",
+    "transit": "the network team (transit)", "server_network": "the network team of the server",
+    "server": "the administrator of the server", "service": "the owner of the service",
+    "dns": "the DNS team", "proxy": "the proxy team"}
+
+# protocol: (port, transport, TLS at once, the server speaks first)
+PROTOCOLS = {
+    "tcp": (None, "tcp", False, False), "udp": (None, "udp", False, False),
+    "tls": (None, "tcp", True, False),
+    "http": (80, "tcp", False, False), "https": (443, "tcp", True, False),
+    "ssh": (22, "tcp", False, True), "sftp": (22, "tcp", False, True),
+    "smtp": (25, "tcp", False, True), "submission": (587, "tcp", False, True),
+    "smtps": (465, "tcp", True, True), "imap": (143, "tcp", False, True),
+    "imaps": (993, "tcp", True, True), "pop3": (110, "tcp", False, True),
+    "pop3s": (995, "tcp", True, True), "ftp": (21, "tcp", False, True),
+    "ftps": (990, "tcp", True, True), "mysql": (3306, "tcp", False, True),
+    "ldap": (389, "tcp", False, False), "ldaps": (636, "tcp", True, False),
+    "postgresql": (5432, "tcp", False, False), "redis": (6379, "tcp", False, False),
+    "rediss": (6380, "tcp", True, False), "mongodb": (27017, "tcp", False, False),
+    "amqp": (5672, "tcp", False, False), "amqps": (5671, "tcp", True, False),
+    "mqtt": (1883, "tcp", False, False), "mqtts": (8883, "tcp", True, False),
+    "kafka": (9092, "tcp", False, False), "memcached": (11211, "tcp", False, False),
+    "rdp": (3389, "tcp", False, False), "vnc": (5900, "tcp", False, True),
+    "telnet": (23, "tcp", False, False), "dns": (53, "udp", False, False),
+    "ntp": (123, "udp", False, False), "snmp": (161, "udp", False, False),
+    "syslog": (514, "udp", False, False)}
+SAME_PROTOCOL = {"postgres": "postgresql", "mariadb": "mysql", "ws": "http", "wss": "https"}
+PORT_PROTOCOL = {row[0]: name for name, row in sorted(PROTOCOLS.items(), reverse=True)
+                 if row[0] and row[1] == "tcp"}
+PORT_PROTOCOL.update({22: "ssh", 53: "dns", 123: "ntp", 161: "snmp"})
+
+
+class NotMine(Exception):
+    """A parser does not recognise these bytes: the one way in which a parser fails."""
+
+
+class Usage(Exception):
+    """The command line is wrong: one clear line and exit status 64."""
+
+# == 3 formats: bytes and text in, values out =======================================================
+
+def parser(read):
+    """Make NotMine the only way to fail, and blank text not mine unless BLANK_IS_EMPTY has it."""
+    def parse(text):
+        if not text.strip() and read.__name__ not in BLANK_IS_EMPTY:
+            raise NotMine("blank")
+        try:
+            return read(text.replace("\r\n", "\n").lstrip("\ufeff"))
+        except (ValueError, LookupError, AttributeError, StopIteration, struct.error) as error:
+            raise NotMine("{}: {!r}".format(read.__name__, error)) from None
+    parse.__name__, parse.__doc__ = read.__name__, read.__doc__
+    return parse
+
+
+# These print nothing, successfully, where there is nothing to list; config files may be empty.
+BLANK_IS_EMPTY = {"parse_ip_neigh", "parse_arp", "parse_ip_route", "parse_ifconfig",
+                  "parse_resolv_conf", "parse_hosts", "parse_nsswitch"}
+
+
+def mine(condition, why=""):
+    """Raise NotMine unless the condition holds; return it."""
+    if not condition:
+        raise NotMine(why)
+    return condition
+
+
+# -- words, numbers, addresses --
+
+NUMBER = re.compile(r"-?[0-9]{1,18}(?:[.,][0-9]{1,18})?\Z")
+HEX_PAIRS = re.compile(r"[0-9a-f]{1,2}(?:[:-][0-9a-f]{1,2}){5,19}\Z")
+ADDRESS_LIKE = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?")
+
+
+def pairs(words):
+    """["mtu", "1500", "state", "UP"] -> {"mtu": "1500", ...}: each word with the one after it."""
+    return dict(zip(words, words[1:]))
+
+
+def to_int(word):
+    """Decimal word -> int; anything else -> None."""
+    return int(word) if word and NUMBER.match(word) and word.lstrip("-").isdigit() else None
+
+
+def to_float(word):
+    """"0.045", "0,045" or "33%" -> float; anything else -> None."""
+    word = (word or "").rstrip("%")
+    return float(word.replace(",", ".")) if NUMBER.match(word) else None
+
+
+def find(pattern, text, group=1):
+    """The group of the first match, or None."""
+    found = re.search(pattern, text)
+    return found.group(group) if found else None
+
+
+def most(read, lines):
+    """What read makes of each line.  A few may be warnings or damaged, but not most of them."""
+    facts, strange = [], 0
+    for line in lines:
+        try:
+            facts.append(read(line))
+        except (NotMine, IndexError):
+            strange += 1
+    mine(strange <= len(facts), "most lines are strange")
+    return facts
+
+
+def first_kind(table, line):
+    """The first kind of ((kind, pattern), ...) whose pattern is in the lower-cased line."""
+    line = line.lower()
+    return next((kind for kind, pattern in table if re.search(pattern, line)), None)
+
+
+def is_address(word):
+    """True for an IPv4 or IPv6 address, with or without a zone."""
+    host, _, zone = word.partition("%")
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    return ":" in host or not zone
+
+
+def is_network(word):
+    """True for an address with or without a prefix length."""
+    address, slash, length = word.partition("/")
+    return is_address(address) and (not slash or to_int(length) is not None)
+
+
+def first_address(line):
+    """The first address in a sentence, without its punctuation, or None."""
+    for word in ADDRESS_LIKE.findall(line):
+        for candidate in (word, word.rstrip(".:"), word.rstrip(".:").lstrip(".")):
+            if candidate != "::" and is_address(candidate):
+                return candidate
+    return None
+
+
+def to_mac(word):
+    """"0:1c:42:0:0:8" or "00-1C-42-00-00-08" -> "00:1c:42:00:00:08"; no MAC -> None."""
+    word = (word or "").lower()
+    if not HEX_PAIRS.match(word):
+        return None
+    return ":".join(part.zfill(2) for part in re.split("[:-]", word))
+
+
+def mask_length(mask):
+    """"255.255.0.0", "0xffff0000" or "ffff0000" -> 16; None for what is no netmask."""
+    if mask and mask.count(".") == 3:
+        bits = struct.unpack("!I", socket.inet_pton(socket.AF_INET, mask))[0] \
+            if is_address(mask) else None
+    else:
+        digits = find(r"^(?:0x)?([0-9a-fA-F]{8})$", mask or "")
+        bits = int(digits, 16) if digits else None
+    if bits is None or "01" in "{:032b}".format(bits):
+        return None
+    return "{:032b}".format(bits).count("1")
+
+
+def destination(word, length=None):
+    """The one spelling of a route's destination: "default" for length 0, else word/length."""
+    if word in ("default", "0.0.0.0/0", "::/0", "[::]/0") or length == 0:
+        return "default"
+    return word if length is None else "{}/{}".format(word, length)
+
+
+def next_hop(word):
+    """A gateway column: None where it means "on link"."""
+    return None if word in ("0.0.0.0", "*", "-", "::", "[::]", "on-link") else word
+
+
+NO_COMMAND = r"command not found|not recognized as an internal|: not found$"
+NO_NAME = (r"name resolution|name or service not known|unknown host|bad address '"
+           r"|nodename nor servname|no address associated|cannot resolve|can't resolve"
+           r"|failed to resolve host|unable to resolve|name lookup failure"
+           r"|名.{0,80}を解決できません|nicht aufgelöst|impossible de résoudre"
+           r"|no se puede resolver|无法解析|無法解析")
+NO_RIGHT = (r"enough privileges|socket.{0,40}(?:operation not permitted|permission)"
+            r"|permission denied|lacking privilege|raw socket|are you root")
+TOOL_ERRORS = (
+    ("command_not_found", NO_COMMAND),
+    ("usage", r"^usage\b|unrecognized option|invalid option|bad option|unknown option"),
+    ("unknown_host", NO_NAME),
+    ("no_such_device", r"no such device|cannot find device|device \S{1,40} does not exist"
+                       r"|device not found|interface \S{1,40} does not exist"),
+    ("permission_denied", NO_RIGHT),
+    ("local_net_unreachable", r"(?:connect|sendto|send|sendmsg|setup with.{0,90}"
+                              r"|answers|failed): ?.{0,20}network is? ?unreachable"),
+    ("no_route", r"no route to host|host unreachable"),
+    ("local_not_permitted", r"operation not permitted"),
+    ("send_failed", r"send failed"),
+    ("too_many_hops", r"too many hops"),
+)
+
+
+def tool_error(text, table=TOOL_ERRORS):
+    """The short word for the first error message in the text, or None."""
+    return next((kind for kind in (first_kind(table, line.strip()) for line in text.splitlines())
+                 if kind), None)
+
+
+# -- ping --
+
+SILENCE = (r"no answer yet|request timeout|request timed out|タイムアウト|délai d.attente"
+           r"|zeitüberschreitung|请求超时|要求等候逾時|tiempo de espera agotado|esgotado o tempo"
+           r"|richiesta scaduta|превышен интервал|시간이 만료")
+PING_LOCAL = (
+    ("timeout", SILENCE),
+    ("broadcast_refused", r"do you want to ping broadcast"),
+    ("reverse_lookup_failed", r"getnameinfo|gethostbyaddr"),
+    ("command_not_found", NO_COMMAND),
+    ("unknown_host", NO_NAME + r"|could not find host|が見つかりません|pas pu trouver l"
+                     r"|konnte host|找不到主机|找不到主機|no pudo encontrar el host"),
+    ("bad_source", r"so_bindtodevice|unknown iface|bind: |can't bind|assign requested address"
+                   r"|no such device"),
+    ("permission_denied", NO_RIGHT),
+    ("local_not_permitted", r"operation not permitted"),
+    ("local_net_unreachable", r"network is (?:unreachable|down)"),
+    ("local_no_route", r"no route to host"),
+    ("local_host_down", r"host is down"),
+    ("local_message_too_long", r"message too long"),
+    ("local_invalid_argument", r"(?:connect|sendmsg|sendto|packet): invalid argument"),
+    ("general_failure", r"general failure|transmit failed|一般エラー|défaillance générale"
+                        r"|allgemeiner fehler|一般故障|常规故障|error general"),
+    ("usage", r"usage\b|invalid argument|invalid option|bad option|unrecognized option|bad value"),
+)
+PING_NETWORK = (
+    ("ttl_exceeded", r"time to live exceeded|time exceeded|ttl[^=]{1,40}(?:exp|期限|過期|过期)"
+                     r"|durée de vie|gültigkeitsdauer"),
+    ("packet_too_big", r"frag(?:mentation)? needed|packet too big|needs to be fragmented|断片化"
+                       r"|doit être fragmenté|müsste fragmentiert|拆分数据包|fragmentar"),
+    ("host_prohibited", r"host prohibited|code: 10"),
+    ("net_prohibited", r"net prohibited|code: 9"),
+    ("admin_prohibited", r"packet filtered|prohibited|ingress/egress policy|code: 13"),
+    ("port_unreachable", r"port unreachable|ポートに到達|joindre le port|zielport|目标端口"
+                         r"|puerto de destino"),
+    ("protocol_unreachable", r"protocol unreachable|プロトコルに到達|joindre le protocole"
+                             r"|zielprotokoll|目标协议|protocolo de destino"),
+    ("net_unreachable", r"net unreachable|network unreachable|net unknown|unreachable: no route"
+                        r"|reject route|ネットワークに到達|joindre le réseau|zielnetz"
+                        r"|目标网|red de destino"),
+    ("host_unreachable", r"host unreachable|host unknown|address unreachable|ホストに到達"
+                         r"|joindre l.hôte|zielhost|目标主机|目的地主機|host de destino"),
+)
+BRACKETED = r"([^\s\[\]]{1,255}) \[([0-9A-Fa-f:.]{2,45}(?:%\w+)?)\]"
+ECHO_REPLY = re.compile(r"(?:ttl|hlim|hop limit)=[0-9]|[=<] ?[0-9.,]{1,12} ?(?:ms|мс)", re.I)
+
+
+def ping_head(lines):
+    """(target, address) out of the first line: POSIX, BSD ping6, or Windows in any language."""
+    for line in lines:
+        found = re.match(r"\s*PING6?\([^)]*\) \S+ --> (\S+)", line)
+        if found:
+            return found.group(1), found.group(1)
+        found = re.match(r"\s*PING ([^\s(]*) ?\((?:\S* \()?([^()\s]+)\)", line)
+        if found:
+            return found.group(1) or None, found.group(2)
+        if re.search(r"(?i)ping|пакетами", line) and line.rstrip().endswith((":", "：")):
+            found = re.search(BRACKETED, line)
+            return found.groups() if found else (first_address(line),) * 2
+    return None, None
+
+
+def ping_line(line):
+    """One line between head and summary: ("reply" or an error kind, sender) or (None, None)."""
+    sender = first_address(line)
+    if sender and ECHO_REPLY.search(line):
+        return "reply", sender
+    local = not sender or re.match(r"\s*(?:\w+-)?ping6?:", line)
+    tables = (PING_LOCAL, PING_NETWORK) if local else (PING_NETWORK,)
+    kind = next((kind for kind in (first_kind(table, line) for table in tables) if kind), None)
+    if kind and not local:
+        sender = find(r"\(([^()\s]+)\)", line.split("icmp_seq")[0]) or sender
+    return kind, None if local else sender
+
+
+def count_ping_lines(lines):
+    """(echo replies, [{kind, from, count}]) in order of appearance."""
+    replies, counts = 0, {}
+    order = []
+    for line in lines:
+        key = ping_line(line)
+        replies += key[0] == "reply"
+        if key[0] not in (None, "reply"):
+            order += [key] if key not in counts else []
+            counts[key] = counts.get(key, 0) + 1
+    return replies, [{"kind": kind, "from": sender, "count": counts[kind, sender]}
+                     for kind, sender in order]
+
+
+def ping_summary(lines):
+    """(sent, received, loss_pct, rtts [min, avg, max], rest of the line) of the statistics.
+
+    Read by shape, not by word: Windows translates the words and prints minimum, maximum, average.
+    """
+    sent = received = loss = None
+    rtts, rest = [None] * 3, ""
+    for line in lines:
+        posix = re.match(r"\s*([0-9]+) [^0-9,%]{1,40}, ([0-9]+) [^0-9,%]{1,40}(,.*)", line)
+        windows = re.findall(r"= ([0-9]{1,9})(?![0-9.])", line)
+        times = re.search(r"= ?([0-9.,]+)/([0-9.,]+)/([0-9.,]+)(?:/[0-9.,]+)? ?ms", line)
+        if posix:
+            sent, received, rest = to_int(posix.group(1)), to_int(posix.group(2)), posix.group(3)
+            loss = to_float(find(r"([0-9.]{1,12})% ?", rest))
+        elif times:
+            rtts = [to_float(word) for word in times.groups()]
+        elif len(windows) == 3 and sent is None:
+            sent, received = int(windows[0]), int(windows[1])
+        elif len(windows) == 3:
+            rtts = [float(windows[0]), float(windows[2]), float(windows[1])]
+        if sent is not None and loss is None:
+            loss = to_float(find(r"[(（][^()0-9]{0,20}([0-9]{1,3}) ?%", line))
+    return sent, received, loss, rtts, rest
+
+
+@parser
+def parse_ping(text):
+    """ping of iputils, BusyBox, inetutils, BSD, macOS and Windows (any language), ping6.
+
+    {target, target_ip, sent, received, loss_pct, duplicates, echo_replies, reached, rtt_min_ms,
+    rtt_avg_ms, rtt_max_ms, summary_errors, errors: [{kind, from, count}]}.  "received" is what the
+    summary claims (Windows counts unreachables); echo_replies counts lines, None under -q.
+    """
+    lines = text.splitlines()
+    target, address = ping_head(lines)
+    sent, received, loss, rtts, rest = ping_summary(lines)
+    if target or address or sent is not None:
+        replies, errors = count_ping_lines(lines)
+    else:
+        replies, errors = count_ping_lines(
+            line for line in lines if re.search(r"(?i)\bping|^(?:connect|socket|usage)\b", line))
+        mine(errors and "traceroute" not in text, "neither head, summary nor error of ping")
+    if not replies and received and not errors:
+        replies = None
+    return {
+        "target": target, "target_ip": address, "sent": sent, "received": received,
+        "loss_pct": loss, "duplicates": to_int(find(r"\+([0-9]+) dup", rest)) or 0,
+        "echo_replies": replies, "reached": bool(received if replies is None else replies),
+        "rtt_min_ms": rtts[0], "rtt_avg_ms": rtts[1], "rtt_max_ms": rtts[2],
+        "summary_errors": to_int(find(r"\+([0-9]+) err", rest)) or 0, "errors": errors,
+    }
+
+
+# -- traceroute, tracert, tracepath, mtr --
+
+MILLISECONDS = ("ms", "毫秒", "мс", "мсек")
+
+
+def new_hop(ttl):
+    return {"ttl": ttl, "addrs": [], "names": [], "rtts_ms": [], "timeouts": 0, "annotations": []}
+
+
+def add_host(hop, word, bracketed):
+    """Note a responder: "name (address)", "name [address]", or one bare word."""
+    address = bracketed[1:-1] if bracketed else word if is_address(word) else None
+    if address and address not in hop["addrs"]:
+        hop["addrs"].append(address)
+    if not is_address(word) and word not in hop["names"]:
+        hop["names"].append(word)
+
+
+def read_hop(hop, words):
+    """Add the words behind a TTL to the hop, for all of the traceroute family."""
+    index = 0
+    while index < len(words):
+        word, after = words[index], words[index + 1] if index + 1 < len(words) else ""
+        number = find(r"^(<?[0-9]{1,9}(?:\.[0-9]{1,9})?)(?:ms)?$", word)
+        if word == "*":
+            hop["timeouts"] += 1
+        elif number and (word.endswith("ms") or after in MILLISECONDS):
+            hop["rtts_ms"].append(number if "<" in number else float(number))
+        elif word.startswith("!") or re.match(r"F=[0-9]+$", word):
+            hop["annotations"].append(word)
+        elif word not in MILLISECONDS and re.match(r"[\w:]", word) and not number:
+            bracketed = re.match(r"[\[(][^\[\]()\s]+[\])]$", after)
+            index += bool(bracketed)
+            add_host(hop, word, after if bracketed else None)
+        index += 1
+    return hop
+
+
+def trace_reached(hops, target_ip):
+    """Did the last hop that answered have the address of the target? None if that is not said."""
+    if not hops:
+        return False
+    answered = [hop for hop in hops if hop["addrs"]]
+    return None if target_ip is None else bool(answered) and target_ip in answered[-1]["addrs"]
+
+
+def traceroute_hops(lines):
+    """Hops of Unix traceroute; a line without a TTL (BSD, second responder) continues its hop."""
+    hops = []
+    for line in lines:
+        found = re.match(r"\s*([0-9]{1,3})(?: +-)? +(\S.*)", line)
+        words = found.group(2).split() if found else line.split()
+        if not re.search(r"[0-9] ?ms\b|(?:^|\s)\*(?:\s|$)", line) or "hops max" in line:
+            continue
+        if found and (words[0][0] in "*[" or is_address(words[0]) or words[1][:1] == "("):
+            hops.append(read_hop(new_hop(int(found.group(1))), words))
+        elif hops and line[:1].isspace():
+            read_hop(hops[-1], words)
+    return hops
+
+
+@parser
+def parse_traceroute(text):
+    """traceroute and traceroute6 of Linux (Butskoy), BusyBox, inetutils, BSD and macOS.
+
+    {target, target_ip, max_hops, hops: [{ttl, addrs, names, rtts_ms, timeouts, annotations}],
+    reached, error}.  A heading is not required, hops in the Unix order (host, then times) are.
+    """
+    head = re.search(r"(?m)^ *traceroute6? to (\S+) +\(([^()\s]+)\)(.*)", text)
+    hops = traceroute_hops(text.splitlines())
+    error = None if hops else tool_error(text)
+    mine(head or hops or error and re.search("(?i)traceroute|cmdline arg|not handled|socket", text))
+    mine(head or hops or not re.search(r"(?m)^(?:\S*ping6?|mtr|tracepath\w?|dig|host):", text))
+    target, address, rest = head.groups() if head else (None, None, "")
+    return {"target": target, "target_ip": address, "hops": hops, "error": error,
+            "max_hops": to_int(find(r"([0-9]+) hops max", rest)),
+            "reached": False if error else trace_reached(hops, address)}
+
+
+TRACERT_WORDS = (r"(?i)tracing route|ルートをトレース|routenverfolgung|itinéraire|跃点|躍點|traza a"
+                 r"|rastreando|трассировка|traccia|target system|システム名|zielname"
+                 r"|système cible|sistema de destino|目标系统|目標系統")
+TRACERT_TIME = r"(?:<?[0-9]{1,6} ?(?:ms|毫秒|мсек|мс)|\*)"
+
+
+def tracert_hop(line):
+    """One line of Windows tracert: times first, then the host or a sentence."""
+    found = re.match(r"\s*([0-9]{1,3})\s+((?:" + TRACERT_TIME + r"\s+){1,3})(.*)", line)
+    report = re.match(r"\s*([0-9]{1,3})\s+(\S+)( \[\S+\])?\s+[^\s:]{3,20} ?: +(\S.*)", line)
+    if found:
+        hop = read_hop(new_hop(int(found.group(1))),
+                       re.sub(r"(<?[0-9]+) ?(?:毫秒|мсек|мс)", r"\1 ms", found.group(2)).split())
+        host = found.group(3).split()
+    elif report and first_address(report.group(2) + (report.group(3) or "")):
+        # "10.1.1.1  reports: Destination host unreachable."
+        hop = new_hop(int(report.group(1)))
+        hop["annotations"].append(report.group(4).strip())
+        host = (report.group(2) + (report.group(3) or "")).split()
+    else:
+        return None
+    if host and (is_address(host[0]) or len(host) > 1 and is_address(host[1].strip("[]"))):
+        read_hop(hop, host[:2])
+    return hop
+
+
+@parser
+def parse_tracert(text):
+    """Windows tracert in any language; facts as parse_traceroute, "<1 ms" is the string "<1"."""
+    lines = text.splitlines()
+    hops = [tracert_hop(line) for line in lines]
+    start = next((index for index, hop in enumerate(hops) if hop), len(lines))
+    head = " ".join(lines[:start])
+    mine("traceroute to" not in head)
+    named = re.search(BRACKETED, head)
+    address = named.group(2) if named else first_address(head)
+    error = None if any(hops) else tool_error(text)
+    mine(any(hops) or re.search(TRACERT_WORDS, head))
+    limit = re.findall(r"(?<![\w.:\[-])([0-9]{1,3})(?![\w.:\]])",
+                       head.replace(address, " ") if address else head)
+    hops = [hop for hop in hops if hop]
+    return {"target": named.group(1) if named else address, "target_ip": address, "hops": hops,
+            "max_hops": int(limit[-1]) if limit and address else None, "error": error,
+            "reached": False if error else trace_reached(hops, address)}
+
+
+def read_tracepath_line(hops, ttl, rest):
+    """Merge one line into the hop of its TTL.  A line with a new pmtu is news of a router on the
+    way, not an answer to this TTL: tracepath asks again."""
+    words = re.sub(r"asymm +[0-9]+", " ", rest).split()
+    if "[LOCALHOST]" in rest or re.search(r"\bpmtu [0-9]", rest):
+        return
+    if not hops or hops[-1]["ttl"] != ttl:
+        hops.append(new_hop(ttl))
+    if re.search(r"no reply", rest):
+        hops[-1]["timeouts"] += 1
+    elif "send failed" in rest:
+        hops[-1]["annotations"].append("send failed")
+    else:
+        read_hop(hops[-1], [word for word in words if word != "reached"])
+        hops[-1]["annotations"] += ["reached"] if "reached" in words else []
+
+
+@parser
+def parse_tracepath(text):
+    """tracepath and tracepath6 of iputils, with or without -n and -b.
+
+    {hops, pmtu (of the Resume line, else the last one printed), reached, hops_to_target, back,
+    error}; hops as in parse_traceroute, lines of one TTL merged, annotations hold "reached".
+    """
+    hops, steps = [], re.findall(r"(?m)^ *([0-9]{1,3})(?:\?:|: ) *(\S.*)$", text)
+    for ttl, rest in steps:
+        read_tracepath_line(hops, int(ttl), rest)
+    resume = find(r"Resume: (.*)", text)
+    error = tool_error(text)
+    mine(resume is not None or any(re.search("LOCALHOST|no reply|ms\\b|send fail", rest)
+                                   for _, rest in steps) or error and "tracepath" in text)
+    pmtus = re.findall(r"pmtu ([0-9]{1,6})", resume or "") or re.findall(r"pmtu ([0-9]{1,6})", text)
+    return {"hops": hops, "pmtu": int(pmtus[-1]) if pmtus else None,
+            "reached": any("reached" in hop["annotations"] for hop in hops),
+            "hops_to_target": to_int(find(r"hops ([0-9]+)", resume or "")),
+            "back": to_int(find(r"back ([0-9]+)", resume or "")), "error": error}
+
+
+MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "avg_ms",
+               "Best": "best_ms", "Wrst": "worst_ms", "StDev": "stdev_ms"}
+
+
+def mtr_hop(ttl, host, columns):
+    """One hop; host is "name", "address", "name (address)" or "???"; columns {"Snt": "3", ...}."""
+    silent = "???" in host or "waiting for reply" in host
+    address = find(r"\(([^()\s]+)\)\s*$", host) or host.split()[-1]
+    name = host.split()[0] if not is_address(host.split()[0]) else None
+    hop = {"ttl": int(ttl), "addr": address if is_address(address) and not silent else None,
+           "name": None if silent else name}
+    for column, key in MTR_COLUMNS.items():
+        read = to_int if key == "sent" else to_float
+        hop[key] = None if silent and key.endswith("_ms") else read(columns.get(column))
+    return hop
+
+
+def mtr_report(text):
+    """Hops of the report and of a screen copy: numbers stand right, the host is what is left."""
+    heading = find(r"(?m)^.*(Loss%.*)$", text).split()
+    hops = []
+    for ttl, rest in re.findall(r"(?m)^ *([0-9]{1,3})\. *(?:\|--)? *(\S.*)$", text):
+        words = re.sub(r"^AS(?:[0-9]+|\?\?\?) +", "", rest).split()
+        numbers = words[-len(heading):]
+        if all(to_float(word) is not None for word in numbers) and words[:-len(heading)]:
+            host = " ".join(words[:-len(heading)])
+            hops.append(mtr_hop(ttl, host, dict(zip(heading, numbers))))
+        else:
+            hops.append(mtr_hop(ttl, " ".join(words), {}))
+    return hops
+
+
+def mtr_csv(lines):
+    """Hops of mtr -C; the columns are those of the heading."""
+    heading = re.split("[,;]", lines[0])
+    rows = [dict(zip(heading, re.split("[,;]", line))) for line in lines[1:] if line.strip()]
+    return [mtr_hop(row["Hop"], row["Ip"], row) for row in rows]
+
+
+def mtr_json(text):
+    """Hops of mtr -j: one flat object per hop, read without a JSON parser."""
+    objects = [dict(re.findall(r'"([^"]{1,9})": *"?([^",\n}]*)', part)) for part in text.split("{")]
+    return [mtr_hop(hub["count"].strip(), hub["host"], hub) for hub in objects if "host" in hub]
+
+
+@parser
+def parse_mtr(text):
+    """mtr 0.85 to 0.95: report (-r, -w, -b, -z), CSV (-C), JSON (-j) and a copy of the screen.
+
+    {hops: [{ttl, addr, name, loss_pct, sent, last_ms, avg_ms, best_ms, worst_ms, stdev_ms}],
+    error}.  A hop that never answered (???) has addr None and no times.
+    """
+    if text.startswith("Mtr_Version"):
+        return {"hops": mtr_csv(text.splitlines()), "error": None}
+    if re.match(r'\s*\{\s*"report"', text):
+        return {"hops": mtr_json(text), "error": None}
+    if re.search(r"Loss%.*(?:Snt|Avg)", text):
+        return {"hops": mtr_report(text), "error": None}
+    mine(re.search(r"(?m)^(?:.{0,20}\b)?mtr\b", text))
+    return {"hops": [], "error": mine(tool_error(text))}
+
+
+# -- interfaces: ip addr, ip link, ifconfig --
+
+ADDRESS_FLAGS = ("secondary", "temporary", "tentative", "deprecated", "dadfailed", "optimistic")
+
+
+def new_interface(name, flags, **known):
+    """An interface with what its flag list says; flags None = the list is not printed."""
+    flags_known = flags is not None
+    flags = re.split(r"[\s,]+", flags or "")
+    carrier = True if "LOWER_UP" in flags else False if "NO-CARRIER" in flags else None
+    facts = {"name": name, "up": "UP" in flags if flags_known else None, "state": None, "mtu": None,
+             "mac": None, "inet": [], "inet6": [], "index": None, "carrier": carrier,
+             "loopback": "LOOPBACK" in flags or re.match(r"lo[0-9]*$", name) is not None}
+    facts.update(known)
+    return facts
+
+
+def add_ip_address(interface, words):
+    """["inet", "10.8.0.6", "peer", "10.8.0.5/32", ...]: address, peer and flags."""
+    family, address = words[0], words[1]
+    peer = pairs(words).get("peer")
+    if "/" not in address:
+        address += "/" + ((peer or "").partition("/")[2] or ("128" if ":" in address else "32"))
+    mine(is_network(address), address)
+    interface[family].append(address)
+    if peer:
+        interface.setdefault("peers", {})[address] = peer
+    flags = [flag for flag in ADDRESS_FLAGS if flag in words[2:]]
+    if flags:
+        interface.setdefault("flags_of", {})[address] = flags
+
+
+def ip_head(line):
+    """"2: eth0@if3: <UP,...> mtu 1500 state UP" -> interface; None for another kind of line."""
+    found = re.match(r"([0-9]+): ([^:@\s]+)(?:@([^:\s]+))?: <([^<>]*)>(.*)", line)
+    if not found:
+        return None
+    index, name, parent, flags, rest = found.groups()
+    facts = pairs(rest.split())
+    interface = new_interface(name, flags, index=int(index), mtu=to_int(facts.get("mtu")),
+                              state=facts.get("state"))
+    return with_links(interface, parent, facts.get("master"))
+
+
+def with_links(interface, parent, master=None):
+    if parent:
+        interface["parent"] = parent
+    if master:
+        interface["master"] = master
+    return interface
+
+
+def ip_brief(line):
+    """"eth0@if3 UP 10.0.0.2/24 fe80::1/64" or "eth0 UP 00:..:01 <FLAGS>" -> interface or None."""
+    found = re.match(r"([^\s@:]+)(?:@(\S+))?\s+"
+                     r"(UP|DOWN|UNKNOWN|LOWERLAYERDOWN|DORMANT|NOTPRESENT|TESTING)\b *(.*)", line)
+    if not found or not re.match(r"[0-9a-fA-F:.]{4}|<|$", found.group(4)):
+        return None
+    name, parent, state, rest = found.groups()
+    words = rest.split()
+    interface = new_interface(name, find(r"<([^<>]*)>", rest), state=state,
+                              mac=to_mac(words[0]) if words else None)
+    for position, word in enumerate(words):
+        if is_network(word) and words[position - 1] not in ("peer", "metric"):
+            family = "inet6" if ":" in word else "inet"
+            add_ip_address(interface, [family] + words[position:position + 3])
+    return with_links(interface, parent)
+
+
+def read_ip_line(interfaces, line):
+    """Start an interface or add one indented line to the last."""
+    words = line.split()
+    interface = ip_head(line) or ip_brief(line)
+    oneline = re.match(r"([0-9]+): (\S+) +(inet6? .*)", line)
+    if interface:
+        interfaces.append(interface)
+    elif oneline:
+        if not interfaces or interfaces[-1]["name"] != oneline.group(2):
+            interfaces.append(new_interface(oneline.group(2), None, index=int(oneline.group(1))))
+        add_ip_address(interfaces[-1], oneline.group(3).split())
+    elif interfaces and words and words[0].startswith("link/"):
+        interfaces[-1]["link"] = words[0][5:].strip("[]")
+        interfaces[-1]["mac"] = to_mac(words[1]) if len(words) > 1 else None
+    elif interfaces and words and words[0] in ("inet", "inet6"):
+        add_ip_address(interfaces[-1], words)
+
+
+@parser
+def parse_ip_addr(text):
+    """ip addr and ip link of iproute2 and BusyBox, with -s, -d, -o, -br, -4, -6.
+
+    {interfaces: [{name, up, state, mtu, mac, inet: [cidr], inet6: [cidr], index, carrier,
+    loopback, and where printed parent, link, master, peers, flags_of}], error}.  carrier is
+    LOWER_UP / NO-CARRIER, None while the interface is down or the flags are not printed.
+    """
+    interfaces = []
+    for line in text.replace("\\", "\n").splitlines():
+        read_ip_line(interfaces, line.rstrip())
+    error = None if interfaces else mine(tool_error(text), "no interface")
+    mine(interfaces or error == "no_such_device" or re.search(r"(?m)^ip\b|\bip:|netlink", text))
+    return {"interfaces": interfaces, "error": error}
+
+
+@parser
+def parse_ip_link(text):
+    """ip link: facts as parse_ip_addr, the address lists are empty."""
+    return parse_ip_addr(text)
+
+
+def ifconfig_head(line):
+    """First line of a block: "eth0: flags=..<UP> mtu 1500" or "eth0  Link encap:Ethernet"."""
+    found = re.match(r"(\S+): flags=[^<\s]*<([^<>]*)>(.*)", line)
+    if found:
+        name, flags, rest = found.groups()
+        facts = pairs(rest.split())
+        return new_interface(name, flags, mtu=to_int(facts.get("mtu")), running="RUNNING" in flags,
+                             index=to_int(facts.get("index")))
+    found = re.match(r"(\S+)\s+Link encap:(.*)", line)
+    if not found:
+        return None
+    words = found.group(2).split()
+    return new_interface(found.group(1), "", running=False,
+                         mac=to_mac(words[-1]) if words and ":" in words[-1] else None)
+
+
+def add_ifconfig_address(interface, line):
+    """"inet addr:10.0.0.2 Mask:255.0.0.0", "inet 10.0.0.2 netmask 0xff000000", "inet6 ::1/128"."""
+    family = "inet6" if line.startswith("inet6") else "inet"
+    word = find(r"inet6?(?: \S*(?:addr|adr|dr|Adresse):)?\s*([0-9a-fA-F:.]+)", line)
+    length = find(r"^inet6?[^/]{1,60}/([0-9]{1,3})\b", line) or \
+        find(r"prefixlen ([0-9]{1,3})\b", line)
+    if length is None and family == "inet":
+        length = mask_length(find(r"(?:netmask |[Mm]as[a-z]{1,4}:)(\S+)", line))
+    if is_address(word):
+        length = length if length is not None else 128 if family == "inet6" else 32
+        interface[family].append("{}/{}".format(word, length))
+
+
+def read_ifconfig_line(interface, line):
+    """One indented line of a block."""
+    words = line.split()
+    if words[0] in ("inet", "inet6"):
+        add_ifconfig_address(interface, line)
+    elif words[0] in ("ether", "lladdr", "address:", "infiniband"):
+        interface["mac"] = to_mac(words[1])
+    elif words[0] == "status:":
+        interface["state"] = line.split(": ", 1)[1].strip()
+    elif re.search(r"\bMTU:[0-9]", line):
+        interface["mtu"] = int(find(r"MTU:([0-9]{1,9})", line))
+        interface.update(up="UP" in words, running="RUNNING" in words)
+        interface["loopback"] = "LOOPBACK" in words
+
+
+def ifconfig_carrier(interface):
+    """The media status where BSD prints it, else RUNNING, which says nothing of a down link."""
+    if interface["state"] is not None:
+        return interface["state"] in ("active", "associated", "running")
+    return interface["running"] if interface["up"] else None
+
+
+def ifconfig_table(text):
+    """ifconfig -s: "Iface MTU ... Flg", flags as letters."""
+    rows = [line.split() for line in text.splitlines()]
+    start = next(i for i, row in enumerate(rows) if row[:2] == ["Iface", "MTU"]) + 1
+    interfaces = []
+    for row in rows[start:]:
+        if len(row) > 2:
+            letters = row[-1]
+            interfaces.append(new_interface(
+                row[0], "UP" if "U" in letters else "", mtu=to_int(row[1]), loopback="L" in letters,
+                carrier=("R" in letters) if "U" in letters else None))
+    return {"interfaces": interfaces, "error": None}
+
+
+@parser
+def parse_ifconfig(text):
+    """ifconfig of net-tools (old and new layout, -s), BusyBox, FreeBSD, OpenBSD, macOS, Solaris.
+
+    Facts as parse_ip_addr, with running (the flag); state is the word after "status:".  Zones of
+    link-local addresses are dropped.  Blank text: no interface is up.
+    """
+    if re.search(r"(?m)^Iface +MTU", text):
+        return ifconfig_table(text)
+    interfaces = []
+    for line in text.splitlines():
+        head = ifconfig_head(line)
+        if head:
+            interfaces.append(head)
+        elif interfaces and line[:1].isspace() and line.strip():
+            read_ifconfig_line(interfaces[-1], line.strip())
+    for interface in interfaces:
+        interface["carrier"] = ifconfig_carrier(interface)
+    error = tool_error(text) if text.strip() and not interfaces else None
+    mine(interfaces or not text.strip() or error and re.search("ifconfig|interface", text))
+    return {"interfaces": interfaces, "error": error}
+
+
+# -- routes --
+
+ROUTE_TYPES = ("unicast", "local", "broadcast", "multicast", "anycast", "blackhole", "unreachable",
+               "prohibit", "throw", "nat", "xresolve")
+ROUTE_FLAGS = ("linkdown", "onlink", "pervasive", "dead", "offload", "trap", "unresolved")
+ROUTE_KEYS = set(ROUTE_FLAGS) | {
+    "via", "dev", "proto", "scope", "src", "metric", "table", "from", "nhid", "error", "mtu",
+    "pref", "uid", "cache", "encap", "expires", "iif", "oif", "mark", "tos"}
+NUD_STATES = ("REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "INCOMPLETE", "PERMANENT", "NOARP",
+              "NONE")
+NOT_IN_ROUTES = set(NUD_STATES) | {"lladdr", "lookup"}
+
+
+def hop_of(words):
+    """{via, dev} of a route or of one nexthop; "via inet6 fe80::1" is an address, too."""
+    facts = pairs(words)
+    via = facts.get("via")
+    return {"via": facts.get(via) if via in ("inet", "inet6") else via, "dev": facts.get("dev")}
+
+
+def is_route_start(words):
+    """Does the line begin as a route does?  Entries of ip neigh do not count."""
+    typed = words[0] in ROUTE_TYPES
+    first, rest = words[typed:typed + 1], set(words[typed + 1:])
+    return bool(first) and (first == ["default"] or is_network(first[0])) \
+        and not rest & NOT_IN_ROUTES and bool(rest & ROUTE_KEYS or typed and not rest)
+
+
+def ip_route_line(words):
+    """The words of one route of iproute2 -> route without nexthops."""
+    kind = words.pop(0) if words[0] in ROUTE_TYPES else "unicast"
+    facts = pairs(words[1:])
+    route = dict({"dst": destination(words[0])}, **hop_of(words[1:]))
+    route.update(src=facts.get("src"), metric=to_int(facts.get("metric")), type=kind)
+    for key in ("table", "from"):
+        if key in facts:
+            route[key] = facts[key]
+    if to_int(facts.get("mtu")) is not None:
+        route["mtu"] = int(facts["mtu"])
+    flags = [flag for flag in ROUTE_FLAGS if flag in words]
+    return dict(route, flags=flags) if flags else route
+
+
+@parser
+def parse_ip_route(text):
+    """ip route and ip route get of iproute2 and BusyBox: tables, types, multipath, -d, -o, -6.
+
+    {routes: [{dst, via, dev, src, metric, type, and where printed table, from, mtu, flags,
+    nexthops: [{via, dev}]}], error}; error is the text of the refusal ("Network is unreachable"),
+    metric and mtu are ints, mtu also the learnt one of a "cache" line.  Blank text: no routes.
+    """
+    error = find(r"(?m)^(?:ip: |RTNETLINK answers: |Error: )+(.*)$", text) \
+        or find(r"(?m)^((?:Cannot find device|Device) .*)$", text)
+    routes, strange = [], 0
+    for line in text.replace("\\", "\n").splitlines():
+        words = line.split()
+        if words[:1] == ["nexthop"] and routes:
+            routes[-1].setdefault("nexthops", []).append(hop_of(words))
+        elif words[:1] == ["cache"] and routes:
+            if "mtu" in words:
+                routes[-1]["mtu"] = to_int(pairs(words).get("mtu"))
+        elif words and is_route_start(words):
+            routes.append(ip_route_line(words))
+        strange += bool(words) and not is_route_start(words) and not line[0].isspace()
+    mine(routes or error or not text.strip(), "no route")
+    mine(error or strange <= len(routes), "most lines are strange")
+    return {"routes": routes, "error": error}
+
+
+COLUMN_NAMES = {"Flag": "Flags", "Met": "Metric", "If": "Iface", "Next-Hop": "Gateway",
+                "Netif": "Iface", "Interface": "Iface"}
+
+
+def route_columns(line):
+    """The heading of a routing table -> list of column names, or None."""
+    words = line.replace("Next Hop", "Next-Hop").split()
+    if words[:1] == ["Destination"] and {"Gateway", "Next-Hop"} & set(words):
+        return [COLUMN_NAMES.get(word, word) for word in words]
+    return None
+
+
+def kernel_route(row, family):
+    """One row of net-tools or BusyBox: {"Destination": ..., "Genmask": ..., ...}."""
+    length = mask_length(row["Genmask"]) if "Genmask" in row else None
+    mine("Genmask" not in row or length is not None, "netmask")
+    return {"dst": destination(row["Destination"], length), "via": next_hop(row["Gateway"]),
+            "dev": next_hop(row["Iface"]), "src": None, "metric": to_int(row.get("Metric")),
+            "flags": row["Flags"], "family": family}
+
+
+def bsd_route(row, family):
+    """One row of a BSD, macOS or AIX table; the gateway may be a link or a MAC."""
+    gateway = row["Gateway"]
+    on_link = gateway.startswith("link#") or to_mac(gateway)
+    return {"dst": destination(row["Destination"]), "via": None if on_link else gateway,
+            "gateway_raw": gateway, "dev": row.get("Iface"), "flags": row["Flags"],
+            "family": family}
+
+
+def route_tables(text, read_bsd):
+    """Rows under each "Destination Gateway ..." heading, turned by kernel_route or bsd_route."""
+    routes, columns, family, kernel = [], None, 4, "Kernel I" in text
+    mine(kernel or read_bsd)
+    for line in text.splitlines():
+        heading = route_columns(line)
+        if re.match(r"\s*(?:Kernel IP|Internet|\(?Internet)", line):
+            family = 6 if "v6" in line or "net6" in line else 4
+        elif heading:
+            columns = heading
+        elif columns and len(line.split()) >= 4:
+            row = dict(zip(columns, line.split()))
+            if re.match(r"[A-Z!][\w!]*$", row["Flags"]):
+                routes.append((kernel_route if kernel else bsd_route)(row, family))
+    mine(columns, "no heading")
+    return {"routes": routes}
+
+
+@parser
+def parse_route(text):
+    """route (-n, -e, -ee, -6) of net-tools and BusyBox.
+
+    {routes: [{dst, via, dev, src, metric, flags, family}]}; "*", "-" and 0.0.0.0 are None.
+    """
+    return route_tables(text, read_bsd=False)
+
+
+@parser
+def parse_netstat_rn(text):
+    """netstat -r of net-tools and BusyBox (as parse_route) and of BSD, macOS and AIX.
+
+    There {routes: [{dst (as printed: "127", "192.168.1"), via, gateway_raw, dev, flags, family}]};
+    via is None where the gateway is link#4 or a MAC.
+    """
+    return route_tables(text, read_bsd=True)
+
+
+@parser
+def parse_route_get(text):
+    """route -n get of BSD and macOS: {dst (the route that matched), gateway, interface, error}."""
+    facts = dict(re.findall(r"(?m)^ *([a-z][a-z ]{0,11}): *(\S+)", text))
+    error = find(r"(?m)^route: (?:writing to routing socket: )?(.*)$", text)
+    mine(error or "route to" in facts or {"destination", "interface"} <= set(facts))
+    return {"dst": facts.get("destination", facts.get("route to")),
+            "gateway": facts.get("gateway"), "interface": facts.get("interface"), "error": error}
+
+
+RULE_ACTIONS = ("blackhole", "unreachable", "prohibit", "goto", "nop", "lookup")
+
+
+@parser
+def parse_ip_rule(text):
+    """ip rule of iproute2 and BusyBox: {rules: [{priority, table, action, from, to, iif, oif,
+    fwmark, not}]}; action is lookup, goto, nop, blackhole, unreachable or prohibit."""
+    rules = []
+    for priority, rest in re.findall(r"(?m)^([0-9]+):\s+(.*)$", text):
+        words = rest.split()
+        facts = pairs(words)
+        rule = {key: facts.get(key) for key in ("from", "to", "iif", "oif", "fwmark")}
+        rule.update(priority=int(priority), table=facts.get("lookup", facts.get("table")),
+                    action=next((word for word in RULE_ACTIONS if word in words), None))
+        rule["not"] = "not" in words
+        mine("from" in words and rule["action"], rest)
+        rules.append(rule)
+    return {"rules": mine(rules)}
+
+
+# -- neighbours --
+
+def ip_neigh_line(line):
+    """One entry of iproute2 or BusyBox, or NotMine."""
+    words = line.split()
+    state = next((word for word in reversed(words) if word in NUD_STATES), None)
+    mine(is_address(words[0]) and (state or "proxy" in words), line)
+    facts = pairs(words)
+    return {"ip": words[0], "mac": to_mac(facts.get("lladdr")), "state": state,
+            "dev": facts.get("dev"), "router": "router" in words, "proxy": "proxy" in words}
+
+
+@parser
+def parse_ip_neigh(text):
+    """ip neigh of iproute2 and BusyBox, -s and "show proxy" too; blank text: no entries.
+
+    {entries: [{ip, mac, state (REACHABLE, ...; None for a proxy entry), dev, router, proxy}],
+    error: no_such_device or None}.
+    """
+    error = first_kind(TOOL_ERRORS[3:4], text)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return {"entries": [] if error else most(ip_neigh_line, lines), "error": error}
+
+
+def arp_state(mac, rest):
+    """permanent, complete or incomplete out of the words behind the address."""
+    if re.search(r"(?i)\bperm|^C?MP?$| C?MP? ", rest):
+        return "permanent"
+    return "complete" if mac else "incomplete"
+
+
+def arp_bsd_line(line):
+    """"host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0" -> entry or None."""
+    found = re.match(r"\s*(\S+) \(([^()\s]+)\) at (\S+)(.*)", line)
+    if not found or not is_address(found.group(2)):
+        return None
+    host, address, mac, rest = found.groups()
+    return {"ip": address, "mac": to_mac(mac), "state": arp_state(to_mac(mac), rest),
+            "dev": find(r"\bon (\S+)", rest), "hostname": None if host == "?" else host}
+
+
+def arp_windows(text):
+    """Entries of Windows arp -a in any language; dev is the address of the interface."""
+    entries, device = [], None
+    for line in text.splitlines():
+        words = line.split()
+        if re.search(r" --- 0x[0-9a-fA-F]+", line):
+            device = first_address(line)
+        elif len(words) > 1 and is_address(words[0]) and to_mac(words[1]):
+            dynamic = re.match(r"(?i)dyn|din|dyı|動|动|дин|동", " ".join(words[2:]))
+            entries.append({"ip": words[0], "mac": to_mac(words[1]), "dev": device,
+                            "state": "dynamic" if dynamic else "permanent"})
+    return entries
+
+
+def arp_row(line):
+    """One row of net-tools arp -n (Address HWtype HWaddress Flags Mask Iface) or of OpenBSD."""
+    words = line.split()
+    mac = next((word for word in words[1:4] if to_mac(word)), None)
+    mine(mac or re.search(r"incomplete|from_interface", line), line)
+    return {"ip": words[0], "mac": to_mac(mac), "dev": words[-1],
+            "hostname": None if is_address(words[0]) else words[0],
+            "state": arp_state(mac, " {} ".format(" ".join(words[2:-1])))}
+
+
+@parser
+def parse_arp(text):
+    """arp (-a, -n) of net-tools, BusyBox, BSD, macOS, AIX, and Windows in any language.
+
+    {entries: [{ip, mac, state (complete, incomplete, permanent, dynamic), dev, hostname}]}.
+    Blank text and "no entry" messages: no entries.
+    """
+    if re.search(r" --- 0x[0-9a-fA-F]", text):
+        return {"entries": arp_windows(text)}
+    if re.search(r"(?m)^(?:Address +HWtype|Host +Ethernet Address)", text):
+        lines = [line for line in text.splitlines()
+                 if line.strip() and not re.match("Address|Host|Entries:", line)]
+        return {"entries": most(arp_row, lines)}
+    entries = [entry for entry in map(arp_bsd_line, text.splitlines()) if entry]
+    none = r"(?i)no match found|-- no entry|no arp entries|ARP .{0,12}(?:見つかりません|trouvée)"
+    mine(entries or not text.strip() or re.search(none, text), "no entry")
+    return {"entries": entries}
+
+
+# -- name service tools: dig, host, nslookup, resolvectl --
+
+DNS_ERRORS = (
+    ("command_not_found", NO_COMMAND),
+    ("server_name_not_found", r"couldn't get address for|find server address for"),
+    ("refused", r"connection refused"),
+    ("local_net_unreachable", r"network (?:is )?unreachable"),
+    ("no_route", r"host unreachable|no route to host"),
+    ("timeout", r"timed.out|no servers could be reached|no response from server|タイムアウト"
+                r"|zeitüberschreitung|délai|超时"),
+    ("unknown_host", r"can't resolve '"),
+    ("usage", r"^usage\b|invalid option|unrecognized option|is not a legal name|invalid query"),
+)
+RECORD = re.compile(r"(\S+)\s+([0-9]{1,10})\s+(?:IN|CH|HS|ANY|NONE)\s+([A-Z0-9]+)\s+(\S.*)")
+SHORT_DATA = re.compile(r'(?:[0-9]+ ){0,4}\S*\.$|"[^"]|\S+\. \S+\. [0-9 ]+$'
+                        r'|[0-9]+ [a-z]+ "|[0-9]+ \S+ \w+=|[0-9]+ [0-9]+ [0-9]+ [0-9A-F]{16}')
+
+
+def dns_error(text):
+    """The worst word of a name service tool: a refusal says more than the timeout after it."""
+    kinds = [first_kind(DNS_ERRORS, line.strip()) for line in text.splitlines()]
+    return next((kind for kind, _ in DNS_ERRORS if kind in kinds), None)
+
+
+def dns_records(lines):
+    """[{name, ttl, type, data}] of the lines in zone file form."""
+    found = [RECORD.match(line) for line in lines]
+    return [{"name": name, "ttl": int(ttl), "type": kind, "data": data.strip()}
+            for name, ttl, kind, data in (match.groups() for match in found if match)]
+
+
+def dig_sections(message):
+    """{"ANSWER": [lines], ...} of one message; a section ends with a blank line."""
+    sections, lines = {}, []
+    for line in message.splitlines():
+        heading = re.match(r";; (\w+) (?:PSEUDO)?SECTION:", line)
+        if heading or not line.strip():
+            lines = []
+        if heading:
+            sections[heading.group(1)] = lines
+        else:
+            lines.append(line)
+    return sections
+
+
+def dig_headless(text):
+    """Answers where no header is printed: a zone transfer, +noall +answer, or +short."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(";")]
+    records = dns_records(lines)
+    if records or "<<>> DiG" in text or not lines:
+        return records
+    mine(all(is_address(line.strip()) or SHORT_DATA.match(line.strip()) for line in lines))
+    return [{"name": None, "ttl": None, "type": None, "data": line.strip()} for line in lines]
+
+
+@parser
+def parse_dig(text):
+    """dig of BIND 9.9 to 9.20 (kdig is near): one answer, +short, +noall, zone transfers.
+
+    {status, error, server, query_time_ms, question: {name, type}, flags, answers: [{name, ttl,
+    type, data}], authority (records), queries (messages in the text)}.  Of several messages the
+    first is read.  error is set where no message came: timeout, refused, usage, ...
+    """
+    messages = re.split(r"->>HEADER<<-", text)
+    queries, message = len(messages) - 1, messages[1] if len(messages) > 1 else text
+    mine(not text.startswith("Trying \"") and not re.search(r"(?m)^(?:\*\* |Server:|Host )", text))
+    sections = dig_sections(message)
+    question = re.match(r";(\S+)\s+\S+\s+(\S+)", (sections.get("QUESTION") or [""])[0])
+    flags = find(r"(?mi)^;; flags: ?([a-z ]*)", message) if queries else None
+    error = None if queries else dns_error(text)
+    known = queries or "<<>>" in text or error and re.search(r"(?m)^;; |\bdig\b", text)
+    answers = [] if error else dns_records(sections.get("ANSWER", [])) if queries \
+        else dig_headless(text)
+    mine(known or answers, "no message, record or error")
+    time = re.search(r"Query time: ([0-9]{1,9}) (m|u)sec", message)
+    return {
+        "status": find(r"status: (\w+)", message) if queries else None, "error": error,
+        "server": find(r"(?m)^;; SERVER: ([^#\s]+)", message), "queries": queries,
+        "query_time_ms": int(time.group(1)) // (1000 if time.group(2) == "u" else 1)
+        if time else None,
+        "question": {"name": question.group(1), "type": question.group(2)} if question else None,
+        "flags": flags.split() if flags is not None else None, "answers": answers,
+        "authority": len(dns_records(sections.get("AUTHORITY", []))),
+    }
+
+
+HOST_SENTENCES = (
+    ("A", r"(\S+) has address (\S+)"), ("AAAA", r"(\S+) has IPv6 address (\S+)"),
+    ("MX", r"(\S+) mail is handled by (.+)"), ("CNAME", r"(\S+) is an alias for (\S+)"),
+    ("NS", r"(\S+) name server (\S+)"), ("TXT", r"(\S+) descriptive text (.+)"),
+    ("PTR", r"(\S+) domain name pointer (\S+)"), ("HINFO", r"(\S+) host information (.+)"),
+    ("HTTPS", r"(\S+) has HTTP service bindings (.+)"),
+)
+
+
+def host_answer(line):
+    """One sentence of host -> {type, name, data} or None."""
+    for kind, pattern in HOST_SENTENCES:
+        found = re.match(pattern, line)
+        if found:
+            return {"type": kind, "name": found.group(1), "data": found.group(2).strip()}
+    found = re.match(r"(\S+) has ([A-Z0-9]+) record (.+)", line)
+    if found:
+        return {"type": found.group(2), "name": found.group(1), "data": found.group(3).strip()}
+    return None
+
+
+@parser
+def parse_host(text):
+    """host of BIND, plain, -t and -a/-v: {status, error, answers: [{type, name, data}]}.
+
+    status NODATA = the name is there, the type is not.
+    """
+    answers = [answer for answer in map(host_answer, text.splitlines()) if answer]
+    if not answers and 'Trying "' in text:
+        answers = [{key: record[key] for key in ("type", "name", "data")}
+                   for record in dns_records(text.splitlines())]
+    status = find(r"(?m)^Host .{1,260} not found: [0-9]+\((\w+)\)", text)
+    if 'Trying "' in text:
+        status = status or find(r"->>HEADER<<-.{0,60}status: (\w+)", text)
+    if not status:
+        no_type = re.search(r"(?m)^\S+ has no \S+ record", text)
+        status = "NOERROR" if answers else "NODATA" if no_type else None
+    error = None if status else dns_error(text)
+    mine(status or error and re.search(r"(?m)^;; |^host: |\bhost:", text), "no sentence of host")
+    return {"status": status, "error": error, "answers": answers}
+
+
+NSLOOKUP_RECORDS = {"mail exchanger": "MX", "name": "PTR", "text": "TXT", "nameserver": "NS",
+                    "service": "SRV", "canonical name": "CNAME"}
+NSLOOKUP_STATUS = (
+    ("NXDOMAIN", r"nxdomain|non-existent domain"), ("SERVFAIL", r"servfail|server failed"),
+    ("REFUSED", r"refused"), ("FORMERR", r"formerr|format error"), ("NOTIMP", r"notimp"),
+    ("NODATA", r"no answer$|no internal type"),
+)
+
+
+def nslookup_record(line):
+    """"name<TAB>mail exchanger = 10 mx." -> {type, name, data} or None."""
+    windows = re.match(r"(\S+)\s+MX preference = ([0-9]+), mail exchanger = (\S+)", line)
+    if windows:
+        name, preference, host = windows.groups()
+        return {"type": "MX", "name": name, "data": "{} {}".format(preference, host)}
+    found = re.match(r"(\S+)\s+([a-z][a-z ]{2,15}?) =\s+(\S.*)", line)
+    if not found or found.group(2) not in NSLOOKUP_RECORDS:
+        return None
+    name, kind, data = found.groups()
+    return {"type": NSLOOKUP_RECORDS[kind], "name": name, "data": data.strip()}
+
+
+def nslookup_fields(lines):
+    """[(label, value)] of "Label: value" lines; an indented line repeats the last label."""
+    fields = []
+    for line in lines:
+        found = re.match(r"([^\s:：*;=][^:：*;=\t]{0,60}?) ?[:：](?:\s+(\S.*))?$", line)
+        if found:
+            fields.append((found.group(1).lower(), (found.group(2) or "").strip()))
+        elif line[:1].isspace() and fields and re.match(r"\s*\S+\s*$", line):
+            fields.append((fields[-1][0], line.strip()))
+    return fields
+
+
+def nslookup_answer(fields):
+    """(server, its address, fields of the answer): the first Address is the server's.
+
+    Windows translates every label but Address, Addresses and Aliases: read by position.
+    """
+    first = next((i for i, field in enumerate(fields) if field[0].startswith("address")), None)
+    if not first:
+        return None, None, []
+    address = fields[first][1].split()[0]
+    address = re.sub(r"#[0-9]+$|(?<=\]):[0-9]+$|^([0-9.]+):[0-9]+$", r"\1", address)
+    return fields[first - 1][1], address.strip("[]"), fields[first + 1:]
+
+
+@parser
+def parse_nslookup(text):
+    """nslookup of BIND, BusyBox (old and new) and Windows (any language).
+
+    {server, server_address, status, authoritative, name, addresses, aliases, records: [{type,
+    name, data}], error}.  status NODATA = the name is there, the type is not; None with an error.
+    """
+    lines = re.split(r"(?m)^Authoritative answers can be found from", text)[0].splitlines()
+    server, address, answer = nslookup_answer(nslookup_fields(lines))
+    records = [record for record in map(nslookup_record, lines) if record]
+    addresses = [value.split()[0] for label, value in answer
+                 if label.startswith("address") and value and is_address(value.split()[0])]
+    addresses += re.findall(r"(?m)has AAAA address (\S+)", text)
+    name = next((answer[i - 1][1] for i, field in enumerate(answer)
+                 if i and field[0].startswith("address")), None)
+    refusal = find(r"(?m)^(\*{2,3} .*)$", "\n".join(lines))
+    status = "NOERROR" if addresses or records else first_kind(NSLOOKUP_STATUS, refusal or "")
+    error = None if status else dns_error(text)
+    mine(server or error and re.search(r"(?m)nslookup|^;; |^\*\*\*|DNS request", text))
+    mine(status or error, "no answer")
+    not_authoritative = any(label and not value for label, value in answer)
+    said = addresses or records or not_authoritative
+    return {"server": server,
+            "server_address": address, "status": status,
+            "authoritative": not not_authoritative if said else None,
+            "name": name, "addresses": addresses, "records": records, "error": error,
+            "aliases": [value for label, value in answer if label.startswith("aliases")]}
+
+
+RESOLVE_KEYS = {"dns servers": "dns", "dns server": "dns", "dns domain": "domains",
+                "fallback dns servers": "fallback_dns", "fallback dns server": "fallback_dns",
+                "current scopes": "scopes", "current dns server": "current_dns"}
+RESOLVE_ERRORS = (
+    ("no_such_device", r"no such device|failed to resolve interface|unknown interface"),
+    ("daemon_not_running", r"sd_bus_open|resolve1|connect to bus|could not be activated"),
+) + TOOL_ERRORS
+
+
+def resolve_section(line):
+    """"Global", "Link 2 (eth0)", "Link 2 (eth0): values" -> (section, values or None) or None."""
+    found = re.match(r"(?:Global|Link ([0-9]+) \(([^()\s]+)\))(:.*)?\s*$", line)
+    if not found:
+        return None
+    index, name, values = found.groups()
+    section = {"scope": "link" if name else "global", "index": to_int(index), "ifname": name}
+    if values:
+        section["values"] = values[1:].split()
+    else:
+        section.update(dns=[], current_dns=None, fallback_dns=[], domains=[], scopes=[],
+                       default_route=None)
+    return section
+
+
+def read_resolve_line(section, key, value):
+    """Put one "Key: value" line, or a continuation of it, into the section."""
+    name = RESOLVE_KEYS.get(key)
+    if name == "current_dns":
+        section[name] = value
+    elif name:
+        section[name] += [word for word in value.split() if word != "none"]
+    elif key in ("default route", "defaultroute setting"):
+        section["default_route"] = value == "yes"
+    elif key == "protocols" and "DefaultRoute" in value:
+        section["default_route"] = "+DefaultRoute" in value
+
+
+@parser
+def parse_resolvectl(text):
+    """resolvectl (status, dns, domain, ...) and systemd-resolve --status, systemd 229 to 256.
+
+    {sections: [{scope, index, ifname, dns, current_dns, fallback_dns, domains, scopes,
+    default_route}], error}; of "resolvectl dns" and the like {scope, index, ifname, values}.
+    """
+    sections, key = [], None
+    for line in text.splitlines():
+        section = resolve_section(line)
+        found = re.match(r"\s*([A-Za-z][A-Za-z. ]{1,30}): *(?: (\S.*))?$", line)
+        if section:
+            sections, key = sections + [section], None
+        elif found and sections:
+            key = found.group(1).lower()
+            read_resolve_line(sections[-1], key, (found.group(2) or "").strip())
+        elif sections and key and line.strip() and "dns" in sections[-1]:
+            read_resolve_line(sections[-1], key, line.strip())
+    error = None if sections else tool_error(text, RESOLVE_ERRORS)
+    mine(sections or error and re.search(r"resolve|bus", text), "no section")
+    return {"sections": sections, "error": error}
+
+
+# -- configuration files --
+
+def resolver_option(word):
+    """"ndots:20" -> ("ndots", 15), "use-vc" -> ("use_vc", True); capped as resolv.conf(5) says."""
+    name, _, value = word.partition(":")
+    cap = {"ndots": 15, "timeout": 30, "attempts": 5}.get(name, 1 << 30)
+    return name.replace("-", "_"), True if to_int(value) is None else min(to_int(value), cap)
+
+
+@parser
+def parse_resolv_conf(text):
+    """/etc/resolv.conf as glibc reads it.
+
+    {nameservers (all, as written), used (the three that glibc asks; 127.0.0.1 where none is
+    named), search (last search or domain line), options: {ndots, timeout, attempts: int (capped
+    as glibc does), others (rotate, edns0, use_vc, ...): True}}.  Only written options appear.
+    """
+    facts = {"nameservers": [], "used": [], "search": [], "options": {}}
+    known = 0
+    for words in (line.split() for line in text.splitlines()):
+        key, values = (words[0], words[1:]) if words else ("#", [])
+        if key == "nameserver":
+            facts["nameservers"] += values[:1]
+        elif key in ("search", "domain"):
+            facts["search"] = values[:1] if key == "domain" else values
+        elif key == "options":
+            facts["options"].update(map(resolver_option, values))
+        known += key[0] in "#;" or key in ("nameserver", "search", "domain", "options", "sortlist")
+    mine(2 * known >= len(text.splitlines()), "most lines are strange")
+    facts["used"] = [word for word in facts["nameservers"] if is_address(word)][:3] or ["127.0.0.1"]
+    return facts
+
+
+@parser
+def parse_hosts(text):
+    """/etc/hosts -> [{address, names}], in order (the first match wins)."""
+    rows = [line.partition("#")[0].split() for line in text.splitlines()]
+    hosts = [{"address": row[0], "names": row[1:]}
+             for row in rows if len(row) > 1 and is_address(row[0])]
+    mine(hosts or not any(rows), "no entry")
+    return hosts
+
+
+@parser
+def parse_nsswitch(text):
+    """/etc/nsswitch.conf -> {"hosts": ["files", "mdns4_minimal", "[NOTFOUND=return]", "dns"]}."""
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    found = [re.match(r"([a-z_0-9]+):\s*(.*)", line) for line in lines if line]
+    mine(all(found))
+    return {match.group(1): re.findall(r"\[[^\[\]]*\]|[^\s\[\]]+", match.group(2))
+            for match in found}
+
+
+# -- kernel files --
+
+def hex_address(digits):
+    """32 hex digits as /proc/net prints IPv6 -> "fe80::1"."""
+    return socket.inet_ntop(socket.AF_INET6, struct.pack("!QQ", int(digits[:16], 16),
+                                                         int(mine(digits[16:]), 16)))
+
+
+@parser
+def parse_proc_arp(text):
+    """/proc/net/arp: facts as parse_arp (flags 0x2 complete, 0x4 permanent)."""
+    lines = text.splitlines()
+    mine(lines[0].startswith("IP address"), "heading")
+    entries = []
+    for words in (line.split() for line in lines[1:]):
+        if words:
+            flags, mac = int(words[2], 16), to_mac(words[3])
+            entries.append({
+                "ip": words[0], "mac": mac if flags & 6 else None, "dev": words[5],
+                "state": "permanent" if flags & 4 else "complete" if flags & 2 else "incomplete",
+                "hostname": None})
+    return {"entries": entries}
+
+
+def ipv4_word(digits, order):
+    """"0102A8C0" -> "192.168.2.1": the kernel prints the word in the byte order of the machine."""
+    return socket.inet_ntoa(struct.pack(order + "I", int(digits, 16)))
+
+
+@parser
+def parse_proc_route(text):
+    """/proc/net/route (main IPv4 table): facts as parse_ip_route; a reject is unreachable."""
+    lines = text.splitlines()
+    mine(lines[0].split()[:2] == ["Iface", "Destination"], "heading")
+    rows = [dict(zip(lines[0].split(), line.split())) for line in lines[1:] if line.strip()]
+    for order in "<>":
+        lengths = [mask_length(ipv4_word(row["Mask"], order)) for row in rows]
+        if None not in lengths:
+            break
+    mine(None not in lengths, "netmask")
+    return {"error": None, "routes": [{
+        "dst": destination(ipv4_word(row["Destination"], order), length),
+        "via": next_hop(ipv4_word(row["Gateway"], order)), "dev": next_hop(row["Iface"]),
+        "src": None, "metric": int(row["Metric"]),
+        "type": "unreachable" if int(row["Flags"], 16) & 0x200 else "unicast"}
+        for row, length in zip(rows, lengths)]}
+
+
+def ipv6_route_type(dst, flags):
+    """The route type that the RTF_ flags of ipv6_route.h stand for."""
+    if flags & 0x200:
+        return "unreachable"
+    if flags & 0x80000000:
+        return "local"
+    return "anycast" if flags & 0x100000 else "multicast" if dst.startswith("ff") else "unicast"
+
+
+@parser
+def parse_proc_ipv6_route(text):
+    """/proc/net/ipv6_route: facts as parse_ip_route, all tables in one; cached routes left out."""
+    routes = []
+    for words in (line.split() for line in text.splitlines() if line.strip()):
+        mine(len(words) == 10 and len(words[0]) == len(words[4]) == 32)
+        flags, dst = int(words[8], 16), hex_address(words[0])
+        if not flags & 0x01000000:
+            routes.append({"dst": destination(dst, int(words[1], 16)), "dev": words[9],
+                           "via": next_hop(hex_address(words[4])), "src": None,
+                           "metric": int(words[5], 16), "type": ipv6_route_type(dst, flags)})
+    return {"routes": routes, "error": None}
+
+
+@parser
+def parse_if_inet6(text):
+    """/proc/net/if_inet6 -> [{dev, index, address: cidr, scope (number), flags: [words]}]."""
+    bits = ((0x40, "tentative"), (0x20, "deprecated"), (0x08, "dadfailed"), (0x01, "temporary"),
+            (0x80, "permanent"))
+    rows = []
+    for digits, index, length, scope, flags, name in (
+            line.split() for line in text.splitlines() if line.strip()):
+        mine(len(digits) == 32)
+        rows.append({"dev": name, "index": int(index, 16), "scope": int(scope, 16),
+                     "address": "{}/{}".format(hex_address(digits), int(length, 16)),
+                     "flags": [word for bit, word in bits if int(flags, 16) & bit]})
+    return rows
+
+
+@parser
+def parse_proc_net_dev(text):
+    """/proc/net/dev -> {ifname: {rx_bytes, rx_packets, rx_errors, rx_dropped, rx_fifo, rx_frame,
+    tx_bytes, tx_packets, tx_errors, tx_dropped, tx_fifo, tx_collisions, tx_carrier}}, counts."""
+    columns = ("rx_bytes rx_packets rx_errors rx_dropped rx_fifo rx_frame rx_compressed "
+               "rx_multicast tx_bytes tx_packets tx_errors tx_dropped tx_fifo tx_collisions "
+               "tx_carrier tx_compressed").split()
+    lines = text.splitlines()
+    mine(lines[0].startswith("Inter-|") and len(lines) > 1, "heading")
+    counters = {}
+    for line in lines[2:]:
+        name, _, rest = line.rpartition(":")
+        mine(name.strip() and len(rest.split()) == 16, line)
+        counters[name.strip()] = dict(zip(columns, map(int, rest.split())))
+    return counters
+
+
+@parser
+def parse_proc_counters(text):
+    """/proc/net/snmp and /proc/net/netstat: {"TcpRetransSegs": 3, "TcpExtListenDrops": 0, ...}."""
+    counters = {}
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    mine(len(lines) % 2 == 0, "odd number of lines")
+    for names, values in zip(lines[::2], lines[1::2]):
+        mine(names[0] == values[0] and names[0].endswith(":") and len(names) == len(values))
+        for name, value in zip(names[1:], values[1:]):
+            counters[names[0][:-1] + name] = int(value)
+    return counters
+
+
+@parser
+def parse_snmp6(text):
+    """/proc/net/snmp6 -> {"Ip6InReceives": 12, ...}."""
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    mine(all(len(row) == 2 and re.match(r"[A-Z][a-z]+6[A-Z]", row[0]) for row in rows))
+    return {name: int(value) for name, value in rows}
+
+
+# -- addresses and text ----------------------------------------------------------------------------
+
+def is_address(text):
+    """4 or 6 for an IP literal (a zone such as %eth0 is allowed on IPv6), 0 for anything else."""
+    for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
+        try:
+            socket.inet_pton(family, text.partition("%")[0] if version == 6 else text)
+            return version
+        except (OSError, ValueError):
+            continue
+    return 0
+
+
+def ip(text):
+    """ipaddress object of an address or CIDR's address part, without zone."""
+    import ipaddress
+    return ipaddress.ip_address(text.partition("%")[0].partition("/")[0])
+
+
+def in_network(address, cidr):
+    """True when `address` lies in `cidr` (an address with prefix length)."""
+    import ipaddress
+    try:
+        return ip(address) in ipaddress.ip_interface(cidr.partition("%")[0]).network
+    except ValueError:
+        return False
+
+
+def printable(text, limit=300):
+    """Bytes or text from outside, safe for a terminal and a ticket: controls are escaped.
+
+    ASCII only; everything else becomes a backslash escape, so that nothing in a banner,
+    certificate or header can move the cursor or change a colour.
+    """
+    if isinstance(text, (bytes, bytearray)):
+        text = bytes(text).decode("utf-8", "replace")
+    out = "".join(c if " " <= c <= "~" else c.encode("unicode_escape", "replace").decode("ascii")
+                  for c in str(text)[:limit])
+    return out + ("..." if len(str(text)) > limit else "")
+
+
+def hide_secret(url):
+    """A URL without its user part and query: they may hold passwords and tokens."""
+    url = re.sub(r"//[^/@\s]*@", "//***@", url)
+    return re.sub(r"\?\S*", "?***", url)
+
+
+def read_endpoint(text):
+    """'host', 'host:port', '[v6]:port', 'v6' -> (host, port text or None)."""
+    if is_address(text) == 6:
+        return text, None
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or is_address(host) != 6 or (rest and not rest.startswith(":")):
+            raise NotMine("brackets are for an IPv6 address, as in [2001:db8::1]:443")
+        return host, rest[1:] if rest else None
+    if text.count(":") > 1:
+        raise NotMine("more than one colon: an IPv6 address with a port is written [addr]:port")
+    host, colon, port = text.partition(":")
+    return host, port if colon else None
+
+
+def read_url(text):
+    """'scheme://user@host:port/path' -> dict; each part None where it is absent."""
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        scheme, rest = None, text
+    cut = min([rest.find(c) for c in "/?#" if c in rest] or [len(rest)])
+    authority, path = rest[:cut], rest[cut:].partition("#")[0] or None
+    user, at, endpoint = authority.rpartition("@")
+    host, port = read_endpoint(endpoint)
+    return {"scheme": scheme.lower() if scheme else None, "user": user if at else None,
+            "host": host, "port": port, "path": path}
+
+
+# -- netlink (linux/netlink.h, linux/rtnetlink.h) ----------------------------------------------------
+
+RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 18, 22, 26, 30, 34
+NUD = {0: "NONE", 1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE",
+       32: "FAILED", 64: "NOARP", 128: "PERMANENT"}
+ROUTE_TYPES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole",
+               7: "unreachable", 8: "prohibit", 9: "throw"}
+IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_LOWER_UP = 1, 8, 0x40, 0x10000
+
+
+def netlink_attributes(payload, start):
+    """The attribute list of a netlink message: {type: bytes}; the first of a kind wins."""
+    found = {}
+    while start + 4 <= len(payload):
+        length, kind = struct.unpack_from("=HH", payload, start)
+        if length < 4:
+            break
+        found.setdefault(kind & 0x3fff, payload[start + 4:start + length])
+        start += (length + 3) & ~3
+    return found
+
+
+def netlink_address(raw):
+    """An address attribute as text; None where it is absent."""
+    if not raw or len(raw) not in (4, 16):
+        return None
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+
+
+def netlink_number(raw):
+    """A 32-bit attribute in host order; None where it is absent."""
+    return struct.unpack_from("=I", raw)[0] if raw and len(raw) >= 4 else None
+
+
+def parse_netlink_interfaces(messages):
+    """RTM_NEWLINK and RTM_NEWADDR payloads, as (kind, payload) -> the shape of `parse_ip_addr`."""
+    links = collections.OrderedDict()
+    for kind, payload in messages:
+        if kind == 16:
+            index, flags = struct.unpack_from("=iI", payload, 4)
+            found = netlink_attributes(payload, 16)
+            mac = found.get(1, b"")
+            links[index] = {
+                "index": index, "name": found.get(3, b"").rstrip(b"\0").decode("ascii", "replace"),
+                "up": bool(flags & IFF_UP), "loopback": bool(flags & IFF_LOOPBACK),
+                "carrier": bool(flags & IFF_LOWER_UP), "state": None,
+                "mtu": netlink_number(found.get(4)),
+                "mac": ":".join("%02x" % b for b in mac) if len(mac) == 6 else None,
+                "kind": link_kind(found.get(18)), "inet": [], "inet6": []}
+        elif kind == 20 and len(payload) >= 8:
+            family, prefix, _, _, index = struct.unpack_from("=BBBBI", payload)
+            found = netlink_attributes(payload, 8)
+            address = netlink_address(found.get(2) or found.get(1))
+            if index in links and address:
+                key = "inet6" if family == socket.AF_INET6 else "inet"
+                links[index][key].append("%s/%d" % (address, prefix))
+    return {"interfaces": list(links.values())}
+
+
+def link_kind(raw):
+    """IFLA_LINKINFO's kind word ('bridge', 'veth', 'wireguard', 'vlan' ...), else None."""
+    kind = netlink_attributes(raw or b"", 0).get(1, b"")
+    return kind.rstrip(b"\0").decode("ascii", "replace") or None
+
+
+def parse_netlink_routes(messages):
+    """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
+    rows = []
+    for kind, payload in messages:
+        if kind != 24 or len(payload) < 12:
+            continue
+        family, length, _, _, table, _, scope, route_type = struct.unpack_from("=8B", payload)
+        if struct.unpack_from("=I", payload, 8)[0] & 0x200:     # RTM_F_CLONED: a learned path MTU
+            continue
+        found = netlink_attributes(payload, 12)
+        network = netlink_address(found.get(1))
+        metrics = netlink_attributes(found.get(8, b""), 0)
+        rows.append({
+            "dst": "%s/%d" % (network, length) if network and length else "default",
+            "type": ROUTE_TYPES.get(route_type, str(route_type)), "table": netlink_number(
+                found.get(15)) or table, "via": netlink_address(found.get(5)),
+            "dev_index": netlink_number(found.get(4)), "src": netlink_address(found.get(7)),
+            "metric": netlink_number(found.get(6)), "mtu": netlink_number(metrics.get(2)),
+            "family": 6 if family == socket.AF_INET6 else 4, "scope": scope})
+    return {"routes": rows}
+
+
+def build_route_query(address, source=None):
+    """The body of RTM_GETROUTE: which way would a packet to `address` go (from `source`)?"""
+    family = socket.AF_INET6 if is_address(address) == 6 else socket.AF_INET
+    bits = 128 if family == socket.AF_INET6 else 32
+
+    def attribute(kind, text):
+        raw = socket.inet_pton(family, text.partition("%")[0])
+        return struct.pack("=HH", 4 + len(raw), kind) + raw
+    head = struct.pack("=8BI", family, bits, bits if source else 0, 0, 0, 0, 0, 0, 0)
+    return head + attribute(1, address) + (attribute(2, source) if source else b"")
+
+
+def parse_netlink_neighbors(messages):
+    """RTM_NEWNEIGH payloads -> the shape of `parse_ip_neigh`, `dev` as an interface index."""
+    rows = []
+    for kind, payload in messages:
+        if kind != 28 or len(payload) < 12:
+            continue
+        index, state = struct.unpack_from("=iH", payload, 4)
+        found = netlink_attributes(payload, 12)
+        address = netlink_address(found.get(1))
+        if address and state != 64:
+            rows.append({"ip": address, "dev_index": index, "state": NUD.get(state, str(state)),
+                         "mac": ":".join("%02x" % b for b in found.get(2, b"")) or None})
+    return {"entries": rows}
+
+
+def parse_netlink_rules(messages):
+    """RTM_NEWRULE payloads -> the shape of `parse_ip_rule` (what netdiag reads of it)."""
+    rows = []
+    for kind, payload in messages:
+        if kind == 32 and len(payload) >= 12:
+            found = netlink_attributes(payload, 12)
+            source, target = netlink_address(found.get(2)), netlink_address(found.get(1))
+            rows.append({
+                "priority": netlink_number(found.get(6)) or 0,
+                "table": netlink_number(found.get(15)) or payload[4],
+                "from": "%s/%d" % (source, payload[2]) if source else "all",
+                "to": "%s/%d" % (target, payload[1]) if target else None,
+                "action": ROUTE_TYPES.get(payload[7]) if payload[7] != 1 else None})
+    return {"rules": rows}
+
+
+ROUTE_ERRORS = (("network", "unreachable", "ENETUNREACH"), ("no route", "", "EHOSTUNREACH"),
+                ("host", "unreachable", "EHOSTUNREACH"), ("not permitted", "", "EACCES"),
+                ("permission denied", "", "EACCES"), ("invalid argument", "", "EINVAL"),
+                ("network", "down", "ENETDOWN"))
+
+
+def parse_route_answer(text):
+    """`ip route get ADDRESS`: the kernel's decision, or the errno a connection would meet.
+
+    -> {"type", "dev", "via", "src", "table", "error": errno name or None}
+    """
+    lower = text.lower()
+    if "rtnetlink" in lower or "unreachable" in lower.split("\n")[0][:80]:
+        for word, other, name in ROUTE_ERRORS:
+            if word in lower and other in lower:
+                return dict(route_answer({}), error=name)
+    rows = parse_ip_route(text)["routes"]
+    if not rows:
+        raise NotMine("no route in the answer")
+    return route_answer(rows[0])
+
+
+def route_answer(row):
+    """One route row as the answer to 'which way?'; a row that refuses carries its errno."""
+    refusal = {"blackhole": "EINVAL", "unreachable": "EHOSTUNREACH", "prohibit": "EACCES"}
+    return {"type": row.get("type") or "unicast", "dev": row.get("dev"), "via": row.get("via"),
+            "src": row.get("src"), "table": row.get("table"), "mtu": row.get("mtu"),
+            "error": refusal.get(row.get("type"))}
+
+
+# -- ICMP -------------------------------------------------------------------------------------------
+
+ICMP_WORDS = {
+    (4, 3, 0): "network unreachable", (4, 3, 1): "host unreachable",
+    (4, 3, 2): "protocol unreachable", (4, 3, 3): "port unreachable",
+    (4, 3, 4): "fragmentation needed", (4, 3, 6): "network unknown", (4, 3, 7): "host unknown",
+    (4, 3, 9): "network prohibited", (4, 3, 10): "host prohibited",
+    (4, 3, 11): "network unreachable for this type of service",
+    (4, 3, 12): "host unreachable for this type of service",
+    (4, 3, 13): "administratively prohibited", (4, 11, 0): "time to live exceeded",
+    (6, 1, 0): "no route", (6, 1, 1): "administratively prohibited",
+    (6, 1, 2): "beyond scope of source address", (6, 1, 3): "address unreachable",
+    (6, 1, 4): "port unreachable", (6, 1, 5): "source address failed policy",
+    (6, 1, 6): "reject route", (6, 2, 0): "packet too big", (6, 3, 0): "hop limit exceeded"}
+NET_UNREACHABLE = {(4, 3, 0), (4, 3, 6), (4, 3, 11), (6, 1, 0)}
+HOST_UNREACHABLE = {(4, 3, 1), (4, 3, 7), (4, 3, 12), (6, 1, 3)}
+REJECTED = {(4, 3, 2), (4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4),
+            (6, 1, 5), (6, 1, 6), (6, 1, 2)}
+TIME_EXCEEDED = {(4, 11, 0), (6, 3, 0)}
+
+
+def icmp_kind(address, error):
+    """(version, type, code) of an ICMP error record about a packet to `address`."""
+    return (6 if ":" in address else 4, error.get("type"), error.get("code"))
+
+
+def icmp_words(address, error):
+    """The name of an ICMP error, with its numbers: 'port unreachable (3/3)'."""
+    kind = icmp_kind(address, error)
+    return "%s (%s/%s)" % (ICMP_WORDS.get(kind, "unreachable"), kind[1], kind[2])
+
+
+def build_echo(version, ident, sequence, size=24):
+    """An ICMP echo request; the checksum counts only for raw IPv4 sockets (RFC 792)."""
+    kind = 128 if version == 6 else 8
+    packet = struct.pack("!BBHHH", kind, 0, 0, ident, sequence) + b"netdiag!" * (size // 8)
+    words = sum(struct.unpack("!%dH" % (len(packet) // 2), packet))
+    words = (words >> 16) + (words & 0xffff)
+    return packet[:2] + struct.pack("!H", ~(words + (words >> 16)) & 0xffff) + packet[4:]
+
+
+# -- DNS (RFC 1035, 6891) ---------------------------------------------------------------------------
+
+QTYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "AAAA": 28}
+QTYPE_NAMES = {number: name for name, number in QTYPES.items()}
+RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+
+
+def dns_labels(name):
+    """A host name as wire labels; NotMine for a name that DNS cannot carry."""
+    try:
+        raw = name.rstrip(".").encode("ascii")
+    except UnicodeError:
+        try:
+            raw = name.rstrip(".").encode("idna")
+        except UnicodeError as error:
+            raise NotMine("not a DNS name: %s" % error)
+    labels = raw.split(b".") if raw else []
+    if any(not 1 <= len(label) <= 63 for label in labels) or len(raw) > 253:
+        raise NotMine("not a DNS name: a label is empty or longer than 63")
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def build_dns_query(name, qtype, ident, edns=1232):
+    """One question with recursion desired; EDNS advertises what fits every path (1,232 bytes)."""
+    head = struct.pack("!6H", ident, 0x100, 1, 0, 0, 1 if edns else 0)
+    question = dns_labels(name) + struct.pack("!HH", QTYPES[qtype], 1)
+    return head + question + (b"\0" + struct.pack("!HHIH", 41, edns, 0, 0) if edns else b"")
+
+
+def read_dns_name(packet, offset):
+    """A possibly compressed name -> (text, offset behind it); loops and overruns are NotMine."""
+    labels, behind, jumps = [], None, 0
+    while True:
+        if offset >= len(packet):
+            raise NotMine("DNS name past the end")
+        length = packet[offset]
+        if length & 0xc0 == 0xc0:
+            if offset + 1 >= len(packet) or jumps > 40:
+                raise NotMine("DNS pointer loop")
+            behind = offset + 2 if behind is None else behind
+            offset, jumps = struct.unpack_from("!H", packet, offset)[0] & 0x3fff, jumps + 1
+            continue
+        offset += 1
+        if not length:
+            return ".".join(labels), offset if behind is None else behind
+        if length & 0xc0 or offset + length > len(packet) or len(labels) > 127:
+            raise NotMine("DNS label past the end")
+        labels.append(packet[offset:offset + length].decode("latin-1"))
+        offset += length
+
+
+def read_dns_record(packet, offset):
+    """One resource record -> (dict, offset behind it)."""
+    name, offset = read_dns_name(packet, offset)
+    if offset + 10 > len(packet):
+        raise NotMine("DNS record past the end")
+    kind, _, ttl, length = struct.unpack_from("!HHIH", packet, offset)
+    offset += 10
+    raw = packet[offset:offset + length]
+    if len(raw) < length:
+        raise NotMine("DNS record data past the end")
+    if kind == 1 and length == 4 or kind == 28 and length == 16:
+        value = netlink_address(raw)
+    elif kind in (2, 5, 12):
+        value = read_dns_name(packet, offset)[0]
+    else:
+        value = None
+    return {"name": name, "type": QTYPE_NAMES.get(kind, str(kind)), "ttl": ttl,
+            "data": value}, offset + length
+
+
+def parse_dns(packet):
+    """A DNS reply -> {rcode, truncated, authoritative, recursion, question, answers, addresses}.
+
+    `answers` keep the CNAME chain; `addresses` are those of the A and AAAA records.
+    """
+    if len(packet) < 12:
+        raise NotMine("shorter than a DNS header")
+    ident, flags, questions, answers = struct.unpack_from("!4H", packet)
+    if not flags & 0x8000 or questions > 4:
+        raise NotMine("not a DNS reply")
+    offset, question = 12, None
+    for _ in range(questions):
+        name, offset = read_dns_name(packet, offset)
+        if offset + 4 > len(packet):
+            raise NotMine("DNS question past the end")
+        qtype = struct.unpack_from("!H", packet, offset)[0]
+        question, offset = {"name": name, "type": QTYPE_NAMES.get(qtype, str(qtype))}, offset + 4
+    rows = []
+    for _ in range(min(answers, 200)):
+        try:
+            row, offset = read_dns_record(packet, offset)
+        except NotMine:
+            if not flags & 0x200:
+                raise
+            break                        # a truncated reply may end inside a record
+        rows.append(row)
+    return {"id": ident, "rcode": RCODES.get(flags & 15, str(flags & 15)),
+            "truncated": bool(flags & 0x200), "authoritative": bool(flags & 0x400),
+            "recursion": bool(flags & 0x80), "question": question, "answers": rows,
+            "addresses": [r["data"] for r in rows if r["type"] in ("A", "AAAA") and r["data"]]}
+
+
+def parse_dns_exchange(raw):
+    """What room 4 brings from a resolver: the reply, or MALFORMED where it is none.
+
+    raw: {"reply": bytes, "over": "udp"|"tcp", "strays": replies with a wrong id or question}
+    """
+    try:
+        value = parse_dns(raw["reply"])
+    except NotMine as error:
+        value = {"rcode": "MALFORMED", "truncated": False, "answers": [], "addresses": [],
+                 "question": None, "recursion": None, "authoritative": None,
+                 "problem": str(error)}
+    return dict(value, over=raw["over"], strays=raw["strays"])
+
+
+def search_names(name, search, ndots):
+    """The absolute names that a stub resolver tries for `name`, in its order (resolv.conf(5))."""
+    if name.endswith("."):
+        return [name[:-1]]
+    suffixed = ["%s.%s" % (name, suffix.strip(".")) for suffix in search[:MAX_SEARCH] if suffix]
+    return [name] + suffixed if name.count(".") >= ndots else suffixed + [name]
+
+
+# -- DER and X.509 (X.690, RFC 5280) ------------------------------------------------------------------
+
+OID_NAMES = {
+    "2.5.4.3": "CN", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O",
+    "2.5.4.11": "OU", "2.5.4.5": "serialNumber", "1.2.840.113549.1.9.1": "emailAddress",
+    "0.9.2342.19200300.100.1.25": "DC"}
+STRING_TYPES = {12: "utf-8", 28: "utf-32-be", 30: "utf-16-be"}
+
+
+def read_der(data, offset):
+    """One DER element -> (tag, start and end of its value)."""
+    tag, length = data[offset], data[offset + 1]
+    offset += 2
+    if length & 0x80:
+        count = length & 0x7f
+        if not 1 <= count <= 4:
+            raise NotMine("DER length")
+        length = int.from_bytes(data[offset:offset + count], "big")
+        offset += count
+    if offset + length > len(data):
+        raise NotMine("DER element past the end")
+    return tag, offset, offset + length
+
+
+def der_children(data, start, end):
+    """The elements inside a constructed one: (tag, value start, value end, element start)."""
+    while start < end:
+        tag, value_start, value_end = read_der(data, start)
+        if value_end > end:
+            raise NotMine("DER child past its parent")
+        yield tag, value_start, value_end, start
+        start = value_end
+
+
+def read_oid(raw):
+    """An object identifier as dotted text."""
+    arcs, number = [], 0
+    for byte in raw:
+        number = number << 7 | byte & 127
+        if byte < 128:
+            arcs.append(number)
+            number = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(str(arc) for arc in [first, arcs[0] - 40 * first] + arcs[1:])
+
+
+def read_name(data, start, end):
+    """A distinguished name as [[type, text], ...]."""
+    parts = []
+    for _, set_start, set_end, _ in der_children(data, start, end):
+        for _, pair_start, pair_end, _ in der_children(data, set_start, set_end):
+            (_, a, b, _), (tag, c, d, _) = list(der_children(data, pair_start, pair_end))[:2]
+            kind = read_oid(data[a:b])
+            text = data[c:d].decode(STRING_TYPES.get(tag, "latin-1"), "replace")
+            parts.append([OID_NAMES.get(kind, kind), text])
+    return parts
+
+
+def read_time(tag, raw):
+    """UTCTime (two-digit year: 50-99 are 19xx) or GeneralizedTime -> seconds since 1970."""
+    import calendar
+    text = raw.decode("ascii")
+    if tag == 23:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ"))
+
+
+def read_extensions(data, start, end):
+    """The extensions that matter to a client: {"san", "ca", "aia"}."""
+    found = {"san": [], "ca": None, "aia": False}
+    for _, s, e, _ in der_children(data, *read_der(data, start)[1:]):
+        parts = list(der_children(data, s, e))
+        kind, value = read_oid(data[parts[0][1]:parts[0][2]]), parts[-1][1]
+        if kind == "2.5.29.17":
+            found["san"] = list(read_alt_names(data, value))
+        elif kind == "2.5.29.19":
+            first = list(der_children(data, *read_der(data, value)[1:]))[:1]
+            found["ca"] = bool(first and first[0][0] == 1 and data[first[0][1]])
+        elif kind == "1.3.6.1.5.5.7.1.1":
+            found["aia"] = b"\x2b\x06\x01\x05\x05\x07\x30\x02" in data[value:parts[-1][2]]
+    return found
+
+
+def read_alt_names(data, value):
+    """subjectAltName entries as [kind, text]."""
+    for tag, start, end, _ in der_children(data, *read_der(data, value)[1:]):
+        raw = data[start:end]
+        if tag == 0x87 and len(raw) in (4, 16):
+            yield ["IP", netlink_address(raw)]
+        elif tag in (0x81, 0x82, 0x86):
+            yield [{0x81: "email", 0x82: "DNS", 0x86: "URI"}[tag], raw.decode("latin-1")]
+
+
+def parse_certificate(data):
+    """A DER certificate -> {subject, issuer, san, not_before, not_after, ca, self_issued, ...}.
+
+    Times are seconds since 1970; names are [[type, text], ...].  NotMine on anything else.
+    """
+    import hashlib
+    try:
+        _, start, _ = read_der(data, 0)
+        _, start, end = read_der(data, start)
+        fields = list(der_children(data, start, end))
+        i = 1 if fields[0][0] == 0xa0 else 0
+        issuer, validity, subject = fields[i + 2], fields[i + 3], fields[i + 4]
+        times = [read_time(tag, data[s:e])
+                 for tag, s, e, _ in der_children(data, validity[1], validity[2])]
+        found = {"san": [], "ca": None, "aia": False}
+        for tag, s, e, _ in fields[i + 6:]:
+            if tag == 0xa3:
+                found = read_extensions(data, s, e)
+        return dict(
+            found, issuer=read_name(data, issuer[1], issuer[2]),
+            subject=read_name(data, subject[1], subject[2]), not_before=times[0],
+            not_after=times[1], serial="%x" % int.from_bytes(
+                data[fields[i][1]:fields[i][2]], "big"),
+            self_issued=data[issuer[3]:issuer[2]] == data[subject[3]:subject[2]],
+            sha256=hashlib.sha256(data).hexdigest())
+    except (ValueError, IndexError, struct.error, OverflowError) as error:
+        raise NotMine("not a certificate: %s" % error)
+
+
+def name_text(parts):
+    """A distinguished name in one line, the most telling part first; safe to print."""
+    wanted = dict(reversed([tuple(p) for p in parts]))
+    text = wanted.get("CN") or wanted.get("O") or ", ".join("%s=%s" % tuple(p) for p in parts)
+    return printable(text or "(empty name)", 80)
+
+
+def names_of(certificate):
+    """The host names and addresses that a certificate is for (the CN where it has no SAN)."""
+    names = [text for kind, text in certificate["san"] if kind in ("DNS", "IP")]
+    return names or [text for kind, text in certificate["subject"] if kind == "CN"]
+
+
+def name_matches(certificate, host):
+    """RFC 6125: does the certificate name `host`?  A wildcard stands for one whole left label."""
+    version = is_address(host)
+    host = host if version else dns_ascii(host.rstrip(".").lower())
+    for name in names_of(certificate):
+        name = name.rstrip(".").lower()
+        if version and is_address(name) == version and ip(name) == ip(host):
+            return True
+        if not version and (name == host or name.startswith("*.") and
+                            name[2:] == host.partition(".")[2] and name.count(".") > 1):
+            return True
+    return False
+
+
+# -- TLS (RFC 5246, 8446) -----------------------------------------------------------------------------
+
+TLS_VERSIONS = {0x300: "SSLv3", 0x301: "TLSv1", 0x302: "TLSv1.1", 0x303: "TLSv1.2",
+                0x304: "TLSv1.3"}
+ALERTS = {
+    0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 40: "handshake_failure",
+    42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked",
+    45: "certificate_expired", 46: "certificate_unknown", 47: "illegal_parameter",
+    48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error",
+    70: "protocol_version", 71: "insufficient_security", 80: "internal_error",
+    86: "inappropriate_fallback", 109: "missing_extension", 110: "unsupported_extension",
+    112: "unrecognized_name", 116: "certificate_required", 120: "no_application_protocol"}
+CLIENT_SUITES = (
+    0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0x9e, 0x9f, 0xc023, 0xc027, 0xc009, 0xc013,
+    0xc00a, 0xc014, 0x9c, 0x9d, 0x3c, 0x3d, 0x2f, 0x35, 0x0a, 0xff)
+SIGNATURES = (0x403, 0x804, 0x401, 0x503, 0x805, 0x501, 0x603, 0x806, 0x601, 0x203, 0x201)
+
+
+def build_client_hello(server_name, random, version=0x303):
+    """A TLS 1.2 ClientHello: up to 1.2 the server sends its certificates in clear (RFC 5246)."""
+    def shorts(numbers):
+        return struct.pack("!H%dH" % len(numbers), 2 * len(numbers), *numbers)
+
+    def extension(kind, body):
+        return struct.pack("!HH", kind, len(body)) + body
+    name = dns_ascii(server_name).encode("ascii") if server_name else b""
+    extensions = extension(0, struct.pack("!HBH", len(name) + 3, 0, len(name)) + name) if name \
+        else b""
+    extensions += extension(10, shorts((29, 23, 24, 25))) + extension(11, b"\1\0")
+    extensions += extension(13, shorts(SIGNATURES))
+    body = struct.pack("!H", version) + random + b"\0" + shorts(CLIENT_SUITES) + b"\1\0"
+    body += struct.pack("!H", len(extensions)) + extensions
+    hello = b"\1" + struct.pack("!I", len(body))[1:] + body
+    return b"\x16\3\1" + struct.pack("!H", len(hello)) + hello
+
+
+def dns_ascii(name):
+    """A host name as ASCII (IDNA); a name that cannot be encoded comes back escaped."""
+    try:
+        return name.encode("ascii").decode("ascii")
+    except UnicodeError:
+        try:
+            return name.encode("idna").decode("ascii")
+        except UnicodeError:
+            return printable(name)
+
+
+def tls_records(data):
+    """Complete TLS records in `data`: (kind, payload); stops at what is no record."""
+    offset = 0
+    while offset + 5 <= len(data):
+        kind, major, _, length = struct.unpack_from("!BBBH", data, offset)
+        if not 20 <= kind <= 23 or major != 3 or offset + 5 + length > len(data):
+            return
+        yield kind, data[offset + 5:offset + 5 + length]
+        offset += 5 + length
+
+
+def handshake_messages(data):
+    """Handshake messages across records: (type, body), and alerts as (-1, (level, number))."""
+    pending = b""
+    for kind, payload in tls_records(data):
+        if kind == 21 and len(payload) == 2:
+            yield -1, (payload[0], payload[1])
+        if kind != 22:
+            continue
+        pending += payload
+        while len(pending) >= 4 and len(pending) >= 4 + int.from_bytes(pending[1:4], "big"):
+            length = int.from_bytes(pending[1:4], "big")
+            yield pending[0], pending[4:4 + length]
+            pending = pending[4 + length:]
+
+
+def flight_is_over(data):
+    """True when a server's first flight has ended: hello done, an alert, or not TLS at all."""
+    if len(data) >= 2 and (not 20 <= data[0] <= 23 or data[1] != 3):
+        return True
+    return any(kind in (-1, 14) for kind, _ in handshake_messages(data))
+
+
+def parse_tls_flight(raw):
+    """What a server sent after a clear ClientHello.
+
+    raw: {"data": bytes, "ended": "closed|reset|silent|done"} -> {version, cipher, chain,
+    client_cert (names of accepted CAs, or None), alert [level, name], not_tls, ended}
+    """
+    data = raw["data"]
+    value = {"version": None, "cipher": None, "chain": [], "client_cert": None, "alert": None,
+             "not_tls": None, "ended": raw["ended"], "bytes": len(data)}
+    if len(data) >= 2 and (not 20 <= data[0] <= 23 or data[1] != 3):
+        return dict(value, not_tls=printable(data[:200]), speaks=guess_protocol(data))
+    try:
+        for kind, body in handshake_messages(data):
+            read_handshake(kind, body, value)
+    except (ValueError, IndexError, struct.error) as error:
+        raise NotMine("broken TLS handshake: %s" % error)
+    return value
+
+
+def read_handshake(kind, body, value):
+    """Add one handshake message (or alert) to the facts of a flight."""
+    if kind == -1:
+        value["alert"] = [body[0], ALERTS.get(body[1], str(body[1]))]
+    elif kind == 2:
+        number = struct.unpack_from("!H", body)[0]
+        value["version"] = TLS_VERSIONS.get(number, hex(number))
+        value["cipher"] = "0x%04x" % struct.unpack_from("!H", body, 35 + body[34])[0]
+    elif kind == 11:
+        offset = 3
+        while offset + 3 <= len(body):
+            length = int.from_bytes(body[offset:offset + 3], "big")
+            value["chain"].append(parse_certificate(body[offset + 3:offset + 3 + length]))
+            offset += 3 + length
+    elif kind == 13:
+        value["client_cert"] = client_cert_names(body, value["version"])
+
+
+def client_cert_names(body, version):
+    """The CA names in a CertificateRequest: whose client certificates the server accepts."""
+    offset = 1 + body[0]
+    if version == "TLSv1.2":
+        offset += 2 + struct.unpack_from("!H", body, offset)[0]
+    offset, names = offset + 2, []
+    while offset + 2 <= len(body):
+        length = struct.unpack_from("!H", body, offset)[0]
+        names.append(name_text(read_name(body, *read_der(body, offset + 2)[1:])))
+        offset += 2 + length
+    return names
+
+
+def parse_handshake(raw):
+    """What room 4 brings from a TLS handshake with the `ssl` module; DER becomes facts.
+
+    raw: {"ended", "error", "reason", "verify_code", "version", "cipher", "alpn", "chain": [DER],
+    "store": {...}} -> the same with `chain` parsed and `alert` named.
+    """
+    chain = []
+    for der in raw["chain"]:
+        try:
+            chain.append(parse_certificate(der))
+        except NotMine:
+            break
+    text = (raw.get("error") or "").lower()
+    # the module's own `reason` lies on 3.6 and 3.7 for codes newer than its table: the text is
+    # OpenSSL's (FACTS section 13); OpenSSL 1.x wrote "tlsv1 alert protocol version"
+    alert = re.search(r"(?:alert|tlsv1[03]?|sslv3) (?:alert )?([a-z_ ]+)", text)
+    names = set(ALERTS.values())
+    found = next((n for n in sorted(names, key=len, reverse=True)
+                  if alert and n.replace("_", " ") in alert.group(0)), None)
+    return dict(raw, chain=chain, alert=found)
+
+
+# -- HTTP (RFC 9110, 9112) ----------------------------------------------------------------------------
+
+def parse_http_head(data):
+    """Status line and headers -> {version, status, reason, headers: {lower name: text}}."""
+    match = re.match(rb"HTTP/(\d(?:\.\d)?) (\d{3})(?: ([^\r\n]*))?\r?\n", data)
+    if not match:
+        raise NotMine("no HTTP status line")
+    head = re.split(rb"\r?\n\r?\n", data[match.end():], 1)[0]
+    headers = {}
+    for line in re.split(rb"\r?\n", head)[:200]:
+        name, colon, text = line.partition(b":")
+        if colon:
+            headers.setdefault(name.strip().decode("latin-1").lower()[:60],
+                               text.strip().decode("latin-1")[:2000])
+    return {"version": match.group(1).decode(), "status": int(match.group(2)),
+            "reason": printable(match.group(3) or b"", 80), "headers": headers}
+
+
+def build_http_request(method, path, host, port, secure):
+    """A request that a careful browser could have sent; one connection, no body, no cookies."""
+    name = "[%s]" % host if ":" in host else dns_ascii(host)
+    if port != (443 if secure else 80):
+        name += ":%d" % port
+    return ("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: netdiag/%s\r\nAccept: */*\r\n"
+            "Connection: close\r\n\r\n" % (method, path, name, VERSION)).encode("ascii", "replace")
+
+
+def sni_for(host):
+    """The name for SNI: none for an address (RFC 6066)."""
+    return None if is_address(host) else dns_ascii(host.rstrip("."))
+
+
+KEPT_HEADERS = ("server", "via", "location", "date", "content-type", "www-authenticate",
+                "proxy-authenticate", "retry-after", "x-cache", "cf-ray", "x-served-by", "allow")
+
+
+def parse_http_exchange(raw):
+    """What room 4 brings from one request: the status and the headers that diagnose.
+
+    raw: {"data": bytes, "ended", "stage", ...}; headers that may hold secrets are left out.
+    `status` is None where nothing came, `not_http` holds the first bytes of another protocol.
+    """
+    value = {key: raw[key] for key in raw if key != "data"}
+    value.update(status=None, reason=None, headers={}, not_http=None, date=None,
+                 bytes=len(raw["data"]))
+    if not raw["data"]:
+        return value
+    try:
+        head = parse_http_head(raw["data"])
+    except NotMine:
+        return dict(value, not_http=printable(raw["data"][:200]),
+                    speaks=guess_protocol(raw["data"]))
+    headers = {k: printable(hide_secret(v)) for k, v in head["headers"].items()
+               if k in KEPT_HEADERS}
+    body = re.split(rb"\r?\n\r?\n", raw["data"], 1)[1:]
+    text = body[0].decode("latin-1", "replace").lower() if body else ""
+    return dict(value, status=head["status"], reason=head["reason"], version=head["version"],
+                headers=headers, location=head["headers"].get("location"),
+                date=parse_http_date(head["headers"].get("date")),
+                wants_tls="plain http request" in text or "https port" in text
+                or "speaking plain http" in text or "requires tls" in text)
+
+
+def parse_http_date(text):
+    """An HTTP date -> seconds since 1970, or None (RFC 9110 5.6.7, the preferred form)."""
+    import calendar
+    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+    match = re.match(r"\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", text or "")
+    if not match or match.group(2) not in months:
+        return None
+    day, month, year, hour, minute, second = match.groups()
+    return calendar.timegm((int(year), months.index(month) + 1, int(day), int(hour),
+                            int(minute), int(second)))
+
+
+def join_url(base, location):
+    """The URL that a Location header leads to, seen from `base` (both absolute http URLs)."""
+    if re.match(r"[a-z][a-z0-9+.-]*://", location, re.I):
+        return location
+    scheme, _, rest = base.partition("://")
+    if location.startswith("//"):
+        return scheme + ":" + location
+    authority, _, path = rest.partition("/")
+    if location.startswith("/"):
+        return "%s://%s%s" % (scheme, authority, location)
+    return "%s://%s/%s%s" % (scheme, authority, path.rpartition("/")[0] + "/" if "/" in path
+                             else "", location)
+
+
+# -- the first bytes of other protocols ----------------------------------------------------------------
+
+FIRST_BYTES = (
+    ("ssh", rb"SSH-\d"), ("http", rb"HTTP/\d"), ("smtp", rb"(220[ -][^\r\n]*(?i:smtp|mail)|554[ -])"),
+    ("ftp", rb"220[ -]"), ("pop3", rb"\+OK"), ("imap", rb"\* (OK|PREAUTH|BYE)"),
+    ("tls", rb"[\x14-\x17]\x03[\x00-\x04]"), ("vnc", rb"RFB \d"),
+    ("mysql", rb"(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)"), ("redis", rb"-(NOAUTH|DENIED|ERR)"),
+    ("http", rb"(?is)\s*<(!doctype|html)"), ("telnet", rb"\xff[\xfb-\xfe]"),
+    ("postgresql", rb"E\x00\x00.."), ("memcached", rb"ERROR\r\n"))
+GREETS_AS = {"submission": "smtp", "smtps": "smtp", "imaps": "imap", "pop3s": "pop3",
+             "sftp": "ssh", "ftps": "ftp"}
+
+
+def guess_protocol(data):
+    """The protocol whose first bytes these are, or None."""
+    for name, pattern in FIRST_BYTES:
+        if re.match(pattern, data):
+            return name
+    return None
+
+
+GREETING_FAULTS = (
+    ("ssh.throttled", rb"(?i)(not allowed at this time|exceeded maxstartups|too many)"),
+    ("service.error", rb"(?i)(554|421|450)[ -]"), ("service.error", rb"\* BYE"),
+    ("service.error", rb"-ERR"), ("service.error", rb"(?s)...\x00\xff"))
+
+
+def greeting_fault(data):
+    """The code of a greeting in which the service itself says no, or None."""
+    for code, pattern in GREETING_FAULTS:
+        if re.match(pattern, data):
+            return code
+    return None
+
+
+# == 4 system: the only code that touches the machine =============================================
+#
+# Socket numbers that Python does not name, from linux/in.h, in6.h, tcp.h, errqueue.h.  Timeouts are
+# never set with settimeout() where an error queue is read: Python would then retry EAGAIN.
+
+RECVERR = {4: (0, 11), 6: (41, 25)}
+SEND_TTL = {4: (0, 2), 6: (41, 16)}
+RECV_TTL = {4: (0, 12), 6: (41, 51)}
+MTU_DISCOVER = {4: (0, 10), 6: (41, 23)}
+BIND_DEVICE = (1, 25)
+TCP_INFO, TCP_MAXSEG = (6, 11), (6, 2)
+MSG_ERRQUEUE = 0x2000
+TCP_INFO_FIELDS = (
+    ("retransmits", 2, "B"), ("options", 5, "B"), ("snd_mss", 16, "I"), ("unacked", 24, "I"),
+    ("lost", 32, "I"), ("retrans", 36, "I"), ("pmtu", 60, "I"), ("rtt_us", 68, "I"),
+    ("advmss", 84, "I"), ("total_retrans", 100, "I"), ("segs_out", 136, "I"),
+    ("segs_in", 140, "I"), ("min_rtt_us", 148, "I"), ("rcv_ooopack", 224, "I"))
+TCP_SYN_STATES = (2, 3)
+GAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
+
+
+def errno_name(number):
+    """'ECONNREFUSED' for its number; None for None (socket.timeout before 3.10 has no errno)."""
+    import errno
+    return errno.errorcode.get(number, str(number)) if number is not None else None
+
+
+def outcome_of(name):
+    """The outcome word for an errno name of a connection or a datagram."""
+    if name in ("ECONNREFUSED", "ECONNRESET"):
+        return "refused"
+    if name in ("EPERM", "EACCES", "EMFILE", "ENFILE", "EADDRNOTAVAIL"):
+        return "denied"
+    return "timeout" if name in (None, "ETIMEDOUT") else "unreachable"
+
+
+def new_socket(version, kind, options, proto=0):
+    """A non-blocking socket that keeps the ICMP errors it meets, bound as the options say."""
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setblocking(False)
+        for option in (RECVERR[version], RECV_TTL[version]):
+            try:
+                sock.setsockopt(option[0], option[1], 1)
+            except OSError:
+                pass                                    # not Linux: errno only
+        if options.interface:
+            sock.setsockopt(BIND_DEVICE[0], BIND_DEVICE[1], options.interface.encode() + b"\0")
+        if options.source and is_address(options.source) == version:
+            sock.bind((options.source, 0))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def read_errors(sock):
+    """Drain the error queue: what refused us and from where (read SO_ERROR before: it clears)."""
+    found = []
+    while hasattr(sock, "recvmsg") and len(found) < 20:
+        try:
+            quoted, ancillary, _, name = sock.recvmsg(2048, 512, MSG_ERRQUEUE)
+        except OSError:
+            break
+        error = {"ttl": None, "port": name[1] if name else None}
+        for level, kind, raw in ancillary:
+            if (level, kind) in ((0, 11), (41, 25)) and len(raw) >= 16:
+                number, origin, error["type"], error["code"], _, error["info"] = \
+                    struct.unpack_from("=IBBBBI", raw)
+                error["errno"] = errno_name(number)
+                error["origin"] = {1: "local", 2: "icmp", 3: "icmp"}.get(origin, str(origin))
+                error["from"] = offender(raw)
+            elif (level, kind) in ((0, 2), (41, 52)):
+                error["ttl"] = struct.unpack_from("=i", raw)[0]
+        if error.get("origin") in ("icmp", "local"):
+            error["quoted"] = quoted[:64]
+            found.append(error)
+    return found
+
+
+def offender(raw):
+    """The sender's address behind a sock_extended_err (16 bytes, linux/errqueue.h)."""
+    family = struct.unpack_from("=H", raw, 16)[0] if len(raw) >= 24 else 0
+    if family == socket.AF_INET:
+        return socket.inet_ntop(family, raw[20:24])
+    if family == socket.AF_INET6 and len(raw) >= 40:
+        return socket.inet_ntop(family, raw[24:40])
+    return None
+
+
+def icmp_facts(errors):
+    """Error-queue records as plain values, without the quoted bytes."""
+    return [{"type": e["type"], "code": e["code"], "from": e["from"], "ttl": e["ttl"],
+             "origin": e["origin"], "mtu": e["info"] or None} for e in errors]
+
+
+def tcp_info(sock):
+    """struct tcp_info as far as this kernel fills it; {} where there is none."""
+    try:
+        raw = sock.getsockopt(TCP_INFO[0], TCP_INFO[1], 512)
+    except OSError:
+        return {}
+    facts = {"state": raw[0] if raw else None}
+    for name, offset, form in TCP_INFO_FIELDS:
+        if len(raw) >= offset + struct.calcsize(form):
+            facts[name] = struct.unpack_from("=" + form, raw, offset)[0]
+    return facts
+
+
+def is_connected(sock):
+    """True after the handshake: SO_ERROR 0 alone does not say so (FACTS section 1)."""
+    state = tcp_info(sock).get("state")
+    if state is not None:
+        return state not in TCP_SYN_STATES and state != 7
+    try:
+        return bool(sock.getpeername())
+    except OSError:
+        return False
+
+
+def wait_for(sock, write, until):
+    """Wait until the socket is readable (or writable) or an error is queued; False at `until`."""
+    import select
+    left = max(0.0, until - time.monotonic())
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(sock, select.POLLOUT if write else select.POLLIN)
+        return bool(poller.poll(left * 1000))
+    return any(select.select([] if write else [sock], [sock] if write else [], [sock], left))
+
+
+def start_connect(sock, address, port):
+    """Begin a handshake -> an attempt: {sock, started, state trying|open|error, errno, ...}."""
+    attempt = {"sock": sock, "address": address, "port": port, "started": time.monotonic(),
+               "state": "trying", "errno": None, "immediate": False, "icmp": [], "ms": None}
+    code = sock.connect_ex((address, port))
+    if errno_name(code) not in (None, "0", "EINPROGRESS", "EWOULDBLOCK", "EAGAIN") and code:
+        attempt.update(state="error", errno=errno_name(code), immediate=True, ms=0.0)
+    return attempt
+
+
+def watch_connect(attempt, until):
+    """Wait for the end of a handshake; SO_ERROR is read before the queue is drained."""
+    sock = attempt["sock"]
+    while attempt["state"] == "trying" and time.monotonic() < until:
+        if not wait_for(sock, True, until):
+            break
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        errors = read_errors(sock)
+        attempt["icmp"] += icmp_facts(errors)
+        if code:
+            attempt.update(state="error", errno=errno_name(code))
+        elif is_connected(sock):
+            attempt["state"] = "open"
+        elif not errors:
+            time.sleep(0.005)             # a kernel that reports neither: do not spin
+            continue
+        attempt["ms"] = (time.monotonic() - attempt["started"]) * 1000
+    return attempt
+
+
+def receive(sock, seconds, enough):
+    """Read until `enough(data)`, the peer ends, or time is up -> (data, how it ended)."""
+    data, until = b"", time.monotonic() + seconds
+    while len(data) < BYTES_LIMIT:
+        if enough(data):
+            return data, "done"
+        if not wait_for(sock, False, until):
+            return data, "silent"
+        try:
+            more = sock.recv(8192)
+        except BlockingIOError:
+            read_errors(sock)
+            if time.monotonic() >= until:
+                return data, "silent"
+            continue
+        except OSError as error:
+            return data, "reset" if errno_name(error.errno) == "ECONNRESET" else "error"
+        if not more:
+            return data, "closed"
+        data += more
+    return data, "done"
+
+
+def transmit(sock, data, seconds):
+    """Send all of `data`; None, or the errno name of what stopped it."""
+    until = time.monotonic() + seconds
+    while data:
+        if not wait_for(sock, True, until):
+            return "ETIMEDOUT"
+        try:
+            data = data[sock.send(data):]
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            return errno_name(error.errno) or "ETIMEDOUT"
+    return None
+
+
+def abort(sock):
+    """Close with a reset, so that a probe leaves no half-open connection behind."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass
+    sock.close()
+
+
+def ssl_store(context):
+    """Which trust store a context uses, and the owners of its first CAs (for 'who is missing?')."""
+    import ssl
+    paths = ssl.get_default_verify_paths()
+    owners = set()
+    for row in context.get_ca_certs()[:400]:
+        for part in row.get("subject", ()):
+            owners.update(value for key, value in part
+                          if key in ("organizationName", "commonName"))
+    return {"file": paths.cafile, "directory": paths.capath, "loaded": len(context.get_ca_certs()),
+            "owners": sorted(owners)[:400]}
+
+
+def ssl_context(cafile, verify):
+    """A client context; verification of the name is done by rule, not by OpenSSL's wording."""
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    if verify and cafile:
+        context.load_verify_locations(cafile=cafile)
+    elif verify:
+        context.load_default_certs()
+    return context
+
+
+def peer_chain(tls):
+    """The certificates the peer sent, as DER: all of them from 3.10 on, else the leaf."""
+    chain = []
+    try:
+        if hasattr(tls, "get_unverified_chain"):                      # 3.13
+            chain = list(tls.get_unverified_chain() or ())
+        elif hasattr(getattr(tls, "_sslobj", None), "get_unverified_chain"):   # 3.10 to 3.12
+            chain = [c.public_bytes(2) for c in tls._sslobj.get_unverified_chain() or ()]
+        leaf = tls.getpeercert(True)
+    except (OSError, ValueError, AttributeError):
+        return chain
+    return chain or ([leaf] if leaf else [])
+
+
+def handshake(sock, server_name, cafile, verify, seconds):
+    """TLS on a connected socket -> (TLS socket or None, facts); see `parse_handshake`."""
+    import ssl
+    facts = {"ended": "done", "error": None, "reason": None, "verify_code": None, "version": None,
+             "cipher": None, "alpn": None, "chain": [], "store": None}
+    began = time.monotonic()
+    tls = None
+    try:
+        context = ssl_context(cafile, verify)
+        facts["store"] = ssl_store(context) if verify else None
+        sock.settimeout(seconds)          # ssl needs it; the error queue is not read any more
+        tls = context.wrap_socket(sock, server_hostname=server_name or None,
+                                  do_handshake_on_connect=False)
+        tls.do_handshake()
+        facts.update(version=tls.version(), cipher=(tls.cipher() or [None])[0],
+                     alpn=tls.selected_alpn_protocol(), chain=peer_chain(tls))
+    except (OSError, ValueError) as error:
+        facts.update(ended=tls_ending(error), error=printable(str(error)),
+                     reason=getattr(error, "reason", None) and printable(error.reason),
+                     verify_code=getattr(error, "verify_code", None))
+        if tls is not None:
+            tls.close()
+        tls = None
+    facts["ms"] = round((time.monotonic() - began) * 1000, 1)
+    return tls, facts
+
+
+def tls_ending(error):
+    """How a handshake ended, from the exception; the text is OpenSSL's own on every Python."""
+    text = str(error).lower()
+    if isinstance(error, socket.timeout):
+        return "stalled"
+    if "eof occurred" in text or "unexpected eof" in text or "zero return" in text \
+            or type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError"):
+        return "closed"
+    if errno_name(getattr(error, "errno", None)) in ("ECONNRESET", "EPIPE", "ECONNABORTED"):
+        return "reset"
+    if "certificate verify failed" in text or "certificate_verify_failed" in text:
+        return "untrusted"
+    if "wrong version number" in text or "unknown protocol" in text or "http request" in text \
+            or "record layer failure" in text or "packet length too long" in text:
+        return "not_tls"
+    return "alert"
+
+
+def find_program(name):
+    """The full path of a command; sbin counts even if PATH lacks it."""
+    for folder in os.environ.get("PATH", "").split(os.pathsep) + [
+            "/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"]:
+        path = os.path.join(folder, name)
+        if folder and os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+class System:
+    """The machine, as verbs.  Each returns (outcome, raw) and never raises for expected trouble.
+
+    It counts the packets that it sends towards targets and keeps the transcript.
+    """
+
+    def __init__(self, options):
+        self.options = options
+        self.transcript = []
+        self.packets = 0
+        self.attempts = {}
+        self.children = set()
+
+    # -- here: clock, environment, files, commands
+
+    def now(self):
+        """Seconds since 1970, by this host's own clock."""
+        return time.time()
+
+    def monotonic(self):
+        """A clock for durations."""
+        return time.monotonic()
+
+    def environment(self, *names, **_):
+        """The wanted environment variables that are set."""
+        return "ok", {name: os.environ[name] for name in names if os.environ.get(name)}
+
+    def clock(self, timeout_s=None):
+        """Seconds since 1970 and the zone."""
+        now = time.time()
+        return "ok", {"epoch": now, "utc": time.strftime("%Y-%m-%dT%H:%M:%S+00:00",
+                                                         time.gmtime(now)),
+                      "local": iso_time(now)}
+
+    def identity(self, timeout_s=None):
+        """Who runs this, on what: name, system, user, root, rights, Python."""
+        uname = os.uname() if hasattr(os, "uname") else None
+        uid = os.getuid() if hasattr(os, "getuid") else None
+        try:
+            import pwd
+            user = pwd.getpwuid(uid).pw_name
+        except (ImportError, KeyError, TypeError):
+            user = os.environ.get("USER") or os.environ.get("USERNAME") or str(uid)
+        rights = re.search(r"CapEff:\s*([0-9a-f]+)", self.read("/proc/self/status", 1)[1] or "")
+        return "ok", {
+            "name": printable(uname.nodename if uname else socket.gethostname()),
+            "system": printable(" ".join((uname.sysname, uname.release)) if uname
+                                else sys.platform),
+            "user": printable(user), "root": uid == 0,
+            "raw_sockets": bool(int(rights.group(1), 16) >> 13 & 1) if rights else uid == 0,
+            "python": "%d.%d.%d" % sys.version_info[:3]}
+
+    def read(self, path, timeout_s=None):
+        """A file's text, at most FILE_LIMIT bytes."""
+        try:
+            with open(path, "rb") as stream:
+                return "ok", stream.read(FILE_LIMIT).decode("utf-8", "replace")
+        except FileNotFoundError:
+            return "unknown", "%s is absent" % path
+        except PermissionError:
+            return "denied", "%s may not be read" % path
+        except OSError as error:
+            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+
+    def marks(self, paths, timeout_s=None):
+        """Short texts of marker files: {path: first line}, those that exist."""
+        found = {}
+        for path in paths:
+            if os.path.exists(path):
+                found[path] = printable((self.read(path)[1] or "").strip()[:200])
+        return "ok", found
+
+    def run(self, argv, timeout_s=COMMAND_S):
+        """A command: no shell, C locale, no standard input, killed and reaped when time is up."""
+        import subprocess
+        path = find_program(argv[0])
+        if self.options.no_tools or not path:
+            return "unknown", "%s: %s" % (argv[0], "commands are switched off (--no-tools)"
+                                          if self.options.no_tools else "not installed")
+        environment = dict(os.environ, LC_ALL="C", LANG="C")
+        began = time.monotonic()
+        try:
+            child = subprocess.Popen([path] + list(argv[1:]), stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                     env=environment, close_fds=True)
+        except OSError as error:
+            return "denied", "%s: %s" % (argv[0], errno_name(error.errno))
+        self.children.add(child)
+        try:
+            raw, late = child.communicate(timeout=timeout_s)[0], False
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raw, late = child.communicate()[0], True
+        self.children.discard(child)
+        text = raw.decode("utf-8", "replace")[:OUTPUT_LIMIT]
+        self.transcript.append({"argv": list(argv), "status": child.returncode, "output": text,
+                                "ms": round((time.monotonic() - began) * 1000, 1)})
+        return ("timeout" if late else "ok"), text
+
+    def netlink(self, requests, timeout_s=2.0):
+        """Ask the kernel by rtnetlink (no privilege): [(message type, body, dump)] in order.
+
+        -> ("ok", [(kind, payload)]) or ("unreachable", {"error": errno name}).
+        """
+        if not hasattr(socket, "AF_NETLINK"):
+            return "unknown", "no netlink on this system"
+        found = []
+        try:
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+                sock.settimeout(timeout_s)
+                sock.bind((0, 0))
+                for kind, body, dump in requests:
+                    sock.send(struct.pack("=IHHII", 16 + len(body), kind, 0x301 if dump else 1,
+                                          1, 0) + body)
+                    failed = read_netlink(sock, dump, found)
+                    if failed:
+                        return "unreachable", dict(route_answer({}), error=errno_name(failed))
+        except OSError as error:
+            return "unknown", "netlink: %s" % errno_name(error.errno)
+        return "ok", found
+
+    def index_names(self):
+        """{interface index: name}."""
+        try:
+            return dict(socket.if_nameindex())
+        except (OSError, AttributeError):
+            return {}
+
+    def netlink_named(self, requests, timeout_s=2.0):
+        """`netlink`, with the table of interface names that its routes and neighbors need."""
+        outcome, raw = self.netlink(requests, timeout_s)
+        return outcome, {"messages": raw, "names": self.index_names()} if outcome == "ok" else raw
+
+    def poke(self, addresses, dev, wait_s, timeout_s=None):
+        """Send one empty datagram to on-link addresses, so that the kernel asks for their MAC.
+
+        -> {address: neighbor state, absent where the kernel keeps no entry}; it returns as soon
+        as every entry is settled (REACHABLE, FAILED ...) or after `wait_s`.
+        """
+        for address in addresses:
+            version = is_address(address)
+            try:
+                with new_socket(version, socket.SOCK_DGRAM, self.options) as sock:
+                    scope = socket.if_nametoindex(dev) if dev and version == 6 else 0
+                    sock.sendto(b"", (address, 9) if version == 4 else (address, 9, 0, scope))
+                    self.packets += 1
+            except OSError:
+                continue
+        until, states = time.monotonic() + wait_s, {}
+        while True:
+            outcome, raw = self.netlink([(RTM_GETNEIGH, struct.pack("=BBHiHBB", 0, 0, 0, 0, 0, 0,
+                                                                   0), True)])
+            if outcome != "ok":
+                return "unknown", raw
+            states = {row["ip"]: row["state"] for row in parse_netlink_neighbors(raw)["entries"]
+                      if row["ip"] in addresses}
+            open_ones = [a for a in addresses if states.get(a) in (
+                None, "INCOMPLETE", "STALE", "DELAY", "PROBE")]
+            if not open_ones or time.monotonic() >= until:
+                return "ok", states
+            time.sleep(0.05)
+
+    def check_cafile(self, path):
+        """Why a CA file cannot be used, or None."""
+        outcome, text = self.read(path)
+        if outcome != "ok":
+            return text
+        try:
+            import ssl
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        except ImportError:
+            return None
+        except (OSError, ValueError) as error:
+            return "no certificates in it (%s)" % printable(error, 80)
+        return None
+
+    def target_lines(self, path):
+        """Targets from a file or from standard input: one a line, # begins a comment."""
+        text = sys.stdin.read(FILE_LIMIT) if path == "-" else None
+        if text is None:
+            outcome, text = self.read(path)
+            if outcome != "ok":
+                raise Usage("--targets: %s" % text)
+        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+        return [line for line in lines if line]
+
+    def save(self, path, text):
+        """Write a report that only its owner may read."""
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as stream:
+                os.chmod(path, 0o600)
+                stream.write(text)
+        except OSError as error:
+            raise Usage("--output %s: %s" % (printable(path, 100), errno_name(error.errno)))
+
+    def wants_color(self, stream):
+        """Colour only on a terminal that has it and when nobody said no (no-color.org)."""
+        return bool(stream and stream.isatty() and not os.environ.get("NO_COLOR")
+                    and os.environ.get("TERM") not in (None, "dumb"))
+
+    def own_digest(self):
+        """SHA-256 of this very file; None when it came through a pipe."""
+        import hashlib
+        try:
+            with open(__file__, "rb") as stream:
+                return hashlib.sha256(stream.read()).hexdigest()
+        except (NameError, OSError):
+            return None
+
+    def close(self):
+        """End what still runs: children are killed and reaped, sockets closed."""
+        for child in list(self.children):
+            child.kill()
+            child.wait()
+        for attempt in self.attempts.values():
+            attempt["sock"].close()
+
+    # -- names
+
+    def resolve(self, name, family, timeout_s=LOOKUP_S):
+        """The system's own answer (hosts file, nsswitch, stub and all): getaddrinfo, timed."""
+        import queue
+        import threading
+        box = queue.Queue()
+        wanted = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family, 0)
+
+        def look_up():
+            try:
+                rows = socket.getaddrinfo(name, None, wanted, socket.SOCK_STREAM)
+                box.put(("ok", [row[4][0] for row in rows]))
+            except socket.gaierror as error:
+                box.put(("refused", {"error": GAI_NAMES.get(error.errno, str(error.errno)),
+                                     "text": printable(error.strerror)}))
+            except (OSError, UnicodeError) as error:
+                box.put(("refused", {"error": type(error).__name__, "text": printable(error)}))
+        threading.Thread(target=look_up, daemon=True).start()
+        try:
+            outcome, raw = box.get(timeout=timeout_s)
+        except queue.Empty:
+            return "timeout", {"error": "ETIMEDOUT", "text": "no answer in %.1f s" % timeout_s}
+        return outcome, list(collections.OrderedDict.fromkeys(raw)) if outcome == "ok" else raw
+
+    def query(self, server, name, qtype, timeout_s=DNS_WAIT_S):
+        """One question to one resolver over UDP, over TCP when the answer was truncated."""
+        ident = struct.unpack("!H", os.urandom(2))[0]
+        packet = build_dns_query(name, qtype, ident)
+        outcome, raw = self.query_udp(server, packet, timeout_s)
+        if outcome == "ok" and len(raw["reply"]) > 2 and raw["reply"][2] & 2:
+            over_tcp = self.query_tcp(server, packet, timeout_s)
+            if over_tcp:
+                raw = {"reply": over_tcp, "over": "tcp", "strays": raw["strays"]}
+        return outcome, raw
+
+    def query_udp(self, server, packet, timeout_s):
+        """Send, send again after DNS_RESEND_S, and take the first reply that fits the question."""
+        strays, raw = 0, {"icmp": []}
+        until = time.monotonic() + timeout_s
+        try:
+            sock = new_socket(is_address(server), socket.SOCK_DGRAM, self.options)
+        except OSError as error:
+            return "denied", {"error": errno_name(error.errno)}
+        with sock:
+            try:
+                sock.connect((server, 53))
+                while time.monotonic() < until:
+                    sock.send(packet)
+                    resend = min(until, time.monotonic() + DNS_RESEND_S)
+                    while wait_for(sock, False, resend):
+                        errors = read_errors(sock)
+                        if errors:
+                            raw = {"icmp": icmp_facts(errors), "error": errors[-1]["errno"]}
+                            return outcome_of(errors[-1]["errno"]), raw
+                        reply = sock.recv(65535)
+                        if len(reply) > 2 and reply[:2] == packet[:2] and reply[2] & 0x80:
+                            return "ok", {"reply": reply, "over": "udp", "strays": strays}
+                        strays += 1
+            except OSError as error:
+                icmp = icmp_facts(read_errors(sock))
+                return outcome_of(errno_name(error.errno)), {"error": errno_name(error.errno),
+                                                             "icmp": icmp}
+        if strays:
+            return "ok", {"reply": b"", "over": "udp", "strays": strays}
+        return "timeout", raw
+
+    def query_tcp(self, server, packet, timeout_s):
+        """The same question over TCP (RFC 7766); the reply's bytes, or b'' where none came."""
+        try:
+            sock = new_socket(is_address(server), socket.SOCK_STREAM, self.options)
+        except OSError:
+            return b""
+        with sock:
+            attempt = start_connect(sock, server, 53)
+            if watch_connect(attempt, time.monotonic() + timeout_s)["state"] != "open":
+                return b""
+            transmit(sock, struct.pack("!H", len(packet)) + packet, timeout_s)
+            data, _ = receive(sock, timeout_s, lambda d: len(d) > 2 and len(d) >= 2 +
+                              struct.unpack_from("!H", d)[0])
+            return data[2:]
+
+    # -- packets: echo, datagrams, traces
+
+    def echo(self, address, timeout_s=PING_WAIT_S):
+        """ICMP echo without the ping command: a datagram socket where the kernel lets us, or raw."""
+        version = is_address(address)
+        proto = 58 if version == 6 else 1
+        facts = {"sent": 1, "received": 0, "reached": False, "rtt_avg_ms": None, "errors": []}
+        try:
+            sock, raw_header = self.echo_socket(version, proto)
+        except OSError as error:
+            return "denied", "ICMP sockets are not permitted (%s)" % errno_name(error.errno)
+        ident, began = os.getpid() & 0xffff, time.monotonic()
+        with sock:
+            try:
+                sock.sendto(build_echo(version, ident, 1), (address, 0))
+                self.packets += 1
+                until = began + timeout_s
+                while wait_for(sock, False, until):
+                    errors = read_errors(sock)
+                    if errors:
+                        return "ok", dict(facts, errors=icmp_facts(errors))
+                    data = sock.recv(2048)[raw_header:]
+                    if data[:1] == (b"\x81" if version == 6 else b"\0"):
+                        ms = (time.monotonic() - began) * 1000
+                        return "ok", dict(facts, received=1, reached=True, rtt_avg_ms=round(ms, 2))
+            except OSError as error:
+                return "ok", dict(facts, errors=icmp_facts(read_errors(sock)),
+                                  error=errno_name(error.errno))
+        return "ok", facts
+
+    def echo_socket(self, version, proto):
+        """(socket, bytes of IP header to skip): SOCK_DGRAM first, then SOCK_RAW."""
+        try:
+            return new_socket(version, socket.SOCK_DGRAM, self.options, proto), 0
+        except OSError:
+            return new_socket(version, socket.SOCK_RAW, self.options, proto), \
+                20 if version == 4 else 0
+
+    def datagram(self, address, port, payload, timeout_s=UDP_WAIT_S):
+        """One UDP question, sent twice: a reply, an ICMP error, or silence."""
+        facts = {"reply": None, "icmp": [], "error": None, "sent": 0, "ms": None}
+        try:
+            sock = new_socket(is_address(address), socket.SOCK_DGRAM, self.options)
+        except OSError as error:
+            return "denied", dict(facts, error=errno_name(error.errno))
+        with sock:
+            began = time.monotonic()
+            try:
+                sock.connect((address, port))
+                for turn in (1, 2):
+                    sock.send(payload)
+                    self.packets += 1
+                    facts["sent"] = turn
+                    if not wait_for(sock, False, began + timeout_s * turn / 2):
+                        continue
+                    errors = read_errors(sock)
+                    facts["ms"] = round((time.monotonic() - began) * 1000, 1)
+                    if errors:
+                        facts.update(icmp=icmp_facts(errors), error=errors[-1]["errno"])
+                        return outcome_of(facts["error"]), facts
+                    return "ok", dict(facts, reply=printable(sock.recv(2048)[:200]))
+            except OSError as error:
+                errors = read_errors(sock)
+                facts.update(error=errno_name(error.errno), icmp=icmp_facts(errors))
+                return outcome_of(facts["error"]), facts
+        return "timeout", facts
+
+    def trace(self, address, port, mode, timeout_s=None):
+        """Send probes with rising TTL (all unprivileged) -> {"mode", "port", "hops", "end"}.
+
+        mode udp, icmp or tcp.  A hop: {ttl, address, ms, kind, type, code}; kind is `hop` (time
+        exceeded), `reply`, `open`, `refused`, `icmp` (another ICMP error), `error`.  The end is
+        the lowest TTL that was not answered by "time exceeded".
+        """
+        probes, hops, began = {}, {}, time.monotonic()
+        try:
+            for first in range(1, TRACE_MAX_TTL + 1, TRACE_WAVE):
+                for ttl in range(first, first + TRACE_WAVE):
+                    probe = self.trace_probe(address, port, mode, ttl)
+                    probes[ttl] = probe
+                last_wave = first + TRACE_WAVE > TRACE_MAX_TTL or \
+                    first + TRACE_WAVE - 1 - max([0] + list(hops)) >= TRACE_QUIET_HOPS
+                pause = TRACE_WAIT_S if last_wave else TRACE_WAVE_S
+                collect_trace(probes, hops, time.monotonic() + pause)
+                if last_wave or trace_end(hops):
+                    break
+            if not trace_end(hops):
+                collect_trace(probes, hops, began + TRACE_WAIT_S)
+        except OSError as error:
+            return "denied", "%s trace: %s" % (mode, errno_name(error.errno))
+        finally:
+            for probe in probes.values():
+                if probe["sock"]:
+                    abort(probe["sock"])
+        end = trace_end(hops)
+        rows = [hops[ttl] for ttl in sorted(hops) if not end or ttl <= end["ttl"]]
+        return "ok", {"mode": mode, "port": port, "hops": rows, "end": end,
+                      "sent_to_ttl": max(probes or [0])}
+
+    def trace_probe(self, address, port, mode, ttl):
+        """One probe of a trace, already on its way; `failed` when this host would not send it."""
+        version = is_address(address)
+        kind = socket.SOCK_STREAM if mode == "tcp" else socket.SOCK_DGRAM
+        if mode == "icmp":
+            sock = self.echo_socket(version, 58 if version == 6 else 1)[0]
+        else:
+            sock = new_socket(version, kind, self.options)
+        sock.setsockopt(SEND_TTL[version][0], SEND_TTL[version][1], ttl)
+        probe = {"sock": sock, "ttl": ttl, "mode": mode, "address": address, "failed": None,
+                 "started": time.monotonic()}
+        try:
+            if mode == "tcp":
+                code = sock.connect_ex((address, port))
+                if code and errno_name(code) != "EINPROGRESS":
+                    probe["failed"] = errno_name(code)
+            elif mode == "udp":
+                sock.sendto(b"netdiag", (address, port + ttl))
+            else:
+                sock.sendto(build_echo(version, os.getpid() & 0xffff, ttl), (address, 0))
+        except OSError as error:
+            probe["failed"] = errno_name(error.errno)
+        self.packets += 1
+        return probe
+
+    # -- TCP and above
+
+    def knock(self, address, port, timeout_s=FIRST_LOOK_S):
+        """Send the SYN and look for FIRST_LOOK_S; the connection is kept for `settle`."""
+        try:
+            sock = new_socket(is_address(address), socket.SOCK_STREAM, self.options)
+        except OSError as error:
+            return outcome_of(errno_name(error.errno)), {
+                "settled": True, "state": "error", "errno": errno_name(error.errno), "ms": 0}
+        attempt = start_connect(sock, address, port)
+        self.attempts[address, port] = attempt
+        watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
+        self.packets += 1
+        raw = {"settled": attempt["state"] != "trying", "state": attempt["state"],
+               "errno": attempt["errno"], "ms": attempt["ms"] and round(attempt["ms"], 2)}
+        return {"open": "ok", "trying": "timeout"}.get(
+            attempt["state"], outcome_of(attempt["errno"])), raw
+
+    def settle(self, address, port, listen_s, timeout_s=None):
+        """What became of a knock: the end of the handshake, then what the peer does unasked."""
+        attempt = self.attempts.get((address, port))
+        if attempt is None:
+            return "unknown", "no connection was begun"
+        sock = attempt["sock"]
+        watch_connect(attempt, attempt["started"] + (self.options.timeout_s or PATIENCE_S))
+        facts = {key: attempt[key] for key in ("state", "errno", "immediate", "icmp")}
+        facts.update(ms=attempt["ms"] and round(attempt["ms"], 2), info=tcp_info(sock),
+                     waited_s=round(time.monotonic() - attempt["started"], 2), after=None,
+                     greeting=None, speaks=None, refuses=None, local=None)
+        if attempt["state"] == "open":
+            self.listen_after(sock, listen_s, facts)
+        elif attempt["state"] == "trying":
+            facts["state"] = "silent"
+        self.packets += facts["info"].get("total_retrans") or 0
+        sock.close()
+        return {"open": "ok", "silent": "timeout"}.get(
+            facts["state"], outcome_of(facts["errno"])), facts
+
+    def listen_after(self, sock, listen_s, facts):
+        """Add to `facts` what a fresh connection does: data, close, reset, or nothing."""
+        version = 6 if sock.family == socket.AF_INET6 else 4
+        try:
+            sock.setsockopt(RECVERR[version][0], RECVERR[version][1], 0)
+            facts["local"] = sock.getsockname()[0]
+        except OSError:
+            pass
+        rtt_s = (facts["info"].get("rtt_us") or 0) / 1e6
+        data, ended = receive(sock, listen_s + 2 * rtt_s, greeting_is_whole)
+        facts["after"] = "data" if data else {"silent": "open"}.get(ended, ended)
+        if data:
+            facts.update(greeting=printable(data[:300]), speaks=guess_protocol(data),
+                         refuses=greeting_fault(data), ended=ended)
+
+    def open_tcp(self, address, port, seconds, clamp=None):
+        """A connected socket for a conversation -> (socket, None, ms) or (None, errno, ms)."""
+        try:
+            sock = new_socket(is_address(address), socket.SOCK_STREAM, self.options)
+        except OSError as error:
+            return None, errno_name(error.errno), 0
+        if clamp:
+            sock.setsockopt(TCP_MAXSEG[0], TCP_MAXSEG[1], clamp)
+        attempt = start_connect(sock, address, port)
+        watch_connect(attempt, attempt["started"] + seconds)
+        self.packets += 1
+        if attempt["state"] != "open":
+            sock.close()
+            return None, attempt["errno"] or "ETIMEDOUT", attempt["ms"]
+        version = is_address(address)
+        try:
+            sock.setsockopt(RECVERR[version][0], RECVERR[version][1], 0)
+        except OSError:
+            pass
+        return sock, None, attempt["ms"]
+
+    def tls(self, address, port, server_name, verify=True, clamp=None, timeout_s=TLS_WAIT_S):
+        """A handshake by the ssl module; facts as `handshake` gives them."""
+        try:
+            import ssl as _
+        except ImportError:
+            return "unknown", "this Python has no ssl module"
+        sock, failed, _ = self.open_tcp(address, port, timeout_s, clamp)
+        if sock is None:
+            return outcome_of(failed), {"ended": "no_connection", "error": failed, "chain": [],
+                                        "version": None, "verify_code": None, "reason": None}
+        tls, facts = handshake(sock, server_name, self.options.cafile, verify, timeout_s)
+        (tls or sock).close()
+        return "ok", facts
+
+    def hello(self, address, port, server_name, clamp=None, timeout_s=TLS_WAIT_S):
+        """A clear ClientHello by hand: what the server really sends back, before any secret."""
+        sock, failed, _ = self.open_tcp(address, port, timeout_s, clamp)
+        if sock is None:
+            return outcome_of(failed), {"data": b"", "ended": "no_connection"}
+        with sock:
+            transmit(sock, build_client_hello(server_name, os.urandom(32)), timeout_s)
+            data, ended = receive(sock, timeout_s, flight_is_over)
+        return "ok", {"data": data, "ended": ended}
+
+    def http(self, address, port, secure, server_name, request, clamp=None,
+             timeout_s=HTTP_WAIT_S):
+        """One request on a connection of its own; raw for `parse_http_exchange`."""
+        facts = {"stage": "connect", "error": None, "data": b"", "connect_ms": None,
+                 "tls_ms": None, "first_byte_ms": None, "ended": None, "info": {}}
+        sock, failed, facts["connect_ms"] = self.open_tcp(address, port, TLS_WAIT_S, clamp)
+        if sock is None:
+            return outcome_of(failed), dict(facts, error=failed)
+        if secure:
+            raw_sock = sock
+            sock, tls_facts = handshake(sock, server_name, self.options.cafile, False, TLS_WAIT_S)
+            facts["tls_ms"] = tls_facts["ms"]
+            if sock is None:
+                raw_sock.close()
+                return "ok", dict(facts, stage="tls", error=tls_facts["error"],
+                                  ended=tls_facts["ended"])
+        with sock:
+            facts["stage"] = "http"
+            talk(sock, request, timeout_s, facts)
+            facts["info"] = tcp_info(sock)
+        return "ok", facts
+
+    def fetch(self, url, timeout_s=HTTP_WAIT_S):
+        """Follow one redirect: look the host up, connect, handshake, ask; the stage that failed."""
+        parts = read_url(url)
+        secure = parts["scheme"] == "https"
+        port = int(parts["port"] or (443 if secure else 80))
+        outcome, found = self.resolve(parts["host"], self.options.family, 3.0)
+        if outcome != "ok":
+            return outcome, {"stage": "lookup", "error": found["error"], "data": b""}
+        request = build_http_request("HEAD", parts["path"] or "/", parts["host"], port, secure)
+        outcome, facts = self.http(found[0], port, secure, sni_for(parts["host"]), request)
+        return outcome, dict(facts, address=found[0])
+
+    def tunnel(self, proxy_host, proxy_port, host, port, timeout_s=PROXY_WAIT_S):
+        """Ask a proxy for a tunnel (CONNECT, RFC 9110 9.3.6); raw for `parse_http_exchange`."""
+        facts = {"stage": "lookup", "error": None, "data": b"", "ended": None}
+        outcome, found = self.resolve(proxy_host, 0, 3.0)
+        if outcome != "ok":
+            return outcome, dict(facts, error=found["error"])
+        sock, failed, _ = self.open_tcp(found[0], proxy_port, timeout_s)
+        if sock is None:
+            return outcome_of(failed), dict(facts, stage="connect", error=failed)
+        name = "[%s]" % host if ":" in host else host
+        request = "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n" % (name, port, name, port)
+        with sock:
+            facts["stage"] = "http"
+            talk(sock, request.encode("ascii", "replace"), timeout_s, facts)
+        return "ok", facts
+
+    def fits(self, address, size, timeout_s=1.0):
+        """Does an unfragmentable datagram of `size` bytes (with headers) get an answer?
+
+        Uses echo where it may, else UDP to a closed port.  -> {"answered": bool, "mtu", "from"}.
+        """
+        version = is_address(address)
+        header = 48 if version == 6 else 28
+        try:
+            sock, payload, port = self.sizing_probe(version, size - header)
+        except OSError as error:
+            return "denied", "size probe: %s" % errno_name(error.errno)
+        with sock:
+            sock.setsockopt(MTU_DISCOVER[version][0], MTU_DISCOVER[version][1], 3)
+            until = time.monotonic() + timeout_s
+            for _ in (1, 2):
+                try:
+                    sock.sendto(payload, (address, port))
+                    self.packets += 1
+                except OSError:
+                    pass
+                if wait_for(sock, False, min(until, time.monotonic() + timeout_s / 2)):
+                    break
+            errors = read_errors(sock)
+            if errors:
+                big = errors[-1]["errno"] == "EMSGSIZE"
+                return "ok", {"size": size, "answered": not big and errors[-1]["from"] == address,
+                              "mtu": errors[-1]["info"] if big else None,
+                              "from": errors[-1]["from"], "by": "udp" if port else "echo"}
+            try:
+                answered = bool(sock.recv(65535))
+            except OSError:
+                answered = False
+        return "ok", {"size": size, "answered": answered, "mtu": None, "from": None,
+                      "by": "udp" if port else "echo"}
+
+    def sizing_probe(self, version, length):
+        """(socket, payload, port) for `fits`: echo where a socket is allowed, else UDP."""
+        try:
+            sock, _ = self.echo_socket(version, 58 if version == 6 else 1)
+            return sock, build_echo(version, os.getpid() & 0xffff, 7, length), 0
+        except OSError:
+            sock = new_socket(version, socket.SOCK_DGRAM, self.options)
+            return sock, b"\0" * length, 33999
+
+
+def greeting_is_whole(data):
+    """A greeting line has ended; protocols without lines are taken as they come."""
+    return b"\n" in data or len(data) > 512 or data[:1] in b"\xff\x15\x16" and len(data) > 4 \
+        or len(data) > 4 and data[3:4] == b"\0"
+
+
+def talk(sock, request, seconds, facts):
+    """Send a request and read the head (and the start of a body) of the reply into `facts`."""
+    if isinstance(sock, socket.socket):
+        sock.setblocking(True)
+        sock.settimeout(seconds)
+    began, data = time.monotonic(), b""
+    until = began + seconds
+    try:
+        sock.sendall(request)
+        while len(data) < BYTES_LIMIT and time.monotonic() < until:
+            sock.settimeout(max(0.05, until - time.monotonic()))
+            more = sock.recv(8192)
+            if not more:
+                facts["ended"] = "closed"
+                break
+            if not data:
+                facts["first_byte_ms"] = round((time.monotonic() - began) * 1000, 1)
+            data += more
+            if b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5]):
+                break
+    except (OSError, ValueError) as error:
+        text = printable(str(error))
+        ended = "silent" if isinstance(error, socket.timeout) else "reset" \
+            if errno_name(getattr(error, "errno", None)) in ("ECONNRESET", "EPIPE") else "error"
+        facts.update(ended=ended, error=text)
+    facts["data"] = data
+
+
+def read_netlink(sock, dump, found):
+    """Append one request's answers to `found`; the errno of a refusal, else 0."""
+    while True:
+        packet, offset = sock.recv(1 << 17), 0
+        while offset + 16 <= len(packet):
+            length, kind = struct.unpack_from("=IH", packet, offset)
+            payload = packet[offset + 16:offset + length]
+            offset += (max(length, 16) + 3) & ~3
+            if kind == 3:                                     # NLMSG_DONE
+                return 0
+            if kind == 2:                                     # NLMSG_ERROR, 0 is an acknowledgement
+                return -struct.unpack_from("=i", payload)[0]
+            found.append((kind, payload))
+        if not dump:
+            return 0
+
+
+def trace_end(hops):
+    """The lowest TTL whose answer is not "time exceeded", or None."""
+    ends = [hops[ttl] for ttl in sorted(hops) if hops[ttl]["kind"] not in ("hop", "error")]
+    return ends[0] if ends else None
+
+
+def collect_trace(probes, hops, until):
+    """Gather answers of outstanding probes until all came, the end is known, or time is up."""
+    import select
+    poller = select.poll()
+    waiting = {}
+    for ttl, probe in probes.items():
+        if probe["failed"] and ttl not in hops:
+            hops[ttl] = {"ttl": ttl, "address": None, "ms": None, "kind": "error", "type": None,
+                         "code": None, "errno": probe["failed"]}
+        if ttl not in hops:
+            waiting[probe["sock"].fileno()] = probe
+            poller.register(probe["sock"], select.POLLIN | select.POLLOUT
+                            if probe["mode"] == "tcp" else select.POLLIN)
+    while waiting and time.monotonic() < until:
+        end = trace_end(hops)
+        if end and all(probe["ttl"] > end["ttl"] for probe in waiting.values()):
+            break
+        for descriptor, _ in poller.poll(max(1, min(40, (until - time.monotonic()) * 1000))):
+            hop = trace_answer(waiting[descriptor])
+            if hop:
+                hops[hop["ttl"]] = hop
+                poller.unregister(descriptor)
+                del waiting[descriptor]
+
+
+def trace_answer(probe):
+    """The hop that answered one probe, or None when there was nothing to read after all."""
+    sock = probe["sock"]
+    hop = {"ttl": probe["ttl"], "address": probe["address"], "type": None, "code": None,
+           "ms": round((time.monotonic() - probe["started"]) * 1000, 2), "kind": None}
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if probe["mode"] == "tcp" else 0
+    for error in read_errors(sock):
+        exceeded = icmp_kind(probe["address"], error) in TIME_EXCEEDED
+        mine = error["from"] == probe["address"] and not exceeded and probe["mode"] == "udp"
+        return dict(hop, address=error["from"], type=error["type"], code=error["code"],
+                    kind="hop" if exceeded else "reply" if mine else "icmp",
+                    errno=error["errno"])
+    if probe["mode"] == "tcp":
+        if code:
+            name = errno_name(code)
+            return dict(hop, kind="refused" if name == "ECONNREFUSED" else "error", errno=name)
+        return dict(hop, kind="open") if is_connected(sock) else None
+    try:
+        sock.recv(2048)
+    except OSError:
+        return None
+    return dict(hop, kind="reply")
+
+
+def iso_time(epoch):
+    """Local time with its offset, ISO 8601."""
+    local = time.localtime(epoch)
+    offset = time.strftime("%z", local) or "+0000"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local) + offset[:3] + ":" + offset[3:5]
+
+
+# == 5 sources: ordered ways to ask one question, and the one fallback policy =====================
+
+def tool(parse, *argv):
+    """Ask an installed command; `parse` reads what it printed."""
+    return Source("run", (list(argv),), parse)
+
+
+def text_file(parse, path):
+    """Ask a kernel or configuration file."""
+    return Source("read", (path,), parse)
+
+
+def native(verb, *args, **named):
+    """Ask by a verb of room 4 that needs no command; `parse=` where its raw answer is bytes."""
+    return Source(verb, args, named.get("parse"))
+
+
+def kernel(parse, *requests):
+    """Ask rtnetlink; `parse` reads [(kind, payload)]; interface indexes become names."""
+    def named(raw):
+        value = parse(raw["messages"])
+        for rows in value.values():
+            for row in rows:
+                if "dev_index" in row:
+                    row["dev"] = raw["names"].get(row.pop("dev_index"))
+        return value
+    return Source("netlink_named", (list(requests),), named)
+
+
+def ask(subject, *sources):
+    """One question about one subject, with the ways to ask it, best first."""
+    return Ask(subject, sources)
+
+
+def answer(probe_name, question, system, timeout_s):
+    """Put one question: fall back while it could not be asked; a refusal or silence is an answer."""
+    began, tried = system.monotonic(), []
+    outcome, value, via = "unknown", None, None
+    for source in question.sources:
+        via = source.args[0][0] if source.verb == "run" else source.verb
+        outcome, value = put(source, system, timeout_s)
+        if outcome not in ("unknown", "denied"):
+            break
+        tried.append([via, printable(value) if isinstance(value, str) else outcome])
+    if outcome == "unknown" or isinstance(value, str) and outcome == "denied":
+        value = None
+    ms = round((system.monotonic() - began) * 1000, 1)
+    return Answer(probe_name, question.subject, outcome, value, via, tried, ms, None)
+
+
+def put(source, system, timeout_s):
+    """One way of asking -> (outcome, value); what is not understood is `unknown`, not `no`."""
+    args = source.args
+    try:
+        outcome, raw = getattr(system, source.verb)(
+            *args, **({"timeout_s": timeout_s} if timeout_s else {}))
+        if outcome == "ok" and source.parse:
+            raw = source.parse(raw)
+        return outcome, raw
+    except NotMine as error:
+        return "unknown", "not understood: %s" % error
+    except Exception as error:                    # a crash in a probe becomes a line in the report
+        return "unknown", "crashed: %s: %s" % (type(error).__name__, error)
+
+
+# == 6 probes: what to ask, in the order of the layers ============================================
+#
+#   host      identity  marks  clock  interfaces  counters  routes  policy  resolv_conf  proxy_env
+#   name      lookup  hosts_file  dns  general_dns
+#   way       route  egress  neighbor  segment
+#   packets   knock -> tcp      ping  trace_*  other_ports  sizes
+#   talk      tls  hello  http  redirects  udp  tunnel
+#
+# A parameter is a need: the probe runs when those probes have answered.  A parameter with a default
+# is used when its answers happen to be there.  `target` is always there.
+
+Probe = collections.namedtuple("Probe", "name function needs optional scope steps")
+PROBES = collections.OrderedDict()
+
+
+def probe(scope="target", steps=False):
+    """Register a generator of questions; `steps=True` sends each answer back into the generator."""
+    def register(function):
+        code = function.__code__
+        names = code.co_varnames[:code.co_argcount]
+        split = len(names) - len(function.__defaults__ or ())
+        name = function.__name__[len("probe_"):]
+        PROBES[name] = Probe(name, function, names[:split], names[split:], scope, steps)
+        return function
+    return register
+
+
+# -- this host --------------------------------------------------------------------------------------
+
+@probe("host")
+def probe_identity():
+    """Who runs this, on which system, with which rights."""
+    yield ask("self", native("identity"))
+
+
+@probe("host")
+def probe_marks():
+    """Marks of containers, virtual machines and clouds, which change the advice."""
+    yield ask("self", native("marks", (
+        "/.dockerenv", "/run/.containerenv", "/run/systemd/container",
+        "/var/run/secrets/kubernetes.io/serviceaccount/namespace",
+        "/sys/class/dmi/id/sys_vendor", "/sys/class/dmi/id/product_name",
+        "/sys/class/dmi/id/bios_vendor", "/sys/class/dmi/id/chassis_asset_tag",
+        "/sys/hypervisor/type")))
+
+
+@probe("host")
+def probe_clock():
+    """This host's own clock."""
+    yield ask("self", native("clock"))
+
+
+@probe("host")
+def probe_interfaces():
+    """State, carrier, MTU, MAC and addresses of the interfaces."""
+    yield ask("all", tool(parse_ip_addr, "ip", "addr", "show"),
+              kernel(parse_netlink_interfaces, (RTM_GETLINK, b"\0" * 16, True),
+                     (RTM_GETADDR, b"\0" * 8, True)),
+              tool(parse_ifconfig, "ifconfig", "-a"))
+
+
+@probe("host")
+def probe_counters():
+    """Error counters of the interfaces."""
+    yield ask("all", text_file(parse_proc_net_dev, "/proc/net/dev"))
+
+
+@probe("host")
+def probe_routes():
+    """The routing tables, for their default routes."""
+    for version, family in (("4", socket.AF_INET), ("6", socket.AF_INET6)):
+        proc = (parse_proc_route, "/proc/net/route") if version == "4" else \
+            (parse_proc_ipv6_route, "/proc/net/ipv6_route")
+        yield ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
+                  kernel(parse_netlink_routes, (
+                      RTM_GETROUTE, struct.pack("=B", family) + b"\0" * 11, True)),
+                  text_file(*proc))
+
+
+@probe("host")
+def probe_policy():
+    """Policy routing rules."""
+    yield ask("ipv4", tool(parse_ip_rule, "ip", "rule", "show"),
+              kernel(parse_netlink_rules, (
+                  RTM_GETRULE, struct.pack("=B", socket.AF_INET) + b"\0" * 11, True)))
+
+
+@probe("host")
+def probe_resolv_conf():
+    """The configured resolvers: resolv.conf, and the upstreams of a local stub."""
+    yield ask("resolv.conf", text_file(parse_resolv_conf, "/etc/resolv.conf"))
+    yield ask("upstream", text_file(parse_resolv_conf, "/run/systemd/resolve/resolv.conf"))
+    yield ask("nsswitch", text_file(parse_nsswitch, "/etc/nsswitch.conf"))
+
+
+@probe("host")
+def probe_proxy_env():
+    """The proxy variables."""
+    yield ask("self", native("environment", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+                             "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "KUBERNETES_SERVICE_HOST",
+                             parse=parse_proxy_variables))
+
+
+# -- the name ---------------------------------------------------------------------------------------
+
+@probe()
+def probe_lookup(target):
+    """The system's own answer for the name (hosts file, search list, stub and all)."""
+    wish = target[0].value
+    if wish["host"] and not wish["literal"] and not wish["connect_to"]:
+        yield ask(wish["host"], native("resolve", wish["host"], wish["family"]))
+
+
+@probe()
+def probe_hosts_file(target):
+    """What the hosts file says about the name."""
+    wish = target[0].value
+    if wish["host"] and not wish["literal"]:
+        yield ask(wish["host"], text_file(parse_hosts, "/etc/hosts"))
+
+
+@probe()
+def probe_dns(target, resolv_conf):
+    """The name asked of every configured resolver directly, past stub and cache."""
+    wish = target[0].value
+    if not wish["host"] or wish["literal"] or wish["connect_to"]:
+        return
+    conf = about(resolv_conf, "resolv.conf")
+    names = search_names(wish["host"], *search_rules(conf))
+    for server in resolvers(resolv_conf):
+        for name in names:
+            for qtype in ("A", "AAAA"):
+                yield ask("%s %s %s" % (server, qtype, name), native(
+                    "query", server, name, qtype, parse=parse_dns_exchange))
+
+
+@probe()
+def probe_general_dns(target, resolv_conf, lookup):
+    """One general name, asked only of the configured resolvers: this name, or all names?"""
+    wish = target[0].value
+    if wish["host"] and (wish["literal"] or wish["connect_to"] or succeeded(lookup)):
+        return
+    for server in resolvers(resolv_conf):
+        yield ask("%s A %s" % (server, GENERAL_NAME), native(
+            "query", server, GENERAL_NAME, "A", parse=parse_dns_exchange))
+
+
+# -- the way ----------------------------------------------------------------------------------------
+
+@probe()
+def probe_route(target, resolv_conf, lookup, dns=()):
+    """The kernel's route decision for these very addresses."""
+    for address in way_addresses(target, resolv_conf, lookup, dns):
+        yield ask(address, *route_sources(address, target[0].value["source"]))
+
+
+@probe()
+def probe_egress(route):
+    """The route decision again, now with the source address it chose (policy rules look at it)."""
+    for row in succeeded(route):
+        if row.value["src"] and not row.value["error"]:
+            yield ask(row.subject, *route_sources(row.subject, row.value["src"]))
+
+
+@probe()
+def probe_neighbor(egress, tcp, interfaces, ping=(), knock=()):
+    """Layer-2 state of the next hop; a hop that nobody has heard from is asked again."""
+    quiet = bool(knock) and not any(row.outcome in ("ok", "refused") for row in tcp) \
+        and not any(row.value["icmp"] for row in tcp if row.value)
+    for hop, dev, _ in next_hops(egress):
+        doubtful = quiet or not tcp
+        wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and tcp else PATIENCE_S
+        yield ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, wait_s, doubtful))
+
+
+@probe()
+def probe_neighbors(egress, tcp):
+    """Everybody else whom this host knows on its segments."""
+    yield ask("all", tool(parse_ip_neigh, "ip", "neigh", "show"),
+              kernel(parse_netlink_neighbors, (RTM_GETNEIGH, b"\0" * 12, True)),
+              text_file(parse_proc_arp, "/proc/net/arp"))
+
+
+@probe()
+def probe_segment(egress, knock, interfaces, resolv_conf, hosts_file=()):
+    """Others on the segment, asked for at layer 2 when the next hop has not answered in time."""
+    if knock and not any(row.outcome == "timeout" for row in knock):
+        return
+    for hop, dev, _ in next_hops(egress):
+        others = segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))
+        if others:
+            yield ask("%s %s" % (hop, dev), native("poke", others + [hop], dev, SEGMENT_WAIT_S))
+
+
+# -- packets ----------------------------------------------------------------------------------------
+
+@probe()
+def probe_knock(target, lookup, dns=()):
+    """A SYN to every address; what came back in the first second."""
+    wish = target[0].value
+    if wish["knock_port"] and wish["transport"] == "tcp":
+        for address in addresses(target, lookup, dns):
+            yield ask(address, native("knock", address, wish["knock_port"]))
+
+
+@probe()
+def probe_tcp(target, knock):
+    """What became of each connection: errno, ICMP and its sender, TCP_INFO, first bytes."""
+    wish = target[0].value
+    for row in knock:
+        if row.outcome != "unknown":
+            listen_s = GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S
+            yield ask(row.subject, native("settle", row.subject, wish["knock_port"], listen_s))
+
+
+@probe()
+def probe_counts_before(target):
+    """The kernel's packet counters at the start."""
+    yield from counter_files()
+
+
+@probe()
+def probe_counts_after(tcp):
+    """The kernel's packet counters when the connections had their time: only the change counts."""
+    yield from counter_files()
+
+
+@probe()
+def probe_control_tcp(target, lookup, dns, hosts_file):
+    """Addresses that only the resolvers give, where the hosts file gave another one."""
+    wish = target[0].value
+    if wish["transport"] != "tcp" or not wish["port"] or not hosts_rows(hosts_file, wish["host"]):
+        return
+    known = addresses(target, lookup)
+    for address in [a for a in dns_addresses(dns) if a not in known][:2]:
+        yield ask(address, native("knock", address, wish["port"]))
+
+
+@probe()
+def probe_ping(target, lookup, egress, dns=()):
+    """Echo to the target and to the gateway; silence proves nothing."""
+    wanted = addresses(target, lookup, dns) + [hop for hop, _, _ in next_hops(egress)]
+    for address in list(collections.OrderedDict.fromkeys(wanted))[:MAX_ADDRESSES]:
+        yield ask(address, tool(parse_ping, "ping", "-n", "-c", "1", "-W", "1", address),
+                  native("echo", address))
+
+
+@probe()
+def probe_trace_udp(target, knock, lookup, dns=()):
+    """How far packets get: UDP to closed ports with rising TTL."""
+    for address in traced(target, knock, lookup, dns):
+        yield ask(address, native("trace", address, 33434, "udp"),
+                  tool(parse_traceroute, "traceroute", "-n", "-q", "1", "-w", "1", address),
+                  tool(parse_tracepath, "tracepath", "-n", address))
+
+
+@probe()
+def probe_trace_tcp(target, knock):
+    """Where this very port stops: connections to it with rising TTL."""
+    for row in knock:
+        if row.outcome in ("timeout", "refused", "unreachable") and not row.value.get("immediate"):
+            yield ask(row.subject, native("trace", row.subject, target[0].value["knock_port"], "tcp"))
+
+
+@probe()
+def probe_trace_icmp(target, knock):
+    """Where echo gets to, when the port is silent."""
+    for row in knock:
+        if row.outcome == "timeout":
+            yield ask(row.subject, native("trace", row.subject, 0, "icmp"))
+
+
+@probe()
+def probe_other_ports(target, knock):
+    """Other ports of the same host, when this one is silent: is the host alive?"""
+    port = target[0].value["knock_port"]
+    for row in knock:
+        if row.outcome in ("timeout", "unreachable"):
+            for other in [p for p in (443, 80, 22, 33435) if p != port][:3]:
+                yield ask("%s %d" % (row.subject, other), native("knock", row.subject, other))
+
+
+@probe()
+def probe_sizes(target, knock, egress):
+    """Do packets as large as the first link allows still get through?"""
+    for row in knock[:MAX_TALKS]:
+        if row.outcome == "ok":
+            for size in (576 if ":" not in row.subject else 1280,
+                         link_mtu(egress, row.subject)):
+                yield ask("%s %d" % (row.subject, size), native("fits", row.subject, size))
+
+
+# -- above TCP --------------------------------------------------------------------------------------
+
+@probe()
+def probe_tls(target, knock):
+    """The TLS handshake, verified against this host's trust store."""
+    wish = target[0].value
+    for row in talking(knock) if wish["tls"] else ():
+        yield ask(row.subject, native("tls", row.subject, wish["port"], wish["sni"],
+                                      parse=parse_handshake))
+
+
+@probe()
+def probe_hello(target, tls):
+    """A clear ClientHello after a failed handshake: the chain, the alert, what the port speaks."""
+    wish = target[0].value
+    for row in tls:
+        if not row.value or row.value["ended"] != "done":
+            for name in [wish["sni"], None] if wish["sni"] else [None]:
+                yield ask("%s %s" % (row.subject, "named" if name else "bare"),
+                          native("hello", row.subject, wish["port"], name,
+                                 parse=parse_tls_flight))
+
+
+@probe()
+def probe_small(target, tls, http):
+    """A stalled talk once more with small segments (TCP_MAXSEG): is it the size?"""
+    wish = target[0].value
+    stalled = [r.subject for r in tls if r.value and r.value["ended"] == "stalled"]
+    for address in stalled[:2]:
+        yield ask(address, native("hello", address, wish["port"], wish["sni"],
+                                  1220 if ":" in address else 536, parse=parse_tls_flight))
+    for row in http:
+        if row.subject not in stalled and row.value and row.value["ended"] == "silent":
+            yield ask(row.subject, http_source(wish, row.subject, "HEAD", clamp=536
+                                               if ":" not in row.subject else 1220))
+
+
+@probe(steps=True)
+def probe_http(target, knock):
+    """One HTTP request: HEAD, then GET where HEAD is not liked."""
+    wish = target[0].value
+    for row in talking(knock) if wish["protocol"] in ("http", "https") else ():
+        first = yield ask(row.subject, http_source(wish, row.subject, "HEAD"))
+        if first.value and first.value["stage"] == "http" and (
+                first.value["status"] in (400, 403, 404, 405, 500, 501, 503)
+                or not first.value["status"] and first.value["ended"] in ("closed", "reset")):
+            yield ask(row.subject, http_source(wish, row.subject, "GET"))
+
+
+@probe(steps=True)
+def probe_redirects(target, http):
+    """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT."""
+    for row in latest(http)[:1]:
+        url, step, seen = base_url(target[0].value), row, set()
+        for _ in range(REDIRECT_LIMIT):
+            location = redirect_of(step)
+            url = location and join_url(url, location)
+            if not url or url in seen or not re.match("https?://", url):
+                return
+            seen.add(url)
+            step = yield ask(hide_secret(printable(url, 200)),
+                             native("fetch", url, parse=parse_http_exchange))
+
+
+@probe()
+def probe_udp(target, lookup, dns=()):
+    """A datagram to the port: a reply, an ICMP error, or silence."""
+    wish = target[0].value
+    if wish["transport"] == "udp" and wish["port"]:
+        for address in addresses(target, lookup, dns):
+            yield ask(address, native("datagram", address, wish["port"],
+                                      udp_question(wish["protocol"])))
+
+
+@probe()
+def probe_tunnel(target, proxy_env):
+    """The proxy that applies to this target, asked for a tunnel."""
+    wish = target[0].value
+    found = proxy_for(wish, proxy_env)
+    if found:
+        yield ask("%s:%d" % (found["host"], found["port"]), native(
+            "tunnel", found["host"], found["port"], wish["host"], wish["port"],
+            parse=parse_http_exchange))
+
+
+@probe()
+def probe_peer(target, tls):
+    """The peer's certificate when it could not be verified: a handshake that does not ask."""
+    wish = target[0].value
+    for row in tls:
+        if row.value and row.value["ended"] == "untrusted":
+            yield ask(row.subject, native("tls", row.subject, wish["port"], wish["sni"], False,
+                                          parse=parse_handshake))
+
+
+def counter_files():
+    """/proc/net/snmp, netstat and snmp6: world-readable, of this network namespace."""
+    for name, parse in (("snmp", parse_proc_counters), ("netstat", parse_proc_counters),
+                        ("snmp6", parse_snmp6)):
+        yield ask(name, text_file(parse, "/proc/net/" + name))
+
+
+# -- what the probes have in common --------------------------------------------------------------------
+
+def about(answers, subject):
+    """The value of the one answer about `subject`, or None."""
+    return next((a.value for a in answers if a.subject == subject and a.outcome == "ok"), None)
+
+
+def succeeded(answers):
+    """The answers that say `ok`."""
+    return [a for a in answers if a.outcome == "ok" and a.value is not None]
+
+
+def latest(answers):
+    """The last answer for each subject (a probe in steps may ask one subject twice)."""
+    return list(collections.OrderedDict((a.subject, a) for a in answers).values())
+
+
+def search_rules(conf):
+    """(search list, ndots) of a resolv.conf; ndots is 1 where nothing is said."""
+    conf = conf or {}
+    return conf.get("search") or [], (conf.get("options") or {}).get("ndots") or 1
+
+
+def resolvers(resolv_conf):
+    """The resolvers that are asked directly: at most three, as glibc does."""
+    conf = about(resolv_conf, "resolv.conf") or {}
+    return [s for s in conf.get("nameservers") or [] if is_address(s)][:3]
+
+
+def dns_addresses(dns):
+    """All addresses in the resolvers' direct answers, without repeats."""
+    found = [a for row in succeeded(dns) for a in row.value["addresses"]]
+    return list(collections.OrderedDict.fromkeys(found))
+
+
+def hosts_rows(hosts_file, name):
+    """Addresses that the hosts file gives for `name`."""
+    rows = hosts_file[0].value if hosts_file and hosts_file[0].value else []
+    return [row["address"] for row in rows if name.lower() in [n.lower() for n in row["names"]]]
+
+
+def addresses(target, lookup, dns=()):
+    """The addresses to try: the literal, else the system's answer, else the resolvers' own."""
+    wish = target[0].value
+    if wish["connect_to"] or wish["literal"]:
+        found = [wish["connect_to"] or wish["host"]]
+    else:
+        found = [a for row in succeeded(lookup) for a in row.value]
+        if not found and any(row.outcome == "timeout" for row in lookup):
+            found = dns_addresses(dns)
+    if wish["family"]:
+        found = [a for a in found if is_address(a) == wish["family"]]
+    return mixed_families(found)[:MAX_ADDRESSES]
+
+
+def mixed_families(found):
+    """Addresses with the families taken in turn, so that a limit cuts neither off."""
+    six = [a for a in found if is_address(a) == 6]
+    four = [a for a in found if is_address(a) == 4]
+    turns = [pair for pair in zip(four, six)]
+    rest = four[len(turns):] + six[len(turns):]
+    return [a for pair in turns for a in pair] + rest
+
+
+def way_addresses(target, resolv_conf, lookup, dns):
+    """The addresses whose way matters: the target's, or the resolvers' when there are none."""
+    found = addresses(target, lookup, dns)
+    return found or resolvers(resolv_conf)
+
+
+def route_sources(address, source):
+    """The ways to ask for one route decision."""
+    words = ["ip", "route", "get", address] + (["from", source] if source else [])
+    version_body = build_route_query(address, source)
+
+    def decision(messages):
+        rows = parse_netlink_routes(messages)["routes"]
+        if not rows:
+            raise NotMine("no route in the answer")
+        return {"rows": [dict(route_answer(rows[0]), dev_index=rows[0]["dev_index"],
+                              src=rows[0]["src"] or source)]}
+    way = kernel(decision, (RTM_GETROUTE, version_body, False))
+
+    def from_kernel(raw):
+        return way.parse(raw)["rows"][0]
+
+    def from_tool(text):
+        value = parse_route_answer(text)
+        return dict(value, src=value["src"] or source)
+    return tool(from_tool, *words), Source(way.verb, way.args, from_kernel)
+
+
+def next_hops(egress):
+    """(next hop, interface, target address) of each route that leaves by a link."""
+    found = collections.OrderedDict()
+    for row in succeeded(egress):
+        value = row.value
+        if not value["error"] and value["type"] == "unicast" and value["dev"] not in (None, "lo"):
+            found.setdefault((value["via"] or row.subject, value["dev"]), row.subject)
+    return [(hop, dev, subject) for (hop, dev), subject in found.items()]
+
+
+def neighbor_sources(hop, dev, wait_s, doubtful):
+    """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited."""
+    def row_of(value):
+        states = [row for row in value["entries"] if row["ip"] == hop]
+        if not states:
+            raise NotMine("%s is not in the table" % hop)
+        return dict(states[0], dev=states[0].get("dev") or dev)
+
+    def settled(states):
+        if hop not in states:
+            raise NotMine("%s is not in the table" % hop)
+        return {"ip": hop, "dev": dev, "state": states[hop], "mac": None}
+
+    plain = [tool(lambda text: row_of(parse_ip_neigh(text)), "ip", "neigh", "show", hop),
+             Source("netlink_named", ([(RTM_GETNEIGH, b"\0" * 12, True)],),
+                    lambda raw: row_of(kernel(parse_netlink_neighbors).parse(raw))),
+             text_file(lambda text: row_of(parse_proc_arp(text)), "/proc/net/arp")]
+    provoked = native("poke", [hop], dev, wait_s, parse=settled)
+    return [provoked] + plain if doubtful else plain + [provoked]
+
+
+def segment_candidates(hop, dev, interfaces, servers):
+    """Addresses of others that may live on the segment of `dev`: a bounded, educated guess."""
+    import ipaddress
+    rows = [r for r in (about(interfaces, "all") or {}).get("interfaces", []) if r["name"] == dev]
+    nets = [ipaddress.ip_interface(c) for row in rows for c in row["inet"] + row["inet6"]
+            if in_network(hop, c) and not c.startswith("fe80")]
+    found = [s for s in servers for net in nets if in_network(s, str(net))]
+    for net in nets[:1]:
+        first, last, own = int(net.network[0]), int(net.network[-1]), int(net.ip)
+        steps = [1, 2, 3, 4, 5, 10, 11, 20, 21, 30, 50, 100, 200]
+        wanted = [own + 1, own - 1, own + 2, own - 2, own + 10] + [first + n for n in steps]
+        wanted += [last - 1, last - 2, last - 5] if net.version == 4 else []
+        found += [str(ipaddress.ip_address(n)) for n in wanted
+                  if first < n < last and n != own]
+    return [a for a in collections.OrderedDict.fromkeys(found) if a != hop][:SEGMENT_POKES]
+
+
+def traced(target, knock, lookup, dns):
+    """Addresses worth a trace: those knocked on (two at most), or the target of a UDP question."""
+    wish = target[0].value
+    found = [row.subject for row in knock if row.outcome != "denied"]
+    if not found and wish["transport"] == "udp":
+        found = addresses(target, lookup, dns)
+    return found[:2]
+
+
+def talking(knock):
+    """The connections that opened, as many as are spoken on."""
+    return [row for row in knock if row.outcome == "ok"][:MAX_TALKS]
+
+
+def link_mtu(egress, address):
+    """The MTU of the route to `address`: what it says, else Ethernet's."""
+    value = about(egress, address) or {}
+    return value.get("mtu") or 1500
+
+
+def http_source(wish, address, method, clamp=None):
+    """The request that this target stands for."""
+    secure = wish["tls"]
+    request = build_http_request(method, wish["path"] or "/", wish["host"], wish["port"], secure)
+    return native("http", address, wish["port"], secure, wish["sni"], request, clamp,
+                  parse=parse_http_exchange)
+
+
+def base_url(wish):
+    """The URL that was asked for, as the base of relative redirects."""
+    host = "[%s]" % wish["host"] if ":" in wish["host"] else wish["host"]
+    return "%s://%s:%d%s" % (wish["protocol"], host, wish["port"], wish["path"] or "/")
+
+
+def redirect_of(step):
+    """The Location of a redirecting answer, else None."""
+    value = step.value or {}
+    if value.get("status") in (301, 302, 303, 307, 308):
+        return value.get("location")
+    return None
+
+
+def udp_question(protocol):
+    """First words of a UDP protocol: something that a healthy server answers."""
+    if protocol == "dns":
+        return build_dns_query("", "NS", 0x6e64)
+    if protocol == "ntp":
+        return b"\x1b" + b"\0" * 47                     # version 3, client (RFC 5905)
+    if protocol == "snmp":                              # get sysDescr.0, community public
+        return bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b"
+                             "060102010101000500")
+    return b"netdiag\n"
+
+
+def parse_proxy_variables(raw):
+    """Proxy variables -> {scheme: {host, port, url (masked), variable}, "no_proxy": [...]}.
+
+    Lower case wins; HTTP_PROXY in capitals is ignored, as curl does (CGI, httpoxy).
+    """
+    value = {"no_proxy": re.split(r"[,\s]+", raw.get("no_proxy") or raw.get("NO_PROXY") or ""),
+             "kubernetes": "KUBERNETES_SERVICE_HOST" in raw}
+    for scheme in ("http", "https", "all"):
+        for variable in (scheme + "_proxy", scheme.upper() + "_PROXY"):
+            if raw.get(variable) and scheme not in value:
+                value[scheme] = read_proxy(raw[variable], variable)
+    return value
+
+
+def read_proxy(url, variable):
+    """One proxy URL -> {host, port, url, variable, scheme}; host None where it is nonsense."""
+    try:
+        parts = read_url(url if "://" in url else "http://" + url)
+        port = int(parts["port"] or {"https": 443, "http": 80}.get(parts["scheme"], 1080))
+    except (NotMine, ValueError):
+        parts, port = {"host": None, "scheme": None}, None
+    return {"host": parts["host"] or None, "port": port, "url": printable(hide_secret(url)),
+            "variable": variable, "scheme": parts["scheme"]}
+
+
+def proxy_for(wish, proxy_env):
+    """The proxy that applies to this target, or None (other protocols do not use the variables)."""
+    if wish["proxy"]:
+        return read_proxy(wish["proxy"], "--proxy")
+    value = proxy_env[0].value if proxy_env and proxy_env[0].outcome == "ok" else None
+    if not value or wish["protocol"] not in ("http", "https") or wish["connect_to"]:
+        return None
+    found = value.get(wish["protocol"]) or value.get("all")
+    if not found or not found["host"] or bypasses(wish, value["no_proxy"]):
+        return None
+    return found
+
+
+def bypasses(wish, no_proxy):
+    """NO_PROXY in its common dialects: *, suffix, leading dot, address, CIDR, with or without port."""
+    host = wish["host"].rstrip(".").lower()
+    for rule in no_proxy:
+        rule = rule.strip().lower()
+        if rule == "*":
+            return True
+        if "/" in rule and wish["literal"] and in_network(host, rule):
+            return True
+        try:
+            name, port = read_endpoint(rule)
+        except NotMine:
+            continue
+        name = name.lstrip("*").lstrip(".")
+        if name and port in (None, str(wish["port"])) and (
+                host == name or not wish["literal"] and host.endswith("." + name)):
+            return True
+    return False
+
+
+# == 7 evidence: gathering answers side by side, and looking things up in them ====================
+
+def run_probe(item, needs, system, timeout_s):
+    """Put all questions of one probe, side by side, or step by step; -> its answers."""
+    questions = item.function(**needs)
+    if item.steps:
+        return run_steps(item, questions, system, timeout_s)
+    questions = list(questions)
+    if len(questions) < 2:
+        return [answer(item.name, question, system, timeout_s) for question in questions]
+    import threading
+    answers = [Answer(item.name, q.subject, "unknown", None, None, (("", "cut short"),))
+               for q in questions]
+
+    def work(place):
+        answers[place] = answer(item.name, questions[place], system, timeout_s)
+    threads = [threading.Thread(target=work, args=(n,), daemon=True)
+               for n in range(len(questions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def run_steps(item, questions, system, timeout_s):
+    """A probe whose next question depends on the last answer."""
+    answers, sent = [], None
+    try:
+        while len(answers) < 40:
+            sent = answer(item.name, questions.send(sent), system, timeout_s)
+            answers.append(sent)
+    except StopIteration:
+        pass
+    return answers
+
+
+def gather(items, known, system, options, until, progress=None):
+    """Run probes in the order of their needs, side by side, until all answered or time is up.
+
+    known: {probe name: answers} that are there already -> ({probe name: answers}, complete)
+    """
+    import queue
+    import threading
+    done, results = dict(known), queue.Queue()
+    waiting = collections.OrderedDict((item.name, item) for item in items)
+    for name in [n for n in waiting if not wanted(n, options)]:
+        done[name] = [Answer(name, "-", "unknown", None, None, (("", "switched off"),))]
+        del waiting[name]
+    running = set()
+
+    def work(item, needs):
+        try:
+            answers = run_probe(item, needs, system, options.timeout_s)
+        except Exception as error:                # a broken probe is a line in the report
+            answers = [Answer(item.name, "-", "unknown", None, None, ((
+                "", "crashed: %s: %s" % (type(error).__name__, error)),))]
+        results.put((item.name, answers))
+    complete = True
+    try:
+        while waiting or running:
+            for item in [i for i in waiting.values() if all(need in done for need in i.needs)]:
+                needs = {n: known_answers(done, n) for n in item.needs + item.optional}
+                del waiting[item.name]
+                running.add(item.name)
+                threading.Thread(target=work, args=(item, needs), daemon=True).start()
+            if not running:
+                break                             # needs that nobody answers: see the shape test
+            if progress:
+                progress(sorted(running))
+            name, answers = results.get(timeout=max(0.01, until - system.monotonic()))
+            done[name] = answers
+            running.discard(name)
+    except queue.Empty:
+        complete = False
+    except KeyboardInterrupt:
+        complete = None
+    for name in list(running) + list(waiting):
+        done[name] = [Answer(name, "-", "unknown", None, None, (("", "cut short"),))]
+    return done, complete
+
+
+def known_answers(done, name):
+    """The answers of a need, without those that say only why nothing was asked."""
+    return [a for a in done.get(name, ()) if a.subject != "-"]
+
+
+def wanted(name, options):
+    """--only and --skip; what others need to name the target is never left out."""
+    if name in ("identity", "clock", "lookup", "interfaces", "resolv_conf"):
+        return True
+    return name not in options.skip and (not options.only or name in options.only)
+
+
+def number_answers(done):
+    """All answers in the order of the probes, each with its id."""
+    order = ["target"] + list(PROBES)
+    rows = [a for name in order for a in done.get(name, ())]
+    return [row._replace(id="e%d" % number) for number, row in enumerate(rows, 1)]
+
+
+def by_probe(answers):
+    """{probe name: [answers]}; every registered probe has an entry."""
+    table = {name: [] for name in ["target"] + list(PROBES)}
+    for row in answers:
+        table.setdefault(row.probe, []).append(row)
+    return table
+
+
+def evidence_lines(answers):
+    """Answers in the notation of the rule cases: probe/subject outcome value."""
+    import json
+    for row in answers:
+        value = json.dumps(row.value, sort_keys=True, default=str)
+        yield "%s/%s %s %s" % (row.probe, row.subject.replace(" ", ","), row.outcome, value)
+
+
+def parse_evidence_line(line):
+    """The reverse of `evidence_lines`: one line of a case, a report or a saved file -> Answer."""
+    import json
+    head, _, value = line.strip().partition(" {") if " {" in line else line.strip().partition(" [")
+    words = head.split()
+    if "/" not in words[0] or len(words) < 2 or words[1] not in OUTCOMES:
+        raise NotMine("not an evidence line: %s" % line)
+    name, _, subject = words[0].partition("/")
+    opening = "{" if " {" in line else "["
+    text = " ".join(words[2:]) if len(words) > 2 else opening + value if value else "null"
+    try:
+        return Answer(name, subject.replace(",", " "), words[1], json.loads(text))
+    except ValueError as error:
+        raise NotMine("not an evidence value: %s" % error)
+
+
+# -- looking things up: the path and its places ---------------------------------------------------------
+
+def hop_table(traces, address):
+    """{ttl: address} of the routers on the way, from every trace to `address`."""
+    hops = {}
+    for row in traces:
+        if row.subject == address and row.value:
+            for hop in row.value.get("hops") or ():
+                router = hop_address(hop)
+                if router and router != address and hop.get("kind", "hop") == "hop":
+                    hops.setdefault(hop["ttl"], router)
+    return hops
+
+
+def hop_address(hop):
+    """The router of one hop, in the shape of a trace or of a traceroute command."""
+    return hop.get("address") or (hop.get("addrs") or [None])[0]
+
+
+def distance(traces, address):
+    """Number of the hop that is the target itself, or None when no trace got there."""
+    found = []
+    for row in traces:
+        value = row.value if row.subject == address and row.value else {}
+        for hop in value.get("hops") or ():
+            arrived = hop.get("kind") in ("reply", "open") or (
+                hop.get("kind") in ("icmp", None) and hop_address(hop) == address)
+            if arrived:
+                found.append(hop["ttl"])
+    return min(found) if found else None
+
+
+def last_hop(traces, address):
+    """The highest TTL at which a router said "time exceeded" (0: none did)."""
+    return max([0] + list(hop_table(traces, address)))
+
+
+def place_of(ttl, target_ttl):
+    """Where hop `ttl` is: 1 is the client's, the last before the target the server's network."""
+    if ttl <= 0:
+        return ["client"]
+    if target_ttl and ttl >= target_ttl:
+        return ["server"]
+    if ttl == 1:
+        return ["client_network", "server_network"] if target_ttl == 2 else ["client_network"]
+    if target_ttl:
+        return ["server_network"] if ttl == target_ttl - 1 else ["transit"]
+    return ["transit", "server_network"] if ttl == 2 else ["server_network", "transit"]
+
+
+def sender_places(sender, address, traces, own):
+    """The places that an ICMP sender may be at, likeliest first."""
+    if sender in own:
+        return ["client"]
+    if sender == address:
+        return ["server"]
+    for ttl, router in sorted(hop_table(traces, address).items()):
+        if router == sender:
+            return place_of(ttl, distance(traces, address))
+    for row in traces:                            # a router that answers no TTL, but this one
+        end = (row.value or {}).get("end") if row.subject == address else None
+        if end and end.get("address") == sender and end["kind"] == "icmp":
+            box = max(1, end["ttl"] - 1)          # it rejects behind its TTL check
+            return place_of(box if box in hop_table(traces, address) else end["ttl"],
+                            distance(traces, address))
+    return ["server_network", "transit", "client_network"]
+
+
+def own_addresses(interfaces):
+    """This host's own addresses."""
+    rows = (about(interfaces, "all") or {}).get("interfaces", [])
+    return {c.partition("/")[0] for row in rows for c in row["inet"] + row["inet6"]} | {
+        "127.0.0.1", "::1"}
+
+
+def interface_named(interfaces, name):
+    """The row of one interface, or None."""
+    rows = (about(interfaces, "all") or {}).get("interfaces", [])
+    return next((row for row in rows if row["name"] == name), None)
+
+
+# == 8 rules: what the answers mean ===============================================================
+#
+# A rule's parameters name the answers that it looks at, without those that are `unknown`.  Its
+# docstring holds the cases that prove it (run as tests): `fires:` and `quiet:`, each one or more
+# lines in the notation of the evidence.  `hides` names the codes that are its consequences.  A
+# finding about one address has that address as its `scope`.
+
+Rule = collections.namedtuple(
+    "Rule", "name code function needs optional where severity hides says fix ask sure layer")
+RULES = collections.OrderedDict()
+ALL_TCP = ("tcp.refused", "tcp.rejected", "tcp.filtered", "tcp.reset", "tcp.closed")
+ALL_PATH = ("path.net_unreachable", "path.host_unreachable", "path.loop", "path.dead_end",
+            "path.mtu_blackhole", "path.loss")
+ALL_DNS = ("dns.unconfigured", "dns.unreachable", "dns.failing", "dns.not_found",
+           "dns.no_address", "dns.slow", "dns.inconsistent")
+ALL_TLS = ("tls.expired", "tls.not_yet_valid", "tls.self_signed", "tls.untrusted_ca",
+           "tls.incomplete_chain", "tls.name_mismatch", "tls.version", "tls.cipher",
+           "tls.client_cert", "tls.sni", "tls.not_tls", "tls.handshake_cut",
+           "tls.handshake_stalled")
+ALL_HTTP = ("http.client_error", "http.server_error", "http.gateway_error", "http.no_response",
+            "http.not_http", "http.redirect_loop", "http.https_expected")
+ALL_UDP = ("udp.closed", "udp.no_reply")
+ABOVE_TCP = ALL_TLS + ALL_HTTP + ("service.silent", "service.unexpected", "service.error")
+BEYOND = ALL_TCP + ALL_PATH + ALL_UDP + ABOVE_TCP + ("proxy.unreachable",)
+AWAY = BEYOND + ALL_DNS                    # everything that needs the way out of this host
+
+
+def rule(code, where, says, fix, hides=(), severity="fail", ask=None, sure="certain"):
+    """Register a rule: its code, words, usual places, and the consequences that it explains."""
+    def register(function):
+        names = function.__code__.co_varnames[:function.__code__.co_argcount]
+        split = len(names) - len(function.__defaults__ or ())
+        places = (where,) if isinstance(where, str) else tuple(where)
+        RULES[function.__name__] = Rule(function.__name__, code, function, names[:split],
+                                        names[split:], places, severity, tuple(hides), says,
+                                        fix, ask, sure, len(RULES))
+        return function
+    return register
+
+
+# -- this host: link, address, route --------------------------------------------------------------------
+
+@rule("link.down", "client", hides=("address.missing", "route.missing", "gateway.silent",
+                                    "segment.isolated", "neighbor.silent") + AWAY,
+      says="The interface {dev} is {state}: nothing can leave this host by it.",
+      fix="Bring the link up: `ip link set {dev} up`, or check the cable, the switch port or the"
+          " virtual network card.")
+def rule_link_down(target, interfaces, route=(), tcp=(), lookup=()):
+    """The interface that should carry the connection is down or has no carrier.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
+           interfaces/all ok {"interfaces": [{"name": "eth0", "up": false, "carrier": false, "loopback": false, "inet": ["192.0.2.9/24"], "inet6": []}]}
+           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
+           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["192.0.2.9/24"], "inet6": []}]}
+           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    """
+    wish, down = target[0].value, down_links(interfaces)
+    if not wish["host"] and down and not usable_links(interfaces):
+        yield dict(dev=down[0]["name"], state=link_state(down[0]), proof=interfaces)
+    for row in failing_ways(target, route, tcp, lookup):
+        if row.value["error"]:
+            found = [d for d in down if d["inet"] or d["inet6"]] or (
+                down if not usable_links(interfaces) else [])
+        else:
+            found = [d for d in down if d["name"] == row.value["dev"]]
+        for link in found[:1]:
+            yield dict(dev=link["name"], state=link_state(link), proof=list(interfaces) + [row],
+                       scope=row.subject)
+
+
+@rule("address.missing", "client", hides=("route.missing", "route.overlap", "gateway.silent",
+                                          "host.exhausted") + AWAY,
+      says="{dev} is up but has no usable IPv{version} address, so {goal} cannot be reached.",
+      fix="Get an address: check DHCP (is the lease there?) or the static configuration of {dev}.")
+def rule_address_missing(target, interfaces, route=(), tcp=(), lookup=()):
+    """No interface has an address of the family that is needed (169.254/16 and fe80::/10 are none).
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
+           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["169.254.7.7/16"], "inet6": []}]}
+           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
+           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["192.0.2.9/24"], "inet6": []}]}
+           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    """
+    links = [r for r in real_links(interfaces) if r["up"] and r["carrier"] is not False]
+    wish = target[0].value
+    if not wish["host"]:
+        if links and not any(global_addresses(interfaces, v) for v in (4, 6)):
+            yield dict(dev=links[0]["name"], version="4 or 6", goal="anything", proof=interfaces)
+        return
+    for row in failing_ways(target, route, tcp, lookup):
+        version = is_address(row.subject)
+        missing = row.value["error"] or any(
+            t.subject == row.subject and (t.value or {}).get("errno") == "EADDRNOTAVAIL"
+            for t in tcp)
+        if missing and links and not global_addresses(interfaces, version):
+            yield dict(dev=links[0]["name"], version=version, goal=row.subject,
+                       proof=list(interfaces) + [row], scope=row.subject,
+                       severity="info" if version == 6 and not wish["literal"] else "fail")
+
+
+@rule("route.missing", "client", hides=("gateway.silent",) + AWAY,
+      says="This host has no route to {goal} (network unreachable, at once).",
+      fix="Add the default route or the missing route: see `ip route`; is the VPN up?")
+def rule_route_missing(target, route, tcp=(), lookup=(), routes=()):
+    """The kernel finds no route: ENETUNREACH at once, and no packet is sent.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
+           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
+           route/192.0.2.1 ok {"error": null, "dev": "eth0", "src": "192.0.2.9", "via": null, "type": "unicast"}
+    """
+    if not target[0].value["host"]:
+        rows = [r for table in succeeded(routes) for r in table.value["routes"]]
+        if routes and not any(r["dst"] == "default" and r.get("type") in (None, "unicast")
+                              for r in rows):
+            yield dict(goal="anything beyond its own segments: no default route",
+                       proof=list(routes))
+        return
+    for row in failing_ways(target, route, tcp, lookup):
+        if row.value["error"] in ("ENETUNREACH", "ENETDOWN", "ESRCH"):
+            yield dict(goal=row.subject, proof=[row] + rows_about(tcp, row.subject),
+                       scope=row.subject)
+
+
+@rule("route.blocked", "client", hides=AWAY,
+      says="This host's own routing refuses {goal}: a {kind} route or rule.",
+      fix="Look for it with `ip route show table all | grep {kind}` and `ip rule`; remove it if it"
+          " is not meant.")
+def rule_route_blocked(target, route, tcp=(), lookup=()):
+    """A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
+           route/192.0.2.1 ok {"error": "EINVAL", "dev": null, "src": null, "via": null, "type": "unicast"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
+           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    """
+    kinds = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
+    for row in failing_ways(target, route, tcp, lookup):
+        if row.value["error"] in kinds:
+            yield dict(goal=row.subject, kind=kinds[row.value["error"]], proof=[row] +
+                       rows_about(tcp, row.subject), scope=row.subject)
+
+
+@rule("route.overlap", ("client",), hides=("neighbor.silent", "gateway.silent") + BEYOND,
+      says="{goal} falls into a local range, {net} on {dev}, and nobody answers for it there.",
+      fix="Compare the address with the ranges of containers, VPNs and bridges on this host"
+          " (`ip route get {goal}`); change the local range or correct the mask.", sure="likely")
+def rule_route_overlap(target, egress, interfaces, neighbor, tcp=()):
+    """A bridge, container or VPN range, or too wide a mask, catches a far address.
+
+    fires: target/t ok {"host": "172.17.0.9", "port": 22, "literal": 4, "transport": "tcp"}
+           egress/172.17.0.9 ok {"error": null, "dev": "docker0", "src": "172.17.0.1", "via": null, "type": "unicast"}
+           interfaces/all ok {"interfaces": [{"name": "docker0", "up": true, "carrier": true, "loopback": false, "inet": ["172.17.0.1/16"], "inet6": []}]}
+           neighbor/172.17.0.9,docker0 ok {"ip": "172.17.0.9", "state": "FAILED", "dev": "docker0"}
+    quiet: target/t ok {"host": "192.0.2.7", "port": 22, "literal": 4, "transport": "tcp"}
+           egress/192.0.2.7 ok {"error": null, "dev": "eth0", "src": "192.0.2.1", "via": null, "type": "unicast"}
+           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["192.0.2.1/24"], "inet6": []}]}
+           neighbor/192.0.2.7,eth0 ok {"ip": "192.0.2.7", "state": "FAILED", "dev": "eth0"}
+    """
+    for row in dead_neighbors(neighbor):
+        for way in succeeded(egress):
+            link = interface_named(interfaces, way.value["dev"]) or {}
+            nets = [c for c in link.get("inet", []) + link.get("inet6", [])
+                    if in_network(way.subject, c)]
+            if way.value["via"] or row.value["ip"] != way.subject or works(tcp, way.subject):
+                continue
+            wide = [c for c in nets if ":" not in c
+                    and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
+            if is_local_bridge(link or {"name": way.value["dev"]}) or wide:
+                yield dict(goal=way.subject, net=(nets or ["a route"])[0], dev=way.value["dev"],
+                           proof=[row, way], scope=way.subject,
+                           confidence="likely" if is_local_bridge(link) else "possible")
+
+
+@rule("host.exhausted", "client", hides=AWAY,
+      says="This host has run out of {what} ({errno}, before any packet was sent).",
+      fix="{cure}")
+def rule_host_exhausted(target, knock, interfaces=()):
+    """The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "source": null}
+           knock/192.0.2.1 denied {"settled": true, "state": "error", "errno": "EMFILE", "ms": 0}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "source": null}
+           knock/192.0.2.1 denied {"settled": true, "state": "error", "errno": "EACCES", "ms": 0}
+    """
+    ports = ("source ports", "Too many connections to this address are open or in TIME_WAIT: see"
+             " `ss -s`; reuse connections, or widen net.ipv4.ip_local_port_range.")
+    files = ("file descriptors", "Raise the limit (`ulimit -n`) or find the leak.")
+    causes = {"EADDRNOTAVAIL": ports, "EMFILE": files, "ENFILE": files,
+              "ENOBUFS": ("neighbor entries or memory", "See net.ipv4.neigh.default.gc_thresh3 and"
+                          " the kernel log.")}
+    for row in knock:
+        errno = (row.value or {}).get("errno")
+        if errno in causes and not target[0].value["source"]:
+            yield dict(what=causes[errno][0], cure=causes[errno][1], errno=errno, proof=[row],
+                       scope=row.subject)
+
+
+@rule("address.missing", "client", hides=AWAY,
+      says="The source address {source} cannot be used on this host ({errno}).",
+      fix="Give --source an address that one of this host's interfaces has.")
+def rule_source_unusable(target, knock):
+    """--source names an address that is not ours: bind fails before any packet.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22, "source": "192.0.2.99"}
+           knock/192.0.2.1 denied {"settled": true, "state": "error", "errno": "EADDRNOTAVAIL", "ms": 0}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "source": null}
+           knock/192.0.2.1 denied {"settled": true, "state": "error", "errno": "EADDRNOTAVAIL", "ms": 0}
+    """
+    for row in knock:
+        if target[0].value["source"] and (row.value or {}).get("errno") == "EADDRNOTAVAIL":
+            yield dict(source=target[0].value["source"], errno="EADDRNOTAVAIL", proof=[row],
+                       scope=row.subject)
+
+
+# -- this host's own firewall -----------------------------------------------------------------------------
+
+@rule("firewall.local", "client", hides=AWAY + ("gateway.silent", "segment.isolated"),
+      says="This host's own firewall stops the way to {goal}: {how}.",
+      fix="Look at this host's rules (`nft list ruleset`, `iptables -S OUTPUT`) and allow {goal}"
+          " port {port}.")
+def rule_firewall_local(target, tcp=(), interfaces=(), udp=(), trace_tcp=(), egress=(), dns=()):
+    """Refused by our own address, EPERM, or packets that never left (TCP_INFO, FACTS section 2).
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "immediate": false, "icmp": [], "ms": null, "info": {"retrans": 0, "total_retrans": 3}}
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["198.51.100.9/24"], "inet6": []}]}
+           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "immediate": false, "icmp": [{"type": 3, "code": 3, "from": "198.51.100.9"}], "ms": 0.1, "info": {}}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "immediate": false, "icmp": [], "ms": null, "info": {"retrans": 1, "total_retrans": 3}}
+    """
+    own = own_addresses(interfaces)
+    for row in tcp:
+        how = row.value and local_refusal(row, own, trace_tcp, egress)
+        if how:
+            yield dict(goal=row.subject, how=how, proof=[row], scope=row.subject)
+    for row in udp:
+        if (row.value or {}).get("error") == "EPERM":
+            yield dict(goal=row.subject, how="sending is not permitted (EPERM)", proof=[row],
+                       scope=row.subject)
+    stopped = [r for r in dns if isinstance(r.value, dict) and r.value.get("error") == "EPERM"]
+    if stopped and len(stopped) == len(dns):
+        yield dict(goal=stopped[0].subject.split()[0], port=53, proof=stopped,
+                   how="sending to the resolver is not permitted (EPERM)")
+
+
+@rule("firewall.local", "client", hides=BEYOND, sure="likely",
+      says="Answers arrive at this host and its own firewall drops them ({count} packets received"
+           " and not delivered while {goal} seemed silent).",
+      fix="Look at the INPUT rules of this host and at rp_filter: is `ct state established` (or"
+          " RELATED) accepted?")
+def rule_answers_dropped(target, tcp, counts_before, counts_after):
+    """InReceives grows and InDelivers does not: own INPUT chain or rp_filter (FACTS section 3).
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "immediate": false, "info": {"retrans": 1, "total_retrans": 3}}
+           counts_before/snmp ok {"IpInReceives": 10, "IpInDelivers": 10}
+           counts_after/snmp ok {"IpInReceives": 14, "IpInDelivers": 10}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "immediate": false, "info": {"retrans": 1, "total_retrans": 3}}
+           counts_before/snmp ok {"IpInReceives": 10, "IpInDelivers": 10}
+           counts_after/snmp ok {"IpInReceives": 14, "IpInDelivers": 14}
+    """
+    for row in tcp:
+        if row.value and row.value["state"] == "silent" and not row.value["icmp"]:
+            version = is_address(row.subject)
+            dropped = undelivered(counts_before, counts_after, version)
+            if dropped >= max(2, row.value["info"].get("total_retrans") or 2):
+                yield dict(goal=row.subject, count=dropped, scope=row.subject,
+                           proof=[row] + list(counts_after))
+
+
+# -- the segment ------------------------------------------------------------------------------------------
+
+@rule("segment.isolated", ("client_network", "client"), hides=("gateway.silent",
+                                                               "neighbor.silent") + AWAY,
+      says="Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.",
+      fix="Wrong VLAN, wrong subnet or a broken cable or port: compare {dev}'s address and VLAN"
+          " with a working neighbor, and check the switch port.", sure="likely")
+def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), neighbors=()):
+    """The next hop fails at layer 2, and so does everybody else who was asked.
+
+    fires: target/t ok {"host": "203.0.113.1", "port": 22}
+           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
+           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "FAILED", "dev": "eth0"}
+           segment/192.0.2.1,eth0 ok {"192.0.2.1": "INCOMPLETE", "192.0.2.2": "INCOMPLETE", "192.0.2.3": "FAILED", "192.0.2.10": "FAILED", "192.0.2.8": "FAILED"}
+    quiet: target/t ok {"host": "203.0.113.1", "port": 22}
+           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
+           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "FAILED", "dev": "eth0"}
+           segment/192.0.2.1,eth0 ok {"192.0.2.1": "INCOMPLETE", "192.0.2.2": "REACHABLE", "192.0.2.3": "FAILED", "192.0.2.10": "FAILED", "192.0.2.8": "FAILED"}
+    """
+    for row in dead_neighbors(neighbor):
+        asked = {k: v for s in segment if s.subject == row.subject
+                 for k, v in (s.value or {}).items() if k != row.value["ip"]}
+        known = [n for t in succeeded(neighbors) for n in t.value["entries"]
+                 if n.get("dev") == row.value["dev"] and n.get("mac")
+                 and n.get("state") in ("REACHABLE", "DELAY", "complete")]
+        alive = [a for a, state in asked.items() if state in ("REACHABLE", "PERMANENT")] or known
+        for scope in scopes_behind(row, egress, tcp, target) if not alive else ():
+            if len(asked) >= 4:
+                yield dict(dev=row.value["dev"], hop=row.value["ip"], count=len(asked),
+                           scope=scope, proof=[row] + list(segment))
+
+
+@rule("gateway.silent", "client_network", hides=AWAY,
+      says="The gateway {hop} does not answer on {dev} (layer 2: {state}).",
+      fix="Check the gateway's address in the route, whether that router is up, and the VLAN of"
+          " {dev}.", ask="Is the router {hop} up, and does it have an interface in this VLAN?")
+def rule_gateway_silent(target, neighbor, egress, tcp=(), segment=()):
+    """Without the gateway nothing leaves the segment.
+
+    fires: target/t ok {"host": "203.0.113.1", "port": 22}
+           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
+           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "FAILED", "dev": "eth0"}
+    quiet: target/t ok {"host": "203.0.113.1", "port": 22}
+           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
+           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "REACHABLE", "dev": "eth0"}
+    """
+    for row in dead_neighbors(neighbor):
+        gateways = {w.value["via"] for w in succeeded(egress)}
+        others = [a for s in segment for a, state in (s.value or {}).items()
+                  if state == "REACHABLE"]
+        for scope in scopes_behind(row, egress, tcp, target):
+            if row.value["ip"] in gateways:
+                yield dict(hop=row.value["ip"], dev=row.value["dev"], state=row.value["state"],
+                           scope=scope, proof=[row] + rows_about(tcp, scope),
+                           confidence="certain" if others else "likely")
+
+
+@rule("neighbor.silent", ("server", "client_network"), hides=AWAY,
+      says="{hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).",
+      fix="Is the host {hop} up and its address right? Same VLAN as {dev}? If it belongs to"
+          " another network, the mask or a route here is wrong.", sure="likely")
+def rule_neighbor_silent(target, neighbor, egress, tcp=()):
+    """The target should be next door, and nobody answers ARP or neighbor discovery for it.
+
+    fires: target/t ok {"host": "192.0.2.7", "port": 22}
+           egress/192.0.2.7 ok {"error": null, "dev": "eth0", "via": null, "src": "192.0.2.9", "type": "unicast"}
+           neighbor/192.0.2.7,eth0 ok {"ip": "192.0.2.7", "state": "FAILED", "dev": "eth0"}
+    quiet: target/t ok {"host": "203.0.113.1", "port": 22}
+           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
+           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "FAILED", "dev": "eth0"}
+    """
+    for row in dead_neighbors(neighbor):
+        direct = {w.subject for w in succeeded(egress) if not w.value["via"]}
+        for scope in scopes_behind(row, egress, tcp, target):
+            if row.value["ip"] in direct:
+                yield dict(hop=row.value["ip"], dev=row.value["dev"], state=row.value["state"],
+                           scope=scope, proof=[row] + rows_about(tcp, row.value["ip"]))
+
+
+# -- the name ---------------------------------------------------------------------------------------------
+
+@rule("dns.unconfigured", "client", hides=("dns.unreachable", "dns.failing", "dns.not_found"),
+      says="No resolver is configured (/etc/resolv.conf names none), so {host} has no address.",
+      fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP,"
+          " NetworkManager, systemd-resolved).")
+def rule_dns_unconfigured(target, lookup, resolv_conf, tunnel=()):
+    """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1.
+
+    fires: target/t ok {"host": "web.example", "literal": 0}
+           lookup/web.example refused {"error": "EAI_AGAIN"}
+           resolv_conf/resolv.conf ok {"nameservers": [], "search": [], "options": {}}
+    quiet: target/t ok {"host": "web.example", "literal": 0}
+           lookup/web.example refused {"error": "EAI_AGAIN"}
+           resolv_conf/resolv.conf ok {"nameservers": ["192.0.2.53"], "search": [], "options": {}}
+    """
+    conf = about(resolv_conf, "resolv.conf")
+    for row in lookup:
+        if row.outcome != "ok" and not (conf or {}).get("nameservers"):
+            yield dict(proof=[row] + list(resolv_conf))
+
+
+@rule("dns.unconfigured", "client", hides=("dns.unreachable",), severity="fail",
+      says="No resolver is configured: names cannot be looked up on this host.",
+      fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it.")
+def rule_dns_unconfigured_here(target, resolv_conf):
+    """This host alone: nobody is there to ask.
+
+    fires: target/t ok {"host": null}
+           resolv_conf/resolv.conf ok {"nameservers": [], "search": [], "options": {}}
+    quiet: target/t ok {"host": null}
+           resolv_conf/resolv.conf ok {"nameservers": ["192.0.2.53"], "search": [], "options": {}}
+    """
+    conf = about(resolv_conf, "resolv.conf") or {}
+    if not target[0].value["host"] and not conf.get("nameservers"):
+        yield dict(proof=list(resolv_conf))
+
+
+@rule("dns.unreachable", ("dns", "transit"),
+      says="No configured resolver answers ({servers}): {how}.",
+      fix="Is the resolver's address right and the service up? Try `dig @{server} {name}`; is port"
+          " 53 allowed on the way?", ask="Is the resolver {server} up, and may this host ask it?")
+def rule_dns_unreachable(target, dns, general_dns=(), lookup=(), interfaces=()):
+    """Silence or ICMP from every resolver; the system's look-up failed as well.
+
+    fires: target/t ok {"host": "web.example", "literal": 0}
+           lookup/web.example refused {"error": "EAI_AGAIN"}
+           dns/192.0.2.53,A,web.example timeout {"icmp": []}
+    quiet: target/t ok {"host": "web.example", "literal": 0}
+           lookup/web.example refused {"error": "EAI_NONAME"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
+    """
+    rows = list(dns) or [r for r in general_dns if not target[0].value["host"]]
+    if not rows or any(r.outcome == "ok" for r in rows) or succeeded(lookup):
+        return
+    icmp = [dict(e, server=r.subject.split()[0]) for r in rows for e in (r.value or {}).get(
+        "icmp", []) if e["from"] not in own_addresses(interfaces)]
+    servers = list(collections.OrderedDict.fromkeys(r.subject.split()[0] for r in rows))
+    how, places = "silence", ["dns", "transit", "server_network"]
+    if icmp:
+        first = icmp[0]
+        how = "%s says %s" % (first["from"], icmp_words(first["from"], first))
+        places = ["dns"] if first["from"] == first["server"] else ["transit", "dns"]
+    elif any(r.outcome == "refused" for r in rows):
+        how, places = "its port is closed", ["dns"]
+    if servers[0].startswith("127."):
+        places = ["dns", "client"]
+    yield dict(servers=", ".join(servers), server=servers[0], how=how, suspects=places,
+               name=target[0].value["host"] or GENERAL_NAME, proof=rows,
+               confidence="certain" if icmp else "likely")
+
+
+@rule("dns.failing", "dns", hides=("dns.unreachable",),
+      says="The resolver {server} answers {rcode} for {name}{contrast}.",
+      fix="Ask the operator of {server}; {advice}.",
+      ask="Why does {server} answer {rcode} for {name}?")
+def rule_dns_failing(target, dns, lookup=(), general_dns=()):
+    """SERVFAIL, REFUSED or nonsense, and no resolver that knows better.
+
+    fires: target/t ok {"host": "web.example", "literal": 0}
+           lookup/web.example refused {"error": "EAI_AGAIN"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "SERVFAIL", "addresses": [], "answers": []}
+    quiet: target/t ok {"host": "web.example", "literal": 0}
+           lookup/web.example refused {"error": "EAI_NONAME"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
+    """
+    rows = succeeded(dns) or [r for r in succeeded(general_dns) if not target[0].value["host"]]
+    decisive = [r for r in rows if r.value["rcode"] in ("NOERROR", "NXDOMAIN")]
+    if not rows or decisive or succeeded(lookup):
+        return
+    row = rows[0]
+    server, _, name = row.subject.split()[:3]
+    fine = any(r.value["rcode"] == "NOERROR" for r in succeeded(general_dns))
+    contrast = ", and answers other names" if fine else ""
+    yield dict(server=server, rcode=row.value["rcode"], name=name, contrast=contrast, proof=rows,
+               advice="the zone of this name is broken (lame delegation, DNSSEC)" if fine else
+               "may this host use it, and does it reach its upstream?")
+
+
+@rule("dns.failing", "client", sure="likely",
+      says="The resolvers know {host} ({address}), but this host's own look-up fails ({error}).",
+      fix="Look at /etc/nsswitch.conf (hosts: files dns), at a local stub or cache (nscd,"
+          " systemd-resolved), and at /etc/resolv.conf.")
+def rule_dns_local(target, lookup, dns):
+    """A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.
+
+    fires: target/t ok {"host": "web.example", "literal": 0, "family": 0}
+           lookup/web.example refused {"error": "EAI_NONAME"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+    quiet: target/t ok {"host": "web.example", "literal": 0, "family": 0}
+           lookup/web.example ok ["192.0.2.7"]
+           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+    """
+    family = target[0].value["family"]
+    found = [a for a in dns_addresses(dns) if not family or is_address(a) == family]
+    for row in lookup:
+        if row.outcome == "refused" and found:
+            yield dict(address=found[0], error=row.value["error"], proof=[row] + list(dns))
+
+
+@rule("dns.not_found", "dns",
+      says="The name {host} does not exist ({who} NXDOMAIN).",
+      fix="Check the spelling and the search list; if the name is new, ask for the record.",
+      ask="Please create or correct the record {host}.")
+def rule_dns_not_found(target, lookup, dns=()):
+    """NXDOMAIN from the resolvers: every name that the search list allows is unknown.
+
+    fires: target/t ok {"host": "wbe.example", "literal": 0}
+           lookup/wbe.example refused {"error": "EAI_NONAME"}
+           dns/192.0.2.53,A,wbe.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
+    quiet: target/t ok {"host": "web.example", "literal": 0}
+           lookup/web.example refused {"error": "EAI_NONAME"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": [], "answers": []}
+    """
+    for row in lookup:
+        rcodes = [r.value["rcode"] for r in succeeded(dns)]
+        absent = "NXDOMAIN" in rcodes and "NOERROR" not in rcodes
+        unasked = not dns and (row.value or {}).get("error") == "EAI_NONAME"
+        if row.outcome == "refused" and (absent or unasked):
+            servers = [r.subject.split()[0] for r in succeeded(dns)]
+            who = "%s says" % servers[0] if servers else "the look-up says"
+            yield dict(who=who, proof=[row] + list(dns),
+                       confidence="certain" if absent else "likely")
+
+
+@rule("dns.no_address", "dns",
+      says="The name {host} exists but has no {kind}.",
+      fix="Ask for the missing record, or use the family or name that has one.",
+      ask="Please add the missing address record for {host}.")
+def rule_dns_no_address(target, lookup, dns):
+    """NOERROR without an address of the wanted family.
+
+    fires: target/t ok {"host": "web.example", "literal": 0, "family": 4}
+           lookup/web.example refused {"error": "EAI_NONAME"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": [], "answers": []}
+    quiet: target/t ok {"host": "web.example", "literal": 0, "family": 4}
+           lookup/web.example refused {"error": "EAI_NONAME"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
+    """
+    family = target[0].value["family"]
+    kinds = {4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
+    usable = [a for a in dns_addresses(dns) if not family or is_address(a) == family]
+    for row in lookup:
+        if row.outcome == "refused" and not usable and any(
+                r.value["rcode"] == "NOERROR" for r in succeeded(dns)):
+            yield dict(kind=kinds.get(family, "address"), proof=[row] + list(dns))
+
+
+@rule("dns.hosts_override", "client", severity="warn", hides=BEYOND,
+      says="/etc/hosts gives {host} the address {address}; the resolvers say {other}{so}.",
+      fix="Remove or correct the line for {host} in /etc/hosts.")
+def rule_dns_hosts_override(target, hosts_file, dns, tcp=(), control_tcp=()):
+    """The hosts file wins over DNS; it is the cause when its address fails and DNS's works.
+
+    fires: target/t ok {"host": "web.example", "literal": 0}
+           hosts_file/web.example ok [{"address": "192.0.2.7", "names": ["web.example"]}]
+           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.8"], "answers": []}
+    quiet: target/t ok {"host": "web.example", "literal": 0}
+           hosts_file/web.example ok [{"address": "192.0.2.8", "names": ["web.example"]}]
+           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.8"], "answers": []}
+    """
+    wish = target[0].value
+    ours, theirs = hosts_rows(hosts_file, wish["host"]), dns_addresses(dns)
+    same = {is_address(a) for a in ours} & {is_address(a) for a in theirs}
+    if not same or set(ours) & set(theirs):
+        return
+    failed = [r for r in tcp if r.subject in ours and r.outcome != "ok"]
+    better = [r for r in control_tcp if r.outcome == "ok"]
+    cause = failed and better and not any(r.outcome == "ok" for r in tcp)
+    yield dict(address=ours[0], other=", ".join(theirs[:3]), proof=list(hosts_file) + failed + better,
+               so=", and only that one answers" if cause else "",
+               severity="fail" if cause else "warn", hides=BEYOND if cause else ())
+
+
+@rule("dns.inconsistent", "dns", severity="warn",
+      says="The resolvers disagree about {name}: {views}.",
+      fix="Ask the operators of both; one of them has old or private data.", sure="likely")
+def rule_dns_inconsistent(target, dns):
+    """Two configured resolvers give different answers to the same question.
+
+    fires: target/t ok {"host": "web.example"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+           dns/192.0.2.54,A,web.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
+    quiet: target/t ok {"host": "web.example"}
+           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+           dns/192.0.2.54,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+    """
+    views = collections.OrderedDict()
+    for row in succeeded(dns):
+        server, qtype, name = row.subject.split()[:3]
+        if row.value["rcode"] in ("NOERROR", "NXDOMAIN"):
+            views.setdefault((qtype, name), collections.OrderedDict())[server] = row
+    for (qtype, name), rows in views.items():
+        sets = [set(r.value["addresses"]) for r in rows.values()]
+        if len(sets) > 1 and any(sets) and any(not a & sets[0] for a in sets[1:] if a or sets[0]):
+            words = ["%s says %s" % (s, ", ".join(r.value["addresses"][:2]) or
+                                     r.value["rcode"]) for s, r in rows.items()]
+            yield dict(name=name, views="; ".join(words), proof=list(rows.values()))
+            return
+
+
+@rule("dns.slow", "dns", severity="warn",
+      says="Looking up {host} took {seconds:.1f} s{dead}.",
+      fix="Put a resolver that answers first in /etc/resolv.conf, or repair the slow one.",
+      sure="likely")
+def rule_dns_slow(target, lookup, dns=()):
+    """A dead first resolver costs its whole timeout at every look-up; a slow one costs less.
+
+    fires: target/t ok {"host": "web.example"}
+           lookup/web.example ok ["192.0.2.7"]
+           dns/192.0.2.53,A,web.example timeout {"icmp": []}
+           dns/192.0.2.54,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+    quiet: target/t ok {"host": "web.example"}
+           lookup/web.example ok ["192.0.2.7"]
+           dns/192.0.2.54,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+    """
+    servers = [r.subject.split()[0] for r in dns]
+    first = [r for r in dns if r.subject.split()[0] == servers[0]] if dns else []
+    dead = bool(first) and not any(r.outcome == "ok" for r in first) and bool(succeeded(dns))
+    for row in lookup:
+        slow = (row.ms or 0) > DNS_SLOW_MS
+        if (slow or dead) and (row.outcome == "ok" or succeeded(dns)):
+            yield dict(seconds=(row.ms or 0) / 1000, proof=[row] + first,
+                       dead="; the first resolver, %s, is silent" % servers[0] if dead else "")
+
+
+# -- the way and the port -----------------------------------------------------------------------------------
+
+@rule("path.loop", "transit", hides=ALL_TCP + ("path.dead_end",) + ALL_UDP,
+      says="Packets to {address} go round in circles: {router} says that their time to live ran"
+           " out{between}.",
+      fix="Correct the routes of these routers: each sends {address} to the other.",
+      ask="{routers} pass {address} to each other: please correct the route.")
+def rule_path_loop(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=()):
+    """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 unreachable {"state": "error", "errno": "EHOSTUNREACH", "ms": 1.0, "icmp": [{"type": 11, "code": 0, "from": "198.51.100.1"}]}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 unreachable {"state": "error", "errno": "EHOSTUNREACH", "ms": 1.0, "icmp": [{"type": 3, "code": 1, "from": "198.51.100.1"}]}
+    """
+    traces = list(trace_tcp) + list(trace_udp)
+    for row, error in refusals(list(tcp) + list(udp), interfaces, TIME_EXCEEDED):
+        hops = hop_table(traces, row.subject)
+        routers = [a for a in hops.values()]
+        again = sorted({a for a in routers if routers.count(a) > 1})
+        first = min([t for t, a in hops.items() if a in again] or [2])
+        yield dict(address=row.subject, router=error["from"], scope=row.subject,
+                   between=", between %s" % " and ".join(again) if again else "",
+                   routers=" and ".join(again or [error["from"]]), proof=[row] + traces,
+                   suspects=(["client_network"] if first == 1 else []) +
+                   ["transit", "server_network"])
+
+
+@rule("path.net_unreachable", "transit", hides=ALL_TCP + ("path.dead_end",) + ALL_UDP,
+      says="{router} has no route to {address} ({words}).",
+      fix="Correct the routing table of {router}.",
+      ask="{router} answers '{words}' for {address}: please check its route to that network.")
+def rule_path_net_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=()):
+    """A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 unreachable {"state": "error", "errno": "ENETUNREACH", "ms": 1.0, "icmp": [{"type": 3, "code": 0, "from": "198.51.100.1"}]}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 unreachable {"state": "error", "errno": "ENETUNREACH", "ms": 1.0, "icmp": [{"type": 3, "code": 9, "from": "198.51.100.1"}]}
+    """
+    for row, error in refusals(list(tcp) + list(udp), interfaces, NET_UNREACHABLE):
+        yield refusal_facts(row, error, list(trace_tcp) + list(trace_udp), interfaces)
+
+
+@rule("path.host_unreachable", ("server", "server_network"), hides=ALL_TCP + (
+    "path.dead_end",) + ALL_UDP,
+      says="The last router, {router}, says that {address} does not answer there ({words} after"
+           " {seconds:.1f} s).",
+      fix="Is the server up, with this address, in the right VLAN? Check it from a host next to"
+          " it.", ask="Is the host {address} up and connected?")
+def rule_path_host_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=(),
+                               ping=(), other_ports=()):
+    """The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 unreachable {"state": "error", "errno": "EHOSTUNREACH", "ms": 3080.0, "icmp": [{"type": 3, "code": 1, "from": "198.51.100.1"}]}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 unreachable {"state": "error", "errno": "EHOSTUNREACH", "ms": 1.0, "icmp": [{"type": 3, "code": 13, "from": "198.51.100.1"}]}
+    """
+    traces = list(trace_tcp) + list(trace_udp)
+    for row, error in refusals(list(tcp) + list(udp), interfaces, HOST_UNREACHABLE):
+        late = (row.value["ms"] or 0) > 700
+        if error["from"] == row.subject or not late and is_alive(
+                row.subject, ping, other_ports, traces):
+            continue
+        facts = refusal_facts(row, error, traces, interfaces)
+        places = ["server", "server_network"] if late else \
+            facts["suspects"] + [p for p in ("server_network", "server")
+                                 if p not in facts["suspects"]]
+        yield dict(facts, seconds=(row.value["ms"] or 0) / 1000, suspects=places,
+                   confidence="certain" if late else "likely")
+
+
+@rule("tcp.rejected", "server_network", hides=("path.dead_end",),
+      says="A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'"
+           "{own}.",
+      fix="Allow {here} to {address} port {port} in the rules of {router}.",
+      ask="Please allow {here} to {address} port {port} on {router}: it answers '{words}'.")
+def rule_tcp_rejected(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=(), ping=(),
+                      other_ports=()):
+    """An ICMP "no" with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4 to 1/6.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "ms": 1.0, "icmp": [{"type": 3, "code": 3, "from": "192.0.2.1"}]}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "ms": 1.0, "icmp": []}
+    """
+    traces = list(trace_tcp) + list(trace_udp)
+    for row, error in refusals(list(tcp) + list(udp), interfaces, REJECTED | HOST_UNREACHABLE):
+        kind = icmp_kind(row.subject, error)
+        late = (row.value["ms"] or 0) > 700
+        if kind in HOST_UNREACHABLE and error["from"] != row.subject and (
+                late or not is_alive(row.subject, ping, other_ports, traces)):
+            continue
+        if row.probe == "udp" and error["from"] == row.subject or not judged_port(
+                target, row.subject, ping, other_ports, traces):
+            continue
+        facts = refusal_facts(row, error, traces, interfaces)
+        own = " (the server's own firewall)" if error["from"] == row.subject else ""
+        yield dict(facts, own=own, protocol=row.probe)
+
+
+@rule("tcp.refused", ("service", "server"), hides=("path.loss",),
+      says="{address} refuses port {port} with a real reset: {why}.",
+      fix="On the server: `ss -ltnp | grep :{port}`. Start the service, let it listen on {address}"
+          " and not only on loopback, or correct the port.",
+      ask="Does the service run on {address} port {port}, and on which addresses does it listen?")
+def rule_tcp_refused(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), egress=(),
+                     interfaces=(), ping=()):
+    """A RST and no ICMP: nothing listens there, or a box on the way answers in its place.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "ms": 1.0, "icmp": [], "info": {}}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "ms": 1.0, "icmp": [{"type": 3, "code": 3, "from": "192.0.2.1"}], "info": {}}
+    """
+    own = own_addresses(interfaces)
+    for row in tcp:
+        if row.outcome != "refused" or row.value["icmp"] or target[0].value["port"] is None \
+                or local_refusal(row, own, trace_tcp, egress):
+            continue
+        ttl, far = refused_at(trace_tcp, row.subject), distance(
+            list(trace_udp) + list(trace_icmp), row.subject)
+        if row.subject in own:
+            places, why = ["service"], "nothing listens there on this host"
+        elif ttl and far and ttl < far:
+            places = unique(place_of(ttl - 1, far) + place_of(ttl, far))
+            why = "it comes from hop %d or %d, before the server (hop %d): a firewall" % (
+                ttl - 1, ttl, far)
+        else:
+            places, why = ["service", "server"], "nothing listens there, or a firewall answers" \
+                " in its place"
+        yield dict(address=row.subject, why=why, suspects=places, scope=row.subject,
+                   proof=[row] + rows_about(trace_tcp, row.subject),
+                   confidence="certain" if row.subject in own or ttl and far and ttl < far
+                   else "likely")
+
+
+@rule("tcp.filtered", ("server", "server_network"), hides=("path.dead_end", "path.loss"),
+      says="Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though {contrast}"
+           "{where}.",
+      fix="Allow {here} to {address} port {port} in the firewalls named; on the server `tcpdump"
+          " -ni any tcp port {port} and host {here}` shows whether the SYN arrives.",
+      ask="Please check the rules for {here} to {address} port {port}: is the SYN dropped?",
+      sure="likely")
+def rule_tcp_filtered(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), ping=(),
+                      other_ports=(), egress=(), interfaces=(), neighbor=()):
+    """This port is silent while the host answers otherwise, or other packets get further.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "ms": null, "waited_s": 3.3, "info": {"retrans": 1, "total_retrans": 3}}
+           other_ports/192.0.2.1,80 refused {"state": "error", "errno": "ECONNREFUSED"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "ms": null, "waited_s": 3.3, "info": {"retrans": 1, "total_retrans": 3}}
+           other_ports/192.0.2.1,80 timeout {"state": "trying", "errno": null}
+    """
+    traces = list(trace_udp) + list(trace_icmp)
+    for row in silent_rows(tcp):
+        address = row.subject
+        contrast = alive_words(address, ping, other_ports, traces, egress, neighbor)
+        far, stop = distance(traces, address), last_hop(trace_tcp, address)
+        further = last_hop(traces, address)
+        if not contrast and further > stop and trace_tcp:
+            contrast = "other packets get to hop %d and this port only to hop %d" % (further, stop)
+        if not contrast or target[0].value["port"] is None:
+            continue
+        places, where = filter_places(stop, far, further, bool(rows_about(trace_tcp, address)))
+        if is_next_door(egress, address):
+            places, where = ["server"], ""
+        yield dict(address=address, contrast=contrast, where=where, suspects=places,
+                   syns=1 + (row.value["info"].get("total_retrans") or 0), scope=address,
+                   seconds=row.value.get("waited_s") or PATIENCE_S, proof=[row] + [
+                       r for r in traces + list(ping) + list(other_ports)
+                       if r.subject.split()[0] == address])
+
+
+@rule("path.dead_end", ("transit", "server_network", "server"),
+      says="Nothing answers beyond {where}: no protocol gets an answer from {address}.",
+      fix="Is the server up? On the server `tcpdump -ni any host {here}` decides: nothing arrives"
+          " (lost going), or it answers and the answer is lost (way back, its gateway).",
+      ask="Packets from {here} to {address} are lost behind {where}: please look there.",
+      sure="likely")
+def rule_path_dead_end(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), ping=(),
+                       other_ports=(), egress=(), neighbor=(), interfaces=()):
+    """Silence by every protocol; the last router that still answers is the last that is known good.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "ms": null, "info": {"retrans": 1, "total_retrans": 3}}
+           trace_udp/192.0.2.1 ok {"hops": [{"ttl": 1, "address": "198.51.100.1", "kind": "hop"}], "end": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "ms": null, "info": {"retrans": 1, "total_retrans": 3}}
+           trace_udp/192.0.2.1 ok {"hops": [{"ttl": 1, "address": "198.51.100.1", "kind": "hop"}, {"ttl": 2, "address": "192.0.2.1", "kind": "reply"}], "end": null}
+    """
+    traces = list(trace_tcp) + list(trace_udp) + list(trace_icmp)
+    for row in silent_rows(tcp):
+        address = row.subject
+        if alive_words(address, ping, other_ports, traces, egress, neighbor):
+            continue
+        last = last_hop(traces, address)
+        router = hop_table(traces, address).get(last)
+        where = "hop %d, %s" % (last, router) if router else "this host's first hop"
+        places = ["client_network", "transit", "server_network", "server"] if not last else \
+            ["client_network", "transit", "server_network"] if last == 1 else \
+            unique(place_of(last, None) + ["server_network", "server"])
+        yield dict(address=address, where=where, suspects=places, scope=address, proof=[row] + [
+            r for r in traces if r.subject == address],
+                   confidence="likely" if last else "possible")
+
+
+@rule("path.mtu_blackhole", ("transit", "server_network", "client_network"),
+      hides=("tls.handshake_stalled", "http.no_response", "service.silent"),
+      says="Small packets pass and large ones vanish on the way to {address}: {how}.",
+      fix="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass on the way, or clamp the MSS at the"
+          " tunnel: `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
+          " --clamp-mss-to-pmtu`.",
+      ask="The path to {address} loses large packets without ICMP 3/4: please check the MTU of"
+          " tunnels on it.")
+def rule_path_mtu_blackhole(target, tcp=(), tls=(), http=(), small=(), sizes=(), hello=()):
+    """A talk stalls with full-size segments and works with small ones (FACTS section 6).
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "stalled"}
+           small/192.0.2.1 ok {"ended": "done", "bytes": 4000}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "stalled"}
+           small/192.0.2.1 ok {"ended": "silent", "bytes": 0}
+    """
+    for row in list(tls) + latest(http):
+        if not row.value or row.value["ended"] not in ("stalled", "silent"):
+            continue
+        cured = [r for r in small if r.subject == row.subject and r.value
+                 and (r.value.get("status") or r.value["ended"] == "done")]
+        if cured:
+            yield dict(address=row.subject, scope=row.subject, proof=[row] + cured,
+                       how="the talk stalls, and works with small segments (MSS 536)")
+
+
+@rule("path.mtu_blackhole", ("transit", "server_network", "client_network"), severity="warn",
+      says="Packets of {size} bytes to {address} get no answer and no ICMP 'too big', smaller ones"
+           " do: large transfers may hang.",
+      fix="Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.",
+      sure="possible")
+def rule_path_size_limit(target, sizes, tls=(), http=()):
+    """An unfragmentable packet of the link's size vanishes where a small one is answered.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443}
+           sizes/192.0.2.1,576 ok {"size": 576, "answered": true, "mtu": null, "from": null}
+           sizes/192.0.2.1,1500 ok {"size": 1500, "answered": false, "mtu": null, "from": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443}
+           sizes/192.0.2.1,576 ok {"size": 576, "answered": true, "mtu": null, "from": null}
+           sizes/192.0.2.1,1500 ok {"size": 1500, "answered": false, "mtu": 1400, "from": "198.51.100.1"}
+    """
+    for address in unique(r.subject.split()[0] for r in succeeded(sizes)):
+        rows = sorted((r for r in succeeded(sizes) if r.subject.split()[0] == address),
+                      key=lambda r: r.value["size"])
+        if len(rows) > 1 and rows[0].value["answered"] and not rows[-1].value["answered"] \
+                and not rows[-1].value["mtu"]:
+            yield dict(address=address, size=rows[-1].value["size"], proof=rows, scope=address)
+
+
+@rule("tcp.reset", ("service", "server", "server_network"), hides=ABOVE_TCP,
+      says="{address} accepts port {port} and resets the connection at once, before any data.",
+      fix="Look at the service's log; behind a balancer, look whether it has a live back end; an"
+          " address allow list in the service does this too.",
+      ask="Connections to {address} port {port} are accepted and reset at once: what does the"
+          " log of the service say?")
+def rule_tcp_reset(target, tcp):
+    """Accepted, then RST before a byte: allow list, dead back end, crashed worker.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 ok {"state": "open", "after": "reset", "greeting": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 ok {"state": "open", "after": "closed", "greeting": null}
+    """
+    for row in tcp:
+        if row.value and row.value.get("after") == "reset" and target[0].value["port"]:
+            yield dict(address=row.subject, proof=[row], scope=row.subject)
+
+
+@rule("tcp.closed", ("service", "server"), hides=ABOVE_TCP,
+      says="{address} accepts port {port} and closes the connection at once, before any data.",
+      fix="Look at the service's log; wrappers (hosts.deny), a full service or a balancer without"
+          " a live back end do this.",
+      ask="Connections to {address} port {port} are accepted and closed at once: what does the"
+          " log of the service say?")
+def rule_tcp_closed(target, tcp):
+    """Accepted, then FIN before a byte.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 ok {"state": "open", "after": "closed", "greeting": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
+           tcp/192.0.2.1 ok {"state": "open", "after": "data", "greeting": "SSH-2.0-x"}
+    """
+    for row in tcp:
+        if row.value and row.value.get("after") == "closed" and target[0].value["port"]:
+            yield dict(address=row.subject, proof=[row], scope=row.subject)
+
+
+@rule("udp.closed", ("service", "server"),
+      says="{address} says that nothing listens on UDP port {port} ({words}).",
+      fix="Start the service or correct the port: `ss -lunp` on the server.")
+def rule_udp_closed(target, udp):
+    """Port unreachable from the target itself (its stack, or a REJECT that looks the same).
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 53}
+           udp/192.0.2.1 refused {"icmp": [{"type": 3, "code": 3, "from": "192.0.2.1"}], "error": "ECONNREFUSED", "ms": 1}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 53}
+           udp/192.0.2.1 unreachable {"icmp": [{"type": 3, "code": 13, "from": "198.51.100.1"}], "error": "EHOSTUNREACH", "ms": 1}
+    """
+    for row in udp:
+        for error in (row.value or {}).get("icmp", [])[:1]:
+            if error["from"] == row.subject:
+                yield dict(address=row.subject, words=icmp_words(row.subject, error), proof=[row],
+                           scope=row.subject)
+
+
+@rule("udp.no_reply", ("service", "server", "server_network"), severity="warn", sure="possible",
+      says="No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.",
+      fix="UDP owes no answer. Ask with the service's own client, or watch on the server: `tcpdump"
+          " -ni any udp port {port}`.")
+def rule_udp_no_reply(target, udp):
+    """Silence: the service may not answer such a datagram, or something drops it.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 514}
+           udp/192.0.2.1 timeout {"icmp": [], "error": null, "ms": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 514}
+           udp/192.0.2.1 ok {"icmp": [], "error": null, "ms": 1, "reply": "x"}
+    """
+    for row in udp:
+        if row.outcome == "timeout":
+            yield dict(address=row.subject, proof=[row], scope=row.subject)
+
+
+# -- TLS ------------------------------------------------------------------------------------------------------
+
+@rule("clock.skewed", "client", hides=("tls.expired", "tls.not_yet_valid", "tls.expiring"),
+      severity="warn",
+      says="This host's clock is wrong: it shows {here_time} UTC, {witness}.",
+      fix="Set the clock (chrony, systemd-timesyncd, `date -u`); certificates and logins depend"
+          " on it.")
+def rule_clock_skewed(target, clock, http=(), tls=(), hello=(), peer=()):
+    """The local time is before this program was made, or far from the server's Date header.
+
+    fires: target/t ok {"host": "192.0.2.1"}
+           clock/self ok {"epoch": 946684800, "utc": "2000-01-01T00:00:00+00:00"}
+    quiet: target/t ok {"host": "192.0.2.1"}
+           clock/self ok {"epoch": 1999999999, "utc": "2033-05-18T03:33:19+00:00"}
+    """
+    now = clock[0].value["epoch"]
+    told = [(r, r.value["date"]) for r in succeeded(http) if r.value.get("date")]
+    far = [(r, date) for r, date in told if abs(date - now) > CLOCK_SKEW_S]
+    if not far and now >= BORN - 86400:
+        return
+    witness = "the server's clock %s" % utc_text(far[0][1]) if far else \
+        "which is before this program was made"
+    bad = [r for r, chain in chains(tls, hello, peer) if any(time_faults(chain, now))]
+    good_there = far and any(
+        not any(time_faults(chain, far[0][1])) for _, chain in chains(tls, hello, peer))
+    cause = bool(bad) and (good_there or not far)
+    yield dict(here_time=utc_text(now), witness=witness, proof=list(clock) + [r for r, _ in far],
+               severity="fail" if cause else "warn",
+               confidence="certain" if cause or now < BORN - 86400 else "likely",
+               hides=("tls.expired", "tls.not_yet_valid") if cause else ())
+
+
+def certificate_rule(code, where, says, fix, docstring, sure="certain"):
+    """Register a rule whose judgement is one row of `trust_faults`; only words differ."""
+    def judge_certificate(target, clock, tls, hello=(), peer=()):
+        for row in tls:
+            for found, holes in trust_faults(row, hello, peer, target[0].value, clock):
+                if found == code:
+                    yield dict(holes, address=row.subject, scope=row.subject, proof=[row] + [
+                        h for h in hello if h.subject.split()[0] == row.subject])
+    judge_certificate.__doc__ = docstring
+    judge_certificate.__name__ = "rule_" + code.replace(".", "_")
+    rule(code, where, says, fix, sure=sure)(judge_certificate)
+
+
+CERTIFICATE = ('{"subject": [["CN", "%s"]], "issuer": [["CN", "%s"]], "san": [["DNS", "%s"]],'
+               ' "not_before": %d, "not_after": %d, "self_issued": %s, "ca": false, "aia": %s}')
+
+
+def certificate_case(ended, code, name="web.example", issuer="Some CA", begins=1000, ends=9000,
+                     own="false", aia="false"):
+    """One evidence line of a certificate case for the docstrings below (the clock shows 5000)."""
+    cert = CERTIFICATE % (name, issuer, name, begins, ends, own, aia)
+    return ('target/t ok {"host": "web.example", "port": 443, "tls": true, "sni": "web.example"}\n'
+            '       clock/self ok {"epoch": 5000}\n'
+            '       tls/192.0.2.1 ok {"ended": "%s", "verify_code": %s, "chain": [%s], "store":'
+            ' {"owners": []}}' % (ended, code, cert))
+
+
+def cases(fires, quiet):
+    """The docstring of a certificate rule: what must fire it and its nearest look-alike."""
+    return "One way in which a certificate is not trusted (RFC 5280).\n\nfires: %s\nquiet: %s\n" % (
+        fires, quiet)
+
+
+certificate_rule(
+    "tls.expired", "service",
+    "The certificate of {address} for {name} expired on {date}.",
+    "Renew it and reload the service (a renewed file on disk is not enough).",
+    cases(certificate_case("untrusted", 10, ends=4000), certificate_case("done", "null")))
+certificate_rule(
+    "tls.not_yet_valid", ("service", "client"),
+    "The certificate of {address} for {name} is valid only from {date}.",
+    "Check this host's clock first, then the certificate.",
+    cases(certificate_case("untrusted", 9, begins=6000), certificate_case("done", "null")))
+certificate_rule(
+    "tls.self_signed", "service",
+    "The certificate of {address} ({name}) is self-signed: nobody vouches for it.",
+    "Install a certificate of a CA that the clients trust; or give this one with --cafile.",
+    cases(certificate_case("untrusted", 18, own="true"),
+          certificate_case("untrusted", 20, issuer="Other CA")))
+certificate_rule(
+    "tls.incomplete_chain", "service",
+    "{address} sends its certificate without the intermediate '{issuer}', so the chain ends.",
+    "Let the server send the whole chain (certificate, then intermediates) and reload it.",
+    cases(certificate_case("untrusted", 20, aia="true"),
+          certificate_case("untrusted", 18, own="true")), sure="likely")
+certificate_rule(
+    "tls.untrusted_ca", ("service", "client"),
+    "The certificate of {address} ({name}) comes from '{issuer}', a CA that {store} does not"
+    " hold.",
+    "If that CA is yours, add it to this host's trust store or give --cafile; if not, ask who"
+    " stands between (an inspecting proxy signs with its own CA).",
+    cases(certificate_case("untrusted", 20, issuer="Company Root"),
+          certificate_case("done", "null")), sure="likely")
+certificate_rule(
+    "tls.name_mismatch", "service",
+    "The certificate of {address} is for {names}, not for {wanted}.",
+    "Use a name that the certificate holds, add {wanted} to it, or correct the virtual host; is"
+    " this address the right one?",
+    cases(certificate_case("done", "null", name="other.example"),
+          certificate_case("done", "null")))
+
+
+@rule("tls.expiring", "service", severity="warn",
+      says="The certificate of {address} for {name} expires in {days} days, on {date}.",
+      fix="Renew it now.")
+def rule_tls_expiring(target, clock, tls):
+    """Fewer than 14 days are left.
+
+    fires: target/t ok {"host": "web.example"}
+           clock/self ok {"epoch": 5000}
+           tls/192.0.2.1 ok {"ended": "done", "chain": [{"subject": [["CN", "web.example"]], "not_before": 1, "not_after": 90000}]}
+    quiet: target/t ok {"host": "web.example"}
+           clock/self ok {"epoch": 5000}
+           tls/192.0.2.1 ok {"ended": "done", "chain": [{"subject": [["CN", "web.example"]], "not_before": 1, "not_after": 9000000}]}
+    """
+    now = clock[0].value["epoch"]
+    for row in succeeded(tls):
+        for certificate in row.value["chain"][:1]:
+            left_s = certificate["not_after"] - now
+            if 0 < left_s < CERT_SOON_S:
+                yield dict(address=row.subject, name=name_text(certificate["subject"]),
+                           days=int(left_s // 86400), date=utc_text(certificate["not_after"]),
+                           proof=[row], scope=row.subject)
+
+
+@rule("tls.not_tls", ("service",), hides=("tls.handshake_cut", "tls.handshake_stalled",
+                                          "service.unexpected") + ALL_HTTP,
+      says="Port {port} on {address} does not speak TLS: it {speaks}.",
+      fix="Use the plain protocol on this port, or the service's TLS port.")
+def rule_tls_not_tls(target, tls, hello=(), tcp=()):
+    """The answer to a ClientHello is no TLS record, or a plain greeting came first.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "not_tls", "chain": []}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "closed", "chain": []}
+    """
+    for row in succeeded(tls):
+        clear = [h for h in hello if h.subject.split()[0] == row.subject and h.value
+                 and h.value.get("not_tls")]
+        early = [t for t in rows_about(tcp, row.subject) if t.value and t.value.get("greeting")]
+        if row.value["ended"] == "done" or not (row.value["ended"] == "not_tls" or clear
+                                                or early):
+            continue
+        words = (early[0].value["greeting"] if early else clear[0].value["not_tls"]
+                 if clear else "")[:60]
+        kind = (early[0].value["speaks"] if early else clear[0].value.get("speaks")
+                if clear else None)
+        speaks = "%s%s" % ("answers in %s" % kind.upper() if kind else "answers in plain text",
+                           ' ("%s")' % words.strip() if words else "")
+        yield dict(address=row.subject, speaks=speaks, proof=[row] + clear + early,
+                   scope=row.subject)
+
+
+@rule("tls.client_cert", ("client", "service"), hides=("tls.cipher", "tls.handshake_cut",
+                                                       "http.no_response"),
+      says="{address} demands a client certificate{names}; none was given.",
+      fix="Configure the client's certificate and key; netdiag itself has none to offer.")
+def rule_tls_client_cert(target, tls, hello=(), http=()):
+    """CertificateRequest and then an alert (1.2), or certificate_required after the handshake.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "chain": []}
+           hello/192.0.2.1,bare ok {"client_cert": ["Some CA"], "alert": null, "ended": "done", "not_tls": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "chain": []}
+           hello/192.0.2.1,bare ok {"client_cert": null, "alert": null, "ended": "done", "not_tls": null}
+    """
+    for row in succeeded(tls):
+        asked = [h for h in hello if h.subject.split()[0] == row.subject and h.value
+                 and h.value["client_cert"] is not None]
+        late = [h for h in http if h.subject == row.subject and h.value
+                and "certificate required" in (h.value.get("error") or "").replace("_", " ").lower()]
+        refused = row.value["ended"] in ("alert", "reset", "closed")
+        if asked and refused or late or row.value.get("alert") == "certificate_required":
+            names = asked[0].value["client_cert"] if asked else []
+            yield dict(address=row.subject, proof=[row] + asked + late, scope=row.subject,
+                       names=" of %s" % ", ".join(names[:2]) if names else "")
+
+
+@rule("tls.version", ("service", "client"), hides=("tls.cipher", "tls.handshake_cut"),
+      says="No common TLS version with {address}: {detail}.",
+      fix="Let the server offer TLS 1.2 or 1.3; old versions are switched off here for a reason.")
+def rule_tls_version(target, tls, hello=()):
+    """protocol_version alert, or the local library refuses the server's old version.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "alert", "alert": "protocol_version", "error": "", "chain": []}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "error": "", "chain": []}
+    """
+    for row in succeeded(tls):
+        if row.value["ended"] != "alert":
+            continue
+        text = "%s %s" % (row.value.get("error"), row.value.get("reason"))
+        offered = [h.value["version"] for h in hello if h.value and h.value["version"]
+                   and h.subject.split()[0] == row.subject]
+        old = [v for v in offered if v in ("SSLv3", "TLSv1", "TLSv1.1")]
+        if row.value["alert"] == "protocol_version" or old or re.search(
+                "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text):
+            detail = "it offers %s" % offered[0] if offered else "it refuses what this host offers"
+            yield dict(address=row.subject, detail=detail, scope=row.subject, proof=[row] + [
+                h for h in hello if h.subject.split()[0] == row.subject])
+
+
+@rule("tls.sni", "service", hides=("tls.cipher", "tls.handshake_cut"),
+      says="{address} refuses the name {host} in the TLS handshake (alert {alert}){bare}.",
+      fix="Is {host} configured there as a virtual host? Is this the right address?")
+def rule_tls_sni(target, tls, hello=()):
+    """unrecognized_name, or a handshake that fails with the name and works without it.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "alert", "alert": "unrecognized_name", "chain": []}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "chain": []}
+    """
+    for row in succeeded(tls):
+        views = {h.subject.split()[1]: h.value for h in hello
+                 if h.value and h.subject.split()[0] == row.subject}
+        named, bare = views.get("named"), views.get("bare")
+        only_bare = bool(named and bare and not named["chain"] and bare["chain"])
+        if row.value["ended"] in ("alert", "closed", "reset") and (
+                row.value.get("alert") == "unrecognized_name" or only_bare):
+            yield dict(address=row.subject, alert=row.value.get("alert") or row.value["ended"],
+                       bare=", and answers without a name" if only_bare else "",
+                       scope=row.subject, proof=[row] + list(hello))
+
+
+@rule("tls.cipher", ("service", "client"), hides=("tls.handshake_cut",), sure="likely",
+      says="No common cipher or parameter with {address} (alert {alert}).",
+      fix="Compare what both offer: `openssl s_client -connect {address}:{port}`; widen the"
+          " server's list.")
+def rule_tls_cipher(target, tls, hello=()):
+    """handshake_failure or insufficient_security, with no better reason in sight.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "error": "", "chain": []}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "alert", "alert": "internal_error", "error": "", "chain": []}
+    """
+    for row in succeeded(tls):
+        weak = re.search(r"(?i)dh.key.too.small|no.ciphers|wrong.cipher|ee.key.too.small",
+                         "%s" % row.value.get("error"))
+        if row.value["ended"] == "alert" and (weak or row.value["alert"] in (
+                "handshake_failure", "insufficient_security")):
+            yield dict(address=row.subject, alert=row.value["alert"] or weak.group(0),
+                       scope=row.subject, proof=[row] + list(hello))
+
+
+@rule("tls.handshake_cut", ("service", "server_network", "transit"), hides=ALL_HTTP,
+      says="{address} ends the TLS handshake {how} after the ClientHello.",
+      fix="Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or this"
+          " name): compare with another name and from another network.", sure="likely")
+def rule_tls_handshake_cut(target, tls, hello=(), tcp=()):
+    """Reset, closed, or an alert without a reason that we know.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "reset", "alert": null, "chain": []}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "stalled", "alert": null, "chain": []}
+    """
+    words = {"reset": "with a reset", "closed": "by closing the connection",
+             "alert": "with the alert '%s'"}
+    for row in succeeded(tls):
+        if row.value["ended"] in words and not any(
+                t.value and t.value.get("after") in ("reset", "closed")
+                for t in rows_about(tcp, row.subject)):
+            how = words[row.value["ended"]]
+            how = how % (row.value.get("alert") or row.value.get("error")) if "%" in how else how
+            yield dict(address=row.subject, how=how, scope=row.subject,
+                       proof=[row] + list(hello))
+
+
+@rule("tls.handshake_stalled", ("service", "server", "server_network"), hides=ALL_HTTP,
+      says="{address} says nothing after the ClientHello (TCP is open).",
+      fix="Is the service hung, or does the port speak another protocol? If other clients work,"
+          " suspect the size of packets (MTU) or a filter on the way.", sure="likely")
+def rule_tls_handshake_stalled(target, tls):
+    """Silence after the ClientHello.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "stalled", "chain": []}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
+           tls/192.0.2.1 ok {"ended": "closed", "chain": []}
+    """
+    for row in succeeded(tls):
+        if row.value["ended"] == "stalled":
+            yield dict(address=row.subject, proof=[row], scope=row.subject)
+
+
+# -- HTTP and greetings ------------------------------------------------------------------------------------------
+
+@rule("http.https_expected", "client", hides=("http.client_error", "http.not_http"),
+      says="Port {port} on {address} wants HTTPS, and plain HTTP was spoken to it.",
+      fix="Use https:// for this port.")
+def rule_http_https_expected(target, http):
+    """A 400 that says so, or a TLS record as the answer to a plain request.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": false}
+           http/192.0.2.1 ok {"status": 400, "wants_tls": true, "stage": "http"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": false}
+           http/192.0.2.1 ok {"status": 400, "wants_tls": false, "stage": "http"}
+    """
+    for row in succeeded(http):
+        if not target[0].value["tls"] and (row.value.get("wants_tls")
+                                           or row.value.get("speaks") == "tls"):
+            yield dict(address=row.subject, proof=[row], scope=row.subject)
+
+
+@rule("http.client_error", ("service", "client"),
+      says="{address} answers HTTP {status} {reason} for {path}: {meaning}.",
+      fix="{cure}")
+def rule_http_client_error(target, http):
+    """4xx: the request, its rights or its address are wrong; a bare 401 on / is a working server.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 80, "path": "/missing"}
+           http/192.0.2.1 ok {"status": 404, "reason": "Not Found", "stage": "http"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
+           http/192.0.2.1 ok {"status": 401, "reason": "Unauthorized", "stage": "http"}
+    """
+    for row in latest(succeeded(http)):
+        status, path = row.value["status"] or 0, target[0].value["path"] or "/"
+        if 400 <= status < 500 and not (status == 401 and path == "/"):
+            meaning, cure = STATUS_WORDS.get(status, STATUS_WORDS[400])
+            yield dict(address=row.subject, status=status, reason=row.value["reason"], path=hide_secret(path),
+                       meaning=meaning, cure=cure, proof=[row], scope=row.subject)
+
+
+@rule("http.gateway_error", ("service",),
+      says="{address} answers HTTP {status} {reason}: the front works, what is behind it does"
+           " not.",
+      fix="Look at the back end of {server} on {address}: is it running, and can the front reach"
+          " it? Its error log says which one.",
+      ask="{address} answers {status}: which back end is down?")
+def rule_http_gateway_error(target, http):
+    """502, 503, 504: a proxy or balancer answers in place of a dead, full or slow back end.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
+           http/192.0.2.1 ok {"status": 502, "reason": "Bad Gateway", "stage": "http", "headers": {}}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
+           http/192.0.2.1 ok {"status": 500, "reason": "Error", "stage": "http", "headers": {}}
+    """
+    for row in latest(succeeded(http)):
+        if row.value["status"] in (502, 503, 504):
+            yield dict(address=row.subject, status=row.value["status"],
+                       reason=row.value["reason"], proof=[row], scope=row.subject,
+                       server=row.value["headers"].get("server", "the front"))
+
+
+@rule("http.server_error", "service",
+      says="{address} answers HTTP {status} {reason}: the application failed.",
+      fix="Look at the application's log on the server at {when}.",
+      ask="{address} answers {status} since {when} at the latest: what does the log say?")
+def rule_http_server_error(target, http, clock):
+    """5xx other than 502, 503, 504.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
+           http/192.0.2.1 ok {"status": 500, "reason": "Error", "stage": "http", "headers": {}}
+           clock/self ok {"epoch": 5000, "utc": "1970-01-01T01:23:20+00:00"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
+           http/192.0.2.1 ok {"status": 502, "reason": "Bad", "stage": "http", "headers": {}}
+           clock/self ok {"epoch": 5000, "utc": "1970-01-01T01:23:20+00:00"}
+    """
+    for row in latest(succeeded(http)):
+        status = row.value["status"] or 0
+        if status >= 500 and status not in (502, 503, 504):
+            yield dict(address=row.subject, status=status, reason=row.value["reason"],
+                       when=clock[0].value["utc"], proof=[row], scope=row.subject)
+
+
+@rule("http.no_response", ("service", "server"),
+      says="{address} takes the HTTP request and {how} without an answer.",
+      fix="Is the application hung or crashing? Look at its log and its load on the server.",
+      sure="likely")
+def rule_http_no_response(target, http, tcp=()):
+    """The connection opens, the request goes out, and no byte of a reply comes.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 80}
+           http/192.0.2.1 ok {"status": null, "stage": "http", "ended": "silent", "not_http": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 80}
+           http/192.0.2.1 ok {"status": null, "stage": "http", "ended": "closed", "not_http": "hello"}
+    """
+    words = {"silent": "stays silent", "closed": "closes the connection",
+             "reset": "resets the connection"}
+    for row in latest(succeeded(http)):
+        if row.value["stage"] == "http" and not row.value["status"] and not row.value["not_http"]:
+            yield dict(address=row.subject, proof=[row], scope=row.subject,
+                       how=words.get(row.value["ended"], "ends"))
+
+
+@rule("http.not_http", "service",
+      says="Port {port} on {address} does not speak HTTP: it answers {words}.",
+      fix="Is this the right port? Use the client of the protocol that answers there.")
+def rule_http_not_http(target, http):
+    """Bytes came back, and they are no HTTP status line.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 80}
+           http/192.0.2.1 ok {"status": null, "stage": "http", "ended": "closed", "not_http": "hello", "speaks": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 80}
+           http/192.0.2.1 ok {"status": 200, "stage": "http", "ended": null, "not_http": null}
+    """
+    for row in latest(succeeded(http)):
+        if row.value.get("not_http"):
+            kind = row.value.get("speaks")
+            words = '%s"%s"' % (kind.upper() + " " if kind else "", row.value["not_http"][:60])
+            yield dict(address=row.subject, words=words, proof=[row], scope=row.subject)
+
+
+@rule("http.redirect_loop", "service",
+      says="The redirects of {host} lead in a circle or never end ({count} steps, last to {url}).",
+      fix="Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.")
+def rule_http_redirect_loop(target, http, redirects):
+    """A Location that was there before, or more than REDIRECT_LIMIT steps.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 80, "tls": false, "protocol": "http", "path": "/a"}
+           http/192.0.2.1 ok {"status": 302, "stage": "http", "location": "/b"}
+           redirects/http://192.0.2.1:80/b ok {"status": 302, "location": "/a"}
+           redirects/http://192.0.2.1:80/a ok {"status": 302, "location": "/b"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 80, "tls": false, "protocol": "http", "path": "/a"}
+           http/192.0.2.1 ok {"status": 302, "stage": "http", "location": "/b"}
+           redirects/http://192.0.2.1:80/b ok {"status": 200, "location": null}
+    """
+    if redirects and redirect_of(redirects[-1]):
+        yield dict(count=len(redirects), url=redirects[-1].subject, proof=list(redirects))
+
+
+@rule("{code}", ("service",), sure="likely",
+      says="The redirect to {url} leads nowhere: {how}.",
+      fix="Correct the redirect's address, or repair the host that it names.")
+def rule_redirect_broken(target, redirects):
+    """A redirect whose own host cannot be looked up, reached or trusted.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 80}
+           redirects/http://gone.example/ refused {"stage": "lookup", "error": "EAI_NONAME", "status": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 80}
+           redirects/http://there.example/ ok {"stage": "http", "error": null, "status": 200}
+    """
+    codes = {"lookup": "dns.not_found", "connect": "tcp.refused", "tls": "tls.handshake_cut",
+             "http": "http.no_response"}
+    for row in redirects:
+        value = row.value or {}
+        if not value.get("status") and value.get("stage") in codes:
+            code = codes[value["stage"]]
+            if value["stage"] == "connect" and row.outcome != "refused":
+                code = "tcp.filtered"
+            how = "%s fails (%s)" % (value["stage"], value.get("error") or value.get("ended"))
+            yield dict(code=code, url=row.subject, how=how, proof=[row])
+
+
+@rule("service.silent", ("service",), hides=(), sure="likely",
+      says="{address} accepts port {port} and stays silent; {protocol} servers speak first.",
+      fix="Is the service hung, or does something else hold the port? On the server: `ss -ltnp`.")
+def rule_service_silent(target, tcp):
+    """Connected, and no greeting from a protocol whose server speaks first.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22, "protocol": "ssh", "speaks_first": true, "tls": false}
+           tcp/192.0.2.1 ok {"state": "open", "after": "open", "greeting": null}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 7777, "protocol": "tcp", "speaks_first": false, "tls": false}
+           tcp/192.0.2.1 ok {"state": "open", "after": "open", "greeting": null}
+    """
+    wish = target[0].value
+    for row in tcp:
+        if wish["speaks_first"] and not wish["tls"] and row.value \
+                and row.value.get("after") == "open":
+            yield dict(address=row.subject, protocol=wish["protocol"].upper(), proof=[row],
+                       scope=row.subject)
+
+
+@rule("service.unexpected", ("service",), hides=("http.not_http",),
+      says="Port {port} on {address} does not speak {wanted}: {speaks} answers (\"{words}\").",
+      fix="Is this the right port and host? Another program holds it.")
+def rule_service_unexpected(target, tcp):
+    """The greeting is that of another protocol than the one asked for.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 22, "protocol": "ssh", "speaks_first": true, "tls": false}
+           tcp/192.0.2.1 ok {"state": "open", "after": "data", "greeting": "220 mail ESMTP", "speaks": "smtp"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "protocol": "ssh", "speaks_first": true, "tls": false}
+           tcp/192.0.2.1 ok {"state": "open", "after": "data", "greeting": "SSH-2.0-x", "speaks": "ssh"}
+    """
+    wish = target[0].value
+    wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
+    for row in tcp:
+        value = row.value or {}
+        if wanted in ("tcp", "tls") or wish["tls"] or value.get("after") != "data":
+            continue
+        speaks = value["speaks"]
+        if speaks == wanted or {speaks, wanted} == {"smtp", "ftp"} and value["greeting"][:3] == "220" \
+                and not re.search("(?i)smtp|ftp", value["greeting"]) or value.get("refuses"):
+            continue
+        yield dict(address=row.subject, wanted=wish["protocol"].upper(), scope=row.subject,
+                   speaks=(speaks or "something else").upper() if speaks else "something else",
+                   words=value["greeting"][:60].strip(), proof=[row])
+
+
+@rule("{code}", "service",
+      says="The service on {address} port {port} itself says no: \"{words}\".",
+      fix="Read its words; the service's log says more.")
+def rule_service_refuses(target, tcp):
+    """A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
+
+    fires: target/t ok {"host": "192.0.2.1", "port": 25, "protocol": "smtp"}
+           tcp/192.0.2.1 ok {"after": "data", "greeting": "554 no service", "refuses": "service.error"}
+    quiet: target/t ok {"host": "192.0.2.1", "port": 25, "protocol": "smtp"}
+           tcp/192.0.2.1 ok {"after": "data", "greeting": "220 mail", "refuses": null}
+    """
+    for row in tcp:
+        if row.value and row.value.get("refuses") and target[0].value["protocol"] != "tcp":
+            yield dict(code=row.value["refuses"], address=row.subject, proof=[row],
+                       words=row.value["greeting"][:100].strip(), scope=row.subject)
+
+
+# -- proxy ---------------------------------------------------------------------------------------------------------
+
+@rule("proxy.unreachable", ("proxy", "client"), hides=BEYOND + ALL_DNS,
+      says="The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how}.",
+      fix="Correct or unset {variable}, add {host} to NO_PROXY, or repair the proxy.",
+      ask="Is the proxy {proxy} up, and may this host use it?")
+def rule_proxy_unreachable(target, tunnel, proxy_env=()):
+    """The configured proxy does not accept a connection, or has no address.
+
+    fires: target/t ok {"host": "web.example", "port": 443, "proxy": "http://192.0.2.8:3128", "protocol": "https", "literal": 0, "connect_to": null}
+           tunnel/192.0.2.8:3128 refused {"stage": "connect", "error": "ECONNREFUSED", "status": null}
+    quiet: target/t ok {"host": "web.example", "port": 443, "proxy": "http://192.0.2.8:3128", "protocol": "https", "literal": 0, "connect_to": null}
+           tunnel/192.0.2.8:3128 ok {"stage": "http", "error": null, "status": 200}
+    """
+    found = proxy_for(target[0].value, proxy_env)
+    for row in tunnel:
+        value = row.value or {}
+        if found and not value.get("status") and row.outcome != "unknown":
+            how = {"lookup": "its name has no address", "connect": "no connection"}.get(
+                value.get("stage"), "no HTTP answer")
+            how += " (%s)" % (value.get("error") or value.get("ended"))
+            yield dict(proxy=row.subject, variable=found["variable"], how=how, proof=[row])
+
+
+@rule("proxy.denied", "proxy", hides=BEYOND + ALL_DNS,
+      says="The proxy {proxy} refuses {host}: HTTP {status} {reason}.",
+      fix="403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.",
+      ask="Please allow {here} to reach {host}:{port} through {proxy}.")
+def rule_proxy_denied(target, tunnel):
+    """The proxy answers CONNECT with 403 or 407.
+
+    fires: target/t ok {"host": "web.example", "port": 443}
+           tunnel/192.0.2.8:3128 ok {"stage": "http", "status": 407, "reason": "Login"}
+    quiet: target/t ok {"host": "web.example", "port": 443}
+           tunnel/192.0.2.8:3128 ok {"stage": "http", "status": 200, "reason": "OK"}
+    """
+    for row in tunnel:
+        if (row.value or {}).get("status") in (403, 407):
+            yield dict(proxy=row.subject, status=row.value["status"],
+                       reason=row.value["reason"], proof=[row])
+
+
+# -- what the rules have in common ----------------------------------------------------------------------------------
+
+STATUS_WORDS = {
+    400: ("the server does not understand the request", "Check the URL, the Host name and what"
+          " stands in front of the server."),
+    401: ("it asks for a login", "Give credentials; the network and the service work."),
+    403: ("access is forbidden", "Check the rights for this URL and address; a WAF or an allow"
+          " list answers so too."),
+    404: ("nothing is there", "Check the path and the virtual host."),
+    405: ("this method is not allowed there", "Use the method that the URL expects."),
+    407: ("a proxy asks for a login", "Give the proxy's credentials."),
+    408: ("the server waited too long for the request", "Look for loss or size limits upstream."),
+    421: ("this server is not for that name", "Check the name, SNI and the address."),
+    429: ("too many requests", "Wait (Retry-After), then ask more slowly.")}
+
+
+def unique(items):
+    """The items without repeats, in order."""
+    return list(collections.OrderedDict.fromkeys(items))
+
+
+def rows_about(answers, subject):
+    """All answers about one subject."""
+    return [a for a in answers if a.subject == subject]
+
+
+def works(tcp, address):
+    """True when a TCP connection to `address` opened."""
+    return any(row.outcome == "ok" for row in rows_about(tcp, address))
+
+
+def utc_text(epoch):
+    """Seconds since 1970 as '2026-11-21 10:00'."""
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch))
+
+
+VIRTUAL_LINKS = re.compile(r"(docker|br-|virbr|veth|cni|flannel|cali|lxc|lxd|podman|dummy|sit\d|tunl|"
+                           r"gre|erspan|ip6|ifb|teql|nlmon|vxlan|kube|cilium)")
+LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|kube|cilium|tun|tap|"
+                           r"wg|ppp|zt|tailscale|vmnet|vboxnet|nordlynx|utun)")
+
+
+def real_links(interfaces):
+    """Interfaces that can lead out: no loopback, no container or tunnel leftovers."""
+    rows = (about(interfaces, "all") or {}).get("interfaces", [])
+    return [r for r in rows if not r.get("loopback") and r["name"] != "lo"
+            and not VIRTUAL_LINKS.match(r["name"])]
+
+
+def down_links(interfaces):
+    """Real interfaces that are down or have no carrier."""
+    return [r for r in real_links(interfaces) if not r["up"] or r.get("carrier") is False]
+
+
+def usable_links(interfaces):
+    """Real interfaces that are up, have carrier and an address that leads beyond the link."""
+    return [r for r in real_links(interfaces) if r["up"] and r.get("carrier") is not False
+            and any(not is_link_local(c) for c in r["inet"] + r["inet6"])]
+
+
+def link_state(row):
+    """'down' or 'without carrier'."""
+    return "switched off (down)" if not row["up"] else "without carrier (no cable or peer)"
+
+
+def is_link_local(cidr):
+    """169.254/16 and fe80::/10 lead nowhere beyond the link."""
+    return cidr.startswith("169.254.") or bool(re.match("fe[89ab]", cidr.lower()))
+
+
+def global_addresses(interfaces, version):
+    """Addresses of one family, on any interface but loopback, that lead beyond the link."""
+    rows = (about(interfaces, "all") or {}).get("interfaces", [])
+    return [c for r in rows if not r.get("loopback") and r["name"] != "lo"
+            for c in r["inet6" if version == 6 else "inet"] if not is_link_local(c)]
+
+
+def is_local_bridge(link):
+    """A bridge, container or VPN interface of this host, by kind or by its usual name."""
+    return link.get("kind") in ("bridge", "tun", "wireguard", "ppp") or bool(
+        LOCAL_BRIDGES.match(link.get("name") or ""))
+
+
+def failing_ways(target, route, tcp, lookup):
+    """Route decisions that matter: of addresses that failed; of resolvers when all of them fail."""
+    rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
+    if has_addresses(target, lookup):
+        return [r for r in rows if not works(tcp, r.subject)]
+    if succeeded(lookup) or not target[0].value["host"]:
+        return []
+    return rows[:1] if rows and all(r.value["error"] for r in rows) else []
+
+
+def has_addresses(target, lookup):
+    """True when the target has addresses of its own (else the resolvers' way was looked at)."""
+    wish = target[0].value
+    return bool(wish.get("literal") or wish.get("connect_to") or succeeded(lookup))
+
+
+def dead_neighbors(neighbor):
+    """Next hops that do not answer at layer 2."""
+    return [r for r in neighbor if r.value and r.value["state"] in (
+        "FAILED", "INCOMPLETE", "incomplete")]
+
+
+def scopes_behind(row, egress, tcp, target):
+    """The failing addresses behind a next hop; none when any of them works."""
+    subjects = [w.subject for w in succeeded(egress)
+                if (w.value["via"] or w.subject) == row.value["ip"]]
+    if any(works(tcp, s) for s in subjects):
+        return []
+    if any(t.value and t.value["icmp"] and t.value["icmp"][0]["from"] not in (None,)
+           and t.subject in subjects and t.value["errno"] != "EHOSTUNREACH" for t in tcp):
+        return []                       # somebody beyond the hop answered: the entry is outdated
+    return subjects
+
+
+def local_refusal(row, own, trace_tcp, egress):
+    """How this host itself stopped a connection, in words; None where it did not."""
+    value = row.value
+    senders = [e for e in value["icmp"] if e["from"] in own and row.subject not in own]
+    info = value.get("info") or {}
+    if senders:
+        kind = icmp_kind(row.subject, senders[0])
+        late = kind in HOST_UNREACHABLE and (value["ms"] or 0) > 700       # a failed ARP, not a rule
+        return None if late else "its own address answers '%s'" % icmp_words(row.subject, senders[0])
+    if value["state"] == "silent" and not info.get("retrans", 1) and info.get("total_retrans"):
+        return "the SYN is sent and dropped before it leaves (TCP_INFO)"
+    if value.get("immediate") and value["errno"] in ("EPERM", "EACCES"):
+        way = about(egress, row.subject)
+        return "connecting is not permitted (%s)" % value["errno"] if way and not way["error"] \
+            else None
+    first = refused_at(trace_tcp, row.subject)
+    if row.outcome == "refused" and first == 1 and row.subject not in own \
+            and not is_next_door(egress, row.subject) and not value["icmp"]:
+        return "the reset comes from hop 0, this host"
+    return None
+
+
+def undelivered(before, after, version):
+    """Packets that arrived and were not delivered between two readings (FACTS section 3)."""
+    names = ("Ip6In", "snmp6") if version == 6 else ("IpIn", "snmp")
+
+    def residual(answers):
+        table = about(answers, names[1]) or {}
+        lost = ("HdrErrors", "AddrErrors", "Discards", "NoRoutes", "TruncatedPkts")
+        forwarded = table.get("Ip6OutForwDatagrams" if version == 6 else "IpForwDatagrams", 0)
+        return table.get(names[0] + "Receives", 0) - table.get(names[0] + "Delivers", 0) \
+            - forwarded - sum(table.get(names[0] + word, 0) for word in lost)
+    return residual(after) - residual(before)
+
+
+def refusals(answers, interfaces, kinds):
+    """(answer, ICMP error) of those refused from elsewhere by one of the kinds."""
+    own = own_addresses(interfaces)
+    for row in answers:
+        for error in (row.value or {}).get("icmp") or ():
+            if error["from"] not in own and icmp_kind(row.subject, error) in kinds:
+                yield row, error
+                break
+
+
+def refusal_facts(row, error, traces, interfaces):
+    """The holes that every finding about an ICMP error has."""
+    places = sender_places(error["from"], row.subject, traces, own_addresses(interfaces))
+    return dict(address=row.subject, router=error["from"], words=icmp_words(row.subject, error),
+                scope=row.subject, proof=[row] + rows_about(traces, row.subject),
+                suspects=places)
+
+
+def is_alive(address, ping, other_ports, traces):
+    """Does the host answer anything at all?"""
+    return bool(alive_words(address, ping, other_ports, traces))
+
+
+def alive_words(address, ping, other_ports, traces, egress=(), neighbor=()):
+    """How we know that the host is alive, in words; '' where nothing says so."""
+    if any(r.value and r.value.get("reached") for r in rows_about(ping, address)):
+        return "the host answers ping"
+    for row in other_ports:
+        host, _, port = row.subject.partition(" ")
+        if host == address and row.outcome in ("ok", "refused"):
+            return "port %s %s" % (port, "is open" if row.outcome == "ok" else "answers")
+    if distance([r for r in traces if (r.value or {}).get("mode") != "tcp"], address):
+        return "the trace reaches the host"
+    near = [r for r in neighbor if r.value and r.value["ip"] == address]
+    if near and near[0].value["state"] in ("REACHABLE", "complete", "DELAY"):
+        return "the host answers at layer 2 (ARP or neighbor discovery)"
+    return ""
+
+
+def judged_port(target, address, ping, other_ports, traces):
+    """A bare host that is alive is fine, whatever one of its ports says."""
+    return target[0].value.get("port") is not None or not is_alive(
+        address, ping, other_ports, traces)
+
+
+def refused_at(trace_tcp, address):
+    """The lowest TTL at which a connection was refused by a RST, or None."""
+    found = [hop["ttl"] for row in rows_about(trace_tcp, address) if row.value
+             for hop in row.value.get("hops", ()) if hop["kind"] == "refused"]
+    return min(found) if found else None
+
+
+def silent_rows(tcp):
+    """Connections that met nothing but silence, and whose SYN left this host."""
+    return [r for r in tcp if r.value and r.value["state"] == "silent" and not r.value["icmp"]]
+
+
+def filter_places(stop, far, further, traced):
+    """Where a port is dropped that stops at hop `stop`: (places, words)."""
+    if not traced:
+        return ["server", "server_network"], ""
+    if far and stop < far - 1:
+        places = unique(place_of(max(stop, 1), far) + place_of(stop + 1, far))
+        return places, "; it is lost at hop %s" % ("1" if not stop else "%d or %d" % (
+            stop, stop + 1))
+    if not far and further > stop:
+        return unique(place_of(max(stop, 1), None) + place_of(stop + 1, None)), \
+            "; it is lost at hop %d or %d" % (max(stop, 1), stop + 1)
+    return ["server", "server_network"], ""
+
+
+def is_next_door(egress, address):
+    """True when the route to `address` has no gateway."""
+    value = about(egress, address)
+    return bool(value) and not value["via"]
+
+
+def chains(tls, hello, peer=()):
+    """(tls answer, the certificates that the peer sent, leaf first)."""
+    for row in tls:
+        found = [h.value["chain"] for h in list(peer) + list(hello)
+                 if h.value and h.value.get("chain") and h.subject.split()[0] == row.subject
+                 and not h.subject.endswith(" bare")]
+        own = (row.value or {}).get("chain") or []
+        longest = max([own] + found, key=len)
+        if longest:
+            yield row, longest
+
+
+def time_faults(chain, now):
+    """(code, certificate) of those in a chain whose time is not now."""
+    for certificate in chain:
+        if certificate["not_after"] < now:
+            yield "tls.expired", certificate
+        elif certificate["not_before"] > now:
+            yield "tls.not_yet_valid", certificate
+
+
+def trust_faults(row, hello, peer, wish, clock):
+    """(code, holes) of what is wrong with the certificates of one handshake, told apart."""
+    value = row.value or {}
+    if value.get("ended") not in ("done", "untrusted"):
+        return
+    chain = next((c for r, c in chains([row], hello, peer)), [])
+    if value["ended"] == "untrusted":
+        dated = list(time_faults(chain, clock[0].value["epoch"]))
+        for code, certificate in dated[:1]:
+            date = certificate["not_after" if code == "tls.expired" else "not_before"]
+            yield code, dict(name=name_text(certificate["subject"]), date=utc_text(date))
+        if not dated or value.get("verify_code") not in (None, 9, 10):
+            yield chain_fault(chain, value)
+    wanted = wish.get("sni") or wish["host"]
+    if chain and wanted and not name_matches(chain[0], wanted):
+        names = ", ".join(printable(n, 60) for n in names_of(chain[0])[:3]) or "nobody"
+        yield "tls.name_mismatch", dict(names=names, wanted=wanted)
+
+
+def chain_fault(chain, value):
+    """Self-signed, incomplete or unknown CA: from what was sent, not from OpenSSL's number 20."""
+    store = value.get("store") or {}
+    holder = store.get("file") or "this host's trust store"
+    if not chain:
+        return "tls.untrusted_ca", dict(name="unknown", issuer="unknown", store=holder)
+    leaf, last = chain[0], chain[-1]
+    holes = dict(name=name_text(leaf["subject"]), issuer=name_text(last["issuer"]), store=holder)
+    if leaf["self_issued"]:
+        return "tls.self_signed", holes
+    issuer = dict(reversed([tuple(p) for p in last["issuer"]]))
+    related = any(issuer.get(key) and issuer[key] in (store.get("owners") or ())
+                  for key in ("O", "CN"))
+    middle = re.search(r"(?i)intermediate|issuing|sub.?ca", issuer.get("CN") or "")
+    if not last["self_issued"] and (related or middle or len(chain) == 1 and leaf["aia"]):
+        return "tls.incomplete_chain", holes
+    return "tls.untrusted_ca", holes
+
+
+# -- judging ----------------------------------------------------------------------------------------------------------
+
+def judge(answers):
+    """All rules on the answers -> (verdict, findings, unjudged).  Pure: same answers, same result."""
+    table = by_probe(answers)
+    usable = {name: [a for a in rows if a.outcome != "unknown"] for name, rows in table.items()}
+    found, unjudged = [], list(not_asked(answers))
+    for item in RULES.values():
+        if any(not usable[need] for need in item.needs):
+            continue
+        try:
+            found += list(apply_rule(item, usable))
+        except Exception as error:             # a broken rule is a line, and never a lost report
+            unjudged.append({"question": item.code, "why": "the rule crashed: %s: %s" % (
+                type(error).__name__, error)})
+    findings = demote(merge(hide_consequences(found)), usable)
+    return verdict(findings, usable), findings, unjudged
+
+
+def apply_rule(item, usable):
+    """Findings of one rule; the words get the target's own names beside the rule's."""
+    wish = usable["target"][0].value if usable["target"] else {}
+    arguments = [usable[name] for name in item.needs + item.optional]
+    mine = {wish.get("connect_to") or wish.get("host")}.union(
+        *(r.value for r in succeeded(usable["lookup"]))).union(
+            r.subject for r in usable["knock"] + usable["udp"])
+    for holes in item.function(*arguments):
+        scope = holes.get("scope")
+        if scope not in mine:               # the way to a resolver: it concerns the whole target
+            scope = None
+        ways = [a.value.get("src") for a in succeeded(usable["egress"])
+                if scope in (None, a.subject)]
+        words = dict({"host": wish.get("host"), "port": wish.get("port"),
+                      "here": (ways or [None])[0] or "this host"}, **holes)
+        says = item.says.format(**words)
+        fix = item.fix.format(**words)
+        yield holes.get("hides", item.hides), Finding(
+            item.code.format(**words), holes.get("severity", item.severity),
+            list(holes.get("suspects") or item.where), holes.get("confidence", item.sure), says,
+            [fix], (item.ask or item.fix).format(**words), list(holes["proof"]),
+            (scope,) if scope else (), [], item.layer)
+
+
+def not_asked(answers):
+    """What could not be asked, and why: one line for each question."""
+    seen = set()
+    for row in answers:
+        if row.outcome == "unknown" and row.tried and row.probe in PROBES:
+            why = printable(row.tried[-1][1], 160)
+            question = (PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0]
+            if (question, why) not in seen and why != "switched off":
+                seen.add((question, why))
+                yield {"question": question, "why": why}
+
+
+def hide_consequences(found):
+    """Move each finding that a cause explains into that cause's consequences."""
+    rows = [finding for _, finding in found]
+    hidden = set()
+    for hides, cause in found:
+        for finding in rows:
+            if cause.severity == "fail" and finding is not cause and finding.code in hides \
+                    and finding.severity != "info" \
+                    and (not cause.scope or cause.scope == finding.scope
+                         or not finding.scope and cause.code != finding.code):
+                if finding.code not in cause.consequences:
+                    cause.consequences.append(finding.code)
+                hidden.add(id(finding))
+    return [finding for finding in rows if id(finding) not in hidden]
+
+
+def merge(findings):
+    """One finding for the same code on several addresses; the others are named in its words."""
+    merged = collections.OrderedDict()
+    for finding in findings:
+        key = finding.code, finding.severity, tuple(finding.suspects)
+        first = merged.get(key)
+        if first is None:
+            merged[key] = finding
+        elif finding.scope and finding.scope[0] not in first.scope:
+            summary = "%s (also %s)" % (first.summary, finding.scope[0]) \
+                if "(also " not in first.summary else \
+                first.summary[:-1] + ", %s)" % finding.scope[0]
+            merged[key] = first._replace(summary=summary, scope=first.scope + finding.scope,
+                                         proof=first.proof + finding.proof)
+    return list(merged.values())
+
+
+def working_addresses(findings, usable):
+    """Addresses that work at the layer asked for: open, and with no failure of their own."""
+    wish = usable["target"][0].value
+    if wish["host"] and wish["port"] is None:
+        rows = usable["tcp"]
+        good = [r.subject for r in rows if is_alive(
+            r.subject, usable["ping"], usable["other_ports"],
+            usable["trace_udp"] + usable["trace_icmp"]) or r.outcome in ("ok", "refused")]
+    else:
+        good = [r.subject for r in usable["tcp"] + usable["udp"] if r.outcome == "ok"]
+    bad = {a for f in findings if f.severity == "fail" for a in f.scope}
+    return [a for a in good if a not in bad]
+
+
+def through_proxy(usable):
+    """The tunnel answer of a proxy that works for this target, or None."""
+    return next((r for r in usable["tunnel"] if (r.value or {}).get("status") == 200), None)
+
+
+def demote(findings, usable):
+    """A failure of one address is a warning while another address (or the proxy) works."""
+    if not usable["target"]:
+        return findings
+    good = working_addresses(findings, usable)
+    tunnel = through_proxy(usable)
+
+    def milder(finding):
+        if finding.severity != "fail":
+            return finding
+        if good and finding.scope or tunnel and finding.code in BEYOND + ALL_DNS:
+            return finding._replace(severity="warn")
+        return finding
+    return [milder(finding) for finding in findings]
+
+
+def verdict(findings, usable):
+    """One cause: the first failure in the order of the layers; else ok, or what is undecided."""
+    fails = sorted((f for f in findings if f.severity == "fail"), key=lambda f: f.layer)
+    if fails:
+        return finding_verdict(fails[0])
+    wish = usable["target"][0].value if usable["target"] else {}
+    good = working_addresses(findings, usable) if wish else []
+    if not wish.get("host") or good or through_proxy(usable):
+        return Verdict("ok", [], "certain", ok_words(wish, good, usable), [], None)
+    warns = [f for f in findings if f.severity == "warn"]
+    if warns:
+        return finding_verdict(sorted(warns, key=lambda f: -f.layer)[0])
+    return Verdict("undecided", list(PLACES[:6]), "possible",
+                   "Not enough was seen to name a cause for %s." % wish.get("host"),
+                   ["Run again with more time (--deadline 60), or as root."], None)
+
+
+def finding_verdict(finding):
+    """The verdict that a finding is."""
+    owner = PLACE_OWNER.get(finding.suspects[0] if finding.suspects else "client")
+    return Verdict(finding.code, finding.suspects, finding.confidence, finding.summary,
+                   finding.fix, {"who": owner, "text": finding.ask})
+
+
+def ok_words(wish, good, usable):
+    """What works, in one sentence."""
+    if not wish.get("host"):
+        return "Link, address, route, gateway and resolver of this host look fine."
+    tunnel = through_proxy(usable)
+    if tunnel and not good:
+        return "%s is reached through the proxy %s." % (wish["host"], tunnel.subject)
+    where = "%s%s" % (wish["host"], " port %s" % wish["port"] if wish["port"] else "")
+    parts = ["%s answers" % where]
+    statuses = [r.value["status"] for r in latest(usable["http"]) if r.value
+                and r.value.get("status")]
+    greeting = [r.value["greeting"] for r in usable["tcp"] if r.value and r.value.get("greeting")]
+    versions = [r.value["version"] for r in usable["tls"] if r.value and r.value["version"]]
+    if versions:
+        parts.append("%s with a trusted certificate" % versions[0])
+    if statuses:
+        parts.append("HTTP %d" % statuses[0])
+    elif greeting:
+        parts.append('"%s"' % re.sub(r"\\r|\\n.*", "", greeting[0])[:50])
+    return ", ".join(parts) + "."
+
+
+# == 9 report: values in, text out ==================================================================
+
+WIDTH = 80
+COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36", "dim": "2"}
+
+
+def paint(text, kind, color):
+    """Colour as decoration only: the words carry the meaning."""
+    return "\033[%sm%s\033[0m" % (COLORS[kind], text) if color else text
+
+
+def wrap(text, indent="  ", first=None):
+    """Lines of at most WIDTH columns; a word longer than that is cut."""
+    import textwrap
+    return textwrap.wrap(text, WIDTH, initial_indent=indent if first is None else first,
+                         subsequent_indent=indent, break_on_hyphens=False) or [indent.rstrip()]
+
+
+def shorten(text, width):
+    """At most `width` characters, with a mark where something is missing."""
+    return text if len(text) <= width else text[:max(0, width - 3)] + "..."
+
+
+def render_text(report, facts, color=False, verbose=False):
+    """The whole report: verdict, path, times, findings, not tested, ticket."""
+    blocks = [render_verdict(report, color), render_path(report, facts),
+              render_times(report), render_findings(report, color),
+              render_unjudged(report), render_ticket(report, facts)]
+    if verbose:
+        blocks.append(render_evidence(report))
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def title(target):
+    """The target as people write it."""
+    if not target.host:
+        return "this host"
+    return "%s (%s)" % (target.text, target.protocol) if target.port else target.text
+
+
+def render_verdict(report, color):
+    """At most five lines under the title: what, where, how sure, do this, ask them that."""
+    result = report.verdict
+    kind = "ok" if result.code == "ok" else "fail"
+    where = "" if result.code == "ok" else ", " + " or ".join(result.suspects[:3])
+    head = "%s  %s (%s%s)" % ("OK" if result.code == "ok" else "FAULT", result.code,
+                              result.confidence, where)
+    if result.code in ("undecided", "udp.no_reply"):
+        head = head.replace("FAULT", "UNDECIDED")
+    lines = [shorten("netdiag %s: %s" % (VERSION, title(report.target)), WIDTH),
+             paint(shorten(head, WIDTH), kind, color)]
+    lines += wrap(result.summary)
+    if result.fix:
+        lines += wrap(result.fix[0], "        ", "  do:   ")
+    if result.ask:
+        lines += wrap("%s - %s" % (result.ask["who"], result.ask["text"]), "        ",
+                      "  ask:  ")
+    if not report.complete:
+        lines.append("  The run was cut short: this rests on what was seen until then.")
+    return lines
+
+
+def render_path(report, facts):
+    """The way drawn from client to service, with a mark where it breaks."""
+    if not report.target.host or not report.path and report.verdict.code.startswith("dns."):
+        return []
+    lines = ["PATH"]
+    here = "this host%s" % (" %s" % facts["client"] if facts.get("client") else "")
+    lines.append("   0  " + here + (" (%s)" % facts["dev"] if facts.get("dev") else ""))
+    for hop in report.path:
+        lines.append("%4d  %-39s %9s  %s" % (
+            hop["ttl"], hop["address"] or "* (no answer)",
+            "%.1f ms" % hop["rtt_ms"] if hop["rtt_ms"] is not None else "",
+            (hop["place"] or "").replace("_", " ")))
+    mark = path_mark(report)
+    if mark:
+        lines.append(mark)
+    if not report.path or report.path[-1]["place"] != "server":
+        lines.append("      %s" % shorten(facts.get("server") or report.target.host, 60))
+    return lines
+
+
+def path_mark(report):
+    """The line that shows the break, or None."""
+    code = report.verdict.code
+    if code == "ok" or not report.verdict.suspects:
+        return None
+    if report.path and report.path[-1]["place"] == "server":
+        return "   X  %s at the %s" % (code, report.verdict.suspects[0].replace("_", " "))
+    return "   X  breaks here: %s (%s)" % (code, PLACE_WORDS[report.verdict.suspects[0]])
+
+
+def render_times(report):
+    """A bar for each phase, to one scale."""
+    rows = [(name, report.timings_ms.get(key)) for name, key in (
+        ("lookup", "dns"), ("connect", "tcp"), ("TLS", "tls"), ("first byte", "first_byte"))]
+    rows = [(name, ms) for name, ms in rows if ms is not None]
+    if not rows:
+        return []
+    scale = max(ms for _, ms in rows) or 1
+    return ["TIMES"] + [("  %-10s %9.1f ms  %s" % (
+        name, ms, "#" * max(1, int(50 * ms / scale)))).rstrip() for name, ms in rows]
+
+
+def render_findings(report, color):
+    """Findings by layer: what was seen, how sure, what to do."""
+    rank = {"fail": 0, "warn": 1, "info": 2}
+    rows = sorted(report.findings, key=lambda f: (rank[f.severity], f.layer))
+    lines = ["FINDINGS"] if rows else []
+    for finding in rows:
+        ids = ",".join(unique(a.id for a in finding.proof if a.id))
+        lines.append(paint("  %-4s  %s (%s)" % (finding.severity, finding.code,
+                                               finding.confidence), finding.severity, color)
+                     + shorten("  seen in %s" % ids if ids else "", 40))
+        lines += wrap(finding.summary, "        ")
+        lines += wrap(finding.fix[0], "        -> ".replace("->", "  "), "        -> ")
+        if finding.consequences:
+            lines += wrap("explains: " + ", ".join(finding.consequences), "        ")
+    return lines
+
+
+def render_unjudged(report):
+    """What was not tested, and why."""
+    lines = ["NOT TESTED"] if report.unjudged else []
+    for row in report.unjudged:
+        question = row["question"].rstrip(".")
+        lines += wrap("%s: %s" % (question, row["why"]), "    ", "  - ")
+    return lines
+
+
+def render_ticket(report, facts):
+    """The ticket, filled in: what the network team always asks for; blanks for what we cannot know."""
+    result, target = report.verdict, report.target
+    rows = [("symptom", "%s: %s" % (result.code, result.summary)),
+            ("sure", "%s; suspected: %s" % (result.confidence, ", ".join(result.suspects) or "-"))]
+    rows += [(label, facts.get(key)) for label, key in (
+        ("client", "client_cidr"), ("client host", "name"), ("interface", "dev_words"),
+        ("VLAN", "vlan"), ("gateway", "gateway"), ("server", "server"))]
+    port = "%s %s" % (target.transport.upper(), target.port) if target.port else "-"
+    rows += [("protocol", "%s (%s)" % (port, target.protocol) if target.port else "-"),
+             ("time", facts.get("when")), ("route taken", facts.get("route")),
+             ("ruled out", facts.get("ruled_out")), ("packets sent", facts.get("packets")),
+             ("run by", facts.get("run_by")), ("environment", facts.get("environment")),
+             ("location", None), ("switch", None), ("switch port", None)]
+    lines = ["TICKET (copy from here)"]
+    for label, text in rows:
+        lines += wrap(str(text) if text else "________", " " * 16, "  %-13s " % (label + ":"))
+    return lines
+
+
+def render_evidence(report):
+    """Every answer, in the notation of the rules' cases."""
+    return ["EVIDENCE"] + ["  %s %s" % (row.id, printable(line, 2000)) for row, line in zip(
+        report.answers, evidence_lines(report.answers))]
+
+
+def render_transcript(transcript, answers):
+    """What was run and what was probed without a command, so that the reader can check us."""
+    lines = ["TRANSCRIPT"]
+    for entry in transcript:
+        lines.append("  $ %s   [status %s, %.0f ms]" % (
+            shorten(" ".join(entry["argv"]), 60), entry["status"], entry["ms"]))
+        lines += ["    " + printable(line, 200) for line in entry["output"].splitlines()[:60]]
+    lines.append("  Asked without a command:")
+    for row in answers:
+        if row.via and row.value is not None and row.probe != "target":
+            summary = printable(list(evidence_lines([row]))[0], 400)
+            lines += wrap("%s %s" % (row.id, summary), "      ", "    ")[:6]
+    return "\n".join(lines) + "\n"
+
+
+def render_brief(report):
+    """One line for one target."""
+    result = report.verdict
+    places = "/".join(result.suspects[:2]) or "-"
+    return shorten("%-28s %-20s %-9s %-22s %s" % (
+        shorten(report.target.text or "this host", 28), result.code, result.confidence, places,
+        result.summary), 160) + "\n"
+
+
+def finding_json(finding):
+    """A finding as the contract names its parts."""
+    return {"code": finding.code, "severity": finding.severity, "suspects": finding.suspects,
+            "confidence": finding.confidence, "summary": finding.summary, "fix": finding.fix,
+            "proof": unique(a.id for a in finding.proof if a.id), "scope": list(finding.scope),
+            "consequences": finding.consequences,
+            "ask": {"who": PLACE_OWNER.get((finding.suspects or ["client"])[0]),
+                    "text": finding.ask}}
+
+
+def target_json(report, found_addresses):
+    """One target as the contract names its parts."""
+    result = report.verdict
+    return {"target": report.target.text or "this host", "host": report.target.host,
+            "port": report.target.port, "protocol": report.target.protocol,
+            "addresses": found_addresses, "verdict": {
+                "code": result.code, "suspects": result.suspects,
+                "confidence": result.confidence, "summary": result.summary, "fix": result.fix,
+                "ask": result.ask},
+            "findings": [finding_json(f) for f in report.findings],
+            "unjudged": report.unjudged, "path": report.path, "timings_ms": report.timings_ms,
+            "elapsed_s": report.elapsed_s, "complete": report.complete}
+
+
+def render_json(document):
+    """Exactly one JSON document."""
+    import json
+    return json.dumps(document, indent=1, sort_keys=False, default=str) + "\n"
+
+
+def evidence_json(answers):
+    """Answers as the contract names their parts."""
+    return [{"id": a.id, "probe": a.probe, "subject": a.subject, "outcome": a.outcome,
+             "value": a.value, "via": a.via, "tried": [list(t) for t in a.tried], "ms": a.ms}
+            for a in answers]
+
+
+def render_explain(code):
+    """The manual page of one cause, from its rules; NotMine where no such code exists."""
+    rows = [r for r in RULES.values() if r.code == code]
+    if not rows and code not in OTHER_CODES:
+        raise NotMine(code)
+    lines = [code, "=" * len(code)]
+    if code in OTHER_CODES:
+        lines += wrap(OTHER_CODES[code], "  ")
+    for row in rows:
+        words = re.sub(r"\{([a-z_]+)(:[^}]*)?\}", r"<\1>", "%s\n%s" % (row.says, row.fix))
+        says, _, fix = words.partition("\n")
+        doc = (row.function.__doc__ or "").split("fires:")[0].split()
+        lines += [""] + wrap(" ".join(doc), "  ") + wrap(says, "          ", "  says:   ")
+        lines += wrap(fix, "          ", "  do:     ")
+        lines += wrap(", ".join(PLACE_WORDS[p] for p in row.where), "          ", "  where:  ")
+        lines += wrap("%s; on its own a %s" % (row.sure, row.severity), "          ",
+                      "  sure:   ")
+    return "\n".join(lines) + "\n"
+
+
+OTHER_CODES = {
+    "ok": "The target works at the layer that was asked for.",
+    "undecided": "Not enough was seen to name a cause; the report says what was not tested.",
+    "service.error": "The service itself says no in its greeting.",
+    "ssh.throttled": "sshd turns this client away before authentication (MaxStartups, penalties).",
+}
+
+
+# == 10 cli: options, modes, exit status ==============================================================
+
+EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
+MODES = ("server", "capture", "listen", "watch", "merge", "explain")
+EXAMPLES = """examples:
+  netdiag.py web.example                  is the host there?
+  netdiag.py db.example:5432              a port (a well-known one picks its protocol)
+  netdiag.py https://web.example/path     name, way, TCP, TLS and HTTP
+  netdiag.py ssh://web.example [2001:db8::1]:22
+  netdiag.py                              this host alone: link, route, gateway, resolver
+  netdiag.py explain tcp.rejected         the manual page of one cause
+  ssh box python3 - web.example:443 < netdiag.py
+
+exit status: 0 fine, 1 a fault was found, 3 undecided or cut short, 64 wrong command line,
+130 interrupted (after the partial report)
+"""
+# (flags, what argparse needs to know)
+OPTION_TABLE = (
+    (("--json",), dict(action="store_true", help="one JSON document instead of the report")),
+    (("--brief",), dict(action="store_true", help="one line per target")),
+    (("-4",), dict(dest="family", action="store_const", const=4, help="IPv4 only")),
+    (("-6",), dict(dest="family", action="store_const", const=6, help="IPv6 only")),
+    (("-n",), dict(dest="numeric", action="store_true", help="no reverse look-ups (the default)")),
+    (("--timeout",), dict(dest="timeout_s", type=float, metavar="S", help="for one probe")),
+    (("--deadline",), dict(dest="deadline_s", type=float, metavar="S", default=DEADLINE_S,
+                           help="for everything (default %(default)s)")),
+    (("--source",), dict(metavar="ADDR", help="connect from this address")),
+    (("--interface",), dict(metavar="DEV", help="connect by this interface")),
+    (("--connect-to",), dict(metavar="ADDR", help="connect to this address; the name stays in SNI"
+                             " and Host")),
+    (("--sni",), dict(metavar="NAME", help="another name in the TLS handshake")),
+    (("--no-sni",), dict(action="store_true", help="no name in the TLS handshake")),
+    (("--proxy",), dict(metavar="URL", help="use this proxy, whatever the variables say")),
+    (("--cafile",), dict(metavar="FILE", help="trust these certificates (PEM)")),
+    (("--only",), dict(metavar="PROBE,...", default="", help="run only these probes")),
+    (("--skip",), dict(metavar="PROBE,...", default="", help="leave these probes out")),
+    (("--no-tools",), dict(action="store_true", help="run no installed command")),
+    (("--targets",), dict(metavar="FILE", help="targets from a file, one a line; - for stdin")),
+    (("--redact",), dict(action="store_true", help="mask addresses and names")),
+    (("--lang",), dict(choices=("en", "ja"), default="en", help="language of the report")),
+    (("--output",), dict(metavar="FILE", help="write the report there (mode 0600)")),
+    (("--color",), dict(choices=("auto", "always", "never"), default="auto")),
+    (("-v", "--verbose"), dict(action="store_true", help="with all evidence and the transcript")),
+    (("--version",), dict(action="store_true", help="print the version")),
+)
+
+
+def read_arguments(argv):
+    """The command line -> (Options, [target texts], show version); Usage on anything wrong."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            raise Usage(message)
+    parser = Parser(prog="netdiag.py", usage="netdiag.py [options] [TARGET...]  |  explain CODE",
+                    description=EXAMPLES, epilog="The codes of all causes: see README.md.",
+                    formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    for flags, words in OPTION_TABLE:
+        parser.add_argument(*flags, **words)
+    parser.add_argument("target", nargs="*", metavar="TARGET", help="host, host:port or URL")
+    known = vars(parser.parse_args(argv))
+    texts, version = known.pop("target"), known.pop("version")
+    for name in ("only", "skip"):
+        known[name] = tuple(p for p in known[name].split(",") if p)
+    known["family"] = known["family"] or 0
+    return Options(**known), texts, version
+
+
+def check_options(options, system):
+    """Usage for values that cannot be meant; nothing has been run yet."""
+    for name in ("timeout_s", "deadline_s"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value <= 3600:
+            raise Usage("--%s takes seconds, from more than 0 to 3600" % name[:-2])
+    for name in options.only + options.skip:
+        if name not in PROBES:
+            raise Usage("there is no probe %s; they are: %s" % (
+                printable(name, 40), " ".join(PROBES)))
+    for name in ("source", "connect_to"):
+        value = getattr(options, name)
+        if value and not is_address(value):
+            raise Usage("--%s takes an IP address" % name.replace("_", "-"))
+    if options.cafile:
+        problem = system.check_cafile(options.cafile)
+        if problem:
+            raise Usage("--cafile %s: %s" % (printable(options.cafile, 100), problem))
+    if options.proxy and not read_proxy(options.proxy, "--proxy")["host"]:
+        raise Usage("--proxy takes a URL such as http://proxy.example:3128")
+    if options.redact:
+        raise Usage("--redact is not built into this version")
+    if options.lang != "en":
+        raise Usage("--lang %s is not built into this version" % options.lang)
+
+
+def read_target(text, options):
+    """A target as it was typed -> Target; Usage with one clear line where it is absurd."""
+    shown = printable(text, 60)
+    if not text.strip():
+        raise Usage("a target is empty")
+    if len(text) > 2000 or re.search(r"[\x00-\x20\x7f-\x9f]", text):
+        raise Usage("target %s: spaces, control characters or far too long" % shown)
+    try:
+        parts = read_url(text)
+    except NotMine as error:
+        raise Usage("target %s: %s" % (shown, error))
+    host, scheme = parts["host"], SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
+    if scheme and scheme not in PROTOCOLS:
+        raise Usage("target %s: unknown scheme %s://" % (shown, printable(scheme, 20)))
+    literal = is_address(host)
+    if not literal:
+        check_name(host, shown)
+    port = read_port(parts["port"], shown)
+    protocol = scheme or PORT_PROTOCOL.get(port, "tcp")
+    default, transport, tls, _ = PROTOCOLS[protocol]
+    port = port or default
+    if scheme and port is None:
+        raise Usage("target %s: %s:// needs a port" % (shown, scheme))
+    return Target(hide_secret(printable(text, 300)), host, port, protocol, transport, tls,
+                  parts["path"], parts["user"], literal)
+
+
+def check_name(host, shown):
+    """A host name that DNS could carry; no option in disguise."""
+    if not host:
+        raise Usage("target %s: no host in it" % shown)
+    if host.startswith("-"):
+        raise Usage("target %s: a host does not begin with '-'" % shown)
+    if re.match(r"^[0-9.]+$", host):
+        raise Usage("target %s: not an IPv4 address" % shown)
+    try:
+        dns_labels(host)
+    except NotMine as error:
+        raise Usage("target %s: %s" % (shown, error))
+    if re.search(r"[^\w.-]", host):
+        raise Usage("target %s: a host name has letters, digits, '-' and '.'" % shown)
+
+
+def read_port(text, shown):
+    """A port number or service name -> number; None where none was given."""
+    if text is None:
+        return None
+    if re.match(r"[0-9]{1,6}$", text):
+        if 1 <= int(text) <= 65535:
+            return int(text)
+        raise Usage("target %s: a port is a number from 1 to 65535" % shown)
+    row = PROTOCOLS.get(SAME_PROTOCOL.get(text, text))
+    if row and row[0]:
+        return row[0]
+    raise Usage("target %s: a port is a number from 1 to 65535 or a known service" % shown)
+
+
+def wish_of(target, options):
+    """The answer that stands for the target itself: all that probes and rules may know of it."""
+    if target.host is None:
+        value = dict.fromkeys(("host", "port", "knock_port", "path", "sni", "connect_to"))
+        return dict(value, literal=0, protocol=None, transport="tcp", tls=False, user=None,
+                    family=options.family, source=options.source, proxy=None, speaks_first=False)
+    sni = None if options.no_sni else options.sni or sni_for(target.host)
+    return {"host": target.host, "port": target.port, "knock_port": target.port or 443,
+            "protocol": target.protocol, "transport": target.transport, "tls": target.tls,
+            "path": target.path, "user": target.user, "literal": target.literal, "sni": sni,
+            "connect_to": options.connect_to, "family": options.family,
+            "source": options.source, "proxy": options.proxy,
+            "speaks_first": PROTOCOLS[target.protocol][3]}
+
+
+THIS_HOST = Target("", None, None, None, "tcp", False, None, None, 0)
+
+
+def diagnose(target, shared, system, options, progress=None):
+    """One target: gather, judge, and make the report."""
+    began = system.monotonic()
+    wish = Answer("target", target.text or "this host", "ok", wish_of(target, options))
+    items = [item for item in PROBES.values() if item.scope == "target"]
+    done, complete = gather(items, dict(shared, target=[wish]), system, options,
+                            began + options.deadline_s, progress)
+    answers = number_answers(done)
+    result, findings, unjudged = judge(answers)
+    return Report(target, result, findings, unjudged, path_of(answers), timings_of(answers),
+                  answers, round(system.monotonic() - began, 2), complete)
+
+
+def path_of(answers):
+    """The hops of the first traced address: [{ttl, address, rtt_ms, place}], silent ones too."""
+    table = by_probe(answers)
+    traces = [r for name in ("trace_tcp", "trace_udp", "trace_icmp") for r in table[name]]
+    if not any(r.value for r in traces):
+        return []
+    address = unique(r.subject for r in traces if r.value)[0]
+    far, routers = distance(traces, address), hop_table(traces, address)
+    times = {}
+    for row in traces:
+        for hop in (row.value or {}).get("hops") or () if row.subject == address else ():
+            times.setdefault((hop["ttl"], hop_address(hop)), hop.get("ms") or (
+                hop.get("rtts_ms") or [None])[0])
+    rows = [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
+             "place": place_of(ttl, far)[0]} for ttl in range(1, max([0] + list(routers)) + 1)]
+    if far:
+        rows = [r for r in rows if r["ttl"] < far]
+        rows += [{"ttl": ttl, "address": None, "rtt_ms": None, "place": place_of(ttl, far)[0]}
+                 for ttl in range(len(rows) + 1, far)]
+        rows.append({"ttl": far, "address": address, "rtt_ms": times.get((far, address)),
+                     "place": "server"})
+    return rows
+
+
+def timings_of(answers):
+    """Milliseconds of each phase; None where there was none."""
+    table = by_probe(answers)
+
+    def first(rows, key):
+        values = [r.value.get(key) for r in succeeded(rows) if isinstance(r.value, dict)]
+        return next((v for v in values if v is not None), None)
+    lookups = [r.ms for r in table["lookup"] if r.outcome != "unknown"]
+    return {"dns": lookups[0] if lookups else None, "tcp": first(table["tcp"], "ms"),
+            "tls": first(table["tls"], "ms") or first(table["http"], "tls_ms"),
+            "first_byte": first(table["http"], "first_byte_ms")}
+
+
+def ticket_facts(report, system):
+    """The facts that a ticket needs, from the evidence; None where nobody can know."""
+    table = by_probe(report.answers)
+    way = next((r.value for r in succeeded(table["egress"]) + succeeded(table["route"])
+                if not r.value["error"]), {})
+    link = interface_named(table["interfaces"], way.get("dev")) or {}
+    cidrs = [c for c in link.get("inet", []) + link.get("inet6", [])
+             if c.partition("/")[0] == way.get("src")]
+    who = about(table["identity"], "self") or {}
+    clock = about(table["clock"], "self") or {}
+    tcp = [r.subject for r in table["tcp"] + table["udp"]] or table_addresses(table)
+    vlan = re.search(r"\.(\d+)$|^vlan(\d+)", way.get("dev") or "")
+    state = [r.value for r in table["neighbor"] if r.value]
+    gateway = "%s%s" % (way.get("via"), " (layer 2: %s)" % state[0]["state"] if state else "") \
+        if way.get("via") else "none: on the own segment" if way.get("dev") else None
+    alive = [f for f in ("link", "address", "route", "gateway", "dns", "tcp", "tls")
+             if report.verdict.code != "ok" and layer_is_fine(f, table, report)]
+    return {"client": way.get("src"), "client_cidr": (cidrs or [way.get("src")])[0],
+            "dev": way.get("dev"), "name": who.get("name"),
+            "dev_words": way.get("dev") and "%s, MAC %s, MTU %s" % (
+                way["dev"], link.get("mac") or "?", link.get("mtu") or "?"),
+            "vlan": vlan and vlan.group(1), "gateway": gateway,
+            "server": "%s%s" % (report.target.host, " = " + ", ".join(tcp) if tcp and tcp != [
+                report.target.host] else "") if report.target.host else "-",
+            "when": clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
+            "route": way.get("dev") and "from %s by %s%s" % (
+                way.get("src"), way["dev"], " via %s" % way["via"] if way.get("via") else ""),
+            "ruled_out": ", ".join(alive) or None, "packets": "about %d" % system.packets,
+            "run_by": "%s%s, Python %s, netdiag %s" % (
+                who.get("user"), " (root)" if who.get("root") else "", who.get("python"), VERSION),
+            "environment": environment_words(table)}
+
+
+def table_addresses(table):
+    """The addresses of the target, as far as its name was looked up."""
+    return [a for r in succeeded(table["lookup"]) for a in r.value]
+
+
+def layer_is_fine(layer, table, report):
+    """Was this layer seen to work (for the ticket's 'ruled out')?"""
+    fine = {"link": any(r["up"] and r.get("carrier") for r in real_links(table["interfaces"])),
+            "address": bool(usable_links(table["interfaces"])),
+            "route": any(not r.value["error"] for r in succeeded(table["route"])),
+            "gateway": any(r.value and r.value["state"] in ("REACHABLE", "complete", "DELAY")
+                           for r in table["neighbor"]),
+            "dns": bool(succeeded(table["lookup"])),
+            "tcp": bool(succeeded(table["tcp"])),
+            "tls": any(r.value["ended"] == "done" for r in succeeded(table["tls"]))}[layer]
+    return fine and not report.verdict.code.startswith(layer + ".")
+
+
+def environment_words(table):
+    """Container, cloud and Kubernetes marks in words: they say whose firewall may be meant."""
+    marks, env = about(table["marks"], "self") or {}, about(table["proxy_env"], "self") or {}
+    words = []
+    if env.get("kubernetes") or any("kubernetes" in path for path in marks):
+        words.append("Kubernetes pod (think of NetworkPolicy and endpoints)")
+    elif "/.dockerenv" in marks or "/run/.containerenv" in marks:
+        words.append("container (think of its network mode)")
+    for name, advice in (("Amazon", "AWS: security group, network ACL"),
+                         ("Google", "Google Cloud: VPC firewall rules"),
+                         ("Microsoft", "Azure: network security group")):
+        if any(name.lower() in text.lower() for path, text in marks.items() if "dmi" in path):
+            words.append(advice)
+    return "; ".join(words) or None
+
+
+def main(argv=None, system=None, out=None):
+    """Everything: read the command line, diagnose, print; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    out = out or sys.stdout
+    try:
+        if argv and argv[0] in MODES:
+            return run_mode(argv, out)
+        options, texts, version = read_arguments(argv)
+        if version:
+            out.write("netdiag %s\n" % VERSION)
+            return EXIT_OK
+        system = system or System(options)
+        check_options(options, system)
+        texts += system.target_lines(options.targets) if options.targets else []
+        targets = [read_target(text, options) for text in texts] or [THIS_HOST]
+        return run_targets(targets, system, options, out)
+    except (Usage, NotMine) as error:
+        sys.stderr.write("netdiag: %s\n" % printable(error, 400))
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return quiet_exit()
+    finally:
+        if system:
+            system.close()
+
+
+def quiet_exit():
+    """The reader of our output has gone: say nothing more, not even at interpreter exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK
+
+
+def run_mode(argv, out):
+    """`explain CODE`; the other modes are named and not built yet."""
+    if argv[0] != "explain":
+        raise Usage("the mode '%s' is not built into this version" % argv[0])
+    if len(argv) != 2:
+        raise Usage("explain takes one code, such as tcp.rejected")
+    try:
+        out.write(render_explain(argv[1]))
+    except NotMine:
+        raise Usage("no such code: %s" % printable(argv[1], 60))
+    return EXIT_OK
+
+
+def run_targets(targets, system, options, out):
+    """Diagnose all targets, print the document; -> exit status."""
+    began, started = system.monotonic(), iso_time(system.now())
+    progress = make_progress(system, len(targets))
+    hosts = [item for item in PROBES.values() if item.scope == "host"]
+    shared, complete = gather(hosts, {}, system, options, began + options.deadline_s)
+    if complete is None:
+        return EXIT_INTERRUPTED
+    if len(targets) == 1:
+        reports = [diagnose(targets[0], shared, system, options, progress)]
+    else:
+        reports = diagnose_many(targets, shared, system, options)
+    if progress:
+        progress(())
+    text = render_document(reports, system, options, started, began)
+    if options.output:
+        system.save(options.output, text)
+    else:
+        out.write(text)
+        out.flush()
+    return exit_status(reports)
+
+
+def make_progress(system, count):
+    """A writer of one vanishing line on standard error, on a terminal only; else None."""
+    if not sys.stderr.isatty() or count > 1:
+        return None
+
+    def progress(names):
+        words = "asking: %s" % ", ".join(names) if names else ""
+        sys.stderr.write("\r\033[K" + shorten(words, WIDTH - 1))
+        sys.stderr.flush()
+    return progress
+
+
+def diagnose_many(targets, shared, system, options):
+    """Several targets side by side, TARGETS_AT_ONCE of them at a time, reports in their order."""
+    import queue
+    import threading
+    places, results, reports = queue.Queue(), queue.Queue(), {}
+    for place in range(len(targets)):
+        places.put(place)
+
+    def work():
+        while True:
+            try:
+                place = places.get_nowait()
+            except queue.Empty:
+                return
+            results.put((place, diagnose(targets[place], shared, system, options)))
+    for _ in range(min(TARGETS_AT_ONCE, len(targets))):
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        while len(reports) < len(targets):
+            place, report = results.get()
+            reports[place] = report
+    except KeyboardInterrupt:
+        for place in set(range(len(targets))) - set(reports):
+            reports[place] = Report(targets[place], Verdict(
+                "undecided", [], "possible", "Interrupted before it was looked at.", [], None),
+                [], [], [], timings_of([]), [], 0, None)
+    return [reports[place] for place in sorted(reports)]
+
+
+def exit_status(reports):
+    """130 interrupted, 1 a fault, 3 undecided or cut short, 0 fine."""
+    codes = [report.verdict.code for report in reports]
+    if any(report.complete is None for report in reports):
+        return EXIT_INTERRUPTED
+    if any(code not in ("ok", "undecided", "udp.no_reply") for code in codes):
+        return EXIT_FAULT
+    if any(code != "ok" for code in codes) or not all(report.complete for report in reports):
+        return EXIT_UNDECIDED
+    return EXIT_OK
+
+
+def render_document(reports, system, options, started, began):
+    """All reports as text, as brief lines or as one JSON document."""
+    if options.brief:
+        return "".join(render_brief(report) for report in reports)
+    if options.json:
+        return render_json(document(reports, system, started, began))
+    color = options.color == "always" or options.color == "auto" and system.wants_color(
+        sys.stdout if not options.output else None)
+    texts = [render_text(report, ticket_facts(report, system), color, options.verbose)
+             for report in reports]
+    answers = reports[0].answers if len(reports) == 1 else []
+    return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
+        system.transcript, answers)
+
+
+def document(reports, system, started, began):
+    """The JSON document of the contract."""
+    table = by_probe(reports[0].answers)
+    who = about(table["identity"], "self") or {}
+    marks = about(table["marks"], "self") or {}
+    mine = sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})
+    evidence, targets = [], []
+    for number, report in enumerate(reports):
+        report = renumber(report, number) if len(reports) > 1 else report
+        found = unique([r.subject for r in report.answers if r.probe in ("tcp", "udp")]
+                       or table_addresses(by_probe(report.answers)))
+        targets.append(target_json(report, found))
+        evidence += evidence_json(report.answers)
+    return {
+        "schema": 1, "netdiag": {"version": VERSION, "sha256": system.own_digest()},
+        "mode": "target" if reports[0].target.host else "host", "started": started,
+        "elapsed_s": round(system.monotonic() - began, 2),
+        "complete": all(bool(report.complete) for report in reports),
+        "host": {"name": who.get("name"), "system": who.get("system"), "user": who.get("user"),
+                 "root": who.get("root"), "python": who.get("python"),
+                 "container": any("dmi" not in p and "hypervisor" not in p for p in marks),
+                 "addresses": mine},
+        "targets": targets, "evidence": evidence, "transcript": system.transcript,
+        "packets_sent": system.packets}
+
+
+def renumber(report, number):
+    """With several targets the evidence ids carry the target's number."""
+    names = {row.id: "t%d.%s" % (number + 1, row.id) for row in report.answers}
+
+    def again(row):
+        return row._replace(id=names.get(row.id, row.id))
+    return report._replace(
+        answers=[again(row) for row in report.answers],
+        findings=[f._replace(proof=[again(row) for row in f.proof]) for f in report.findings])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

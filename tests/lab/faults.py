@@ -1,0 +1,800 @@
+"""The faults of the lab as a table: what is broken where, and what netdiag has to say about it.
+
+A row is `fault(name, target, code, where, ...)`:
+
+code      the verdict; several words where they are equally honest from the client's side
+where     the places that may stand first among the suspects; empty: any place will do
+findings  codes that must be there as well (the verdict counts)
+never     codes that must not be there, not even as a remark
+do        (node, shell script) pairs that break something; see drop(), reject(), rules()
+serve     what runs beside nginx, sshd and dnsmasq: "liars PORT=KIND ...", "liars-at NODE ...",
+          "dns MODE ADDRESS ..." (takes the address from dnsmasq), "proxy MODE",
+          "s_server PORT WORDS", "holdports ADDRESS PORT"; "no-nginx", "no-sshd", "no-dns"
+options   netdiag's options
+resolv    the client's resolv.conf; hosts: lines for its hosts file
+env       variables of netdiag; faketime, nofile and ping_range are switches of the lab
+
+Places in the order of the path: client, client_network (gateway), transit, server_network (sgw),
+server, service; and dns, proxy.  Linux checks the TTL before its FORWARD chain, so a router that
+drops in FORWARD still answers a trace: "the last router that answered, or the next box" is all
+that a client can know, and both stand in `where` for such drops.
+"""
+import collections
+
+from topology import RESOLV_CONF
+
+Fault = collections.namedtuple("Fault", "name target code where findings never do serve options "
+                                        "resolv hosts env")
+
+WEB4, WEB6 = "203.0.113.10", "2001:db8:3::10"
+DEAD4, DEAD6 = "203.0.113.99", "2001:db8:3::99"
+DNS4, DNS6 = "198.51.100.70", "2001:db8:53::70"
+ONE_DNS = DNS4 + " " + DNS6                   # both addresses of the first resolver
+GATEWAY4, GATEWAY6 = "192.0.2.1", "2001:db8:1::1"
+
+# box: (hook of its firewall, its place, the places that may come first when it drops silently)
+BOXES = collections.OrderedDict((
+    ("gateway", ("forward", "client_network", "client_network transit")),
+    ("transit", ("forward", "transit", "transit server_network")),
+    ("sgw", ("forward", "server_network", "server_network server")),
+    ("server", ("input", "server", "server server_network")),
+))
+
+HEALTHY_NEVER = ("tcp.filtered path.dead_end path.loss tcp.refused tcp.rejected gateway.silent "
+                 "dns.failing dns.unreachable firewall.local path.mtu_blackhole")
+
+
+def fault(name, target, code, where="", findings="", never="", do=(), serve=(), options="",
+          resolv=RESOLV_CONF, hosts="", env=()):
+    """A row, with lists written as words."""
+    return Fault(name, target, tuple(code.split()), tuple(where.split()),
+                 tuple(findings.split()), tuple(never.split()), tuple(do), tuple(serve),
+                 tuple(options.split()), resolv, hosts, tuple(env))
+
+
+def healthy(name, target, findings="", never=HEALTHY_NEVER, **columns):
+    """A set-up that looks odd and works: ok, and nothing may be accused."""
+    return fault(name, target, "ok", "", findings, never, **columns)
+
+
+# -- how things are broken -------------------------------------------------------------------------
+
+def rules(node, hook, *lines):
+    """Rules in a firewall hook of a node, IPv4 and IPv6 alike."""
+    text = "table inet lab {\nchain lab_%s {\ntype filter hook %s priority 0\n%s\n}\n}" % (
+        hook, hook, "\n".join(lines))
+    return node, "nft -f - <<'END'\n%s\nEND" % text
+
+
+def nat(node, hook, line):
+    """One rule of address translation."""
+    return node, ("nft -f - <<'END'\ntable inet labnat {\nchain nat_%s {\ntype nat hook %s "
+                  "priority 0\n%s\n}\n}\nEND" % (hook, hook, line))
+
+
+def drop(node, hook, match):
+    """Drop what matches."""
+    return rules(node, hook, match + " drop")
+
+
+def reject(node, hook, match, kind):
+    """Reject what matches: "tcp reset", "icmp type host-prohibited", "icmpx type ..."."""
+    return rules(node, hook, "%s reject with %s" % (match, kind))
+
+
+def sysctl(node, **values):
+    """Kernel switches; __ in a name stands for the dot."""
+    return node, "\n".join("echo %s >/proc/sys/net/%s" % (value, name.replace("__", "/"))
+                           for name, value in values.items())
+
+
+def unplug(port):
+    """Take a port out of the switch: carrier stays, nobody answers (a wrong VLAN)."""
+    return "switch", "ip link set %s nomaster" % port
+
+
+def forget(*addresses):
+    """Empty the client's neighbour entries, as after a minute of silence."""
+    return "client", "; ".join("ip neigh del %s dev eth0 2>/dev/null || true" % a
+                               for a in addresses)
+
+
+NO_ICMP_FROM_ROUTERS = [drop(node, "output", "ip protocol icmp") for node in
+                        ("gateway", "transit", "transit2", "sgw")]
+# Neighbour discovery is ICMPv6 and must go on.
+ND = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
+ICMP = "meta l4proto { icmp, ipv6-icmp }"
+ICMP_DEAD = [rules(node, "prerouting", ND + " accept", ICMP + " drop")
+             for node in ("gateway", "transit", "transit2", "sgw", "server")] + [
+             rules(node, "output", ND + " accept", ICMP + " drop")
+             for node in ("gateway", "transit", "transit2", "sgw", "server")]
+
+V6_DEAD_AT_TRANSIT = drop("transit", "forward", "ip6 daddr 2001:db8:3::/48")
+
+
+# -- this host ---------------------------------------------------------------------------------
+
+LOCAL = [
+    fault("link-down", WEB4 + ":80", "link.down", "client",
+          do=[("client", "ip link set eth0 down")]),
+    fault("link-down-name", "http://web.lab.example/", "link.down", "client",
+          do=[("client", "ip link set eth0 down")]),
+    fault("link-down-no-target", "", "link.down", "client",
+          do=[("client", "ip link set eth0 down")]),
+    fault("link-no-carrier", WEB4 + ":80", "link.down", "client client_network",
+          do=[("switch", "ip link set client down")]),
+    fault("link-no-carrier-v6", "[%s]:80" % WEB6, "link.down", "client client_network",
+          do=[("switch", "ip link set client down")]),
+    fault("address-missing", WEB4 + ":80", "address.missing", "client",
+          do=[("client", "ip addr flush dev eth0")]),
+    # A host that found no DHCP server: an address that leads nowhere, and no route.
+    fault("address-link-local-only", WEB4 + ":80", "address.missing", "client client_network",
+          do=[("client", "ip addr flush dev eth0 scope global; "
+               "ip addr add 169.254.7.7/16 dev eth0 scope link")]),
+    fault("address-missing-no-target", "", "address.missing", "client",
+          do=[("client", "ip addr flush dev eth0")]),
+    fault("route-missing", WEB4 + ":80", "route.missing", "client",
+          do=[("client", "ip route del default")]),
+    fault("route-missing-v6", "[%s]:80" % WEB6, "route.missing", "client",
+          do=[("client", "ip -6 route del default")]),
+    # By name the resolver is out of reach as well: the cause goes before the consequence.
+    fault("route-missing-name", "http://web.lab.example/", "route.missing", "client",
+          do=[("client", "ip route del default; ip -6 route del default")]),
+    fault("route-missing-no-target", "", "route.missing", "client",
+          do=[("client", "ip route del default; ip -6 route del default")]),
+    fault("route-blackhole", WEB4 + ":80", "route.blocked", "client",
+          do=[("client", "ip route add blackhole 203.0.113.0/24")]),
+    fault("route-unreachable", WEB4 + ":80", "route.blocked", "client",
+          do=[("client", "ip route add unreachable 203.0.113.10")]),
+    fault("route-prohibit", WEB4 + ":80", "route.blocked", "client",
+          do=[("client", "ip route add prohibit 203.0.113.0/24")]),
+    fault("route-blackhole-v6", "[%s]:80" % WEB6, "route.blocked", "client",
+          do=[("client", "ip -6 route add blackhole 2001:db8:3::/48")]),
+    fault("route-prohibit-v6", "[%s]:80" % WEB6, "route.blocked", "client",
+          do=[("client", "ip -6 route add prohibit 2001:db8:3::/48")]),
+    fault("route-rule-prohibit", WEB4 + ":80", "route.blocked", "client",
+          do=[("client", "ip rule add to 203.0.113.0/24 prohibit")]),
+    fault("route-blackhole-name", "https://web.lab.example/", "route.blocked", "client",
+          do=[("client", "ip route add blackhole 203.0.113.0/24; "
+               "ip -6 route add blackhole 2001:db8:3::/48")]),
+    fault("overlap-bridge", WEB4 + ":80", "route.overlap", "client",
+          do=[("client", "ip link add docker0 type bridge; ip link set docker0 up; "
+               "ip addr add 203.0.113.129/24 dev docker0")]),
+    fault("overlap-bridge-in-use", WEB4 + ":80", "route.overlap", "client",
+          do=[("client", "ip link add br-lab type bridge; ip link set br-lab up; "
+               "ip link add veth0 type veth peer name veth1; ip link set veth0 master br-lab up; "
+               "ip link set veth1 up; ip addr add 203.0.113.129/24 dev br-lab")]),
+    # The tunnel swallows what it gets: nothing but the route shows the reason.
+    fault("overlap-vpn", WEB4 + ":80", "route.overlap path.dead_end", "client client_network",
+          do=[("client", "ip tuntap add tun0 mode tun; ip link set tun0 up; "
+               "ip addr add 203.0.113.200/24 dev tun0")]),
+    # A /24 where the segment is a /26: the far host looks near.  The client cannot know which
+    # mask is right, so "nobody answers there" is as honest.
+    fault("overlap-wide-mask", "192.0.2.130:80", "route.overlap neighbor.silent", "client server",
+          do=[("server", "ip addr add 192.0.2.130/26 dev eth0"),
+              ("sgw", "ip addr add 192.0.2.129/26 dev lan"),
+              ("transit", "ip route add 192.0.2.128/26 via 198.51.100.10"),
+              ("client", "ip addr del 192.0.2.10/26 dev eth0; ip addr add 192.0.2.10/24 dev eth0;"
+               "ip route add default via 192.0.2.1")]),
+    fault("firewall-output-drop", WEB4 + ":80", "firewall.local", "client",
+          do=[drop("client", "output", "tcp dport 80")]),
+    fault("firewall-output-drop-v6", "[%s]:80" % WEB6, "firewall.local", "client",
+          do=[drop("client", "output", "tcp dport 80")]),
+    fault("firewall-output-drop-address", WEB4 + ":80", "firewall.local", "client",
+          do=[drop("client", "output", "ip daddr " + WEB4)]),
+    fault("firewall-output-reject", WEB4 + ":80", "firewall.local", "client",
+          do=[reject("client", "output", "tcp dport 80", "icmpx type port-unreachable")]),
+    fault("firewall-output-reject-v6", "[%s]:80" % WEB6, "firewall.local", "client",
+          do=[reject("client", "output", "tcp dport 80", "icmpx type admin-prohibited")]),
+    fault("firewall-output-admin", WEB4 + ":80", "firewall.local", "client",
+          do=[reject("client", "output", "tcp dport 80", "icmp type admin-prohibited")]),
+    fault("firewall-output-reset", WEB4 + ":80", "firewall.local", "client",
+          do=[reject("client", "output", "tcp dport 80", "tcp reset")]),
+    fault("firewall-input-drop", WEB4 + ":80", "firewall.local", "client",
+          do=[drop("client", "input", "tcp sport 80")]),
+    fault("firewall-input-drop-v6", "[%s]:80" % WEB6, "firewall.local", "client",
+          do=[drop("client", "input", "tcp sport 80")]),
+    fault("firewall-name", "http://web.lab.example/", "firewall.local", "client",
+          do=[drop("client", "output", "tcp dport 80")]),
+    fault("firewall-dns-drop", "http://web.lab.example/", "firewall.local", "client",
+          do=[drop("client", "output", "udp dport 53"), drop("client", "output", "tcp dport 53")]),
+    fault("firewall-everything", WEB4 + ":80", "firewall.local", "client",
+          do=[drop("client", "output", 'oifname "eth0"')]),
+    fault("ports-exhausted", WEB4 + ":80", "host.exhausted", "client",
+          serve=["holdports " + WEB4 + " 80"]),
+]
+
+# -- the segment -------------------------------------------------------------------------------
+
+SEGMENT = [
+    fault("gateway-silent", WEB4 + ":80", "gateway.silent", "client_network",
+          do=[unplug("gateway"), forget(GATEWAY4, GATEWAY6)]),
+    fault("gateway-silent-v6", "[%s]:80" % WEB6, "gateway.silent", "client_network",
+          do=[unplug("gateway"), forget(GATEWAY4, GATEWAY6)]),
+    fault("gateway-silent-name", "https://web.lab.example/", "gateway.silent", "client_network",
+          do=[unplug("gateway"), forget(GATEWAY4, GATEWAY6)]),
+    fault("gateway-silent-no-target", "", "gateway.silent", "client_network",
+          do=[unplug("gateway"), forget(GATEWAY4, GATEWAY6)]),
+    # The entry in the neighbour table is still good when the gateway dies.
+    fault("gateway-died", WEB4 + ":80", "gateway.silent", "client_network",
+          do=[unplug("gateway")]),
+    fault("gateway-wrong-address", WEB4 + ":80", "gateway.silent", "client client_network",
+          do=[("client", "ip route replace default via 192.0.2.44")]),
+    fault("gateway-wrong-address-v6", "[%s]:80" % WEB6, "gateway.silent", "client client_network",
+          do=[("client", "ip -6 route replace default via 2001:db8:1::44")]),
+    # The neighbour was known a moment ago and is silent now, like the gateway.
+    fault("segment-isolated", WEB4 + ":80", "segment.isolated", "client client_network",
+          do=[unplug("client")]),
+    fault("segment-isolated-no-target", "", "segment.isolated", "client client_network",
+          do=[unplug("client")]),
+    # Nothing is known of any neighbour: then it may as well be the gateway alone.
+    fault("segment-isolated-cold", WEB4 + ":80", "segment.isolated gateway.silent",
+          "client client_network",
+          do=[unplug("client"), ("client", "ip neigh flush dev eth0")]),
+    fault("neighbor-silent", "192.0.2.33:22", "neighbor.silent", "server",
+          never="tcp.filtered gateway.silent"),
+    fault("neighbor-silent-v6", "[2001:db8:1::33]:22", "neighbor.silent", "server",
+          never="tcp.filtered gateway.silent"),
+    fault("neighbor-unplugged", "neighbor.lab.example:22", "neighbor.silent", "server",
+          do=[unplug("neighbor"), forget("192.0.2.20", "2001:db8:1::20")]),
+    fault("neighbor-refused", "192.0.2.20:22", "tcp.refused", "service server"),
+]
+
+# -- names -------------------------------------------------------------------------------------
+
+NO_DNS_TCP_UDP = [drop("gateway", "forward", "udp dport 53"),
+                  drop("gateway", "forward", "tcp dport 53")]
+
+NAMES = [
+    fault("dns-unconfigured", "http://web.lab.example/", "dns.unconfigured", "client",
+          resolv="# nothing here\n"),
+    fault("dns-unconfigured-no-target", "", "dns.unconfigured", "client",
+          resolv="# nothing here\n"),
+    fault("dns-silent", "http://web.lab.example/", "dns.unreachable", "dns",
+          serve=["dns silence " + ONE_DNS]),
+    fault("dns-down", "http://web.lab.example/", "dns.unreachable", "dns", serve=["no-dns"]),
+    fault("dns-down-no-target", "", "dns.unreachable", "dns", serve=["no-dns"]),
+    fault("dns-host-down", "http://web.lab.example/", "dns.unreachable", "dns",
+          resolv="nameserver 198.51.100.77\n"),
+    fault("dns-wrong-address", "http://web.lab.example/", "dns.unreachable", "dns client",
+          resolv="nameserver 192.0.2.53\n"),
+    fault("dns-blocked-by-gateway", "http://web.lab.example/", "dns.unreachable",
+          "dns client_network transit", do=NO_DNS_TCP_UDP),
+    fault("dns-rejected-by-gateway", "http://web.lab.example/", "dns.unreachable",
+          "dns client_network",
+          do=[reject("gateway", "forward", "udp dport 53", "icmpx type admin-prohibited"),
+              reject("gateway", "forward", "tcp dport 53", "icmpx type admin-prohibited")]),
+    # TCP answers and UDP does not: the system's resolver gets nothing.
+    fault("dns-udp-blocked", "http://web.lab.example/", "dns.unreachable",
+          "dns client_network transit", do=[drop("gateway", "forward", "udp dport 53")]),
+    fault("dns-no-route", "http://web.lab.example/", "dns.unreachable route.missing",
+          "dns client",
+          do=[("client", "ip route del default; ip route add 203.0.113.0/24 via 192.0.2.1")]),
+    fault("dns-two-dead", "http://web.lab.example/", "dns.unreachable", "dns",
+          resolv="nameserver 198.51.100.70\nnameserver 198.51.100.71\n", serve=["no-dns"]),
+    fault("dns-servfail", "http://web.lab.example/", "dns.failing", "dns",
+          serve=["dns servfail " + ONE_DNS]),
+    fault("dns-refused", "http://web.lab.example/", "dns.failing", "dns",
+          serve=["dns refused " + ONE_DNS]),
+    fault("dns-notimp", "http://web.lab.example/", "dns.failing", "dns",
+          serve=["dns notimp " + ONE_DNS]),
+    fault("dns-garbage", "http://web.lab.example/", "dns.failing", "dns",
+          serve=["dns garbage " + ONE_DNS]),
+    # An answer with a foreign id has to be ignored; nonsense and silence are both honest.
+    fault("dns-wrong-id", "http://web.lab.example/", "dns.failing dns.unreachable", "dns",
+          serve=["dns wrongid " + ONE_DNS]),
+    fault("dns-truncated-no-tcp", "http://web.lab.example/", "dns.failing dns.unreachable", "dns",
+          serve=["dns truncateonly " + ONE_DNS]),
+    fault("dns-not-found", "http://nosuch.lab.example/", "dns.not_found", "dns client"),
+    fault("dns-not-found-tcp", "nosuch.lab.example:5432", "dns.not_found", "dns client"),
+    fault("dns-liar-nxdomain", "http://web.lab.example/", "dns.not_found", "dns client",
+          serve=["dns nxdomain " + ONE_DNS]),
+    fault("dns-empty", "http://web.lab.example/", "dns.no_address", "dns",
+          serve=["dns empty " + ONE_DNS]),
+    fault("dns-text-only", "http://empty.lab.example/", "dns.no_address", "dns"),
+    fault("dns-no-ipv6", "http://v4.lab.example/", "dns.no_address", "dns client", options="-6"),
+    fault("dns-no-ipv4", "http://v6.lab.example/", "dns.no_address", "dns client", options="-4"),
+    fault("dns-hosts-dead", "http://web.lab.example/", "dns.hosts_override", "client",
+          hosts=DEAD4 + " web.lab.example\n"),
+    fault("dns-hosts-refused", "web.lab.example:80", "dns.hosts_override", "client",
+          hosts="192.0.2.20 web.lab.example\n"),
+    # The first resolver is out of date and sends us to a dead host; the second one knows better.
+    fault("dns-inconsistent-dead", "http://web.lab.example/",
+          "dns.inconsistent path.host_unreachable", "dns server", findings="dns.inconsistent",
+          resolv="nameserver 198.51.100.70\nnameserver 198.51.100.71\n",
+          serve=["dns stale " + ONE_DNS]),
+    # A sinkhole: the name is this host itself, where nothing listens.
+    fault("dns-sinkhole", "http://web.lab.example/", "tcp.refused", "",
+          serve=["dns loopback " + ONE_DNS]),
+]
+
+# -- the way -----------------------------------------------------------------------------------
+
+SMALL_MTU = [("transit", "ip link set sgw mtu 1300"), ("sgw", "ip link set wan mtu 1300")]
+TOO_BIG = "meta l4proto ipv6-icmp icmpv6 type packet-too-big"
+NO_TOO_BIG = [rules(node, "output", "icmp type destination-unreachable icmp code 4 drop",
+                    TOO_BIG + " drop") for node in ("transit", "sgw")]
+FAR4 = WEB4 + ":80"
+FAR6 = "[%s]:80" % WEB6
+
+WAY = [
+    fault("no-route-at-gateway", FAR4, "path.net_unreachable", "client_network",
+          do=[("gateway", "ip route del default")]),
+    fault("no-route-at-transit", FAR4, "path.net_unreachable", "transit",
+          do=[("transit", "ip route del 203.0.113.0/24")]),
+    fault("no-route-at-transit-v6", FAR6, "path.net_unreachable", "transit",
+          do=[("transit", "ip -6 route del 2001:db8:3::/48")]),
+    fault("no-route-at-transit-name", "https://web.lab.example/", "path.net_unreachable",
+          "transit", do=[("transit", "ip route del 203.0.113.0/24; "
+                          "ip -6 route del 2001:db8:3::/48")]),
+    fault("no-route-at-sgw", "203.0.113.200:80", "path.net_unreachable", "server_network"),
+    fault("no-route-at-sgw-v6", "[2001:db8:3:9::1]:80", "path.net_unreachable",
+          "server_network"),
+    fault("gateway-uplink-down", FAR4, "path.net_unreachable", "client_network",
+          do=[("gateway", "ip link set wan down")]),
+    # An `unreachable` route says 3/1 at once over IPv4 (as for a dead host), 1/0 over IPv6.
+    fault("unreachable-at-transit", FAR4, "path.host_unreachable path.net_unreachable",
+          "transit", do=[("transit", "ip route replace unreachable 203.0.113.0/24")]),
+    fault("unreachable-at-transit-v6", FAR6, "path.net_unreachable", "transit",
+          do=[("transit", "ip -6 route replace unreachable 2001:db8:3::/48")]),
+    fault("reject-net-at-transit", FAR4, "path.net_unreachable", "transit",
+          do=[reject("transit", "forward", "ip daddr " + WEB4, "icmp type net-unreachable")]),
+    fault("prohibit-at-transit", FAR4, "tcp.rejected", "transit",
+          do=[("transit", "ip route replace prohibit 203.0.113.0/24")]),
+    fault("prohibit-at-transit-v6", FAR6, "tcp.rejected", "transit",
+          do=[("transit", "ip -6 route del 2001:db8:3::/48; "
+               "ip -6 route add prohibit 2001:db8:3::/48")]),
+    fault("host-down", DEAD4 + ":80", "path.host_unreachable", "server"),
+    fault("host-down-v6", "[%s]:80" % DEAD6, "path.host_unreachable", "server"),
+    fault("host-down-name", "http://dead.lab.example/", "path.host_unreachable", "server"),
+    fault("host-down-ssh", "ssh://dead.lab.example", "path.host_unreachable", "server"),
+    fault("server-unplugged", FAR4, "path.host_unreachable path.net_unreachable",
+          "server server_network", do=[("server", "ip link set eth0 down"),
+                                       ("sgw", "ip neigh flush dev lan")]),
+    fault("loop-gateway-transit", FAR4, "path.loop", "client_network transit",
+          do=[("transit", "ip route replace 203.0.113.0/24 via 198.51.100.1")]),
+    fault("loop-transit-sgw", "203.0.113.200:443", "path.loop", "transit server_network",
+          do=[("sgw", "ip route add default via 198.51.100.9")]),
+    fault("loop-v6", FAR6, "path.loop", "client_network transit",
+          do=[("transit", "ip -6 route replace 2001:db8:3::/48 via 2001:db8:12::1")]),
+    fault("loop-name", "https://web.lab.example/", "path.loop", "client_network transit",
+          do=[("transit", "ip route replace 203.0.113.0/24 via 198.51.100.1; "
+               "ip -6 route replace 2001:db8:3::/48 via 2001:db8:12::1")]),
+    # A gateway that answers for itself and forwards nothing.
+    fault("gateway-not-forwarding", FAR4, "path.dead_end", "client_network transit",
+          do=[sysctl("gateway", ipv4__ip_forward="0")]),
+    # By name nothing is known of the target but that the resolver, too, lies behind that gateway.
+    fault("gateway-not-forwarding-name", "https://v4.lab.example/",
+          "path.dead_end dns.unreachable", "client_network transit dns", do=[sysctl("gateway", ipv4__ip_forward="0"),
+                                        sysctl("gateway", ipv6__conf__all__forwarding="0")]),
+    # The lookup of a blackhole comes before the TTL check: this router does not answer a trace.
+    fault("blackhole-at-transit", FAR4, "path.dead_end", "client_network transit",
+          do=[("transit", "ip route replace blackhole 203.0.113.0/24")]),
+    fault("link-dead-behind-transit", FAR4, "path.dead_end", "transit server_network",
+          do=[drop("sgw", "prerouting", 'iifname "wan" ip daddr 203.0.113.0/24')]),
+    # Everything towards the server is lost, the server's own answers cannot be told apart.
+    fault("server-drops-all", FAR4, "path.dead_end tcp.filtered", "server server_network",
+          do=[drop("server", "input", 'iifname "eth0"')]),
+    fault("server-drops-all-v6", FAR6, "path.dead_end tcp.filtered", "server server_network",
+          do=[rules("server", "input", ND + " accept", 'iifname "eth0" drop')]),
+    # sgw has no way back: its own answers to a trace are lost like the server's.
+    fault("no-return-route-at-sgw", FAR4, "path.dead_end", "transit server_network",
+          do=[("sgw", "ip route del 192.0.2.0/24")]),
+    # The server has no way back: all its answers are lost, those of the routers are not.
+    fault("no-return-route-at-server", FAR4, "path.dead_end tcp.filtered",
+          "server server_network", do=[("server", "ip route del default")]),
+    fault("no-return-route-at-server-v6", FAR6, "path.dead_end tcp.filtered",
+          "server server_network", do=[("server", "ip -6 route del default")]),
+    fault("rp-filter", FAR4, "path.dead_end tcp.filtered", "server server_network",
+          do=[("server", "ip link add other type veth peer name nowhere; "
+               "ip link set other up; ip link set nowhere up; "
+               "ip route add 192.0.2.0/24 dev other"),
+              sysctl("server", ipv4__conf__all__rp_filter="1",
+                     ipv4__conf__eth0__rp_filter="1")]),
+    # Every TCP handshake to the server dies on the way back; ping and RST come through.
+    fault("synack-lost", FAR4, "tcp.filtered", "server_network server transit",
+          do=[drop("sgw", "forward", "tcp flags & (syn|ack) == syn|ack")]),
+    # The certificate does not fit in one small packet.
+    fault("mtu-both-ways", "https://web.lab.example/", "path.mtu_blackhole",
+          "transit server_network", do=SMALL_MTU + NO_TOO_BIG),
+    fault("mtu-both-ways-v4", "https://" + WEB4 + "/", "path.mtu_blackhole",
+          "transit server_network", do=SMALL_MTU + NO_TOO_BIG),
+    fault("mtu-both-ways-v6", "https://[%s]/" % WEB6, "path.mtu_blackhole",
+          "transit server_network", do=SMALL_MTU + NO_TOO_BIG),
+    fault("mtu-download", "http://%s/big" % WEB4, "path.mtu_blackhole",
+          "transit server_network server",
+          do=SMALL_MTU[1:] + [("transit", "ip link set sgw mtu 1500")] + NO_TOO_BIG),
+    fault("mtu-download-https", "https://web.lab.example/", "path.mtu_blackhole",
+          "transit server_network server",
+          do=SMALL_MTU[1:] + NO_TOO_BIG),
+    # Only what the client sends is too large, and a request for a page is small: it works.
+    fault("mtu-upload", "http://%s/" % WEB4, "ok path.mtu_blackhole", "transit server_network",
+          do=SMALL_MTU[:1] + NO_TOO_BIG),
+    # Loss does not stop a connection for certain, nor does a run see it for certain.
+    fault("loss-20", FAR4, "ok path.loss", "",
+          do=[drop("transit", "forward", "numgen random mod 100 < 20")]),
+    fault("loss-40", FAR4, "ok path.loss", "", findings="path.loss",
+          do=[drop("transit", "forward", "numgen random mod 100 < 40")]),
+    fault("loss-40-v6", FAR6, "ok path.loss", "", findings="path.loss",
+          do=[drop("transit", "forward", "numgen random mod 100 < 40")]),
+    # Half of the flows, by port, go to a router that drops them: works, or does not, by chance.
+    fault("ecmp-member-dead", FAR4, "ok path.loss intermittent", "",
+          do=[sysctl("gateway", ipv4__fib_multipath_hash_policy="1"),
+              ("gateway", "ip route add 203.0.113.0/24 nexthop via 198.51.100.2 "
+               "nexthop via 198.51.100.6"),
+              drop("transit2", "forward", "ip daddr 203.0.113.0/24")]),
+    # Packets marked as ssh marks them die; an unmarked SYN is answered, which is what was asked.
+    fault("dscp-dropped", WEB4 + ":22", "ok", "",
+          do=[drop("transit", "forward", "ip dscp { af21, cs1, ef, 0x04 }")]),
+]
+
+# -- TCP and UDP ---------------------------------------------------------------------------------
+
+REJECTS4 = (("port-unreachable", "gateway transit sgw server"),
+            ("host-prohibited", "gateway transit sgw server"),
+            ("admin-prohibited", "gateway transit sgw server"),
+            ("net-prohibited", "transit sgw"))
+REJECTS6 = (("admin-prohibited", "gateway transit sgw server"),
+            ("port-unreachable", "gateway transit sgw server"),
+            ("policy-fail", "transit"), ("reject-route", "sgw"))
+
+
+def rejected_by(box, kind, six=False):
+    """A box that says no to one port by ICMP."""
+    hook, place, _ = BOXES[box]
+    return fault("rejected-%s-%s%s" % (kind, box, "-v6" if six else ""), FAR6 if six else FAR4,
+                 "tcp.rejected", place,
+                 do=[reject(box, hook, "tcp dport 80",
+                            ("icmpv6 type " if six else "icmp type ") + kind)])
+
+
+def reset_by(box, six=False):
+    """A box that says no by a RST of its own; the server's own cannot be told from no listener."""
+    hook, place, _ = BOXES[box]
+    return fault("reset-by-%s%s" % (box, "-v6" if six else ""), FAR6 if six else FAR4,
+                 "tcp.refused", "server service" if box == "server" else place,
+                 do=[reject(box, hook, "tcp dport 80", "tcp reset")])
+
+
+def filtered_at(box, target=WEB4 + ":8080", suffix=""):
+    """A box that drops one port and lets everything else pass."""
+    hook, _, places = BOXES[box]
+    return fault("filtered-at-%s%s" % (box, suffix), target, "tcp.filtered", places,
+                 do=[drop(box, hook, "tcp dport 8080")])
+
+
+def dead_end_at(box, target=FAR4, suffix=""):
+    """A router that drops everything towards the server."""
+    hook, _, places = BOXES[box]
+    return fault("dead-end-at-%s%s" % (box, suffix), target, "path.dead_end", places,
+                 do=[drop(box, hook, "ip daddr 203.0.113.0/24"),
+                     drop(box, hook, "ip6 daddr 2001:db8:3::/48")])
+
+
+TRANSPORT = (
+    [dead_end_at(box) for box in ("gateway", "transit")]
+    + [dead_end_at("transit", FAR6, "-v6"), dead_end_at("transit", "https://web.lab.example/",
+                                                        "-name")]
+    + [rejected_by(box, kind) for kind, boxes in REJECTS4 for box in boxes.split()]
+    + [rejected_by(box, kind, True) for kind, boxes in REJECTS6 for box in boxes.split()]
+    + [reset_by(box) for box in BOXES] + [reset_by(box, True) for box in BOXES]
+    + [filtered_at(box) for box in BOXES]
+    + [filtered_at(box, "[%s]:8080" % WEB6, "-v6") for box in ("gateway", "server")]
+    + [filtered_at("transit", "http://web.lab.example:8080/", "-name")]
+) + [
+    # Everything beyond sgw is silent by every protocol: its FORWARD or the server, nobody knows.
+    fault("dead-end-at-sgw", FAR4, "path.dead_end tcp.filtered", "server_network server",
+          do=[drop("sgw", "forward", "ip daddr 203.0.113.0/24")]),
+    fault("refused", WEB4 + ":81", "tcp.refused", "service server", never="tcp.rejected"),
+    fault("refused-v6", "[%s]:81" % WEB6, "tcp.refused", "service server", never="tcp.rejected"),
+    fault("refused-name", "web.lab.example:5432", "tcp.refused", "service server"),
+    fault("refused-https", "https://web.lab.example:8443/", "tcp.refused", "service server"),
+    fault("refused-ssh", "ssh://web.lab.example", "tcp.refused", "service server",
+          serve=["no-sshd"]),
+    fault("refused-loopback", "127.0.0.1:81", "tcp.refused", "service server client"),
+    # The server answers one port only and drops the rest, ICMP included.
+    fault("filtered-stealth-server", WEB4 + ":8080", "tcp.filtered", "server server_network",
+          do=[rules("server", "input", "tcp dport { 22, 80 } accept", 'iifname "eth0" drop')]),
+    fault("filtered-name", "web.lab.example:5432", "tcp.filtered", "server server_network",
+          do=[rules("server", "input", "tcp dport 5432 drop")]),
+    # A filter knows our source address only: the far end cannot be told from the last router.
+    fault("filtered-source", FAR4, "path.dead_end tcp.filtered", "server server_network",
+          do=[drop("server", "input", "ip saddr 192.0.2.10")]),
+    fault("backlog-full", WEB4 + ":9000", "tcp.filtered", "service server server_network",
+          serve=["liars 9000=backlog"]),
+    fault("tcp-reset", WEB4 + ":9000", "tcp.reset", "service server",
+          serve=["liars 9000=reset"]),
+    fault("tcp-reset-name", "tcp://web.lab.example:9000", "tcp.reset", "service server",
+          serve=["liars 9000=reset"]),
+    fault("tcp-closed", WEB4 + ":9000", "tcp.closed", "service server",
+          serve=["liars 9000=close"]),
+    fault("tcp-closed-v6", "[%s]:9000" % WEB6, "tcp.closed", "service server",
+          serve=["liars 9000=close"]),
+    fault("udp-closed", "udp://%s:5000" % WEB4, "udp.closed", "service server"),
+    fault("udp-closed-v6", "udp://[%s]:5000" % WEB6, "udp.closed", "service server"),
+    fault("udp-silent", "udp://%s:5000" % WEB4, "udp.no_reply ok", "", findings="udp.no_reply",
+          serve=["liars 5000=udpsilent"]),
+    fault("udp-dropped", "udp://%s:5000" % WEB4, "udp.no_reply ok", "", findings="udp.no_reply",
+          do=[drop("server", "input", "udp dport 5000")]),
+]
+
+# -- TLS ---------------------------------------------------------------------------------------
+
+TLS = [fault("tls-" + name.replace("_", "-"), "https://%s.lab.example/" % host,
+             "tls." + name, "service server")
+       for name, host in (("expired", "expired"), ("not_yet_valid", "notyet"),
+                          ("name_mismatch", "wrongname"), ("self_signed", "selfsigned"),
+                          ("incomplete_chain", "nochain"))] + [
+    # Whose fault an unknown authority is depends on the trust store: the client's side counts.
+    fault("tls-untrusted-ca", "https://untrusted.lab.example/", "tls.untrusted_ca",
+          "service server client"),
+    fault("tls-version", "https://web.lab.example:4431/", "tls.version", "service server"),
+    fault("tls-cipher", "https://web.lab.example:4432/", "tls.cipher", "service server"),
+    fault("tls-client-cert", "https://web.lab.example:4434/", "tls.client_cert",
+          "service server client",
+          serve=["s_server 4434 -Verify 2 -verify_return_error"]),
+    fault("tls-client-cert-12", "https://web.lab.example:4434/", "tls.client_cert",
+          "service server client",
+          serve=["s_server 4434 -Verify 2 -verify_return_error -tls1_2"]),
+    # nginx finishes the handshake and asks for the certificate with a page: 400.
+    fault("tls-client-cert-page", "https://web.lab.example:4433/",
+          "tls.client_cert http.client_error", "service server client"),
+    fault("tls-sni", "https://web.lab.example:4435/", "tls.sni", "service server"),
+    fault("tls-not-tls-http", "https://web.lab.example:80/", "tls.not_tls", "service server"),
+    fault("tls-not-tls-ssh", "https://web.lab.example:22/", "tls.not_tls", "service server"),
+    fault("tls-not-tls-smtp", "smtps://web.lab.example:465", "tls.not_tls", "service server",
+          serve=["liars 465=greet:smtp"]),
+    fault("tls-cut-reset", "https://web.lab.example:8443/", "tls.handshake_cut", "",
+          serve=["liars 8443=heardreset"]),
+    fault("tls-cut-close", "https://web.lab.example:8443/", "tls.handshake_cut", "",
+          serve=["liars 8443=heardclose"]),
+    fault("tls-stalled", "https://web.lab.example:8443/", "tls.handshake_stalled", "",
+          serve=["liars 8443=silence"], never="path.mtu_blackhole"),
+    # Garbage instead of a ServerHello.
+    fault("tls-garbage", "https://web.lab.example:8443/", "tls.not_tls", "service server",
+          serve=["liars 8443=heardgarbage"]),
+    fault("tls-by-address", "https://203.0.113.11/", "tls.name_mismatch", "service server client"),
+    fault("tls-ldaps-self-signed", "ldaps://selfsigned.lab.example:443", "tls.self_signed",
+          "service server"),
+    # A box on the way that lets the handshake pass and resets whoever says ClientHello.
+    fault("tls-filter-on-the-way", "https://web.lab.example/", "tls.handshake_cut",
+          "transit server_network client_network service server",
+          do=[rules("transit", "forward",
+                    "tcp dport 443 @ih,0,8 0x16 reject with tcp reset")]),
+    fault("clock-ahead", "https://web.lab.example/", "clock.skewed", "client",
+          env=[("faketime", "+400d")]),
+    fault("clock-behind", "https://web.lab.example/", "clock.skewed", "client",
+          env=[("faketime", "-400d")]),
+]
+
+# -- HTTP --------------------------------------------------------------------------------------
+
+WEB = "http://web.lab.example"
+HTTP = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
+        for path, code in (("/missing", "http.client_error"), ("/private", "http.client_error"),
+                           ("/forbidden", "http.client_error"), ("/teapot", "http.client_error"),
+                           ("/too-many", "http.client_error"), ("/broken", "http.server_error"),
+                           ("/bad-gateway", "http.gateway_error"),
+                           ("/unavailable", "http.gateway_error"),
+                           ("/gateway-timeout", "http.gateway_error"),
+                           ("/loop", "http.redirect_loop"))] + [
+    fault("https-missing", "https://web.lab.example/missing", "http.client_error",
+          "service server client"),
+    fault("https-bad-gateway", "https://web.lab.example/bad-gateway", "http.gateway_error",
+          "service server"),
+    fault("http-on-https-port", WEB + ":443/", "http.https_expected", "service server client"),
+    fault("http-silent", WEB + ":9000/", "http.no_response", "service server",
+          serve=["liars 9000=silence"]),
+    fault("http-closes", WEB + ":9000/", "http.no_response", "service server",
+          serve=["liars 9000=heardclose"]),
+    fault("http-resets", WEB + ":9000/", "http.no_response tcp.reset", "service server",
+          serve=["liars 9000=heardreset"]),
+    fault("http-garbage", WEB + ":9000/", "http.not_http", "service server",
+          serve=["liars 9000=heardgarbage"]),
+    fault("http-on-ssh", WEB + ":22/", "http.not_http service.unexpected", "service server"),
+    fault("http-on-smtp", WEB + ":25/", "http.not_http service.unexpected", "service server",
+          serve=["liars 25=greet:smtp"]),
+    fault("http-flood", WEB + ":9000/", "http.not_http", "service server",
+          serve=["liars 9000=flood"]),
+    # The page works and leads to a host that does not: both may be told.
+    fault("http-redirect-to-dead", WEB + "/dead-end", "ok path.host_unreachable", ""),
+]
+
+# -- other services, proxies -----------------------------------------------------------------------
+
+PROXY = "http://198.51.100.90:3128"
+SERVICES = [
+    fault("smtp-silent", "smtp://web.lab.example", "service.silent", "service server",
+          serve=["liars 25=silence"]),
+    fault("ssh-silent", "ssh://web.lab.example:2222", "service.silent", "service server",
+          serve=["liars 2222=silence"]),
+    fault("mysql-silent", "mysql://web.lab.example", "service.silent", "service server",
+          serve=["liars 3306=silence"]),
+    fault("mysql-on-http", "mysql://web.lab.example:80", "service.silent service.unexpected",
+          "service server"),
+    fault("ssh-on-smtp", "ssh://web.lab.example:25", "service.unexpected", "service server",
+          serve=["liars 25=greet:smtp"]),
+    fault("smtp-on-ssh", "smtp://web.lab.example:22", "service.unexpected", "service server"),
+    fault("redis-on-http", "redis://web.lab.example:80", "service.unexpected",
+          "service server"),
+    fault("smtp-escapes", "smtp://web.lab.example", "service.unexpected", "service server",
+          serve=["liars 25=say:escapes"]),
+    fault("smtp-flood", "smtp://web.lab.example", "service.unexpected", "service server",
+          serve=["liars 25=flood"]),
+    # A greeting that never ends a line is none.
+    fault("smtp-drip", "smtp://web.lab.example", "service.silent service.unexpected",
+          "service server", serve=["liars 25=drip"]),
+    fault("smtp-554", "smtp://web.lab.example", "service.error", "service server",
+          serve=["liars 25=say:smtp554"]),
+    fault("ftp-421", "ftp://web.lab.example", "service.error", "service server",
+          serve=["liars 21=say:ftp421"]),
+    fault("imap-bye", "imap://web.lab.example", "service.error", "service server",
+          serve=["liars 143=say:imapbye"]),
+    fault("mysql-host-blocked", "mysql://web.lab.example", "service.error",
+          "service server", serve=["liars 3306=say:mysqlblocked"]),
+    fault("ssh-penalty", "ssh://web.lab.example:2222", "ssh.throttled", "service server",
+          serve=["liars 2222=say:sshlate"]),
+    fault("ssh-max-startups", "ssh://web.lab.example:2222", "ssh.throttled", "service server",
+          serve=["liars 2222=say:sshmax"]),
+    # sshd behind a wrapper file or a ban: accepted and closed before the banner.
+    fault("ssh-closes", "ssh://web.lab.example:2222", "tcp.closed ssh.denied ssh.throttled",
+          "service server", serve=["liars 2222=close"]),
+    fault("ssh-resets", "ssh://web.lab.example:2222", "tcp.reset ssh.denied ssh.throttled",
+          "service server", serve=["liars 2222=reset"]),
+    fault("proxy-refused", WEB + "/", "proxy.unreachable", "proxy", options="--proxy " + PROXY),
+    fault("proxy-silent", WEB + "/", "proxy.unreachable", "proxy",
+          options="--proxy " + PROXY, do=[drop("proxy", "input", "tcp dport 3128")]),
+    fault("proxy-no-name", WEB + "/", "proxy.unreachable", "proxy dns",
+          options="--proxy http://noproxy.lab.example:3128"),
+    fault("proxy-from-environment", WEB + "/", "proxy.unreachable", "proxy",
+          env=[("http_proxy", PROXY), ("https_proxy", PROXY)]),
+    fault("proxy-denies", "https://web.lab.example/", "proxy.denied", "proxy",
+          serve=["proxy deny"], options="--proxy " + PROXY),
+    fault("proxy-wants-login", "https://web.lab.example/", "proxy.denied", "proxy client",
+          serve=["proxy auth"], options="--proxy " + PROXY),
+]
+
+# -- healthy, though it may not look so -------------------------------------------------------------
+
+CLIENT_V6_ONLY = ("client", "ip -4 addr flush dev eth0; ip -4 route flush table main")
+WARM_NEVER = HEALTHY_NEVER.replace("dns.unreachable", "")
+ASYMMETRIC = [("sgw", "ip route replace 192.0.2.0/24 via 198.51.100.13; "
+               "ip -6 route replace 2001:db8:1::/48 via 2001:db8:43::1")]
+EQUAL_PATHS = [("gateway", "ip route add 203.0.113.0/24 nexthop via 198.51.100.2 "
+                "nexthop via 198.51.100.6"),
+               sysctl("gateway", ipv4__fib_multipath_hash_policy="1")]
+NO_TTL_EXCEEDED = [rules(node, "output", "icmp type time-exceeded drop",
+                         "icmpv6 type time-exceeded drop")
+                   for node in ("gateway", "transit", "transit2", "sgw")]
+
+HEALTHY = [
+    healthy("ok-http", WEB + "/"),
+    healthy("ok-https", "https://web.lab.example/"),
+    healthy("ok-http-v4", "http://" + WEB4 + "/"),
+    healthy("ok-http-v6", "http://[%s]/" % WEB6),
+    healthy("ok-host-and-port", "web.lab.example:443"),
+    healthy("ok-no-target", ""),
+    healthy("ok-ssh", "root@web.lab.example:22"),
+    healthy("ok-smtp", "smtp://web.lab.example", serve=["liars 25=greet:smtp"]),
+    # Some mail servers let spammers wait: longer than one probe's usual patience.
+    healthy("ok-smtp-late", "smtp://web.lab.example", serve=["liars 25=slowgreet:2:smtp"]),
+    healthy("ok-ftp", "ftp://web.lab.example", serve=["liars 21=greet:ftp"]),
+    healthy("ok-pop3", "pop3://web.lab.example", serve=["liars 110=greet:pop3"]),
+    healthy("ok-imap", "imap://web.lab.example", serve=["liars 143=greet:imap"]),
+    healthy("ok-mysql", "mysql://web.lab.example", serve=["liars 3306=greet:mysql"]),
+    healthy("ok-postgresql", "postgresql://web.lab.example", serve=["liars 5432=postgres"]),
+    healthy("ok-redis", "redis://web.lab.example", serve=["liars 6379=redis"]),
+    healthy("ok-tcp-silent", "web.lab.example:7000", serve=["liars 7000=silence"]),
+    healthy("ok-tcp-echo", "tcp://%s:7000" % WEB4, serve=["liars 7000=echo"]),
+    healthy("ok-udp-echo", "udp://%s:7000" % WEB4, serve=["liars 7000=udpecho"]),
+    healthy("ok-dns-server", "dns://" + DNS4),
+    healthy("ok-neighbor", "192.0.2.20:9000", serve=["liars-at neighbor 9000=echo"]),
+    healthy("ok-loopback", "127.0.0.1:9000", serve=["liars-at client 9000=echo"]),
+    healthy("ok-no-icmp-anywhere", WEB + "/", do=ICMP_DEAD),
+    healthy("ok-gateway-ignores-ping", WEB + "/",
+            do=[drop("gateway", "input", "icmp type echo-request"),
+                drop("gateway", "input", "icmpv6 type echo-request")]),
+    # Without a local target the gateway is what gets asked.
+    healthy("ok-gateway-ignores-ping-no-target", "",
+            do=[drop("gateway", "input", "icmp type echo-request"),
+                drop("gateway", "input", "icmpv6 type echo-request")]),
+    healthy("ok-no-ttl-exceeded", "https://web.lab.example/", do=NO_TTL_EXCEEDED),
+    healthy("ok-icmp-loss", WEB + "/",
+            do=[rules("transit", "forward", ICMP + " numgen random mod 100 < 60 drop")]),
+    healthy("ok-ipv6-only", WEB + "/", do=[CLIENT_V6_ONLY],
+            resolv="nameserver %s\n" % DNS6, never=HEALTHY_NEVER + " route.missing link.down"),
+    healthy("ok-ipv4-only", WEB + "/",
+            do=[sysctl("client", ipv6__conf__eth0__disable_ipv6="1")],
+            never=HEALTHY_NEVER + " link.down"),
+    healthy("ok-name-has-ipv4-only", "http://v4.lab.example/", never=HEALTHY_NEVER),
+    healthy("ok-name-has-ipv6-only", "http://v6.lab.example/", never=HEALTHY_NEVER),
+    healthy("ok-slow-resolver", WEB + "/", serve=["dns slow:1.5 " + ONE_DNS]),
+    healthy("ok-very-slow-resolver", WEB + "/", findings="dns.slow", never=WARM_NEVER,
+            serve=["dns slow:3 " + ONE_DNS]),
+    healthy("ok-first-resolver-silent", WEB + "/", findings="dns.slow", never="tcp.filtered",
+            serve=["dns silence " + ONE_DNS],
+            resolv="nameserver 198.51.100.70\nnameserver 198.51.100.71\n"),
+    healthy("ok-resolvers-disagree", WEB + "/", findings="dns.inconsistent",
+            serve=["dns other " + ONE_DNS],
+            resolv="nameserver 198.51.100.70\nnameserver 198.51.100.71\n"),
+    healthy("ok-dns-truncated", WEB + "/", serve=["dns truncate " + ONE_DNS]),
+    healthy("ok-dns-servfail-for-ipv6", "http://web.lab.example/", never="tcp.filtered",
+            serve=["dns servfailaaaa " + ONE_DNS]),
+    healthy("ok-dns-silent-for-ipv6", "http://web.lab.example/", never="tcp.filtered",
+            serve=["dns silentaaaa " + ONE_DNS]),
+    healthy("ok-alias", "http://alias.lab.example/", never=HEALTHY_NEVER),
+    healthy("ok-hosts-name", "http://only-here.lab.example/",
+            hosts=WEB4 + " only-here.lab.example\n"),
+    healthy("ok-hosts-override", "web.lab.example:80", findings="dns.hosts_override",
+            hosts="203.0.113.11 web.lab.example\n"),
+    healthy("ok-search-suffix", "web:80", resolv=RESOLV_CONF + "search lab.example\n"),
+    healthy("ok-one-address-dead", "http://half.lab.example/", never="dns.failing"),
+    healthy("ok-asymmetric", "https://web.lab.example/", do=ASYMMETRIC),
+    healthy("ok-ecmp", WEB4 + ":80", do=EQUAL_PATHS),
+    healthy("ok-redirect", WEB + "/redirect"),
+    healthy("ok-redirect-to-https", "http://mail.lab.example/"),
+    # The target is host and port: a server that asks for a password is a server that works.
+    healthy("ok-401-on-port", "private.lab.example:80", never="tcp.refused tcp.filtered"),
+    healthy("ok-rejects-other-ports", WEB + "/",
+            do=[rules("server", "input", ND + " accept", "tcp dport 80 accept",
+                      'iifname "eth0" reject with icmpx type admin-prohibited')]),
+    healthy("ok-drops-other-ports", WEB + "/",
+            do=[rules("server", "input", ND + " accept", "tcp dport 80 accept",
+                      'iifname "eth0" drop')]),
+    healthy("ok-dnat", "https://203.0.113.100/",
+            do=[nat("sgw", "prerouting", "ip daddr 203.0.113.100 dnat ip to 203.0.113.10")]),
+    healthy("ok-client-behind-nat", WEB + "/",
+            do=[nat("gateway", "postrouting", 'oifname "wan" masquerade')]),
+    healthy("ok-ipv6-dead", WEB + "/", findings="path.dead_end", never="tcp.refused",
+            do=[V6_DEAD_AT_TRANSIT]),
+    healthy("ok-ipv6-refused", "web.lab.example:80", findings="tcp.refused",
+            never="path.dead_end",
+            do=[reject("server", "input", "meta nfproto ipv6 tcp dport 80", "tcp reset")]),
+    healthy("ok-ipv6-rejected", "web.lab.example:80", findings="tcp.rejected",
+            never="path.dead_end",
+            do=[reject("transit", "forward", "tcp dport 80", "icmpv6 type admin-prohibited")]),
+    healthy("ok-ipv4-dead", WEB + "/", findings="path.dead_end", never="tcp.refused",
+            do=[drop("transit", "forward", "ip daddr 203.0.113.0/24")]),
+    healthy("ok-ipv6-no-route", WEB + "/", never="tcp.filtered gateway.silent",
+            do=[("client", "ip -6 route del default")]),
+    healthy("ok-ping-closed", WEB + "/", env=[("ping_range", "1 0")]),
+    healthy("ok-ping-open", WEB + "/", env=[("ping_range", "0 2147483647")]),
+    healthy("ok-slow-http", "http://web.lab.example:8081/", serve=["liars 8081=slowhttp:1.5"]),
+    healthy("ok-big-page", WEB + "/big"),
+    healthy("ok-small-mtu", "https://web.lab.example/", do=SMALL_MTU),
+    healthy("ok-tls-expiring", "https://expiring.lab.example/", findings="tls.expiring"),
+    healthy("ok-connect-to", "https://web.lab.example/", options="--connect-to 203.0.113.11"),
+    healthy("ok-proxy", WEB + "/", serve=["proxy ok"], options="--proxy " + PROXY),
+    healthy("ok-proxy-https", "https://web.lab.example/", serve=["proxy ok"],
+            options="--proxy " + PROXY),
+    # Only the proxy may reach the server: what counts is that the page comes.
+    healthy("ok-proxy-only-way", WEB + "/", serve=["proxy ok"], options="--proxy " + PROXY,
+            do=[drop("gateway", "forward", "ip daddr 203.0.113.0/24"),
+                drop("gateway", "forward", "ip6 daddr 2001:db8:3::/48")], never="dns.failing"),
+    healthy("ok-gateway-link-local", "http://[%s]/" % WEB6,
+            do=[("client", "ip -6 route replace default via fe80::1 dev eth0")]),
+    # Cloud hosts have a /32 and a gateway that is on-link by decree.
+    healthy("ok-cloud-slash-32", FAR4,
+            do=[("client", "ip addr del 192.0.2.10/26 dev eth0; ip addr add 192.0.2.10/32 dev "
+                 "eth0; ip route replace 192.0.2.1 dev eth0 scope link; "
+                 "ip route replace default via 192.0.2.1 dev eth0")]),
+    healthy("ok-no-default-route", FAR4,
+            do=[("client", "ip route del default; ip route add 203.0.113.0/24 via 192.0.2.1")]),
+    healthy("ok-policy-routing", FAR4,
+            do=[("client", "ip route del default; ip route add default via 192.0.2.1 table 77; "
+                 "ip rule add from all to 203.0.113.0/24 lookup 77")]),
+    healthy("ok-docker-bridge", WEB + "/",
+            do=[("client", "ip link add docker0 type bridge; ip link set docker0 up; "
+                 "ip addr add 172.17.0.1/16 dev docker0")]),
+    healthy("ok-local-firewall", WEB + "/",
+            do=[rules("client", "input", "ct state established,related accept", ND + " accept",
+                      'iifname "lo" accept', "drop"),
+                rules("client", "output", "tcp dport { 25, 6667 } reject")]),
+    healthy("ok-second-link-down", WEB + "/",
+            do=[("client", "ip link add eth1 type veth peer name gone; "
+                 "ip addr add 10.1.2.3/24 dev eth1")]),
+    healthy("ok-clock-wrong-plain-http", WEB + "/", env=[("faketime", "+400d")]),
+]
+
+FAULTS = (LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY)
+assert len({row.name for row in FAULTS}) == len(FAULTS), "two faults of one name"
