@@ -186,10 +186,10 @@ def to_float(word):
     return float(word.replace(",", ".")) if NUMBER.match(word) else None
 
 
-def find(pattern, text, group=1):
-    """The group of the first match, or None."""
+def find(pattern, text):
+    """The first group of the first match, or None."""
     found = re.search(pattern, text)
-    return found.group(group) if found else None
+    return found.group(1) if found else None
 
 
 def most(read, lines):
@@ -276,12 +276,13 @@ NO_NAME = (r"name resolution|name or service not known|unknown host|bad address 
            r"|no se puede resolver|无法解析|無法解析")
 NO_RIGHT = (r"enough privileges|socket.{0,40}(?:operation not permitted|permission)"
             r"|permission denied|lacking privilege|raw socket|are you root")
+NO_DEVICE = (r"no such device|cannot find device|device \S{1,40} does not exist"
+             r"|device not found|interface \S{1,40} does not exist")
 TOOL_ERRORS = (
     ("command_not_found", NO_COMMAND),
     ("usage", r"^usage\b|unrecognized option|invalid option|bad option|unknown option"),
     ("unknown_host", NO_NAME),
-    ("no_such_device", r"no such device|cannot find device|device \S{1,40} does not exist"
-                       r"|device not found|interface \S{1,40} does not exist"),
+    ("no_such_device", NO_DEVICE),
     ("permission_denied", NO_RIGHT),
     ("local_net_unreachable", r"(?:connect|sendto|send|sendmsg|setup with.{0,90}"
                               r"|answers|failed): ?.{0,20}network is? ?unreachable"),
@@ -1047,7 +1048,7 @@ def parse_ip_neigh(text):
     {entries: [{ip, mac, state (REACHABLE, ...; None for a proxy entry), dev, router, proxy}],
     error: no_such_device or None}.
     """
-    error = first_kind(TOOL_ERRORS[3:4], text)
+    error = first_kind((("no_such_device", NO_DEVICE),), text)
     lines = [line for line in text.splitlines() if line.strip()]
     return {"entries": [] if error else most(ip_neigh_line, lines), "error": error}
 
@@ -4341,9 +4342,10 @@ def interface_named(interfaces, name):
 # == 8 rules: what the answers mean ===============================================================
 #
 # A rule's parameters name the answers that it looks at, without those that are `unknown`.  Its
-# docstring holds the cases that prove it (run as tests): `fires:` and `quiet:`, each one or more
-# lines in the notation of the evidence.  `hides` names the codes that are its consequences.  A
-# finding about one address has that address as its `scope`.
+# docstring holds the cases that prove it (run as tests): `fires:` and `quiet:`, answers parted by
+# ` ; ` in the notation of the evidence, where key=value changes one part of an unremarkable answer
+# (tests/support.py; A is the target, G its gateway, R and S resolvers, N a name, P a proxy).
+# `hides` names the codes that are its consequences.  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name code function needs optional where severity hides says fix ask sure layer")
@@ -4388,12 +4390,8 @@ def rule(code, where, says, fix, hides=(), severity="fail", ask=None, sure="cert
 def rule_link_down(target, interfaces, route=(), tcp=(), lookup=()):
     """The interface that should carry the connection is down or has no carrier.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
-           interfaces/all ok {"interfaces": [{"name": "eth0", "up": false, "carrier": false, "loopback": false, "inet": ["192.0.2.9/24"], "inet6": []}]}
-           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
-           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["192.0.2.9/24"], "inet6": []}]}
-           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
+    quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     """
     wish, down = target[0].value, down_links(interfaces)
     if not wish["host"] and down and not usable_links(interfaces):
@@ -4416,12 +4414,8 @@ def rule_link_down(target, interfaces, route=(), tcp=(), lookup=()):
 def rule_address_missing(target, interfaces, route=(), tcp=(), lookup=()):
     """No interface has an address of the family that is needed (169.254/16 and fe80::/10 are none).
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
-           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["169.254.7.7/16"], "inet6": []}]}
-           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
-           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["192.0.2.9/24"], "inet6": []}]}
-           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
+    quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     """
     links = [r for r in real_links(interfaces) if r["up"] and r["carrier"] is not False]
     wish = target[0].value
@@ -4446,10 +4440,8 @@ def rule_address_missing(target, interfaces, route=(), tcp=(), lookup=()):
 def rule_route_missing(target, route, tcp=(), lookup=(), routes=()):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
-           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
-           route/192.0.2.1 ok {"error": null, "dev": "eth0", "src": "192.0.2.9", "via": null, "type": "unicast"}
+    fires: route/A ok error=ENETUNREACH
+    quiet: route/A ok
     """
     if not target[0].value["host"]:
         rows = [r for table in succeeded(routes) for r in table.value["routes"]]
@@ -4471,10 +4463,8 @@ def rule_route_missing(target, route, tcp=(), lookup=(), routes=()):
 def rule_route_blocked(target, route, tcp=(), lookup=()):
     """A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
-           route/192.0.2.1 ok {"error": "EINVAL", "dev": null, "src": null, "via": null, "type": "unicast"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "transport": "tcp"}
-           route/192.0.2.1 ok {"error": "ENETUNREACH", "dev": null, "src": null, "via": null, "type": "unicast"}
+    fires: route/A ok error=EINVAL
+    quiet: route/A ok error=ENETUNREACH
     """
     kinds = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
     for row in failing_ways(target, route, tcp, lookup):
@@ -4490,14 +4480,9 @@ def rule_route_blocked(target, route, tcp=(), lookup=()):
 def rule_route_overlap(target, egress, interfaces, neighbor, tcp=()):
     """A bridge, container or VPN range, or too wide a mask, catches a far address.
 
-    fires: target/t ok {"host": "172.17.0.9", "port": 22, "literal": 4, "transport": "tcp"}
-           egress/172.17.0.9 ok {"error": null, "dev": "docker0", "src": "172.17.0.1", "via": null, "type": "unicast"}
-           interfaces/all ok {"interfaces": [{"name": "docker0", "up": true, "carrier": true, "loopback": false, "inet": ["172.17.0.1/16"], "inet6": []}]}
-           neighbor/172.17.0.9,docker0 ok {"ip": "172.17.0.9", "state": "FAILED", "dev": "docker0"}
-    quiet: target/t ok {"host": "192.0.2.7", "port": 22, "literal": 4, "transport": "tcp"}
-           egress/192.0.2.7 ok {"error": null, "dev": "eth0", "src": "192.0.2.1", "via": null, "type": "unicast"}
-           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["192.0.2.1/24"], "inet6": []}]}
-           neighbor/192.0.2.7,eth0 ok {"ip": "192.0.2.7", "state": "FAILED", "dev": "eth0"}
+    fires: iface/docker0 inet=["192.0.2.9/16"] ; egress/A ok dev=docker0 ;
+           neighbor/A,docker0 ok ip=A state=FAILED
+    quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
     """
     for row in dead_neighbors(neighbor):
         for way in succeeded(egress):
@@ -4520,10 +4505,8 @@ def rule_route_overlap(target, egress, interfaces, neighbor, tcp=()):
 def rule_host_exhausted(target, knock, interfaces=()):
     """The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "source": null}
-           knock/192.0.2.1 denied {"settled": true, "state": "error", "errno": "EMFILE", "ms": 0}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "literal": 4, "source": null}
-           knock/192.0.2.1 denied {"settled": true, "state": "error", "errno": "EACCES", "ms": 0}
+    fires: knock/A denied errno=EMFILE
+    quiet: knock/A denied errno=EACCES
     """
     ports = ("source ports", "Too many connections to this address are open or in TIME_WAIT: see"
              " `ss -s`; reuse connections, or widen net.ipv4.ip_local_port_range.")
@@ -4544,10 +4527,8 @@ def rule_host_exhausted(target, knock, interfaces=()):
 def rule_source_unusable(target, knock):
     """--source names an address that is not ours: bind fails before any packet.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22, "source": "192.0.2.99"}
-           knock/192.0.2.1 denied {"settled": true, "state": "error", "errno": "EADDRNOTAVAIL", "ms": 0}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "source": null}
-           knock/192.0.2.1 denied {"settled": true, "state": "error", "errno": "EADDRNOTAVAIL", "ms": 0}
+    fires: target/A ok source=192.0.2.99 ; knock/A denied errno=EADDRNOTAVAIL
+    quiet: knock/A denied errno=EADDRNOTAVAIL
     """
     for row in knock:
         if target[0].value["source"] and (row.value or {}).get("errno") == "EADDRNOTAVAIL":
@@ -4564,13 +4545,10 @@ def rule_source_unusable(target, knock):
 def rule_firewall_local(target, tcp=(), interfaces=(), udp=(), trace_tcp=(), egress=(), dns=()):
     """Refused by our own address, EPERM, or packets that never left (TCP_INFO, FACTS section 2).
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "immediate": false, "icmp": [], "ms": null, "info": {"retrans": 0, "total_retrans": 3}}
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           interfaces/all ok {"interfaces": [{"name": "eth0", "up": true, "carrier": true, "loopback": false, "inet": ["198.51.100.9/24"], "inet6": []}]}
-           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "immediate": false, "icmp": [{"type": 3, "code": 3, "from": "198.51.100.9"}], "ms": 0.1, "info": {}}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "immediate": false, "icmp": [], "ms": null, "info": {"retrans": 1, "total_retrans": 3}}
+    fires: tcp/A timeout info={"retrans":0,"total_retrans":3}
+    quiet: tcp/A timeout info={"retrans":1,"total_retrans":3}
+    fires: iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9
+    quiet: iface/eth0 ; tcp/A refused icmp=3/3@A
     """
     own = own_addresses(interfaces)
     for row in tcp:
@@ -4595,14 +4573,10 @@ def rule_firewall_local(target, tcp=(), interfaces=(), udp=(), trace_tcp=(), egr
 def rule_answers_dropped(target, tcp, counts_before, counts_after):
     """InReceives grows and InDelivers does not: own INPUT chain or rp_filter (FACTS section 3).
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "immediate": false, "info": {"retrans": 1, "total_retrans": 3}}
-           counts_before/snmp ok {"IpInReceives": 10, "IpInDelivers": 10}
-           counts_after/snmp ok {"IpInReceives": 14, "IpInDelivers": 10}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "immediate": false, "info": {"retrans": 1, "total_retrans": 3}}
-           counts_before/snmp ok {"IpInReceives": 10, "IpInDelivers": 10}
-           counts_after/snmp ok {"IpInReceives": 14, "IpInDelivers": 14}
+    fires: tcp/A timeout ; counts_before/snmp ok IpInReceives=10 IpInDelivers=10 ;
+           counts_after/snmp ok IpInReceives=14 IpInDelivers=10
+    quiet: tcp/A timeout ; counts_before/snmp ok IpInReceives=10 IpInDelivers=10 ;
+           counts_after/snmp ok IpInReceives=14 IpInDelivers=14
     """
     for row in tcp:
         if row.value and row.value["state"] == "silent" and not row.value["icmp"]:
@@ -4623,14 +4597,10 @@ def rule_answers_dropped(target, tcp, counts_before, counts_after):
 def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), neighbors=()):
     """The next hop fails at layer 2, and so does everybody else who was asked.
 
-    fires: target/t ok {"host": "203.0.113.1", "port": 22}
-           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
-           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "FAILED", "dev": "eth0"}
-           segment/192.0.2.1,eth0 ok {"192.0.2.1": "INCOMPLETE", "192.0.2.2": "INCOMPLETE", "192.0.2.3": "FAILED", "192.0.2.10": "FAILED", "192.0.2.8": "FAILED"}
-    quiet: target/t ok {"host": "203.0.113.1", "port": 22}
-           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
-           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "FAILED", "dev": "eth0"}
-           segment/192.0.2.1,eth0 ok {"192.0.2.1": "INCOMPLETE", "192.0.2.2": "REACHABLE", "192.0.2.3": "FAILED", "192.0.2.10": "FAILED", "192.0.2.8": "FAILED"}
+    fires: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;
+           segment/G,eth0 ok a=FAILED b=FAILED c=INCOMPLETE d=FAILED
+    quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;
+           segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED
     """
     for row in dead_neighbors(neighbor):
         asked = {k: v for s in segment if s.subject == row.subject
@@ -4652,12 +4622,8 @@ def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), neighbors=(
 def rule_gateway_silent(target, neighbor, egress, tcp=(), segment=()):
     """Without the gateway nothing leaves the segment.
 
-    fires: target/t ok {"host": "203.0.113.1", "port": 22}
-           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
-           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "FAILED", "dev": "eth0"}
-    quiet: target/t ok {"host": "203.0.113.1", "port": 22}
-           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
-           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "REACHABLE", "dev": "eth0"}
+    fires: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
+    quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=REACHABLE
     """
     for row in dead_neighbors(neighbor):
         gateways = {w.value["via"] for w in succeeded(egress)}
@@ -4677,12 +4643,8 @@ def rule_gateway_silent(target, neighbor, egress, tcp=(), segment=()):
 def rule_neighbor_silent(target, neighbor, egress, tcp=()):
     """The target should be next door, and nobody answers ARP or neighbor discovery for it.
 
-    fires: target/t ok {"host": "192.0.2.7", "port": 22}
-           egress/192.0.2.7 ok {"error": null, "dev": "eth0", "via": null, "src": "192.0.2.9", "type": "unicast"}
-           neighbor/192.0.2.7,eth0 ok {"ip": "192.0.2.7", "state": "FAILED", "dev": "eth0"}
-    quiet: target/t ok {"host": "203.0.113.1", "port": 22}
-           egress/203.0.113.1 ok {"error": null, "dev": "eth0", "via": "192.0.2.1", "src": "192.0.2.9", "type": "unicast"}
-           neighbor/192.0.2.1,eth0 ok {"ip": "192.0.2.1", "state": "FAILED", "dev": "eth0"}
+    fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
+    quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
     """
     for row in dead_neighbors(neighbor):
         direct = {w.subject for w in succeeded(egress) if not w.value["via"]}
@@ -4701,12 +4663,8 @@ def rule_neighbor_silent(target, neighbor, egress, tcp=()):
 def rule_dns_unconfigured(target, lookup, resolv_conf, tunnel=()):
     """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1.
 
-    fires: target/t ok {"host": "web.example", "literal": 0}
-           lookup/web.example refused {"error": "EAI_AGAIN"}
-           resolv_conf/resolv.conf ok {"nameservers": [], "search": [], "options": {}}
-    quiet: target/t ok {"host": "web.example", "literal": 0}
-           lookup/web.example refused {"error": "EAI_AGAIN"}
-           resolv_conf/resolv.conf ok {"nameservers": ["192.0.2.53"], "search": [], "options": {}}
+    fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
+    quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
     """
     conf = about(resolv_conf, "resolv.conf")
     for row in lookup:
@@ -4720,10 +4678,8 @@ def rule_dns_unconfigured(target, lookup, resolv_conf, tunnel=()):
 def rule_dns_unconfigured_here(target, resolv_conf):
     """This host alone: nobody is there to ask.
 
-    fires: target/t ok {"host": null}
-           resolv_conf/resolv.conf ok {"nameservers": [], "search": [], "options": {}}
-    quiet: target/t ok {"host": null}
-           resolv_conf/resolv.conf ok {"nameservers": ["192.0.2.53"], "search": [], "options": {}}
+    fires: target/- ok host=null ; resolv_conf/resolv.conf ok nameservers=[]
+    quiet: target/- ok host=null ; resolv_conf/resolv.conf ok
     """
     conf = about(resolv_conf, "resolv.conf") or {}
     if not target[0].value["host"] and not conf.get("nameservers"):
@@ -4737,12 +4693,8 @@ def rule_dns_unconfigured_here(target, resolv_conf):
 def rule_dns_unreachable(target, dns, general_dns=(), lookup=(), interfaces=()):
     """Silence or ICMP from every resolver; the system's look-up failed as well.
 
-    fires: target/t ok {"host": "web.example", "literal": 0}
-           lookup/web.example refused {"error": "EAI_AGAIN"}
-           dns/192.0.2.53,A,web.example timeout {"icmp": []}
-    quiet: target/t ok {"host": "web.example", "literal": 0}
-           lookup/web.example refused {"error": "EAI_NONAME"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
+    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout
+    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     """
     rows = list(dns) or [r for r in general_dns if not target[0].value["host"]]
     if not rows or any(r.outcome == "ok" for r in rows) or succeeded(lookup):
@@ -4771,12 +4723,8 @@ def rule_dns_unreachable(target, dns, general_dns=(), lookup=(), interfaces=()):
 def rule_dns_failing(target, dns, lookup=(), general_dns=()):
     """SERVFAIL, REFUSED or nonsense, and no resolver that knows better.
 
-    fires: target/t ok {"host": "web.example", "literal": 0}
-           lookup/web.example refused {"error": "EAI_AGAIN"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "SERVFAIL", "addresses": [], "answers": []}
-    quiet: target/t ok {"host": "web.example", "literal": 0}
-           lookup/web.example refused {"error": "EAI_NONAME"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
+    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
+    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     """
     rows = succeeded(dns) or [r for r in succeeded(general_dns) if not target[0].value["host"]]
     decisive = [r for r in rows if r.value["rcode"] in ("NOERROR", "NXDOMAIN")]
@@ -4798,12 +4746,8 @@ def rule_dns_failing(target, dns, lookup=(), general_dns=()):
 def rule_dns_local(target, lookup, dns):
     """A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.
 
-    fires: target/t ok {"host": "web.example", "literal": 0, "family": 0}
-           lookup/web.example refused {"error": "EAI_NONAME"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
-    quiet: target/t ok {"host": "web.example", "literal": 0, "family": 0}
-           lookup/web.example ok ["192.0.2.7"]
-           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+    fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]
+    quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]
     """
     family = target[0].value["family"]
     found = [a for a in dns_addresses(dns) if not family or is_address(a) == family]
@@ -4819,12 +4763,8 @@ def rule_dns_local(target, lookup, dns):
 def rule_dns_not_found(target, lookup, dns=()):
     """NXDOMAIN from the resolvers: every name that the search list allows is unknown.
 
-    fires: target/t ok {"host": "wbe.example", "literal": 0}
-           lookup/wbe.example refused {"error": "EAI_NONAME"}
-           dns/192.0.2.53,A,wbe.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
-    quiet: target/t ok {"host": "web.example", "literal": 0}
-           lookup/web.example refused {"error": "EAI_NONAME"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": [], "answers": []}
+    fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
+    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok
     """
     for row in lookup:
         rcodes = [r.value["rcode"] for r in succeeded(dns)]
@@ -4844,12 +4784,8 @@ def rule_dns_not_found(target, lookup, dns=()):
 def rule_dns_no_address(target, lookup, dns):
     """NOERROR without an address of the wanted family.
 
-    fires: target/t ok {"host": "web.example", "literal": 0, "family": 4}
-           lookup/web.example refused {"error": "EAI_NONAME"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": [], "answers": []}
-    quiet: target/t ok {"host": "web.example", "literal": 0, "family": 4}
-           lookup/web.example refused {"error": "EAI_NONAME"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
+    fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok
+    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     """
     family = target[0].value["family"]
     kinds = {4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
@@ -4866,12 +4802,10 @@ def rule_dns_no_address(target, lookup, dns):
 def rule_dns_hosts_override(target, hosts_file, dns, tcp=(), control_tcp=()):
     """The hosts file wins over DNS; it is the cause when its address fails and DNS's works.
 
-    fires: target/t ok {"host": "web.example", "literal": 0}
-           hosts_file/web.example ok [{"address": "192.0.2.7", "names": ["web.example"]}]
-           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.8"], "answers": []}
-    quiet: target/t ok {"host": "web.example", "literal": 0}
-           hosts_file/web.example ok [{"address": "192.0.2.8", "names": ["web.example"]}]
-           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.8"], "answers": []}
+    fires: hosts_file/N ok [{"address":"192.0.2.7","names":["web.example"]}] ;
+           dns/R,A,N ok addresses=["192.0.2.8"]
+    quiet: hosts_file/N ok [{"address":"192.0.2.8","names":["web.example"]}] ;
+           dns/R,A,N ok addresses=["192.0.2.8"]
     """
     wish = target[0].value
     ours, theirs = hosts_rows(hosts_file, wish["host"]), dns_addresses(dns)
@@ -4892,12 +4826,8 @@ def rule_dns_hosts_override(target, hosts_file, dns, tcp=(), control_tcp=()):
 def rule_dns_inconsistent(target, dns):
     """Two configured resolvers give different answers to the same question.
 
-    fires: target/t ok {"host": "web.example"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
-           dns/192.0.2.54,A,web.example ok {"rcode": "NXDOMAIN", "addresses": [], "answers": []}
-    quiet: target/t ok {"host": "web.example"}
-           dns/192.0.2.53,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
-           dns/192.0.2.54,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+    fires: dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok rcode=NXDOMAIN
+    quiet: dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]
     """
     views = collections.OrderedDict()
     for row in succeeded(dns):
@@ -4920,13 +4850,8 @@ def rule_dns_inconsistent(target, dns):
 def rule_dns_slow(target, lookup, dns=()):
     """A dead first resolver costs its whole timeout at every look-up; a slow one costs less.
 
-    fires: target/t ok {"host": "web.example"}
-           lookup/web.example ok ["192.0.2.7"]
-           dns/192.0.2.53,A,web.example timeout {"icmp": []}
-           dns/192.0.2.54,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
-    quiet: target/t ok {"host": "web.example"}
-           lookup/web.example ok ["192.0.2.7"]
-           dns/192.0.2.54,A,web.example ok {"rcode": "NOERROR", "addresses": ["192.0.2.7"], "answers": []}
+    fires: lookup/N ok ["192.0.2.7"] ; dns/R,A,N timeout ; dns/S,A,N ok addresses=["192.0.2.7"]
+    quiet: lookup/N ok ["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]
     """
     servers = [r.subject.split()[0] for r in dns]
     first = [r for r in dns if r.subject.split()[0] == servers[0]] if dns else []
@@ -4948,10 +4873,8 @@ def rule_dns_slow(target, lookup, dns=()):
 def rule_path_loop(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=()):
     """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 unreachable {"state": "error", "errno": "EHOSTUNREACH", "ms": 1.0, "icmp": [{"type": 11, "code": 0, "from": "198.51.100.1"}]}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 unreachable {"state": "error", "errno": "EHOSTUNREACH", "ms": 1.0, "icmp": [{"type": 3, "code": 1, "from": "198.51.100.1"}]}
+    fires: tcp/A unreachable icmp=11/0@G
+    quiet: tcp/A unreachable icmp=3/1@G
     """
     traces = list(trace_tcp) + list(trace_udp)
     for row, error in refusals(list(tcp) + list(udp), interfaces, TIME_EXCEEDED):
@@ -4973,10 +4896,8 @@ def rule_path_loop(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=(
 def rule_path_net_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=()):
     """A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 unreachable {"state": "error", "errno": "ENETUNREACH", "ms": 1.0, "icmp": [{"type": 3, "code": 0, "from": "198.51.100.1"}]}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 unreachable {"state": "error", "errno": "ENETUNREACH", "ms": 1.0, "icmp": [{"type": 3, "code": 9, "from": "198.51.100.1"}]}
+    fires: tcp/A unreachable icmp=3/0@G
+    quiet: tcp/A unreachable icmp=3/9@G
     """
     for row, error in refusals(list(tcp) + list(udp), interfaces, NET_UNREACHABLE):
         yield refusal_facts(row, error, list(trace_tcp) + list(trace_udp), interfaces)
@@ -4992,10 +4913,8 @@ def rule_path_host_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), 
                                ping=(), other_ports=()):
     """The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 unreachable {"state": "error", "errno": "EHOSTUNREACH", "ms": 3080.0, "icmp": [{"type": 3, "code": 1, "from": "198.51.100.1"}]}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 unreachable {"state": "error", "errno": "EHOSTUNREACH", "ms": 1.0, "icmp": [{"type": 3, "code": 13, "from": "198.51.100.1"}]}
+    fires: tcp/A unreachable icmp=3/1@G ms=3080
+    quiet: tcp/A unreachable icmp=3/13@G
     """
     traces = list(trace_tcp) + list(trace_udp)
     for row, error in refusals(list(tcp) + list(udp), interfaces, HOST_UNREACHABLE):
@@ -5020,10 +4939,8 @@ def rule_tcp_rejected(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interface
                       other_ports=()):
     """An ICMP "no" with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4 to 1/6.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "ms": 1.0, "icmp": [{"type": 3, "code": 3, "from": "192.0.2.1"}]}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "ms": 1.0, "icmp": []}
+    fires: tcp/A refused icmp=3/3@A
+    quiet: tcp/A refused
     """
     traces = list(trace_tcp) + list(trace_udp)
     for row, error in refusals(list(tcp) + list(udp), interfaces, REJECTED | HOST_UNREACHABLE):
@@ -5049,10 +4966,8 @@ def rule_tcp_refused(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), egr
                      interfaces=(), ping=()):
     """A RST and no ICMP: nothing listens there, or a box on the way answers in its place.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "ms": 1.0, "icmp": [], "info": {}}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 refused {"state": "error", "errno": "ECONNREFUSED", "ms": 1.0, "icmp": [{"type": 3, "code": 3, "from": "192.0.2.1"}], "info": {}}
+    fires: tcp/A refused
+    quiet: tcp/A refused icmp=3/3@A
     """
     own = own_addresses(interfaces)
     for row in tcp:
@@ -5087,12 +5002,8 @@ def rule_tcp_filtered(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), pi
                       other_ports=(), egress=(), interfaces=(), neighbor=()):
     """This port is silent while the host answers otherwise, or other packets get further.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "ms": null, "waited_s": 3.3, "info": {"retrans": 1, "total_retrans": 3}}
-           other_ports/192.0.2.1,80 refused {"state": "error", "errno": "ECONNREFUSED"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "ms": null, "waited_s": 3.3, "info": {"retrans": 1, "total_retrans": 3}}
-           other_ports/192.0.2.1,80 timeout {"state": "trying", "errno": null}
+    fires: tcp/A timeout ; other_ports/A,80 refused
+    quiet: tcp/A timeout ; other_ports/A,80 timeout
     """
     traces = list(trace_udp) + list(trace_icmp)
     for row in silent_rows(tcp):
@@ -5124,12 +5035,8 @@ def rule_path_dead_end(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), p
                        other_ports=(), egress=(), neighbor=(), interfaces=()):
     """Silence by every protocol; the last router that still answers is the last that is known good.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "ms": null, "info": {"retrans": 1, "total_retrans": 3}}
-           trace_udp/192.0.2.1 ok {"hops": [{"ttl": 1, "address": "198.51.100.1", "kind": "hop"}], "end": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 timeout {"state": "silent", "errno": null, "icmp": [], "ms": null, "info": {"retrans": 1, "total_retrans": 3}}
-           trace_udp/192.0.2.1 ok {"hops": [{"ttl": 1, "address": "198.51.100.1", "kind": "hop"}, {"ttl": 2, "address": "192.0.2.1", "kind": "reply"}], "end": null}
+    fires: tcp/A timeout ; trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
+    quiet: tcp/A timeout ; trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]
     """
     traces = list(trace_tcp) + list(trace_udp) + list(trace_icmp)
     for row in silent_rows(tcp):
@@ -5158,12 +5065,8 @@ def rule_path_dead_end(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), p
 def rule_path_mtu_blackhole(target, tcp=(), tls=(), http=(), small=(), sizes=(), hello=()):
     """A talk stalls with full-size segments and works with small ones (FACTS section 6).
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "stalled"}
-           small/192.0.2.1 ok {"ended": "done", "bytes": 4000}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "stalled"}
-           small/192.0.2.1 ok {"ended": "silent", "bytes": 0}
+    fires: tls/A ok ended=stalled ; small/A ok ended=done
+    quiet: tls/A ok ended=stalled ; small/A ok ended=silent
     """
     for row in list(tls) + latest(http):
         if not row.value or row.value["ended"] not in ("stalled", "silent"):
@@ -5183,12 +5086,9 @@ def rule_path_mtu_blackhole(target, tcp=(), tls=(), http=(), small=(), sizes=(),
 def rule_path_size_limit(target, sizes, tls=(), http=()):
     """An unfragmentable packet of the link's size vanishes where a small one is answered.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443}
-           sizes/192.0.2.1,576 ok {"size": 576, "answered": true, "mtu": null, "from": null}
-           sizes/192.0.2.1,1500 ok {"size": 1500, "answered": false, "mtu": null, "from": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443}
-           sizes/192.0.2.1,576 ok {"size": 576, "answered": true, "mtu": null, "from": null}
-           sizes/192.0.2.1,1500 ok {"size": 1500, "answered": false, "mtu": 1400, "from": "198.51.100.1"}
+    fires: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false
+    quiet: sizes/A,576 ok size=576 answered=true ;
+           sizes/A,1500 ok size=1500 answered=false mtu=1400
     """
     for address in unique(r.subject.split()[0] for r in succeeded(sizes)):
         rows = sorted((r for r in succeeded(sizes) if r.subject.split()[0] == address),
@@ -5207,10 +5107,8 @@ def rule_path_size_limit(target, sizes, tls=(), http=()):
 def rule_tcp_reset(target, tcp):
     """Accepted, then RST before a byte: allow list, dead back end, crashed worker.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 ok {"state": "open", "after": "reset", "greeting": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 ok {"state": "open", "after": "closed", "greeting": null}
+    fires: tcp/A ok after=reset
+    quiet: tcp/A ok after=closed
     """
     for row in tcp:
         if row.value and row.value.get("after") == "reset" and target[0].value["port"]:
@@ -5226,10 +5124,8 @@ def rule_tcp_reset(target, tcp):
 def rule_tcp_closed(target, tcp):
     """Accepted, then FIN before a byte.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 ok {"state": "open", "after": "closed", "greeting": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22}
-           tcp/192.0.2.1 ok {"state": "open", "after": "data", "greeting": "SSH-2.0-x"}
+    fires: tcp/A ok after=closed
+    quiet: tcp/A ok after=data greeting=SSH-2.0-x
     """
     for row in tcp:
         if row.value and row.value.get("after") == "closed" and target[0].value["port"]:
@@ -5242,10 +5138,8 @@ def rule_tcp_closed(target, tcp):
 def rule_udp_closed(target, udp):
     """Port unreachable from the target itself (its stack, or a REJECT that looks the same).
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 53}
-           udp/192.0.2.1 refused {"icmp": [{"type": 3, "code": 3, "from": "192.0.2.1"}], "error": "ECONNREFUSED", "ms": 1}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 53}
-           udp/192.0.2.1 unreachable {"icmp": [{"type": 3, "code": 13, "from": "198.51.100.1"}], "error": "EHOSTUNREACH", "ms": 1}
+    fires: udp/A refused icmp=3/3@A
+    quiet: udp/A unreachable icmp=3/13@G
     """
     for row in udp:
         for error in (row.value or {}).get("icmp", [])[:1]:
@@ -5261,10 +5155,8 @@ def rule_udp_closed(target, udp):
 def rule_udp_no_reply(target, udp):
     """Silence: the service may not answer such a datagram, or something drops it.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 514}
-           udp/192.0.2.1 timeout {"icmp": [], "error": null, "ms": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 514}
-           udp/192.0.2.1 ok {"icmp": [], "error": null, "ms": 1, "reply": "x"}
+    fires: udp/A timeout
+    quiet: udp/A ok reply=x
     """
     for row in udp:
         if row.outcome == "timeout":
@@ -5281,10 +5173,8 @@ def rule_udp_no_reply(target, udp):
 def rule_clock_skewed(target, clock, http=(), tls=(), hello=(), peer=()):
     """The local time is before this program was made, or far from the server's Date header.
 
-    fires: target/t ok {"host": "192.0.2.1"}
-           clock/self ok {"epoch": 946684800, "utc": "2000-01-01T00:00:00+00:00"}
-    quiet: target/t ok {"host": "192.0.2.1"}
-           clock/self ok {"epoch": 1999999999, "utc": "2033-05-18T03:33:19+00:00"}
+    fires: clock/self ok epoch=946684800
+    quiet: clock/self ok epoch=1999999999
     """
     now = clock[0].value["epoch"]
     told = [(r, r.value["date"]) for r in succeeded(http) if r.value.get("date")]
@@ -5303,76 +5193,57 @@ def rule_clock_skewed(target, clock, http=(), tls=(), hello=(), peer=()):
                hides=("tls.expired", "tls.not_yet_valid") if cause else ())
 
 
-def certificate_rule(code, where, says, fix, docstring, sure="certain"):
-    """Register a rule whose judgement is one row of `trust_faults`; only words differ."""
+def certificate_rule(code, where, says, fix, fires, quiet="tls/A ok", sure="certain"):
+    """Register a rule whose judgement is one row of `trust_faults`; only the words differ."""
     def judge_certificate(target, clock, tls, hello=(), peer=()):
         for row in tls:
             for found, holes in trust_faults(row, hello, peer, target[0].value, clock):
                 if found == code:
                     yield dict(holes, address=row.subject, scope=row.subject, proof=[row] + [
                         h for h in hello if h.subject.split()[0] == row.subject])
-    judge_certificate.__doc__ = docstring
+    judge_certificate.__doc__ = (
+        "One way in which a certificate is not trusted (RFC 5280).\n\n"
+        "    fires: clock/self ok epoch=5000 ; %s\n    quiet: clock/self ok epoch=5000 ; %s\n" % (
+            fires, quiet))
     judge_certificate.__name__ = "rule_" + code.replace(".", "_")
     rule(code, where, says, fix, sure=sure)(judge_certificate)
-
-
-CERTIFICATE = ('{"subject": [["CN", "%s"]], "issuer": [["CN", "%s"]], "san": [["DNS", "%s"]],'
-               ' "not_before": %d, "not_after": %d, "self_issued": %s, "ca": false, "aia": %s}')
-
-
-def certificate_case(ended, code, name="web.example", issuer="Some CA", begins=1000, ends=9000,
-                     own="false", aia="false"):
-    """One evidence line of a certificate case for the docstrings below (the clock shows 5000)."""
-    cert = CERTIFICATE % (name, issuer, name, begins, ends, own, aia)
-    return ('target/t ok {"host": "web.example", "port": 443, "tls": true, "sni": "web.example"}\n'
-            '       clock/self ok {"epoch": 5000}\n'
-            '       tls/192.0.2.1 ok {"ended": "%s", "verify_code": %s, "chain": [%s], "store":'
-            ' {"owners": []}}' % (ended, code, cert))
-
-
-def cases(fires, quiet):
-    """The docstring of a certificate rule: what must fire it and its nearest look-alike."""
-    return "One way in which a certificate is not trusted (RFC 5280).\n\nfires: %s\nquiet: %s\n" % (
-        fires, quiet)
 
 
 certificate_rule(
     "tls.expired", "service",
     "The certificate of {address} for {name} expired on {date}.",
     "Renew it and reload the service (a renewed file on disk is not enough).",
-    cases(certificate_case("untrusted", 10, ends=4000), certificate_case("done", "null")))
+    "tls/A ok ended=untrusted verify_code=10 cert.not_after=4000")
 certificate_rule(
     "tls.not_yet_valid", ("service", "client"),
     "The certificate of {address} for {name} is valid only from {date}.",
     "Check this host's clock first, then the certificate.",
-    cases(certificate_case("untrusted", 9, begins=6000), certificate_case("done", "null")))
+    "tls/A ok ended=untrusted verify_code=9 cert.not_before=6000")
 certificate_rule(
     "tls.self_signed", "service",
     "The certificate of {address} ({name}) is self-signed: nobody vouches for it.",
     "Install a certificate of a CA that the clients trust; or give this one with --cafile.",
-    cases(certificate_case("untrusted", 18, own="true"),
-          certificate_case("untrusted", 20, issuer="Other CA")))
+    "tls/A ok ended=untrusted verify_code=18 cert.self_issued=true",
+    "tls/A ok ended=untrusted verify_code=20")
 certificate_rule(
     "tls.incomplete_chain", "service",
     "{address} sends its certificate without the intermediate '{issuer}', so the chain ends.",
     "Let the server send the whole chain (certificate, then intermediates) and reload it.",
-    cases(certificate_case("untrusted", 20, aia="true"),
-          certificate_case("untrusted", 18, own="true")), sure="likely")
+    "tls/A ok ended=untrusted verify_code=20 cert.aia=true",
+    "tls/A ok ended=untrusted verify_code=20 cert.self_issued=true", sure="likely")
 certificate_rule(
     "tls.untrusted_ca", ("service", "client"),
     "The certificate of {address} ({name}) comes from '{issuer}', a CA that {store} does not"
     " hold.",
     "If that CA is yours, add it to this host's trust store or give --cafile; if not, ask who"
     " stands between (an inspecting proxy signs with its own CA).",
-    cases(certificate_case("untrusted", 20, issuer="Company Root"),
-          certificate_case("done", "null")), sure="likely")
+    "tls/A ok ended=untrusted verify_code=20", sure="likely")
 certificate_rule(
     "tls.name_mismatch", "service",
     "The certificate of {address} is for {names}, not for {wanted}.",
     "Use a name that the certificate holds, add {wanted} to it, or correct the virtual host; is"
     " this address the right one?",
-    cases(certificate_case("done", "null", name="other.example"),
-          certificate_case("done", "null")))
+    'tls/A ok cert.san=[["DNS","other.example"]]')
 
 
 @rule("tls.expiring", "service", severity="warn",
@@ -5381,12 +5252,8 @@ certificate_rule(
 def rule_tls_expiring(target, clock, tls):
     """Fewer than 14 days are left.
 
-    fires: target/t ok {"host": "web.example"}
-           clock/self ok {"epoch": 5000}
-           tls/192.0.2.1 ok {"ended": "done", "chain": [{"subject": [["CN", "web.example"]], "not_before": 1, "not_after": 90000}]}
-    quiet: target/t ok {"host": "web.example"}
-           clock/self ok {"epoch": 5000}
-           tls/192.0.2.1 ok {"ended": "done", "chain": [{"subject": [["CN", "web.example"]], "not_before": 1, "not_after": 9000000}]}
+    fires: clock/self ok epoch=5000 ; tls/A ok cert.not_after=90000
+    quiet: clock/self ok epoch=5000 ; tls/A ok
     """
     now = clock[0].value["epoch"]
     for row in succeeded(tls):
@@ -5405,10 +5272,8 @@ def rule_tls_expiring(target, clock, tls):
 def rule_tls_not_tls(target, tls, hello=(), tcp=()):
     """The answer to a ClientHello is no TLS record, or a plain greeting came first.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "not_tls", "chain": []}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "closed", "chain": []}
+    fires: tls/A ok ended=not_tls
+    quiet: tls/A ok ended=closed
     """
     for row in succeeded(tls):
         clear = [h for h in hello if h.subject.split()[0] == row.subject and h.value
@@ -5434,12 +5299,8 @@ def rule_tls_not_tls(target, tls, hello=(), tcp=()):
 def rule_tls_client_cert(target, tls, hello=(), http=()):
     """CertificateRequest and then an alert (1.2), or certificate_required after the handshake.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "chain": []}
-           hello/192.0.2.1,bare ok {"client_cert": ["Some CA"], "alert": null, "ended": "done", "not_tls": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "chain": []}
-           hello/192.0.2.1,bare ok {"client_cert": null, "alert": null, "ended": "done", "not_tls": null}
+    fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["Some CA"]
+    quiet: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok
     """
     for row in succeeded(tls):
         asked = [h for h in hello if h.subject.split()[0] == row.subject and h.value
@@ -5459,10 +5320,8 @@ def rule_tls_client_cert(target, tls, hello=(), http=()):
 def rule_tls_version(target, tls, hello=()):
     """protocol_version alert, or the local library refuses the server's old version.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "alert", "alert": "protocol_version", "error": "", "chain": []}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "error": "", "chain": []}
+    fires: tls/A ok ended=alert alert=protocol_version
+    quiet: tls/A ok ended=alert alert=handshake_failure
     """
     for row in succeeded(tls):
         if row.value["ended"] != "alert":
@@ -5484,10 +5343,8 @@ def rule_tls_version(target, tls, hello=()):
 def rule_tls_sni(target, tls, hello=()):
     """unrecognized_name, or a handshake that fails with the name and works without it.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "alert", "alert": "unrecognized_name", "chain": []}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "chain": []}
+    fires: tls/A ok ended=alert alert=unrecognized_name
+    quiet: tls/A ok ended=alert alert=handshake_failure
     """
     for row in succeeded(tls):
         views = {h.subject.split()[1]: h.value for h in hello
@@ -5508,10 +5365,8 @@ def rule_tls_sni(target, tls, hello=()):
 def rule_tls_cipher(target, tls, hello=()):
     """handshake_failure or insufficient_security, with no better reason in sight.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "alert", "alert": "handshake_failure", "error": "", "chain": []}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "alert", "alert": "internal_error", "error": "", "chain": []}
+    fires: tls/A ok ended=alert alert=handshake_failure
+    quiet: tls/A ok ended=alert alert=internal_error
     """
     for row in succeeded(tls):
         weak = re.search(r"(?i)dh.key.too.small|no.ciphers|wrong.cipher|ee.key.too.small",
@@ -5529,10 +5384,8 @@ def rule_tls_cipher(target, tls, hello=()):
 def rule_tls_handshake_cut(target, tls, hello=(), tcp=()):
     """Reset, closed, or an alert without a reason that we know.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "reset", "alert": null, "chain": []}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "stalled", "alert": null, "chain": []}
+    fires: tls/A ok ended=reset
+    quiet: tls/A ok ended=stalled
     """
     words = {"reset": "with a reset", "closed": "by closing the connection",
              "alert": "with the alert '%s'"}
@@ -5553,10 +5406,8 @@ def rule_tls_handshake_cut(target, tls, hello=(), tcp=()):
 def rule_tls_handshake_stalled(target, tls):
     """Silence after the ClientHello.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "stalled", "chain": []}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": true}
-           tls/192.0.2.1 ok {"ended": "closed", "chain": []}
+    fires: tls/A ok ended=stalled
+    quiet: tls/A ok ended=closed
     """
     for row in succeeded(tls):
         if row.value["ended"] == "stalled":
@@ -5571,10 +5422,8 @@ def rule_tls_handshake_stalled(target, tls):
 def rule_http_https_expected(target, http):
     """A 400 that says so, or a TLS record as the answer to a plain request.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 443, "tls": false}
-           http/192.0.2.1 ok {"status": 400, "wants_tls": true, "stage": "http"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 443, "tls": false}
-           http/192.0.2.1 ok {"status": 400, "wants_tls": false, "stage": "http"}
+    fires: http/A ok status=400 wants_tls=true
+    quiet: http/A ok status=400
     """
     for row in succeeded(http):
         if not target[0].value["tls"] and (row.value.get("wants_tls")
@@ -5588,10 +5437,8 @@ def rule_http_https_expected(target, http):
 def rule_http_client_error(target, http):
     """4xx: the request, its rights or its address are wrong; a bare 401 on / is a working server.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 80, "path": "/missing"}
-           http/192.0.2.1 ok {"status": 404, "reason": "Not Found", "stage": "http"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
-           http/192.0.2.1 ok {"status": 401, "reason": "Unauthorized", "stage": "http"}
+    fires: target/A ok path=/missing ; http/A ok status=404
+    quiet: http/A ok status=401
     """
     for row in latest(succeeded(http)):
         status, path = row.value["status"] or 0, target[0].value["path"] or "/"
@@ -5610,10 +5457,8 @@ def rule_http_client_error(target, http):
 def rule_http_gateway_error(target, http):
     """502, 503, 504: a proxy or balancer answers in place of a dead, full or slow back end.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
-           http/192.0.2.1 ok {"status": 502, "reason": "Bad Gateway", "stage": "http", "headers": {}}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
-           http/192.0.2.1 ok {"status": 500, "reason": "Error", "stage": "http", "headers": {}}
+    fires: http/A ok status=502
+    quiet: http/A ok status=500
     """
     for row in latest(succeeded(http)):
         if row.value["status"] in (502, 503, 504):
@@ -5629,12 +5474,8 @@ def rule_http_gateway_error(target, http):
 def rule_http_server_error(target, http, clock):
     """5xx other than 502, 503, 504.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
-           http/192.0.2.1 ok {"status": 500, "reason": "Error", "stage": "http", "headers": {}}
-           clock/self ok {"epoch": 5000, "utc": "1970-01-01T01:23:20+00:00"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 80, "path": null}
-           http/192.0.2.1 ok {"status": 502, "reason": "Bad", "stage": "http", "headers": {}}
-           clock/self ok {"epoch": 5000, "utc": "1970-01-01T01:23:20+00:00"}
+    fires: clock/self ok ; http/A ok status=500
+    quiet: clock/self ok ; http/A ok status=502
     """
     for row in latest(succeeded(http)):
         status = row.value["status"] or 0
@@ -5650,10 +5491,8 @@ def rule_http_server_error(target, http, clock):
 def rule_http_no_response(target, http, tcp=()):
     """The connection opens, the request goes out, and no byte of a reply comes.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 80}
-           http/192.0.2.1 ok {"status": null, "stage": "http", "ended": "silent", "not_http": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 80}
-           http/192.0.2.1 ok {"status": null, "stage": "http", "ended": "closed", "not_http": "hello"}
+    fires: http/A ok status=null ended=silent
+    quiet: http/A ok status=null ended=closed not_http=hello
     """
     words = {"silent": "stays silent", "closed": "closes the connection",
              "reset": "resets the connection"}
@@ -5669,10 +5508,8 @@ def rule_http_no_response(target, http, tcp=()):
 def rule_http_not_http(target, http):
     """Bytes came back, and they are no HTTP status line.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 80}
-           http/192.0.2.1 ok {"status": null, "stage": "http", "ended": "closed", "not_http": "hello", "speaks": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 80}
-           http/192.0.2.1 ok {"status": 200, "stage": "http", "ended": null, "not_http": null}
+    fires: http/A ok status=null not_http=hello
+    quiet: http/A ok status=200
     """
     for row in latest(succeeded(http)):
         if row.value.get("not_http"):
@@ -5687,13 +5524,8 @@ def rule_http_not_http(target, http):
 def rule_http_redirect_loop(target, http, redirects):
     """A Location that was there before, or more than REDIRECT_LIMIT steps.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 80, "tls": false, "protocol": "http", "path": "/a"}
-           http/192.0.2.1 ok {"status": 302, "stage": "http", "location": "/b"}
-           redirects/http://192.0.2.1:80/b ok {"status": 302, "location": "/a"}
-           redirects/http://192.0.2.1:80/a ok {"status": 302, "location": "/b"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 80, "tls": false, "protocol": "http", "path": "/a"}
-           http/192.0.2.1 ok {"status": 302, "stage": "http", "location": "/b"}
-           redirects/http://192.0.2.1:80/b ok {"status": 200, "location": null}
+    fires: http/A ok status=302 location=/b ; redirects/http://A/b ok status=302 location=/a
+    quiet: http/A ok status=302 location=/b ; redirects/http://A/b ok status=200
     """
     if redirects and redirect_of(redirects[-1]):
         yield dict(count=len(redirects), url=redirects[-1].subject, proof=list(redirects))
@@ -5705,10 +5537,8 @@ def rule_http_redirect_loop(target, http, redirects):
 def rule_redirect_broken(target, redirects):
     """A redirect whose own host cannot be looked up, reached or trusted.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 80}
-           redirects/http://gone.example/ refused {"stage": "lookup", "error": "EAI_NONAME", "status": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 80}
-           redirects/http://there.example/ ok {"stage": "http", "error": null, "status": 200}
+    fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
+    quiet: redirects/http://there.example/ ok status=200
     """
     codes = {"lookup": "dns.not_found", "connect": "tcp.refused", "tls": "tls.handshake_cut",
              "http": "http.no_response"}
@@ -5728,10 +5558,8 @@ def rule_redirect_broken(target, redirects):
 def rule_service_silent(target, tcp):
     """Connected, and no greeting from a protocol whose server speaks first.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22, "protocol": "ssh", "speaks_first": true, "tls": false}
-           tcp/192.0.2.1 ok {"state": "open", "after": "open", "greeting": null}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 7777, "protocol": "tcp", "speaks_first": false, "tls": false}
-           tcp/192.0.2.1 ok {"state": "open", "after": "open", "greeting": null}
+    fires: target/A ok protocol=ssh speaks_first=true ; tcp/A ok
+    quiet: tcp/A ok
     """
     wish = target[0].value
     for row in tcp:
@@ -5747,10 +5575,8 @@ def rule_service_silent(target, tcp):
 def rule_service_unexpected(target, tcp):
     """The greeting is that of another protocol than the one asked for.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 22, "protocol": "ssh", "speaks_first": true, "tls": false}
-           tcp/192.0.2.1 ok {"state": "open", "after": "data", "greeting": "220 mail ESMTP", "speaks": "smtp"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 22, "protocol": "ssh", "speaks_first": true, "tls": false}
-           tcp/192.0.2.1 ok {"state": "open", "after": "data", "greeting": "SSH-2.0-x", "speaks": "ssh"}
+    fires: target/A ok protocol=ssh ; tcp/A ok after=data speaks=smtp greeting=220
+    quiet: target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x
     """
     wish = target[0].value
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
@@ -5773,10 +5599,8 @@ def rule_service_unexpected(target, tcp):
 def rule_service_refuses(target, tcp):
     """A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
 
-    fires: target/t ok {"host": "192.0.2.1", "port": 25, "protocol": "smtp"}
-           tcp/192.0.2.1 ok {"after": "data", "greeting": "554 no service", "refuses": "service.error"}
-    quiet: target/t ok {"host": "192.0.2.1", "port": 25, "protocol": "smtp"}
-           tcp/192.0.2.1 ok {"after": "data", "greeting": "220 mail", "refuses": null}
+    fires: target/A ok protocol=smtp ; tcp/A ok after=data greeting=554 refuses=service.error
+    quiet: target/A ok protocol=smtp ; tcp/A ok after=data greeting=220
     """
     for row in tcp:
         if row.value and row.value.get("refuses") and target[0].value["protocol"] != "tcp":
@@ -5793,10 +5617,8 @@ def rule_service_refuses(target, tcp):
 def rule_proxy_unreachable(target, tunnel, proxy_env=()):
     """The configured proxy does not accept a connection, or has no address.
 
-    fires: target/t ok {"host": "web.example", "port": 443, "proxy": "http://192.0.2.8:3128", "protocol": "https", "literal": 0, "connect_to": null}
-           tunnel/192.0.2.8:3128 refused {"stage": "connect", "error": "ECONNREFUSED", "status": null}
-    quiet: target/t ok {"host": "web.example", "port": 443, "proxy": "http://192.0.2.8:3128", "protocol": "https", "literal": 0, "connect_to": null}
-           tunnel/192.0.2.8:3128 ok {"stage": "http", "error": null, "status": 200}
+    fires: target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P refused stage=connect status=null
+    quiet: target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P ok status=200
     """
     found = proxy_for(target[0].value, proxy_env)
     for row in tunnel:
@@ -5815,10 +5637,8 @@ def rule_proxy_unreachable(target, tunnel, proxy_env=()):
 def rule_proxy_denied(target, tunnel):
     """The proxy answers CONNECT with 403 or 407.
 
-    fires: target/t ok {"host": "web.example", "port": 443}
-           tunnel/192.0.2.8:3128 ok {"stage": "http", "status": 407, "reason": "Login"}
-    quiet: target/t ok {"host": "web.example", "port": 443}
-           tunnel/192.0.2.8:3128 ok {"stage": "http", "status": 200, "reason": "OK"}
+    fires: tunnel/P ok status=407
+    quiet: tunnel/P ok status=200
     """
     for row in tunnel:
         if (row.value or {}).get("status") in (403, 407):

@@ -9,10 +9,11 @@ never     codes that must not be there, not even as a remark
 do        (node, shell script) pairs that break something; see drop(), reject(), rules()
 serve     what runs beside nginx, sshd and dnsmasq: "liars PORT=KIND ...", "liars-at NODE ...",
           "dns MODE ADDRESS ..." (takes the address from dnsmasq), "proxy MODE",
-          "s_server PORT WORDS", "holdports ADDRESS PORT"; "no-nginx", "no-sshd", "no-dns"
+          "s_server PORT WORDS", "holdports ADDRESS PORT", "dated DAYS" (the web server lives
+          in another year); "no-nginx", "no-sshd", "no-dns"
 options   netdiag's options
 resolv    the client's resolv.conf; hosts: lines for its hosts file
-env       variables of netdiag; faketime, nofile and ping_range are switches of the lab
+env       variables of netdiag; nofile and ping_range are switches of the lab
 
 Places in the order of the path: client, client_network (gateway), transit, server_network (sgw),
 server, service; and dns, proxy.  Linux checks the TTL before its FORWARD chain, so a router that
@@ -57,7 +58,7 @@ def healthy(name, target, findings="", never=HEALTHY_NEVER, **columns):
     return fault(name, target, "ok", "", findings, never, **columns)
 
 
-# -- how things are broken -------------------------------------------------------------------------
+# -- how things are broken ------------------------------------------------------------------------
 
 def rules(node, hook, *lines):
     """Rules in a firewall hook of a node, IPv4 and IPv6 alike."""
@@ -561,10 +562,12 @@ TLS = [fault("tls-" + name.replace("_", "-"), "https://%s.lab.example/" % host,
           "transit server_network client_network service server",
           do=[rules("transit", "forward",
                     "tcp dport 443 @ih,0,8 0x16 reject with tcp reset")]),
+    # The server lives in another year and its certificate is valid there: what the client sees
+    # is what it would see with a wrong clock of its own.
     fault("clock-ahead", "https://web.lab.example/", "clock.skewed", "client",
-          env=[("faketime", "+400d")]),
+          serve=["no-nginx", "dated -400"]),
     fault("clock-behind", "https://web.lab.example/", "clock.skewed", "client",
-          env=[("faketime", "-400d")]),
+          serve=["no-nginx", "dated 400"]),
 ]
 
 # -- HTTP --------------------------------------------------------------------------------------
@@ -600,7 +603,7 @@ HTTP = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     fault("http-redirect-to-dead", WEB + "/dead-end", "ok path.host_unreachable", ""),
 ]
 
-# -- other services, proxies -----------------------------------------------------------------------
+# -- other services, proxies ----------------------------------------------------------------------
 
 PROXY = "http://198.51.100.90:3128"
 SERVICES = [
@@ -654,7 +657,7 @@ SERVICES = [
           serve=["proxy auth"], options="--proxy " + PROXY),
 ]
 
-# -- healthy, though it may not look so -------------------------------------------------------------
+# -- healthy, though it may not look so -----------------------------------------------------------
 
 CLIENT_V6_ONLY = ("client", "ip -4 addr flush dev eth0; ip -4 route flush table main")
 WARM_NEVER = HEALTHY_NEVER.replace("dns.unreachable", "")
@@ -793,7 +796,8 @@ HEALTHY = [
     healthy("ok-second-link-down", WEB + "/",
             do=[("client", "ip link add eth1 type veth peer name gone; "
                  "ip addr add 10.1.2.3/24 dev eth1")]),
-    healthy("ok-clock-wrong-plain-http", WEB + "/", env=[("faketime", "+400d")]),
+    healthy("ok-clock-wrong-plain-http", WEB + "/", findings="clock.skewed",
+            serve=["no-nginx", "dated -400"]),
 ]
 
 FAULTS = (LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY)

@@ -124,8 +124,10 @@ def start_one(lab, shared, words):
         services.start_proxy(lab, words[1])
     elif words[0] == "s_server":
         services.start_s_server(lab, shared.folder, *words[1:])
+    elif words[0] == "dated":
+        services.start_dated(lab, shared.folder, *words[1:])
     elif words[0] == "holdports":
-        lab.serve("client", [sys.executable, services.ME] + words, "ready")
+        lab.serve("client", [sys.executable, services.LIARS] + words, "ready")
 
 
 def inject(lab, fault):
@@ -144,23 +146,11 @@ def spec(job, shared, arguments):
 
 
 def real_env(env):
-    """faketime is a library to preload, not a variable."""
-    shift = env.pop("faketime", None)
+    """The variables of netdiag itself."""
     env.pop("ping_range", None)
-    if shift:
-        env.update({"LD_PRELOAD": faketime_library(), "FAKETIME": shift,
-                    "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
-    for name in ("LD_LIBRARY_PATH",):           # hosted CI keeps libpython in an odd place
-        if name in os.environ:
-            env[name] = os.environ[name]
+    if "LD_LIBRARY_PATH" in os.environ:         # hosted CI keeps libpython in an odd place
+        env["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     return env
-
-
-def faketime_library():
-    """Where libfaketime is, or ''."""
-    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-    found += glob.glob("/usr/lib*/faketime/libfaketimeMT.so.1")
-    return found[0] if found else ""
 
 
 def arguments(fault, shared, json_wanted):
@@ -249,7 +239,7 @@ def run_job(job, shared):
                              lines))
 
 
-# -- many at a time ---------------------------------------------------------------------------------
+# -- many at a time -------------------------------------------------------------------------------
 
 def in_child(job, shared, pipe):
     """The life of one worker process: run the job, write the outcome, be gone."""
@@ -325,7 +315,7 @@ def run_matrix(wanted, environments, pythons, parallel, netdiag=NETDIAG):
         topology.sweep_stale()
 
 
-# -- the command line -------------------------------------------------------------------------------
+# -- the command line -----------------------------------------------------------------------------
 
 def pick(patterns):
     """The faults that the patterns name."""

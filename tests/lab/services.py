@@ -1,53 +1,25 @@
-"""The services of the lab: real ones (nginx, sshd, dnsmasq, openssl) and small liars in Python.
+"""The services of the lab: real ones (nginx, sshd, dnsmasq, openssl), and the liars of liars.py.
 
 A service is ready when the function that starts it returns.  nginx and dnsmasq bind before their
-starter exits; sshd, openssl and the liars write a line once they listen.  Nothing here sleeps:
-where a liar has to be slow it waits on its own socket with a time limit.
-
-This file is also the program that the liars run as:
-
-    python3 services.py liars 9001=reset 9002=greet:smtp ...      TCP and UDP liars, both families
-    python3 services.py dns MODE ADDRESS ...                       a resolver with a mind of its own
-    python3 services.py proxy PORT MODE                            an HTTP proxy that speaks CONNECT
-    python3 services.py holdports ADDRESS PORT                     uses up the client's source ports
+starter exits; sshd, openssl and the liars write a line once they listen.  Nothing here sleeps.
 """
 import collections
 import os
-import select
-import shutil
-import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
 
-WEB4, WEB6 = "203.0.113.10", "2001:db8:3::10"
-TWO4, TWO6 = "203.0.113.11", "2001:db8:3::11"
-DEAD4, DEAD6 = "203.0.113.99", "2001:db8:3::99"
+from liars import TLS_NAMES, WEB4, WEB6, ZONE
+
 RESOLVERS = ("198.51.100.70", "198.51.100.71", "2001:db8:53::70", "2001:db8:53::71")
-ME = os.path.abspath(__file__)
-
-# -- the zone ----------------------------------------------------------------------------------
-
-BOTH = (WEB4, WEB6)
-TLS_NAMES = ("expired", "notyet", "wrongname", "selfsigned", "untrusted", "nochain", "expiring")
-HTTP_NAMES = ("web", "www", "mail", "private", "slow")
-ZONE = {name + ".lab.example": BOTH for name in HTTP_NAMES + TLS_NAMES}
-ZONE.update({
-    "v4.lab.example": (WEB4,), "v6.lab.example": (WEB6,),
-    "two.lab.example": (WEB4, TWO4, WEB6, TWO6), "half.lab.example": (DEAD4, WEB4),
-    "dead.lab.example": (DEAD4, DEAD6), "neighbor.lab.example": ("192.0.2.20", "2001:db8:1::20"),
-    "proxy.lab.example": ("198.51.100.90", "2001:db8:80::90"), "empty.lab.example": (),
-    "example.com": (WEB4, WEB6),
-})
+LIARS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "liars.py")
 
 
 # -- certificates, once per run ------------------------------------------------------------------
 
 Cert = collections.namedtuple("Cert", "name issuer names start_days end_days chain")
 GOOD_NAMES = ("DNS:web.lab.example,DNS:*.lab.example,DNS:example.com,IP:%s,IP:%s,IP:203.0.113.100"
-              % BOTH)
+              % (WEB4, WEB6))
 
 CERTS = (
     Cert("web", "inter", GOOD_NAMES, -10, 300, True),
@@ -57,6 +29,9 @@ CERTS = (
     Cert("untrusted", "other", "DNS:untrusted.lab.example", -10, 300, True),
     Cert("nochain", "inter", "DNS:nochain.lab.example", -10, 300, False),
     Cert("expiring", "inter", "DNS:expiring.lab.example", -80, 5, True),
+    # What is valid for a server that lives 400 days before or after us; see the liar `dated`.
+    Cert("past", "inter", GOOD_NAMES, -700, -200, True),
+    Cert("future", "inter", GOOD_NAMES, 200, 700, True),
 )
 
 CA_CONF = """
@@ -75,6 +50,9 @@ email_in_dn = no
 [any]
 commonName = supplied
 """
+
+
+CA_EXTENSIONS = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,cRLSign\n"
 
 
 def openssl(*words):
@@ -103,11 +81,10 @@ def read(path):
 
 
 def make_root(folder, name, common_name):
-    """A certification authority of our own."""
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-sha256",
-            "-subj", "/CN=" + common_name, "-keyout", "%s/%s.key" % (folder, name),
-            "-out", "%s/%s.pem" % (folder, name))
+    """A certification authority of our own, old enough for every clock."""
     make_ca_files(folder, name)
+    make_request(folder, name, common_name, name)
+    sign(folder, name, name, name, -4000, 4000, CA_EXTENSIONS, "-selfsign")
 
 
 def make_ca_files(folder, name):
@@ -116,13 +93,13 @@ def make_ca_files(folder, name):
     write("%s/%s.cnf" % (folder, name), CA_CONF.format(folder=folder, name=name))
 
 
-def sign(folder, issuer, request, out, start_days, end_days, extensions):
+def sign(folder, issuer, request, out, start_days, end_days, extensions, *words):
     """Sign a request with any dates that are wanted."""
     write("%s/%s.ext" % (folder, out), extensions)
     openssl("ca", "-batch", "-notext", "-config", "%s/%s.cnf" % (folder, issuer),
             "-in", "%s/%s.csr" % (folder, request), "-out", "%s/%s.pem" % (folder, out),
             "-startdate", stamp(start_days), "-enddate", stamp(end_days),
-            "-extfile", "%s/%s.ext" % (folder, out))
+            "-extfile", "%s/%s.ext" % (folder, out), *words)
 
 
 def make_request(folder, name, common_name, key):
@@ -139,8 +116,7 @@ def make_certificates(folder):
     make_root(folder, "root", "Lab Root CA")
     make_root(folder, "other", "Unknown Root CA")
     make_request(folder, "inter", "Lab Intermediate CA", "inter")
-    sign(folder, "root", "inter", "inter", -20, 3000,
-         "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,cRLSign\n")
+    sign(folder, "root", "inter", "inter", -3000, 3000, CA_EXTENSIONS)
     make_ca_files(folder, "inter")
     for cert in CERTS:
         make_request(folder, cert.name, cert.names.split(",")[0][4:], "leaf")
@@ -289,7 +265,7 @@ def start_dnsmasq(lab, _shared, addresses=RESOLVERS):
     lab.sh("resolver", "exec dnsmasq -C %s </dev/null >%s/dnsmasq.log 2>&1" % (path, lab.folder))
 
 
-# -- what a fault may ask for ----------------------------------------------------------------------
+# -- what a fault may ask for ---------------------------------------------------------------------
 
 def prepare(folder):
     """Everything that is made once per run."""
@@ -302,18 +278,24 @@ def prepare(folder):
 
 
 def start_liars(lab, liars, node="server"):
-    """Start the liars of a fault, all in one process: PORT=KIND, see the table LIARS."""
-    lab.serve(node, [sys.executable, ME, "liars"] + list(liars), "ready")
+    """Start the liars of a fault, all in one process: PORT=KIND, see liars.py."""
+    lab.serve(node, [sys.executable, LIARS, "liars"] + list(liars), "ready")
 
 
 def start_dns_liar(lab, mode, addresses):
     """Start a resolver that misbehaves in one way."""
-    lab.serve("resolver", [sys.executable, ME, "dns", mode] + list(addresses), "ready")
+    lab.serve("resolver", [sys.executable, LIARS, "dns", mode] + list(addresses), "ready")
+
+
+def start_dated(lab, shared, days):
+    """Start a web server on 80 and 443 that lives so many days before (-) or after us."""
+    lab.serve("server", [sys.executable, LIARS, "dated", days, "%s/%s.pem" % (
+        shared, "past" if int(days) < 0 else "future"), shared + "/leaf.key"], "ready")
 
 
 def start_proxy(lab, mode):
     """Start an HTTP proxy on port 3128 of the proxy host."""
-    lab.serve("proxy", [sys.executable, ME, "proxy", "3128", mode], "ready")
+    lab.serve("proxy", [sys.executable, LIARS, "proxy", "3128", mode], "ready")
 
 
 def start_s_server(lab, shared, port, *words):
@@ -322,505 +304,3 @@ def start_s_server(lab, shared, port, *words):
                          shared + "/web.pem", "-key", shared + "/leaf.key", "-cert_chain",
                          shared + "/inter.pem", "-www"] + list(words),
               "ACCEPT")
-
-
-# == from here on: the program that runs inside the namespaces =====================================
-
-LIFE_S = 40                           # no conversation lasts longer, whatever the other end does
-ESCAPES = b"\x1b[2J\x1b[31mowned\x1b]0;title\x07\xff\xfe\x00\x9b5m%s%n\r\n" * 4
-
-GREETINGS = {
-    "smtp": b"220 mail.lab.example ESMTP ready\r\n",
-    "smtp554": b"554 mail.lab.example no service for you\r\n",
-    "ftp": b"220 FTP server ready\r\n",
-    "ftp421": b"421 Too many connections from your address\r\n",
-    "pop3": b"+OK POP3 ready <1@lab.example>\r\n",
-    "imap": b"* OK [CAPABILITY IMAP4rev1] ready\r\n",
-    "imapbye": b"* BYE overloaded\r\n",
-    "ssh": b"SSH-2.0-Liar_1.0\r\n",
-    "sshlate": b"Not allowed at this time\r\n",
-    "sshmax": b"Exceeded MaxStartups\r\n",
-    "mysql": None, "mysqlblocked": None,
-    "http400": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-    "escapes": ESCAPES,
-}
-
-
-def mysql_packet(body):
-    """A MySQL packet with sequence number 0."""
-    return struct.pack("<I", len(body))[:3] + b"\0" + body
-
-
-GREETINGS["mysql"] = mysql_packet(
-    b"\x0a8.0.36\0" + struct.pack("<I", 7) + b"saltsalt\0" + b"\xff\xff\x21\x02\x00\xff\xdf\x15"
-    + b"\0" * 10 + b"saltsaltsalt\0" + b"mysql_native_password\0")
-GREETINGS["mysqlblocked"] = mysql_packet(
-    b"\xff\x6a\x04Host '192.0.2.10' is not allowed to connect to this MySQL server")
-
-# What a polite server says to any line, so that a client that goes on talking is not left alone.
-REPLIES = {"smtp": b"250 ok\r\n", "ftp": b"200 ok\r\n", "pop3": b"+OK\r\n"}
-
-
-def hear(conn, wait_s):
-    """What the other end says within the time: bytes, b'' when it closed, None when silent."""
-    if not select.select([conn], [], [], wait_s)[0]:
-        return None
-    try:
-        return conn.recv(65536)
-    except OSError:
-        return b""
-
-
-def wait_for_end(conn, wait_s=LIFE_S):
-    """Keep the connection open until the other end leaves or the time is up."""
-    end = time.monotonic() + wait_s
-    while time.monotonic() < end:
-        if hear(conn, end - time.monotonic()) in (b"", None):
-            return
-
-
-def reset(conn):
-    """Close with a RST."""
-    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    conn.close()
-
-
-def liar_reset(conn, _):
-    """Reset at once after accept."""
-    reset(conn)
-
-
-def liar_close(conn, _):
-    """Close at once after accept."""
-    conn.close()
-
-
-def liar_silence(conn, _):
-    """Accept, read, never say a word."""
-    wait_for_end(conn)
-
-
-def liar_drip(conn, _):
-    """One byte of a greeting that never ends, every second."""
-    for _ in range(LIFE_S):
-        conn.send(b"2")
-        if hear(conn, 1.0) == b"":
-            return
-
-
-def liar_flood(conn, _):
-    """As many bytes as the other end takes."""
-    conn.settimeout(LIFE_S)
-    for _ in range(20000):
-        conn.sendall(b"flood\x1b[31m " * 1000)
-
-
-def liar_greet(conn, word):
-    """A greeting, then polite answers."""
-    conn.sendall(GREETINGS[word])
-    end = time.monotonic() + LIFE_S
-    while time.monotonic() < end:
-        said = hear(conn, end - time.monotonic())
-        if not said:
-            return
-        if word == "imap":
-            conn.sendall(said.split(b" ")[0] + b" OK\r\n")
-        elif word in REPLIES:
-            conn.sendall(REPLIES[word] * max(1, said.count(b"\n")))
-
-
-def liar_slowgreet(conn, words):
-    """A greeting after so many seconds: SECONDS:WORD."""
-    seconds, word = words.split(":")
-    if hear(conn, float(seconds)) != b"":
-        liar_greet(conn, word)
-
-
-def liar_say(conn, word):
-    """A greeting, then the end: drained, so that it is a FIN and not a RST."""
-    conn.sendall(GREETINGS[word])
-    conn.shutdown(socket.SHUT_WR)
-    wait_for_end(conn, 5)
-
-
-def liar_echo(conn, _):
-    """Says back what it hears, and nothing unasked."""
-    end = time.monotonic() + LIFE_S
-    while time.monotonic() < end:
-        said = hear(conn, end - time.monotonic())
-        if not said:
-            return
-        conn.sendall(said)
-
-
-def liar_heardclose(conn, _):
-    """Hears the first words and closes without an answer."""
-    hear(conn, LIFE_S)
-    conn.shutdown(socket.SHUT_WR)
-    wait_for_end(conn, 5)
-
-
-def liar_heardreset(conn, _):
-    """Hears the first words and resets."""
-    hear(conn, LIFE_S)
-    reset(conn)
-
-
-def liar_heardgarbage(conn, _):
-    """Answers anything with bytes of no protocol."""
-    if hear(conn, LIFE_S):
-        conn.sendall(ESCAPES)
-        conn.shutdown(socket.SHUT_WR)
-        wait_for_end(conn, 5)
-
-
-def liar_slowhttp(conn, seconds):
-    """A healthy page whose first byte takes its time."""
-    if hear(conn, LIFE_S):
-        hear(conn, float(seconds))
-        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
-        conn.shutdown(socket.SHUT_WR)
-        wait_for_end(conn, 5)
-
-
-def liar_redis(conn, _):
-    """Enough of redis for a PING."""
-    while hear(conn, LIFE_S):
-        conn.sendall(b"+PONG\r\n")
-
-
-def liar_postgres(conn, _):
-    """Enough of PostgreSQL: no TLS, then a demand for a password."""
-    said = hear(conn, LIFE_S)
-    if said and said[4:8] == b"\x04\xd2\x16\x2f":
-        conn.sendall(b"N")
-        said = hear(conn, LIFE_S)
-    if said:
-        conn.sendall(b"R\0\0\0\x0c\0\0\0\x05salt")
-        wait_for_end(conn)
-
-
-def liar_tlsalert(conn, number):
-    """Answers a ClientHello with a fatal alert."""
-    if hear(conn, LIFE_S):
-        conn.sendall(b"\x15\x03\x03\x00\x02\x02" + bytes((int(number),)))
-        conn.shutdown(socket.SHUT_WR)
-        wait_for_end(conn, 5)
-
-
-LIARS = {name[5:]: thing for name, thing in list(globals().items()) if name.startswith("liar_")}
-
-
-def answer_one(conn, kind, argument):
-    """One conversation; the other end may leave at any time."""
-    try:
-        LIARS[kind](conn, argument)
-    except OSError:
-        pass
-    finally:
-        conn.close()
-
-
-def listen_tcp(port, backlog=50):
-    """A listening socket for both families."""
-    server = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    server.bind(("::", port))
-    server.listen(backlog)
-    return server
-
-
-def fill_backlog(port):
-    """A listener that never accepts and whose queue is already full."""
-    server, held = listen_tcp(port, 0), []
-    for _ in range(4):
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        client.setblocking(False)
-        client.connect_ex(("127.0.0.1", port))
-        held.append(client)
-    select.select([], held[:1], [], 2)          # the first one fits: the queue is full now
-    return [server] + held
-
-
-def open_udp(port):
-    """A UDP socket for both families."""
-    server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    server.bind(("::", port))
-    return server
-
-
-def start_thread(target, *arguments):
-    """A thread that does not keep the process alive."""
-    threading.Thread(target=target, args=arguments, daemon=True).start()
-
-
-def serve_tcp(server, kind, argument):
-    """Accept for ever."""
-    while True:
-        conn, _ = server.accept()
-        start_thread(answer_one, conn, kind, argument)
-
-
-def serve_udp_echo(server):
-    """Send every datagram back."""
-    while True:
-        said, peer = server.recvfrom(65535)
-        server.sendto(said, peer)
-
-
-def main_liars(words):
-    """All liars of a fault: PORT=KIND[:ARGUMENT]."""
-    kept, work = [], []
-    for word in words:
-        port, _, kind = word.partition("=")
-        kind, _, argument = kind.partition(":")
-        if kind == "backlog":
-            kept.append(fill_backlog(int(port)))
-        elif kind == "udpsilent":
-            kept.append(open_udp(int(port)))
-        elif kind == "udpecho":
-            work.append((serve_udp_echo, open_udp(int(port))))
-        else:
-            LIARS[kind]                         # a wrong word ends here, not in a thread
-            work.append((serve_tcp, listen_tcp(int(port)), kind, argument))
-    for job in work:
-        start_thread(*job)
-    say_ready()
-
-
-def say_ready():
-    """Tell who started us that every socket is open, then work until killed."""
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    threading.Event().wait()
-
-
-# -- the resolver that lies ------------------------------------------------------------------------
-
-def question(message):
-    """The name, the type and the raw question of a query."""
-    labels, at = [], 12
-    while message[at]:
-        labels.append(message[at + 1:at + 1 + message[at]].decode("latin-1").lower())
-        at += message[at] + 1
-    kind = struct.unpack_from("!H", message, at + 1)[0]
-    return ".".join(labels), kind, message[12:at + 5]
-
-
-def reply(message, rcode=0, records=(), flags=0x8580):
-    """An answer: header, the question again, the records."""
-    _, _, asked = question(message)
-    head = message[:2] + struct.pack("!5H", flags | rcode, 1, len(records), 0, 0)
-    return head + asked + b"".join(records)
-
-
-def address_record(address):
-    """An A or AAAA record that points back to the question's name."""
-    six = ":" in address
-    packed = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, address)
-    return struct.pack("!HHHIH", 0xC00C, 28 if six else 1, 1, 60, len(packed)) + packed
-
-
-def honest(message, zone=None):
-    """What the zone holds."""
-    name, kind, _ = question(message)
-    found = (zone or ZONE).get(name)
-    if found is None:
-        inside = name.endswith(("lab.example", "example.com")) or name == ""
-        return reply(message, 3 if inside and name else 0 if inside else 5)
-    wanted = [a for a in found if kind == (28 if ":" in a else 1)]
-    return reply(message, 0, [address_record(a) for a in wanted])
-
-
-def other_zone():
-    """The zone as an outdated resolver knows it."""
-    zone = dict(ZONE)
-    zone["web.lab.example"] = (TWO4, TWO6)
-    return zone
-
-
-def stale_zone():
-    """The zone with an address where nobody lives any more."""
-    zone = dict(ZONE)
-    zone["web.lab.example"] = (DEAD4, DEAD6)
-    return zone
-
-
-def lie(message, mode, argument, tcp):
-    """The answer of a mode; None for silence."""
-    if mode in ("servfail", "refused", "nxdomain", "formerr", "notimp"):
-        rcode = {"formerr": 1, "servfail": 2, "nxdomain": 3, "notimp": 4, "refused": 5}[mode]
-        return reply(message, rcode, flags=0x8180)
-    if mode == "servfailaaaa":                  # one type has data, the other one errors
-        return reply(message, 2) if question(message)[1] == 28 else honest(message)
-    if mode == "silentaaaa":
-        return None if question(message)[1] == 28 else honest(message)
-    if mode == "empty":
-        return reply(message)
-    if mode == "garbage":
-        return message[:2] + b"\xff" * 30 if not tcp else b"\xff" * 30
-    if mode == "wrongid":
-        return bytes((message[0] ^ 0x55, message[1])) + honest(message)[2:]
-    if mode in ("truncate", "truncateonly"):
-        return honest(message) if tcp else reply(message, flags=0x8780)
-    if mode == "other":
-        return honest(message, other_zone())
-    if mode == "stale":
-        return honest(message, stale_zone())
-    if mode == "loopback":                      # a sinkhole: every name is this host
-        kind = question(message)[1]
-        return reply(message, 0, [address_record("::1" if kind == 28 else "127.0.0.1")])
-    return honest(message)                      # honest, slow
-
-
-def dns_udp(server, mode, argument):
-    """Answer datagrams; a slow answer waits in a thread of its own."""
-    while True:
-        message, peer = server.recvfrom(4096)
-        answer = lie(message, mode, argument, False) if len(message) > 16 else None
-        if answer is not None and mode == "slow":
-            threading.Timer(float(argument), server.sendto, (answer, peer)).start()
-        elif answer is not None:
-            server.sendto(answer, peer)
-
-
-def dns_tcp_one(conn, mode, argument):
-    """Answer the queries of one connection; glibc sends two at once."""
-    try:
-        conn.settimeout(5)
-        stream = conn.makefile("rb")
-        for _ in range(10):
-            length = stream.read(2)
-            if len(length) < 2:
-                break
-            answer = lie(stream.read(struct.unpack("!H", length)[0]), mode, argument, True)
-            if answer is not None:
-                if mode == "slow":
-                    select.select([], [], [], float(argument))
-                conn.sendall(struct.pack("!H", len(answer)) + answer)
-    except OSError:
-        pass
-    finally:
-        conn.close()
-
-
-def dns_tcp(server, mode, argument):
-    """Accept for ever."""
-    while True:
-        conn, _ = server.accept()
-        start_thread(dns_tcp_one, conn, mode, argument)
-
-
-def bound(address, kind):
-    """A socket on port 53 of one address."""
-    six = ":" in address
-    server = socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if six:
-        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    server.bind((address, 53))
-    return server
-
-
-def main_dns(words):
-    """MODE[:ARGUMENT] ADDRESS ...; tcponly, udponly: silent (refused) on the other transport."""
-    mode, _, argument = words[0].partition(":")
-    kept = []                                   # a socket that nobody holds would be closed
-    for address in words[1:]:
-        server = bound(address, socket.SOCK_DGRAM)
-        kept.append(server)
-        if mode not in ("silence", "tcponly"):
-            start_thread(dns_udp, server, mode, argument)
-        if mode not in ("silence", "udponly", "truncateonly"):
-            listener = bound(address, socket.SOCK_STREAM)
-            listener.listen(20)
-            start_thread(dns_tcp, listener, mode, argument)
-    say_ready()
-
-
-# -- the proxy -----------------------------------------------------------------------------------
-
-PROXY_SAYS = {
-    "deny": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    "auth": b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=lab"
-            b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    "badgateway": b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-}
-
-
-def split_target(head):
-    """Host and port that a proxy request asks for, and whether it is a CONNECT."""
-    method, where = head.split(b" ")[:2]
-    where = where.decode("latin-1")
-    if method != b"CONNECT":
-        where = where.partition("://")[2].split("/")[0]
-    host, _, port = where.rpartition(":") if ":" in where.split("]")[-1] else (where, "", "80")
-    return host.strip("[]"), int(port), method == b"CONNECT"
-
-
-def pump(one, other):
-    """Carry bytes both ways until either side ends."""
-    end = time.monotonic() + LIFE_S
-    while time.monotonic() < end:
-        ready = select.select([one, other], [], [], end - time.monotonic())[0]
-        for source in ready:
-            piece = source.recv(65536)
-            if not piece:
-                return
-            (other if source is one else one).sendall(piece)
-
-
-def proxy_one(conn, mode):
-    """One proxied conversation."""
-    try:
-        head = hear(conn, LIFE_S)
-        if not head or mode == "silent":
-            wait_for_end(conn)
-        elif mode in PROXY_SAYS:
-            conn.sendall(PROXY_SAYS[mode])
-        else:
-            host, port, tunnel = split_target(head)
-            addresses = ZONE.get(host, (host,))
-            with socket.create_connection((addresses[0], port), 5) as far:
-                if tunnel:
-                    conn.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                else:
-                    path = head.split(b" ")[1].decode("latin-1").partition("://")[2]
-                    path = "/" + path.partition("/")[2]
-                    far.sendall(head.replace(head.split(b" ")[1], path.encode("latin-1"), 1))
-                pump(conn, far)
-    except OSError:
-        pass
-    finally:
-        conn.close()
-
-
-def main_proxy(words):
-    """PORT MODE: ok, deny, auth, badgateway, silent."""
-    server, mode = listen_tcp(int(words[0])), words[1]
-
-    def accept():
-        while True:
-            start_thread(proxy_one, server.accept()[0], mode)
-    start_thread(accept)
-    say_ready()
-
-
-def main_holdports(words):
-    """Connect until the kernel has no source port left towards ADDRESS PORT, and hold them."""
-    write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40015")
-    held = []
-    for _ in range(100):
-        try:
-            held.append(socket.create_connection((words[0], int(words[1])), 5))
-        except OSError as error:
-            sys.stdout.write("ready %s %s\n" % (len(held), error))
-            break
-    say_ready()
-
-
-if __name__ == "__main__":
-    {"liars": main_liars, "dns": main_dns, "proxy": main_proxy,
-     "holdports": main_holdports}[sys.argv[1]](sys.argv[2:])
