@@ -210,7 +210,7 @@ def first_kind(table, line):
     return next((kind for kind, pattern in table if re.search(pattern, line)), None)
 
 
-def is_address(word):
+def is_ip(word):
     """True for an IPv4 or IPv6 address, with or without a zone."""
     host, _, zone = word.partition("%")
     try:
@@ -223,14 +223,14 @@ def is_address(word):
 def is_network(word):
     """True for an address with or without a prefix length."""
     address, slash, length = word.partition("/")
-    return is_address(address) and (not slash or to_int(length) is not None)
+    return is_ip(address) and (not slash or to_int(length) is not None)
 
 
 def first_address(line):
     """The first address in a sentence, without its punctuation, or None."""
     for word in ADDRESS_LIKE.findall(line):
         for candidate in (word, word.rstrip(".:"), word.rstrip(".:").lstrip(".")):
-            if candidate != "::" and is_address(candidate):
+            if candidate != "::" and is_ip(candidate):
                 return candidate
     return None
 
@@ -247,7 +247,7 @@ def mask_length(mask):
     """"255.255.0.0", "0xffff0000" or "ffff0000" -> 16; None for what is no netmask."""
     if mask and mask.count(".") == 3:
         bits = struct.unpack("!I", socket.inet_pton(socket.AF_INET, mask))[0] \
-            if is_address(mask) else None
+            if is_ip(mask) else None
     else:
         digits = find(r"^(?:0x)?([0-9a-fA-F]{8})$", mask or "")
         bits = int(digits, 16) if digits else None
@@ -452,10 +452,10 @@ def new_hop(ttl):
 
 def add_host(hop, word, bracketed):
     """Note a responder: "name (address)", "name [address]", or one bare word."""
-    address = bracketed[1:-1] if bracketed else word if is_address(word) else None
+    address = bracketed[1:-1] if bracketed else word if is_ip(word) else None
     if address and address not in hop["addrs"]:
         hop["addrs"].append(address)
-    if not is_address(word) and word not in hop["names"]:
+    if not is_ip(word) and word not in hop["names"]:
         hop["names"].append(word)
 
 
@@ -495,7 +495,7 @@ def traceroute_hops(lines):
         words = found.group(2).split() if found else line.split()
         if not re.search(r"[0-9] ?ms\b|(?:^|\s)\*(?:\s|$)", line) or "hops max" in line:
             continue
-        if found and (words[0][0] in "*[" or is_address(words[0]) or words[1][:1] == "("):
+        if found and (words[0][0] in "*[" or is_ip(words[0]) or words[1][:1] == "("):
             hops.append(read_hop(new_hop(int(found.group(1))), words))
         elif hops and line[:1].isspace():
             read_hop(hops[-1], words)
@@ -541,7 +541,7 @@ def tracert_hop(line):
         host = (report.group(2) + (report.group(3) or "")).split()
     else:
         return None
-    if host and (is_address(host[0]) or len(host) > 1 and is_address(host[1].strip("[]"))):
+    if host and (is_ip(host[0]) or len(host) > 1 and is_ip(host[1].strip("[]"))):
         read_hop(hop, host[:2])
     return hop
 
@@ -612,8 +612,8 @@ def mtr_hop(ttl, host, columns):
     """One hop; host is "name", "address", "name (address)" or "???"; columns {"Snt": "3", ...}."""
     silent = "???" in host or "waiting for reply" in host
     address = find(r"\(([^()\s]+)\)\s*$", host) or host.split()[-1]
-    name = host.split()[0] if not is_address(host.split()[0]) else None
-    hop = {"ttl": int(ttl), "addr": address if is_address(address) and not silent else None,
+    name = host.split()[0] if not is_ip(host.split()[0]) else None
+    hop = {"ttl": int(ttl), "addr": address if is_ip(address) and not silent else None,
            "name": None if silent else name}
     for column, key in MTR_COLUMNS.items():
         read = to_int if key == "sent" else to_float
@@ -799,7 +799,7 @@ def add_ifconfig_address(interface, line):
         find(r"prefixlen ([0-9]{1,3})\b", line)
     if length is None and family == "inet":
         length = mask_length(find(r"(?:netmask |[Mm]as[a-z]{1,4}:)(\S+)", line))
-    if is_address(word):
+    if is_ip(word):
         length = length if length is not None else 128 if family == "inet6" else 32
         interface[family].append("{}/{}".format(word, length))
 
@@ -1035,7 +1035,7 @@ def ip_neigh_line(line):
     """One entry of iproute2 or BusyBox, or NotMine."""
     words = line.split()
     state = next((word for word in reversed(words) if word in NUD_STATES), None)
-    mine(is_address(words[0]) and (state or "proxy" in words), line)
+    mine(is_ip(words[0]) and (state or "proxy" in words), line)
     facts = pairs(words)
     return {"ip": words[0], "mac": to_mac(facts.get("lladdr")), "state": state,
             "dev": facts.get("dev"), "router": "router" in words, "proxy": "proxy" in words}
@@ -1063,7 +1063,7 @@ def arp_state(mac, rest):
 def arp_bsd_line(line):
     """"host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0" -> entry or None."""
     found = re.match(r"\s*(\S+) \(([^()\s]+)\) at (\S+)(.*)", line)
-    if not found or not is_address(found.group(2)):
+    if not found or not is_ip(found.group(2)):
         return None
     host, address, mac, rest = found.groups()
     return {"ip": address, "mac": to_mac(mac), "state": arp_state(to_mac(mac), rest),
@@ -1077,7 +1077,7 @@ def arp_windows(text):
         words = line.split()
         if re.search(r" --- 0x[0-9a-fA-F]+", line):
             device = first_address(line)
-        elif len(words) > 1 and is_address(words[0]) and to_mac(words[1]):
+        elif len(words) > 1 and is_ip(words[0]) and to_mac(words[1]):
             dynamic = re.match(r"(?i)dyn|din|dyı|動|动|дин|동", " ".join(words[2:]))
             entries.append({"ip": words[0], "mac": to_mac(words[1]), "dev": device,
                             "state": "dynamic" if dynamic else "permanent"})
@@ -1090,7 +1090,7 @@ def arp_row(line):
     mac = next((word for word in words[1:4] if to_mac(word)), None)
     mine(mac or re.search(r"incomplete|from_interface", line), line)
     return {"ip": words[0], "mac": to_mac(mac), "dev": words[-1],
-            "hostname": None if is_address(words[0]) else words[0],
+            "hostname": None if is_ip(words[0]) else words[0],
             "state": arp_state(mac, " {} ".format(" ".join(words[2:-1])))}
 
 
@@ -1164,7 +1164,7 @@ def dig_headless(text):
     records = dns_records(lines)
     if records or "<<>> DiG" in text or not lines:
         return records
-    mine(all(is_address(line.strip()) or SHORT_DATA.match(line.strip()) for line in lines))
+    mine(all(is_ip(line.strip()) or SHORT_DATA.match(line.strip()) for line in lines))
     return [{"name": None, "ttl": None, "type": None, "data": line.strip()} for line in lines]
 
 
@@ -1299,7 +1299,7 @@ def parse_nslookup(text):
     server, address, answer = nslookup_answer(nslookup_fields(lines))
     records = [record for record in map(nslookup_record, lines) if record]
     addresses = [value.split()[0] for label, value in answer
-                 if label.startswith("address") and value and is_address(value.split()[0])]
+                 if label.startswith("address") and value and is_ip(value.split()[0])]
     addresses += re.findall(r"(?m)has AAAA address (\S+)", text)
     name = next((answer[i - 1][1] for i, field in enumerate(answer)
                  if i and field[0].startswith("address")), None)
@@ -1406,7 +1406,7 @@ def parse_resolv_conf(text):
             facts["options"].update(map(resolver_option, values))
         known += key[0] in "#;" or key in ("nameserver", "search", "domain", "options", "sortlist")
     mine(2 * known >= len(text.splitlines()), "most lines are strange")
-    facts["used"] = [word for word in facts["nameservers"] if is_address(word)][:3] or ["127.0.0.1"]
+    facts["used"] = [word for word in facts["nameservers"] if is_ip(word)][:3] or ["127.0.0.1"]
     return facts
 
 
@@ -1415,7 +1415,7 @@ def parse_hosts(text):
     """/etc/hosts -> [{address, names}], in order (the first match wins)."""
     rows = [line.partition("#")[0].split() for line in text.splitlines()]
     hosts = [{"address": row[0], "names": row[1:]}
-             for row in rows if len(row) > 1 and is_address(row[0])]
+             for row in rows if len(row) > 1 and is_ip(row[0])]
     mine(hosts or not any(rows), "no entry")
     return hosts
 
@@ -1550,7 +1550,7 @@ def parse_proc_counters(text):
 def parse_snmp6(text):
     """/proc/net/snmp6 -> {"Ip6InReceives": 12, ...}."""
     rows = [line.split() for line in text.splitlines() if line.strip()]
-    mine(all(len(row) == 2 and re.match(r"[A-Z][a-z]+6[A-Z]", row[0]) for row in rows))
+    mine(all(len(row) == 2 and re.match(r"[A-Z][A-Za-z]+6[A-Z]", row[0]) for row in rows))
     return {name: int(value) for name, value in rows}
 
 
@@ -1634,7 +1634,7 @@ def read_url(text):
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 18, 22, 26, 30, 34
 NUD = {0: "NONE", 1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE",
        32: "FAILED", 64: "NOARP", 128: "PERMANENT"}
-ROUTE_TYPES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole",
+RTN_NAMES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole",
                7: "unreachable", 8: "prohibit", 9: "throw"}
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_LOWER_UP = 1, 8, 0x40, 0x10000
 
@@ -1694,21 +1694,21 @@ def link_kind(raw):
     return kind.rstrip(b"\0").decode("ascii", "replace") or None
 
 
-def parse_netlink_routes(messages):
+def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
     rows = []
     for kind, payload in messages:
         if kind != 24 or len(payload) < 12:
             continue
         family, length, _, _, table, _, scope, route_type = struct.unpack_from("=8B", payload)
-        if struct.unpack_from("=I", payload, 8)[0] & 0x200:     # RTM_F_CLONED: a learned path MTU
-            continue
+        if struct.unpack_from("=I", payload, 8)[0] & 0x200 and not cloned:
+            continue                                # RTM_F_CLONED in a dump: a learned path MTU
         found = netlink_attributes(payload, 12)
         network = netlink_address(found.get(1))
         metrics = netlink_attributes(found.get(8, b""), 0)
         rows.append({
             "dst": "%s/%d" % (network, length) if network and length else "default",
-            "type": ROUTE_TYPES.get(route_type, str(route_type)), "table": netlink_number(
+            "type": RTN_NAMES.get(route_type, str(route_type)), "table": netlink_number(
                 found.get(15)) or table, "via": netlink_address(found.get(5)),
             "dev_index": netlink_number(found.get(4)), "src": netlink_address(found.get(7)),
             "metric": netlink_number(found.get(6)), "mtu": netlink_number(metrics.get(2)),
@@ -1755,7 +1755,7 @@ def parse_netlink_rules(messages):
                 "table": netlink_number(found.get(15)) or payload[4],
                 "from": "%s/%d" % (source, payload[2]) if source else "all",
                 "to": "%s/%d" % (target, payload[1]) if target else None,
-                "action": ROUTE_TYPES.get(payload[7]) if payload[7] != 1 else None})
+                "action": RTN_NAMES.get(payload[7]) if payload[7] != 1 else None})
     return {"rules": rows}
 
 
@@ -1944,6 +1944,8 @@ def parse_dns_exchange(raw):
         value = {"rcode": "MALFORMED", "truncated": False, "answers": [], "addresses": [],
                  "question": None, "recursion": None, "authoritative": None,
                  "problem": str(error)}
+    if value["truncated"] and raw["over"] == "udp" and not value["addresses"]:
+        value["rcode"] = "TRUNCATED"          # and TCP, which would have brought the rest, failed
     return dict(value, over=raw["over"], strays=raw["strays"])
 
 
@@ -2522,6 +2524,14 @@ def start_connect(sock, address, port):
     return attempt
 
 
+def attempt_outcome(attempt):
+    """The outcome word of an attempt; EACCES from the network (ICMPv6 1/1) is no local "no"."""
+    if attempt["state"] in ("open", "trying"):
+        return "ok" if attempt["state"] == "open" else "timeout"
+    outcome = outcome_of(attempt["errno"])
+    return "unreachable" if outcome == "denied" and not attempt["immediate"] else outcome
+
+
 def watch_connect(attempt, until):
     """Wait for the end of a handshake; SO_ERROR is read before the queue is drained."""
     sock = attempt["sock"]
@@ -2820,31 +2830,55 @@ class System:
     def poke(self, addresses, dev, wait_s, timeout_s=None):
         """Send one empty datagram to on-link addresses, so that the kernel asks for their MAC.
 
-        -> {address: neighbor state, absent where the kernel keeps no entry}; it returns as soon
-        as every entry is settled (REACHABLE, FAILED ...) or after `wait_s`.
+        -> {address: neighbor state}.  A state is settled when it is REACHABLE or FAILED; an
+        address that answered our datagram by ICMP is ANSWERED, and one that was REACHABLE before
+        and said nothing is CACHED: the kernel believes in it for up to 45 s without asking.
         """
+        before, sockets = self.neighbor_states(), {}
+        if before is None:
+            return "unknown", "netlink does not answer"
         for address in addresses:
-            version = is_address(address)
             try:
-                with new_socket(version, socket.SOCK_DGRAM, self.options) as sock:
-                    scope = socket.if_nametoindex(dev) if dev and version == 6 else 0
-                    sock.sendto(b"", (address, 9) if version == 4 else (address, 9, 0, scope))
-                    self.packets += 1
+                sockets[address] = self.poke_one(address, dev)
             except OSError:
                 continue
-        until, states = time.monotonic() + wait_s, {}
+        began, states, answered = time.monotonic(), {}, set()
         while True:
-            outcome, raw = self.netlink([(RTM_GETNEIGH, struct.pack("=BBHiHBB", 0, 0, 0, 0, 0, 0,
-                                                                   0), True)])
-            if outcome != "ok":
-                return "unknown", raw
-            states = {row["ip"]: row["state"] for row in parse_netlink_neighbors(raw)["entries"]
-                      if row["ip"] in addresses}
-            open_ones = [a for a in addresses if states.get(a) in (
-                None, "INCOMPLETE", "STALE", "DELAY", "PROBE")]
-            if not open_ones or time.monotonic() >= until:
-                return "ok", states
+            answered.update(a for a in sockets if a not in answered and any(
+                e["from"] == a for e in read_errors(sockets[a])))
+            states = self.neighbor_states() or {}
+            waited = time.monotonic() - began
+            quiet = {a for a in addresses if a not in answered and (
+                states.get(a) in (None, "INCOMPLETE", "STALE", "DELAY", "PROBE")
+                or states[a] == "REACHABLE" == before.get(a) and waited < SEGMENT_WAIT_S)}
+            if not quiet or waited >= wait_s:
+                break
             time.sleep(0.05)
+        for sock in sockets.values():
+            sock.close()
+        return "ok", {a: "ANSWERED" if a in answered else "CACHED" if states.get(a) == "REACHABLE"
+                      == before.get(a) else states.get(a) for a in addresses if states.get(a)}
+
+    def poke_one(self, address, dev):
+        """A socket that has sent one empty datagram to the discard port of an on-link address."""
+        version = is_address(address)
+        sock = new_socket(version, socket.SOCK_DGRAM, self.options)
+        scope = socket.if_nametoindex(dev) if dev and version == 6 else 0
+        try:
+            sock.connect((address, 9) if version == 4 else (address, 9, 0, scope))
+            sock.send(b"")
+        except OSError:
+            sock.close()
+            raise
+        self.packets += 1
+        return sock
+
+    def neighbor_states(self):
+        """{address: state} of the kernel's neighbor table; None where netlink does not answer."""
+        outcome, raw = self.netlink([(RTM_GETNEIGH, b"\0" * 12, True)])
+        if outcome != "ok":
+            return None
+        return {row["ip"]: row["state"] for row in parse_netlink_neighbors(raw)["entries"]}
 
     def check_cafile(self, path):
         """Why a CA file cannot be used, or None."""
@@ -3116,15 +3150,15 @@ class System:
             sock = new_socket(is_address(address), socket.SOCK_STREAM, self.options)
         except OSError as error:
             return outcome_of(errno_name(error.errno)), {
-                "settled": True, "state": "error", "errno": errno_name(error.errno), "ms": 0}
+                "state": "error", "errno": errno_name(error.errno), "immediate": True, "ms": 0}
         attempt = start_connect(sock, address, port)
         self.attempts[address, port] = attempt
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
         self.packets += 1
-        raw = {"settled": attempt["state"] != "trying", "state": attempt["state"],
-               "errno": attempt["errno"], "ms": attempt["ms"] and round(attempt["ms"], 2)}
-        return {"open": "ok", "trying": "timeout"}.get(
-            attempt["state"], outcome_of(attempt["errno"])), raw
+        raw = {"state": attempt["state"], "errno": attempt["errno"],
+               "immediate": attempt["immediate"],
+               "ms": attempt["ms"] and round(attempt["ms"], 2)}
+        return attempt_outcome(attempt), raw
 
     def settle(self, address, port, listen_s, timeout_s=None):
         """What became of a knock: the end of the handshake, then what the peer does unasked."""
@@ -3143,8 +3177,7 @@ class System:
             facts["state"] = "silent"
         self.packets += facts["info"].get("total_retrans") or 0
         sock.close()
-        return {"open": "ok", "silent": "timeout"}.get(
-            facts["state"], outcome_of(facts["errno"])), facts
+        return attempt_outcome(attempt), facts
 
     def listen_after(self, sock, listen_s, facts):
         """Add to `facts` what a fresh connection does: data, close, reset, or nothing."""
@@ -3540,6 +3573,14 @@ def probe_interfaces():
               tool(parse_ifconfig, "ifconfig", "-a"))
 
 
+@probe()
+def probe_interfaces_now(tcp):
+    """The interfaces once more when a connection failed: the link may have changed meanwhile."""
+    if any(row.outcome != "ok" for row in tcp):
+        for question in probe_interfaces():
+            yield question
+
+
 @probe("host")
 def probe_counters():
     """Error counters of the interfaces."""
@@ -3644,14 +3685,13 @@ def probe_egress(route):
 
 
 @probe()
-def probe_neighbor(egress, tcp, interfaces, ping=(), knock=()):
+def probe_neighbor(egress, tcp):
     """Layer-2 state of the next hop; a hop that nobody has heard from is asked again."""
-    quiet = bool(knock) and not any(row.outcome in ("ok", "refused") for row in tcp) \
+    quiet = not any(row.outcome in ("ok", "refused") for row in tcp) \
         and not any(row.value["icmp"] for row in tcp if row.value)
+    wait_s = STALE_NEIGHBOR_S - PATIENCE_S if quiet and tcp else PATIENCE_S
     for hop, dev, _ in next_hops(egress):
-        doubtful = quiet or not tcp
-        wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and tcp else PATIENCE_S
-        yield ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, wait_s, doubtful))
+        yield ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, wait_s, quiet))
 
 
 @probe()
@@ -3665,7 +3705,7 @@ def probe_neighbors(egress, tcp):
 @probe()
 def probe_segment(egress, knock, interfaces, resolv_conf, hosts_file=()):
     """Others on the segment, asked for at layer 2 when the next hop has not answered in time."""
-    if knock and not any(row.outcome == "timeout" for row in knock):
+    if any(row.outcome in ("ok", "refused") for row in knock):
         return
     for hop, dev, _ in next_hops(egress):
         others = segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))
@@ -3949,7 +3989,7 @@ def route_sources(address, source):
     version_body = build_route_query(address, source)
 
     def decision(messages):
-        rows = parse_netlink_routes(messages)["routes"]
+        rows = parse_netlink_routes(messages, cloned=True)["routes"]
         if not rows:
             raise NotMine("no route in the answer")
         return {"rows": [dict(route_answer(rows[0]), dev_index=rows[0]["dev_index"],
@@ -4006,7 +4046,9 @@ def segment_candidates(hop, dev, interfaces, servers):
     for net in nets[:1]:
         first, last, own = int(net.network[0]), int(net.network[-1]), int(net.ip)
         steps = [1, 2, 3, 4, 5, 10, 11, 20, 21, 30, 50, 100, 200]
-        wanted = [own + 1, own - 1, own + 2, own - 2, own + 10] + [first + n for n in steps]
+        if net.version == 6:                     # people write these digits in hexadecimal
+            steps = [int(str(n), 16) for n in steps]
+        wanted = [own + 1, own - 1, own + 2, own - 2, own + steps[5]] + [first + n for n in steps]
         wanted += [last - 1, last - 2, last - 5] if net.version == 4 else []
         found += [str(ipaddress.ip_address(n)) for n in wanted
                   if first < n < last and n != own]
@@ -4320,9 +4362,7 @@ def sender_places(sender, address, traces, own):
     for row in traces:                            # a router that answers no TTL, but this one
         end = (row.value or {}).get("end") if row.subject == address else None
         if end and end.get("address") == sender and end["kind"] == "icmp":
-            box = max(1, end["ttl"] - 1)          # it rejects behind its TTL check
-            return place_of(box if box in hop_table(traces, address) else end["ttl"],
-                            distance(traces, address))
+            return place_of(end["ttl"], distance(traces, address))
     return ["server_network", "transit", "client_network"]
 
 
@@ -4387,13 +4427,14 @@ def rule(code, where, says, fix, hides=(), severity="fail", ask=None, sure="cert
       says="The interface {dev} is {state}: nothing can leave this host by it.",
       fix="Bring the link up: `ip link set {dev} up`, or check the cable, the switch port or the"
           " virtual network card.")
-def rule_link_down(target, interfaces, route=(), tcp=(), lookup=()):
+def rule_link_down(target, interfaces, route=(), tcp=(), lookup=(), interfaces_now=()):
     """The interface that should carry the connection is down or has no carrier.
 
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     """
-    wish, down = target[0].value, down_links(interfaces)
+    wish, interfaces = target[0].value, succeeded(interfaces_now) or interfaces
+    down = down_links(interfaces)
     if not wish["host"] and down and not usable_links(interfaces):
         yield dict(dev=down[0]["name"], state=link_state(down[0]), proof=interfaces)
     for row in failing_ways(target, route, tcp, lookup):
@@ -4401,7 +4442,7 @@ def rule_link_down(target, interfaces, route=(), tcp=(), lookup=()):
             found = [d for d in down if d["inet"] or d["inet6"]] or (
                 down if not usable_links(interfaces) else [])
         else:
-            found = [d for d in down if d["name"] == row.value["dev"]]
+            found = [d for d in down if d["name"] == row.value["dev"] and not is_local_bridge(d)]
         for link in found[:1]:
             yield dict(dev=link["name"], state=link_state(link), proof=list(interfaces) + [row],
                        scope=row.subject)
@@ -4477,26 +4518,27 @@ def rule_route_blocked(target, route, tcp=(), lookup=()):
       says="{goal} falls into a local range, {net} on {dev}, and nobody answers for it there.",
       fix="Compare the address with the ranges of containers, VPNs and bridges on this host"
           " (`ip route get {goal}`); change the local range or correct the mask.", sure="likely")
-def rule_route_overlap(target, egress, interfaces, neighbor, tcp=()):
+def rule_route_overlap(target, egress, interfaces, neighbor=(), tcp=(), trace_udp=()):
     """A bridge, container or VPN range, or too wide a mask, catches a far address.
 
     fires: iface/docker0 inet=["192.0.2.9/16"] ; egress/A ok dev=docker0 ;
            neighbor/A,docker0 ok ip=A state=FAILED
     quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
     """
-    for row in dead_neighbors(neighbor):
-        for way in succeeded(egress):
-            link = interface_named(interfaces, way.value["dev"]) or {}
-            nets = [c for c in link.get("inet", []) + link.get("inet6", [])
-                    if in_network(way.subject, c)]
-            if way.value["via"] or row.value["ip"] != way.subject or works(tcp, way.subject):
-                continue
-            wide = [c for c in nets if ":" not in c
-                    and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
-            if is_local_bridge(link or {"name": way.value["dev"]}) or wide:
-                yield dict(goal=way.subject, net=(nets or ["a route"])[0], dev=way.value["dev"],
-                           proof=[row, way], scope=way.subject,
-                           confidence="likely" if is_local_bridge(link) else "possible")
+    for way in succeeded(egress):
+        dev, goal = way.value["dev"], way.subject
+        link = interface_named(interfaces, dev) or {"name": dev, "inet": [], "inet6": []}
+        nets = [c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
+        wide = [c for c in nets if ":" not in c
+                and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
+        dead = [r for r in dead_neighbors(neighbor) if r.value["ip"] == goal]
+        mute = is_local_bridge(link) and not hop_table(trace_udp, goal) and [
+            t for t in rows_about(tcp, goal) if t.outcome == "timeout"]
+        if not way.value["via"] and not works(tcp, goal) and (
+                mute or dead and (wide or is_local_bridge(link))):
+            yield dict(goal=goal, net=(nets or ["a route of its own"])[0], dev=dev,
+                       proof=[way] + dead + (mute or []), scope=goal,
+                       confidence="likely" if dead and is_local_bridge(link) else "possible")
 
 
 @rule("host.exhausted", "client", hides=AWAY,
@@ -4594,7 +4636,8 @@ def rule_answers_dropped(target, tcp, counts_before, counts_after):
       says="Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.",
       fix="Wrong VLAN, wrong subnet or a broken cable or port: compare {dev}'s address and VLAN"
           " with a working neighbor, and check the switch port.", sure="likely")
-def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), neighbors=()):
+def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), ping=(), trace_udp=(),
+                          trace_icmp=(), dns=(), general_dns=()):
     """The next hop fails at layer 2, and so does everybody else who was asked.
 
     fires: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;
@@ -4602,45 +4645,48 @@ def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), neighbors=(
     quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;
            segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED
     """
-    for row in dead_neighbors(neighbor):
+    mute = mute_neighbors(neighbor, tcp, ping, list(trace_udp) + list(trace_icmp),
+                          list(dns) + list(general_dns))
+    for row in dead_neighbors(neighbor) + mute:
         asked = {k: v for s in segment if s.subject == row.subject
                  for k, v in (s.value or {}).items() if k != row.value["ip"]}
-        known = [n for t in succeeded(neighbors) for n in t.value["entries"]
-                 if n.get("dev") == row.value["dev"] and n.get("mac")
-                 and n.get("state") in ("REACHABLE", "DELAY", "complete")]
-        alive = [a for a, state in asked.items() if state in ("REACHABLE", "PERMANENT")] or known
-        for scope in scopes_behind(row, egress, tcp, target) if not alive else ():
+        alive = [a for a, state in asked.items() if state in ("REACHABLE", "ANSWERED")]
+        for scope in scopes_behind(row, egress, tcp) if not alive else ():
             if len(asked) >= 4:
                 yield dict(dev=row.value["dev"], hop=row.value["ip"], count=len(asked),
-                           scope=scope, proof=[row] + list(segment))
+                           scope=scope, proof=[row] + list(segment),
+                           confidence="possible" if row in mute else "likely")
 
 
 @rule("gateway.silent", "client_network", hides=AWAY,
       says="The gateway {hop} does not answer on {dev} (layer 2: {state}).",
       fix="Check the gateway's address in the route, whether that router is up, and the VLAN of"
           " {dev}.", ask="Is the router {hop} up, and does it have an interface in this VLAN?")
-def rule_gateway_silent(target, neighbor, egress, tcp=(), segment=()):
+def rule_gateway_silent(target, neighbor, egress, tcp=(), segment=(), ping=(), trace_udp=(),
+                        trace_icmp=(), dns=(), general_dns=()):
     """Without the gateway nothing leaves the segment.
 
     fires: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
     quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=REACHABLE
     """
-    for row in dead_neighbors(neighbor):
-        gateways = {w.value["via"] for w in succeeded(egress)}
-        others = [a for s in segment for a, state in (s.value or {}).items()
-                  if state == "REACHABLE"]
-        for scope in scopes_behind(row, egress, tcp, target):
-            if row.value["ip"] in gateways:
-                yield dict(hop=row.value["ip"], dev=row.value["dev"], state=row.value["state"],
-                           scope=scope, proof=[row] + rows_about(tcp, scope),
-                           confidence="certain" if others else "likely")
+    mute = mute_neighbors(neighbor, tcp, ping, list(trace_udp) + list(trace_icmp),
+                          list(dns) + list(general_dns))
+    others = [a for s in segment for a, state in (s.value or {}).items()
+              if state in ("REACHABLE", "ANSWERED")]
+    for row in dead_neighbors(neighbor) + mute:
+        for scope in scopes_behind(row, egress, tcp):
+            if row.value["ip"] in {w.value["via"] for w in succeeded(egress)}:
+                yield dict(hop=row.value["ip"], dev=row.value["dev"], scope=scope,
+                           proof=[row] + rows_about(tcp, scope), state=row.value["state"],
+                           confidence="possible" if row in mute else
+                           "certain" if others else "likely")
 
 
 @rule("neighbor.silent", ("server", "client_network"), hides=AWAY,
       says="{hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).",
       fix="Is the host {hop} up and its address right? Same VLAN as {dev}? If it belongs to"
           " another network, the mask or a route here is wrong.", sure="likely")
-def rule_neighbor_silent(target, neighbor, egress, tcp=()):
+def rule_neighbor_silent(target, neighbor, egress, tcp=(), lookup=()):
     """The target should be next door, and nobody answers ARP or neighbor discovery for it.
 
     fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
@@ -4648,8 +4694,8 @@ def rule_neighbor_silent(target, neighbor, egress, tcp=()):
     """
     for row in dead_neighbors(neighbor):
         direct = {w.subject for w in succeeded(egress) if not w.value["via"]}
-        for scope in scopes_behind(row, egress, tcp, target):
-            if row.value["ip"] in direct:
+        for scope in scopes_behind(row, egress, tcp):
+            if row.value["ip"] in direct and has_addresses(target, lookup):
                 yield dict(hop=row.value["ip"], dev=row.value["dev"], state=row.value["state"],
                            scope=scope, proof=[row] + rows_about(tcp, row.value["ip"]))
 
@@ -4690,7 +4736,7 @@ def rule_dns_unconfigured_here(target, resolv_conf):
       says="No configured resolver answers ({servers}): {how}.",
       fix="Is the resolver's address right and the service up? Try `dig @{server} {name}`; is port"
           " 53 allowed on the way?", ask="Is the resolver {server} up, and may this host ask it?")
-def rule_dns_unreachable(target, dns, general_dns=(), lookup=(), interfaces=()):
+def rule_dns_unreachable(target, dns=(), general_dns=(), lookup=(), interfaces=(), egress=()):
     """Silence or ICMP from every resolver; the system's look-up failed as well.
 
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout
@@ -4706,7 +4752,9 @@ def rule_dns_unreachable(target, dns, general_dns=(), lookup=(), interfaces=()):
     if icmp:
         first = icmp[0]
         how = "%s says %s" % (first["from"], icmp_words(first["from"], first))
-        places = ["dns"] if first["from"] == first["server"] else ["transit", "dns"]
+        gateways = [w.value["via"] for w in succeeded(egress)]
+        places = ["dns"] if first["from"] == first["server"] else [
+            "client_network" if first["from"] in gateways else "transit", "dns"]
     elif any(r.outcome == "refused" for r in rows):
         how, places = "its port is closed", ["dns"]
     if servers[0].startswith("127."):
@@ -4720,7 +4768,7 @@ def rule_dns_unreachable(target, dns, general_dns=(), lookup=(), interfaces=()):
       says="The resolver {server} answers {rcode} for {name}{contrast}.",
       fix="Ask the operator of {server}; {advice}.",
       ask="Why does {server} answer {rcode} for {name}?")
-def rule_dns_failing(target, dns, lookup=(), general_dns=()):
+def rule_dns_failing(target, dns=(), lookup=(), general_dns=()):
     """SERVFAIL, REFUSED or nonsense, and no resolver that knows better.
 
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
@@ -5751,7 +5799,17 @@ def dead_neighbors(neighbor):
         "FAILED", "INCOMPLETE", "incomplete")]
 
 
-def scopes_behind(row, egress, tcp, target):
+def mute_neighbors(neighbor, tcp, ping, traces, dns):
+    """Next hops that the kernel still believes in, while nothing at all comes from or by them."""
+    heard = any(t.value and (t.value["icmp"] or t.outcome in ("ok", "refused")) for t in tcp) \
+        or any(r.value and r.value.get("reached") for r in ping) \
+        or any(d.outcome in ("ok", "refused") for d in dns) \
+        or any(hop_table([r], r.subject) or distance([r], r.subject) for r in traces)
+    return [] if heard else [r for r in neighbor if r.value and r.value["state"] in (
+        "CACHED", "DELAY", "PROBE")]
+
+
+def scopes_behind(row, egress, tcp):
     """The failing addresses behind a next hop; none when any of them works."""
     subjects = [w.subject for w in succeeded(egress)
                 if (w.value["via"] or w.subject) == row.value["ip"]]

@@ -9,7 +9,7 @@ never     codes that must not be there, not even as a remark
 do        (node, shell script) pairs that break something; see drop(), reject(), rules()
 serve     what runs beside nginx, sshd and dnsmasq: "liars PORT=KIND ...", "liars-at NODE ...",
           "dns MODE ADDRESS ..." (takes the address from dnsmasq), "proxy MODE",
-          "s_server PORT WORDS", "holdports ADDRESS PORT", "dated DAYS" (the web server lives
+          "s_server PORT WORDS", "tun DEVICE", "holdports ADDRESS PORT", "dated DAYS" (the web server lives
           in another year); "no-nginx", "no-sshd", "no-dns"
 options   netdiag's options
 resolv    the client's resolv.conf; hosts: lines for its hosts file
@@ -31,6 +31,7 @@ WEB4, WEB6 = "203.0.113.10", "2001:db8:3::10"
 DEAD4, DEAD6 = "203.0.113.99", "2001:db8:3::99"
 DNS4, DNS6 = "198.51.100.70", "2001:db8:53::70"
 ONE_DNS = DNS4 + " " + DNS6                   # both addresses of the first resolver
+SEGMENT_ADDRESSES = ("192.0.2.1", "192.0.2.20", "2001:db8:1::1", "2001:db8:1::20")
 GATEWAY4, GATEWAY6 = "192.0.2.1", "2001:db8:1::1"
 
 # box: (hook of its firewall, its place, the places that may come first when it drops silently)
@@ -100,8 +101,11 @@ def forget(*addresses):
                                for a in addresses)
 
 
-NO_ICMP_FROM_ROUTERS = [drop(node, "output", "ip protocol icmp") for node in
-                        ("gateway", "transit", "transit2", "sgw")]
+def aged(*addresses):
+    """Neighbour entries that were not used for a while."""
+    return "client", "; ".join("ip neigh change %s dev eth0 nud stale" % a for a in addresses)
+
+
 # Neighbour discovery is ICMPv6 and must go on.
 ND = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
 ICMP = "meta l4proto { icmp, ipv6-icmp }"
@@ -165,8 +169,13 @@ LOCAL = [
           do=[("client", "ip link add br-lab type bridge; ip link set br-lab up; "
                "ip link add veth0 type veth peer name veth1; ip link set veth0 master br-lab up; "
                "ip link set veth1 up; ip addr add 203.0.113.129/24 dev br-lab")]),
-    # The tunnel swallows what it gets: nothing but the route shows the reason.
+    # The tunnel swallows what it gets: nothing but the route shows the reason.  Whether its range
+    # is wrong or its far end is dead cannot be seen from here.
     fault("overlap-vpn", WEB4 + ":80", "route.overlap path.dead_end", "client client_network",
+          serve=["tun tun0"],
+          do=[("client", "ip link set tun0 up; ip addr add 203.0.113.200/24 dev tun0")]),
+    # The VPN program is gone, its interface stays: without carrier, but with its routes.
+    fault("overlap-vpn-down", WEB4 + ":80", "route.overlap link.down", "client",
           do=[("client", "ip tuntap add tun0 mode tun; ip link set tun0 up; "
                "ip addr add 203.0.113.200/24 dev tun0")]),
     # A /24 where the segment is a /26: the far host looks near.  The client cannot know which
@@ -216,18 +225,25 @@ SEGMENT = [
           do=[unplug("gateway"), forget(GATEWAY4, GATEWAY6)]),
     fault("gateway-silent-no-target", "", "gateway.silent", "client_network",
           do=[unplug("gateway"), forget(GATEWAY4, GATEWAY6)]),
-    # The entry in the neighbour table is still good when the gateway dies.
+    # The neighbour table still has the gateway, as on a host that was quiet for a minute.
     fault("gateway-died", WEB4 + ":80", "gateway.silent", "client_network",
-          do=[unplug("gateway")]),
+          do=[unplug("gateway"), aged(GATEWAY4, GATEWAY6)]),
+    fault("gateway-died-v6", "[%s]:80" % WEB6, "gateway.silent", "client_network",
+          do=[unplug("gateway"), aged(GATEWAY4, GATEWAY6)]),
+    # Seconds ago the gateway did answer: the kernel trusts the entry for up to 45 s.
+    fault("gateway-died-just-now", WEB4 + ":80", "gateway.silent path.dead_end",
+          "client_network", do=[unplug("gateway")]),
     fault("gateway-wrong-address", WEB4 + ":80", "gateway.silent", "client client_network",
           do=[("client", "ip route replace default via 192.0.2.44")]),
     fault("gateway-wrong-address-v6", "[%s]:80" % WEB6, "gateway.silent", "client client_network",
           do=[("client", "ip -6 route replace default via 2001:db8:1::44")]),
-    # The neighbour was known a moment ago and is silent now, like the gateway.
+    # The neighbour was known a while ago and is silent now, like the gateway.
     fault("segment-isolated", WEB4 + ":80", "segment.isolated", "client client_network",
-          do=[unplug("client")]),
+          do=[unplug("client"), aged(*SEGMENT_ADDRESSES)]),
+    fault("segment-isolated-v6", "[%s]:80" % WEB6, "segment.isolated", "client client_network",
+          do=[unplug("client"), aged(*SEGMENT_ADDRESSES)]),
     fault("segment-isolated-no-target", "", "segment.isolated", "client client_network",
-          do=[unplug("client")]),
+          do=[unplug("client"), aged(*SEGMENT_ADDRESSES)]),
     # Nothing is known of any neighbour: then it may as well be the gateway alone.
     fault("segment-isolated-cold", WEB4 + ":80", "segment.isolated gateway.silent",
           "client client_network",
@@ -321,28 +337,30 @@ FAR6 = "[%s]:80" % WEB6
 WAY = [
     fault("no-route-at-gateway", FAR4, "path.net_unreachable", "client_network",
           do=[("gateway", "ip route del default")]),
-    fault("no-route-at-transit", FAR4, "path.net_unreachable", "transit",
+    # A router without a route ends the trace: it may be the last one before the target or not.
+    fault("no-route-at-transit", FAR4, "path.net_unreachable", "transit server_network",
           do=[("transit", "ip route del 203.0.113.0/24")]),
-    fault("no-route-at-transit-v6", FAR6, "path.net_unreachable", "transit",
+    fault("no-route-at-transit-v6", FAR6, "path.net_unreachable", "transit server_network",
           do=[("transit", "ip -6 route del 2001:db8:3::/48")]),
     fault("no-route-at-transit-name", "https://web.lab.example/", "path.net_unreachable",
-          "transit", do=[("transit", "ip route del 203.0.113.0/24; "
-                          "ip -6 route del 2001:db8:3::/48")]),
-    fault("no-route-at-sgw", "203.0.113.200:80", "path.net_unreachable", "server_network"),
+          "transit server_network", do=[("transit", "ip route del 203.0.113.0/24; "
+                                         "ip -6 route del 2001:db8:3::/48")]),
+    fault("no-route-at-sgw", "203.0.113.200:80", "path.net_unreachable",
+          "server_network transit"),
     fault("no-route-at-sgw-v6", "[2001:db8:3:9::1]:80", "path.net_unreachable",
-          "server_network"),
+          "server_network transit"),
     fault("gateway-uplink-down", FAR4, "path.net_unreachable", "client_network",
           do=[("gateway", "ip link set wan down")]),
     # An `unreachable` route says 3/1 at once over IPv4 (as for a dead host), 1/0 over IPv6.
     fault("unreachable-at-transit", FAR4, "path.host_unreachable path.net_unreachable",
-          "transit", do=[("transit", "ip route replace unreachable 203.0.113.0/24")]),
-    fault("unreachable-at-transit-v6", FAR6, "path.net_unreachable", "transit",
+          "transit server_network server", do=[("transit", "ip route replace unreachable 203.0.113.0/24")]),
+    fault("unreachable-at-transit-v6", FAR6, "path.net_unreachable", "transit server_network",
           do=[("transit", "ip -6 route replace unreachable 2001:db8:3::/48")]),
-    fault("reject-net-at-transit", FAR4, "path.net_unreachable", "transit",
+    fault("reject-net-at-transit", FAR4, "path.net_unreachable", "transit server_network",
           do=[reject("transit", "forward", "ip daddr " + WEB4, "icmp type net-unreachable")]),
-    fault("prohibit-at-transit", FAR4, "tcp.rejected", "transit",
+    fault("prohibit-at-transit", FAR4, "tcp.rejected", "transit server_network",
           do=[("transit", "ip route replace prohibit 203.0.113.0/24")]),
-    fault("prohibit-at-transit-v6", FAR6, "tcp.rejected", "transit",
+    fault("prohibit-at-transit-v6", FAR6, "tcp.rejected", "transit server_network",
           do=[("transit", "ip -6 route del 2001:db8:3::/48; "
                "ip -6 route add prohibit 2001:db8:3::/48")]),
     fault("host-down", DEAD4 + ":80", "path.host_unreachable", "server"),
@@ -366,8 +384,9 @@ WAY = [
           do=[sysctl("gateway", ipv4__ip_forward="0")]),
     # By name nothing is known of the target but that the resolver, too, lies behind that gateway.
     fault("gateway-not-forwarding-name", "https://v4.lab.example/",
-          "path.dead_end dns.unreachable", "client_network transit dns", do=[sysctl("gateway", ipv4__ip_forward="0"),
-                                        sysctl("gateway", ipv6__conf__all__forwarding="0")]),
+          "path.dead_end dns.unreachable", "client_network transit dns",
+          do=[sysctl("gateway", ipv4__ip_forward="0"),
+              sysctl("gateway", ipv6__conf__all__forwarding="0")]),
     # The lookup of a blackhole comes before the TTL check: this router does not answer a trace.
     fault("blackhole-at-transit", FAR4, "path.dead_end", "client_network transit",
           do=[("transit", "ip route replace blackhole 203.0.113.0/24")]),
@@ -592,12 +611,12 @@ HTTP = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
           serve=["liars 9000=heardclose"]),
     fault("http-resets", WEB + ":9000/", "http.no_response tcp.reset", "service server",
           serve=["liars 9000=heardreset"]),
-    fault("http-garbage", WEB + ":9000/", "http.not_http", "service server",
+    fault("http-garbage", WEB + ":9000/", "http.not_http service.unexpected", "service server",
           serve=["liars 9000=heardgarbage"]),
     fault("http-on-ssh", WEB + ":22/", "http.not_http service.unexpected", "service server"),
     fault("http-on-smtp", WEB + ":25/", "http.not_http service.unexpected", "service server",
           serve=["liars 25=greet:smtp"]),
-    fault("http-flood", WEB + ":9000/", "http.not_http", "service server",
+    fault("http-flood", WEB + ":9000/", "http.not_http service.unexpected", "service server",
           serve=["liars 9000=flood"]),
     # The page works and leads to a host that does not: both may be told.
     fault("http-redirect-to-dead", WEB + "/dead-end", "ok path.host_unreachable", ""),
@@ -651,6 +670,12 @@ SERVICES = [
           options="--proxy http://noproxy.lab.example:3128"),
     fault("proxy-from-environment", WEB + "/", "proxy.unreachable", "proxy",
           env=[("http_proxy", PROXY), ("https_proxy", PROXY)]),
+    # The direct way is closed, the proxy would work, and no_proxy keeps us from it.
+    fault("proxy-excluded", WEB + "/", "proxy.required path.dead_end",
+          "client client_network transit proxy", serve=["proxy ok"],
+          do=[drop("gateway", "forward", "ip daddr 203.0.113.0/24"),
+              drop("gateway", "forward", "ip6 daddr 2001:db8:3::/48")],
+          env=[("http_proxy", PROXY), ("https_proxy", PROXY), ("no_proxy", ".lab.example")]),
     fault("proxy-denies", "https://web.lab.example/", "proxy.denied", "proxy",
           serve=["proxy deny"], options="--proxy " + PROXY),
     fault("proxy-wants-login", "https://web.lab.example/", "proxy.denied", "proxy client",

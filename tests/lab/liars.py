@@ -4,11 +4,14 @@
     python3 liars.py dns MODE ADDRESS ...                    a resolver with a mind of its own
     python3 liars.py proxy PORT MODE                         an HTTP proxy that speaks CONNECT
     python3 liars.py dated DAYS CERTIFICATE KEY              a web server in another year
+    python3 liars.py tun DEVICE                              a tunnel that swallows everything
     python3 liars.py holdports ADDRESS PORT                  uses up the client's source ports
 
 Each writes "ready" once every socket is open.  Nothing sleeps: where a liar has to be slow it
 waits on its own socket with a time limit.
 """
+import fcntl
+import os
 import select
 import socket
 import struct
@@ -36,6 +39,7 @@ ZONE.update({
 
 
 # -- conversations ------------------------------------------------------------------------------
+
 LIFE_S = 40                           # no conversation lasts longer, whatever the other end does
 ESCAPES = b"\x1b[2J\x1b[31mowned\x1b]0;title\x07\xff\xfe\x00\x9b5m%s%n\r\n" * 4
 
@@ -358,7 +362,7 @@ def stale_zone():
     return zone
 
 
-def lie(message, mode, argument, tcp):
+def lie(message, mode, tcp):
     """The answer of a mode; None for silence."""
     if mode in ("servfail", "refused", "nxdomain", "formerr", "notimp"):
         rcode = {"formerr": 1, "servfail": 2, "nxdomain": 3, "notimp": 4, "refused": 5}[mode]
@@ -389,7 +393,7 @@ def dns_udp(server, mode, argument):
     """Answer datagrams; a slow answer waits in a thread of its own."""
     while True:
         message, peer = server.recvfrom(4096)
-        answer = lie(message, mode, argument, False) if len(message) > 16 else None
+        answer = lie(message, mode, False) if len(message) > 16 else None
         if answer is not None and mode == "slow":
             threading.Timer(float(argument), server.sendto, (answer, peer)).start()
         elif answer is not None:
@@ -405,7 +409,7 @@ def dns_tcp_one(conn, mode, argument):
             length = stream.read(2)
             if len(length) < 2:
                 break
-            answer = lie(stream.read(struct.unpack("!H", length)[0]), mode, argument, True)
+            answer = lie(stream.read(struct.unpack("!H", length)[0]), mode, True)
             if answer is not None:
                 if mode == "slow":
                     select.select([], [], [], float(argument))
@@ -520,7 +524,8 @@ def main_proxy(words):
 
 def main_holdports(words):
     """Connect until the kernel has no source port left towards ADDRESS PORT, and hold them."""
-    write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40015")
+    with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as handle:
+        handle.write("40000 40015")
     held = []
     for _ in range(100):
         try:
@@ -529,6 +534,15 @@ def main_holdports(words):
             sys.stdout.write("ready %s %s\n" % (len(held), error))
             break
     say_ready()
+
+
+def main_tun(words):
+    """Create a tunnel interface that has carrier and leads nowhere."""
+    handle = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(handle, 0x400454CA, struct.pack("16sH22x", words[0].encode(), 0x1001))
+    start_thread(say_ready)
+    while True:
+        os.read(handle, 65536)
 
 
 # -- a server that lives in another year: for the client it is its own clock that is wrong --------
@@ -573,4 +587,4 @@ def main_dated(words):
 
 if __name__ == "__main__":
     {"dated": main_dated, "liars": main_liars, "dns": main_dns, "proxy": main_proxy,
-     "holdports": main_holdports}[sys.argv[1]](sys.argv[2:])
+     "holdports": main_holdports, "tun": main_tun}[sys.argv[1]](sys.argv[2:])

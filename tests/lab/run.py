@@ -126,7 +126,7 @@ def start_one(lab, shared, words):
         services.start_s_server(lab, shared.folder, *words[1:])
     elif words[0] == "dated":
         services.start_dated(lab, shared.folder, *words[1:])
-    elif words[0] == "holdports":
+    elif words[0] in ("holdports", "tun"):
         lab.serve("client", [sys.executable, services.LIARS] + words, "ready")
 
 
@@ -204,6 +204,9 @@ def judge(fault, document, status):
     for wanted in fault.findings:
         if wanted not in found and wanted != code:
             problems.append("finding %s is missing" % wanted)
+    for extra in sorted({f["code"] for f in entry["findings"] if f["severity"] == "fail"}):
+        if extra not in fault.code + fault.findings:
+            problems.append("also blames %s" % extra)
     for unwanted in fault.never:
         if unwanted in found or unwanted == code:
             problems.append("%s must not be said" % unwanted)
