@@ -45,11 +45,16 @@ TRACE_WAVE = 5               # TTLs sent at once: a Linux router answers 6 in a 
 TRACE_WAVE_S = 0.22          # pause between waves
 TRACE_WAIT_S = 0.85          # a TCP probe must be closed before its SYN is sent again at 1.0 s
 TRACE_QUIET_HOPS = 6         # so many silent TTLs in a row end a trace
-LOOKUP_S = 6.5               # glibc gives the first resolver 5 s, then asks the next
+LOOKUP_S = 5.6               # glibc gives the first resolver 5 s, then asks the next
 DNS_RESEND_S = 0.8           # one lost datagram must not condemn a resolver
 DNS_WAIT_S = 2.4             # three datagrams unanswered
 DNS_SLOW_MS = 2000           # a look-up that a person notices
 PING_WAIT_S = 1.0
+SIZE_WAIT_S = 0.5            # for an unfragmentable packet, sent twice; three RTTs where that is more
+SMALL_BYTES = 1280           # IPv6's minimum MTU (RFC 8200): every path carries it
+RETRIES = 4                  # more connections where the first met silence or loss
+RETRY_WAIT_S = 2.15          # two resends each
+RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
 HTTP_PATIENCE_S = 4.5        # asked once more in the same run before "no response" is said
@@ -57,6 +62,8 @@ UDP_WAIT_S = 1.6             # two datagrams
 PROXY_WAIT_S = 3.5
 COMMAND_S = 3.0              # any installed command
 DEADLINE_S = 20.0            # everything for one target
+PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
+CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
 MAX_ADDRESSES = 6            # addresses of a name that are knocked on
 MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
 MAX_SEARCH = 3               # search suffixes tried against the resolvers themselves
@@ -2276,13 +2283,15 @@ def parse_http_head(data):
             "reason": printable(match.group(3) or b"", 80), "headers": headers}
 
 
-def build_http_request(method, path, host, port, secure):
+def build_http_request(method, path, host, port, secure, padding=0):
     """A request that a careful browser could have sent; one connection, no body, no cookies."""
     name = "[%s]" % host if ":" in host else dns_ascii(host)
     if port != (443 if secure else 80):
         name += ":%d" % port
     return ("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: netdiag/%s\r\nAccept: */*\r\n"
-            "Connection: close\r\n\r\n" % (method, path, name, VERSION)).encode("ascii", "replace")
+            "%sConnection: close\r\n\r\n" % (
+                method, path, name, VERSION, "X-Padding: %s\r\n" % ("n" * padding)
+                if padding else "")).encode("ascii", "replace")
 
 
 def sni_for(host):
@@ -2391,6 +2400,7 @@ RECVERR = {4: (0, 11), 6: (41, 25)}
 SEND_TTL = {4: (0, 2), 6: (41, 16)}
 RECV_TTL = {4: (0, 12), 6: (41, 51)}
 MTU_DISCOVER = {4: (0, 10), 6: (41, 23)}
+MIN_TTL = {4: (0, 21), 6: (41, 73)}
 BIND_DEVICE = (1, 25)
 TCP_INFO, TCP_MAXSEG = (6, 11), (6, 2)
 MSG_ERRQUEUE = 0x2000
@@ -2535,17 +2545,19 @@ def attempt_outcome(attempt):
 def watch_connect(attempt, until):
     """Wait for the end of a handshake; SO_ERROR is read before the queue is drained."""
     sock = attempt["sock"]
-    while attempt["state"] == "trying" and time.monotonic() < until:
-        if not wait_for(sock, True, until):
-            break
+    while attempt["state"] == "trying" and wait_for(sock, True, until):   # asks once even if late
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         errors = read_errors(sock)
         attempt["icmp"] += icmp_facts(errors)
-        if code:
+        if errno_name(code) in ("ECONNRESET", "EPIPE"):    # a RST in SYN_SENT is ECONNREFUSED:
+            attempt.update(state="open", reset=True)       # so this one came after the handshake
+        elif code:
             attempt.update(state="error", errno=errno_name(code))
         elif is_connected(sock):
             attempt["state"] = "open"
         elif not errors:
+            if time.monotonic() >= until:
+                break
             time.sleep(0.005)             # a kernel that reports neither: do not spin
             continue
         attempt["ms"] = (time.monotonic() - attempt["started"]) * 1000
@@ -2837,6 +2849,8 @@ class System:
         before, sockets = self.neighbor_states(), {}
         if before is None:
             return "unknown", "netlink does not answer"
+        if [before.get(a) for a in addresses] == ["FAILED"]:
+            return "ok", {addresses[0]: "FAILED"}       # our own packets have just asked in vain
         for address in addresses:
             try:
                 sockets[address] = self.poke_one(address, dev)
@@ -3172,14 +3186,14 @@ class System:
                      waited_s=round(time.monotonic() - attempt["started"], 2), after=None,
                      greeting=None, speaks=None, refuses=None, local=None)
         if attempt["state"] == "open":
-            self.listen_after(sock, listen_s, facts)
+            self.listen_after(sock, listen_s, facts, attempt.get("reset"))
         elif attempt["state"] == "trying":
             facts["state"] = "silent"
         self.packets += facts["info"].get("total_retrans") or 0
         sock.close()
         return attempt_outcome(attempt), facts
 
-    def listen_after(self, sock, listen_s, facts):
+    def listen_after(self, sock, listen_s, facts, was_reset):
         """Add to `facts` what a fresh connection does: data, close, reset, or nothing."""
         version = 6 if sock.family == socket.AF_INET6 else 4
         try:
@@ -3189,7 +3203,8 @@ class System:
             pass
         rtt_s = (facts["info"].get("rtt_us") or 0) / 1e6
         data, ended = receive(sock, listen_s + 2 * rtt_s, greeting_is_whole)
-        facts["after"] = "data" if data else {"silent": "open"}.get(ended, ended)
+        facts["after"] = "data" if data else "reset" if was_reset else \
+            {"silent": "open"}.get(ended, ended)
         if data:
             facts.update(greeting=printable(data[:300]), speaks=guess_protocol(data),
                          refuses=greeting_fault(data), ended=ended)
@@ -3239,12 +3254,12 @@ class System:
             data, ended = receive(sock, timeout_s, flight_is_over)
         return "ok", {"data": data, "ended": ended}
 
-    def http(self, address, port, secure, server_name, request, clamp=None,
+    def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
         facts = {"stage": "connect", "error": None, "data": b"", "connect_ms": None,
                  "tls_ms": None, "first_byte_ms": None, "ended": None, "info": {}}
-        sock, failed, facts["connect_ms"] = self.open_tcp(address, port, TLS_WAIT_S, clamp)
+        sock, failed, facts["connect_ms"] = self.open_tcp(address, port, PATIENCE_S, clamp)
         if sock is None:
             return outcome_of(failed), dict(facts, error=failed)
         if secure:
@@ -3257,7 +3272,7 @@ class System:
                                   ended=tls_facts["ended"])
         with sock:
             facts["stage"] = "http"
-            talk(sock, request, timeout_s, facts)
+            talk(sock, request, timeout_s, facts, whole)
             facts["info"] = tcp_info(sock)
         return "ok", facts
 
@@ -3289,7 +3304,50 @@ class System:
             talk(sock, request.encode("ascii", "replace"), timeout_s, facts)
         return "ok", facts
 
-    def fits(self, address, size, timeout_s=1.0):
+    def attempts(self, address, port, count, timeout_s=None):
+        """`count` connections at once, from as many source ports, watched for two resends."""
+        open_ones, began = [], time.monotonic()
+        for _ in range(count):
+            try:
+                sock = new_socket(is_address(address), socket.SOCK_STREAM, self.options)
+            except OSError as error:
+                return "denied", "connect: %s" % errno_name(error.errno)
+            open_ones.append(start_connect(sock, address, port))
+        for attempt in open_ones:
+            watch_connect(attempt, began + RETRY_WAIT_S)
+            info = tcp_info(attempt["sock"])
+            attempt["resent"] = info.get("total_retrans") or 0
+            self.packets += 1 + attempt["resent"]
+            abort(attempt["sock"])
+        return "ok", {
+            "tried": count, "open": sum(a["state"] == "open" for a in open_ones),
+            "silent": sum(a["state"] == "trying" for a in open_ones),
+            "resent": sum(a["state"] == "open" and a["resent"] > 0 for a in open_ones)}
+
+    def reset_ttl(self, address, port, host_ttl, far, timeout_s=None):
+        """The TTL with which this port's reset arrives, by IP_MINTTL: no privilege is needed.
+
+        Connections whose minimum is above it hang, the others are refused.  -> {"ttl": the
+        highest minimum that was answered, "host_ttl", "far"}
+        """
+        version, asked = is_address(address), {}
+        for ttl in range(host_ttl, min(255, host_ttl + min(far, 12)) + 1):
+            try:
+                sock = new_socket(version, socket.SOCK_STREAM, self.options)
+                sock.setsockopt(MIN_TTL[version][0], MIN_TTL[version][1], ttl)
+            except OSError as error:
+                return "unknown", "IP_MINTTL: %s" % errno_name(error.errno)
+            asked[ttl] = start_connect(sock, address, port)
+            self.packets += 1
+        until = time.monotonic() + SIZE_WAIT_S
+        answered = [ttl for ttl, attempt in sorted(asked.items())
+                    if watch_connect(attempt, until)["errno"] == "ECONNREFUSED"]
+        for attempt in asked.values():
+            abort(attempt["sock"])
+        return "ok", {"ttl": max(answered) if answered else None, "host_ttl": host_ttl,
+                      "far": far}
+
+    def fits(self, address, size, wait_s, timeout_s=None):
         """Does an unfragmentable datagram of `size` bytes (with headers) get an answer?
 
         Uses echo where it may, else UDP to a closed port.  -> {"answered": bool, "mtu", "from"}.
@@ -3302,14 +3360,14 @@ class System:
             return "denied", "size probe: %s" % errno_name(error.errno)
         with sock:
             sock.setsockopt(MTU_DISCOVER[version][0], MTU_DISCOVER[version][1], 3)
-            until = time.monotonic() + timeout_s
+            until = time.monotonic() + wait_s
             for _ in (1, 2):
                 try:
                     sock.sendto(payload, (address, port))
                     self.packets += 1
                 except OSError:
                     pass
-                if wait_for(sock, False, min(until, time.monotonic() + timeout_s / 2)):
+                if wait_for(sock, False, min(until, time.monotonic() + wait_s / 2)):
                     break
             errors = read_errors(sock)
             if errors:
@@ -3340,8 +3398,8 @@ def greeting_is_whole(data):
         or len(data) > 4 and data[3:4] == b"\0"
 
 
-def talk(sock, request, seconds, facts):
-    """Send a request and read the head (and the start of a body) of the reply into `facts`."""
+def talk(sock, request, seconds, facts, whole=False):
+    """Send a request and read the reply's head, or all of it up to BYTES_LIMIT, into `facts`."""
     if isinstance(sock, socket.socket):
         sock.setblocking(True)
         sock.settimeout(seconds)
@@ -3358,7 +3416,7 @@ def talk(sock, request, seconds, facts):
             if not data:
                 facts["first_byte_ms"] = round((time.monotonic() - began) * 1000, 1)
             data += more
-            if b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5]):
+            if not whole and (b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5])):
                 break
     except (OSError, ValueError) as error:
         text = printable(str(error))
@@ -3366,6 +3424,8 @@ def talk(sock, request, seconds, facts):
             if errno_name(getattr(error, "errno", None)) in ("ECONNRESET", "EPIPE") else "error"
         facts.update(ended=ended, error=text)
     facts["data"] = data
+    if len(data) >= BYTES_LIMIT:
+        facts["ended"] = "done"
 
 
 def read_netlink(sock, dump, found):
@@ -3420,13 +3480,13 @@ def trace_answer(probe):
     """The hop that answered one probe, or None when there was nothing to read after all."""
     sock = probe["sock"]
     hop = {"ttl": probe["ttl"], "address": probe["address"], "type": None, "code": None,
-           "ms": round((time.monotonic() - probe["started"]) * 1000, 2), "kind": None}
+           "from_ttl": None, "ms": round((time.monotonic() - probe["started"]) * 1000, 2), "kind": None}
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if probe["mode"] == "tcp" else 0
     for error in read_errors(sock):
         exceeded = icmp_kind(probe["address"], error) in TIME_EXCEEDED
         mine = error["from"] == probe["address"] and not exceeded and probe["mode"] == "udp"
         return dict(hop, address=error["from"], type=error["type"], code=error["code"],
-                    kind="hop" if exceeded else "reply" if mine else "icmp",
+                    from_ttl=error["ttl"], kind="hop" if exceeded else "reply" if mine else "icmp",
                     errno=error["errno"])
     if probe["mode"] == "tcp":
         if code:
@@ -3801,14 +3861,54 @@ def probe_other_ports(target, knock):
                 yield ask("%s %d" % (row.subject, other), native("knock", row.subject, other))
 
 
-@probe()
+@probe(steps=True)
 def probe_sizes(target, knock, egress):
-    """Do packets as large as the first link allows still get through?"""
-    for row in knock[:MAX_TALKS]:
-        if row.outcome == "ok":
-            for size in (576 if ":" not in row.subject else 1280,
-                         link_mtu(egress, row.subject)):
-                yield ask("%s %d" % (row.subject, size), native("fits", row.subject, size))
+    """Do packets as large as the first link allows get through?  Large, small, large again."""
+    rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
+
+    def sized(rows, size):
+        return [ask("%s %d" % (r.subject, size or link_mtu(egress, r.subject)), native(
+            "fits", r.subject, size or link_mtu(egress, r.subject),
+            max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0)))) for r in rows]
+    large = yield sized(rows, 0)
+    doubtful = [r for r, a in zip(rows, large) if a.value and not a.value["answered"]
+                and not a.value["mtu"]]
+    small = yield sized(doubtful, SMALL_BYTES)
+    yield sized([r for r, a in zip(doubtful, small) if a.value and a.value["answered"]], 0)
+
+
+@probe()
+def probe_retries(target, knock):
+    """More connections from other source ports, when the first is silent or was resent."""
+    port = target[0].value["knock_port"]
+    for row in knock if port != 22 else ():
+        if row.outcome == "timeout" or row.outcome == "ok" and row.value["ms"] > RESENT_MS:
+            yield ask(row.subject, native("attempts", row.subject, port, RETRIES))
+
+
+@probe()
+def probe_resends(target, tcp, http, sizes, retries):
+    """The same when something that works had to be sent again, or was lost once."""
+    port = target[0].value["knock_port"]
+    for row in succeeded(tcp) if port != 22 else ():
+        talks = [row.value] + [r.value for r in rows_about(http, row.subject) if r.value]
+        sized = [r.value for r in succeeded(sizes) if r.subject.split()[0] == row.subject]
+        lost = any((t.get("info") or {}).get("total_retrans") or t.get("stage") == "connect"
+                   for t in talks) or {v["answered"] for v in sized if v["size"] > SMALL_BYTES} \
+            == {True, False}
+        if lost and not rows_about(retries, row.subject):
+            yield ask(row.subject, native("attempts", row.subject, port, RETRIES))
+
+
+@probe()
+def probe_reset_ttl(target, tcp, trace_udp):
+    """From how far a reset comes: its TTL, against that of the host's own ICMP (FACTS 14)."""
+    for row in tcp:
+        known = [hop for t in rows_about(trace_udp, row.subject) for hop in
+                 (t.value or {}).get("hops") or () if hop.get("kind") == "reply" and hop["ttl"] > 1]
+        if row.outcome == "refused" and not row.value["icmp"] and known and known[0]["from_ttl"]:
+            yield ask(row.subject, native("reset_ttl", row.subject, target[0].value["knock_port"],
+                                          known[0]["from_ttl"], known[0]["ttl"]))
 
 
 # -- above TCP --------------------------------------------------------------------------------------
@@ -3835,29 +3935,33 @@ def probe_hello(target, tls):
 
 
 @probe()
-def probe_small(target, tls, http):
-    """A stalled talk once more with small segments (TCP_MAXSEG): is it the size?"""
+def probe_small(target, tls):
+    """A stalled handshake once more with small segments (TCP_MAXSEG): is it the size?"""
     wish = target[0].value
     stalled = [r.subject for r in tls if r.value and r.value["ended"] == "stalled"]
     for address in stalled[:2]:
         yield ask(address, native("hello", address, wish["port"], wish["sni"],
-                                  1220 if ":" in address else 536, parse=parse_tls_flight))
-    for row in http:
-        if row.subject not in stalled and row.value and row.value["ended"] == "silent":
-            yield ask(row.subject, http_source(wish, row.subject, "HEAD", clamp=536
-                                               if ":" not in row.subject else 1220))
+                                  CLAMP_MSS, parse=parse_tls_flight))
 
 
 @probe(steps=True)
 def probe_http(target, knock):
     """One HTTP request: HEAD, then GET where HEAD is not liked."""
     wish = target[0].value
-    for row in talking(knock) if wish["protocol"] in ("http", "https") else ():
-        first = yield ask(row.subject, http_source(wish, row.subject, "HEAD"))
-        if first.value and first.value["stage"] == "http" and (
-                first.value["status"] in (400, 403, 404, 405, 500, 501, 503)
-                or not first.value["status"] and first.value["ended"] in ("closed", "reset")):
-            yield ask(row.subject, http_source(wish, row.subject, "GET"))
+    rows = talking(knock) if wish["protocol"] in ("http", "https") else []
+    heads = yield [ask(row.subject, http_source(wish, row.subject, "HEAD")) for row in rows]
+    yield [ask(a.subject, http_source(wish, a.subject, "GET")) for a in heads if head_failed(a)]
+
+
+@probe(steps=True)
+def probe_transfer(target, http, sizes):
+    """A larger exchange both ways where large packets seemed to vanish; then with small segments."""
+    wish = target[0].value
+    for row in succeeded(latest(http))[:1] if size_suspects(sizes) else ():
+        whole = yield ask(row.subject, http_source(wish, row.subject, "GET", None, PADDING))
+        if whole.value and whole.value["ended"] == "silent":
+            yield ask("%s clamped" % row.subject, http_source(
+                wish, row.subject, "GET", CLAMP_MSS, PADDING))
 
 
 @probe(steps=True)
@@ -4075,12 +4179,30 @@ def link_mtu(egress, address):
     return value.get("mtu") or 1500
 
 
-def http_source(wish, address, method, clamp=None):
-    """The request that this target stands for."""
+def head_failed(row):
+    """Is HEAD's answer one that GET may better?  Some servers dislike or mishandle HEAD."""
+    value = row.value or {}
+    return value.get("stage") == "http" and (
+        value["status"] in (400, 403, 404, 405, 500, 501, 503)
+        or not value["status"] and value["ended"] in ("closed", "reset"))
+
+
+def size_suspects(sizes):
+    """Addresses where a small unfragmentable packet was answered and a large one vanished."""
+    small = {r.subject.split()[0] for r in succeeded(sizes)
+             if r.value["answered"] and r.value["size"] <= SMALL_BYTES}
+    large = [r for r in succeeded(sizes) if r.value["size"] > SMALL_BYTES]
+    passed = {r.subject.split()[0] for r in large if r.value["answered"] or r.value["mtu"]}
+    return sorted(small - passed)
+
+
+def http_source(wish, address, method, clamp=None, padding=0):
+    """The request that this target stands for; `padding` makes it larger than one packet."""
     secure = wish["tls"]
-    request = build_http_request(method, wish["path"] or "/", wish["host"], wish["port"], secure)
+    request = build_http_request(method, wish["path"] or "/", wish["host"], wish["port"], secure,
+                                 padding)
     return native("http", address, wish["port"], secure, wish["sni"], request, clamp,
-                  parse=parse_http_exchange)
+                  bool(padding), parse=parse_http_exchange)
 
 
 def base_url(wish):
@@ -4170,37 +4292,38 @@ def bypasses(wish, no_proxy):
 # == 7 evidence: gathering answers side by side, and looking things up in them ====================
 
 def run_probe(item, needs, system, timeout_s):
-    """Put all questions of one probe, side by side, or step by step; -> its answers."""
+    """Put all questions of one probe: side by side, or step by step with answers sent back."""
     questions = item.function(**needs)
-    if item.steps:
-        return run_steps(item, questions, system, timeout_s)
-    questions = list(questions)
+    if not item.steps:
+        return answer_all(item.name, list(questions), system, timeout_s)
+    answers, sent = [], None
+    try:
+        while len(answers) < 40:
+            step = questions.send(sent)
+            sent = answer_all(item.name, step if isinstance(step, list) else [step], system,
+                              timeout_s)
+            answers += sent
+            sent = sent if isinstance(step, list) else sent[0]
+    except StopIteration:
+        pass
+    return answers
+
+
+def answer_all(name, questions, system, timeout_s):
+    """Several questions side by side, answers in their order."""
     if len(questions) < 2:
-        return [answer(item.name, question, system, timeout_s) for question in questions]
+        return [answer(name, question, system, timeout_s) for question in questions]
     import threading
-    answers = [Answer(item.name, q.subject, "unknown", None, None, (("", "cut short"),))
-               for q in questions]
+    answers = [None] * len(questions)
 
     def work(place):
-        answers[place] = answer(item.name, questions[place], system, timeout_s)
+        answers[place] = answer(name, questions[place], system, timeout_s)
     threads = [threading.Thread(target=work, args=(n,), daemon=True)
                for n in range(len(questions))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return answers
-
-
-def run_steps(item, questions, system, timeout_s):
-    """A probe whose next question depends on the last answer."""
-    answers, sent = [], None
-    try:
-        while len(answers) < 40:
-            sent = answer(item.name, questions.send(sent), system, timeout_s)
-            answers.append(sent)
-    except StopIteration:
-        pass
     return answers
 
 
@@ -4363,7 +4486,8 @@ def sender_places(sender, address, traces, own):
         end = (row.value or {}).get("end") if row.subject == address else None
         if end and end.get("address") == sender and end["kind"] == "icmp":
             return place_of(end["ttl"], distance(traces, address))
-    return ["server_network", "transit", "client_network"]
+    beyond = place_of(last_hop(traces, address) + 1, distance(traces, address))
+    return beyond + [p for p in ("server_network", "transit") if p not in beyond]
 
 
 def own_addresses(interfaces):
@@ -5011,7 +5135,7 @@ def rule_tcp_rejected(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interface
           " and not only on loopback, or correct the port.",
       ask="Does the service run on {address} port {port}, and on which addresses does it listen?")
 def rule_tcp_refused(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), egress=(),
-                     interfaces=(), ping=()):
+                     interfaces=(), reset_ttl=()):
     """A RST and no ICMP: nothing listens there, or a box on the way answers in its place.
 
     fires: tcp/A refused
@@ -5022,21 +5146,21 @@ def rule_tcp_refused(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), egr
         if row.outcome != "refused" or row.value["icmp"] or target[0].value["port"] is None \
                 or local_refusal(row, own, trace_tcp, egress):
             continue
-        ttl, far = refused_at(trace_tcp, row.subject), distance(
-            list(trace_udp) + list(trace_icmp), row.subject)
+        far = distance(list(trace_udp) + list(trace_icmp), row.subject)
+        boxes = reset_hops(row.subject, trace_tcp, reset_ttl, far)
         if row.subject in own:
             places, why = ["service"], "nothing listens there on this host"
-        elif ttl and far and ttl < far:
-            places = unique(place_of(ttl - 1, far) + place_of(ttl, far))
-            why = "it comes from hop %d or %d, before the server (hop %d): a firewall" % (
-                ttl - 1, ttl, far)
+        elif boxes:
+            places = unique(p for hop in boxes for p in place_of(hop, far))
+            why = "it comes from hop %s, before the server (hop %d): a firewall" % (
+                " or ".join(str(hop) for hop in boxes), far)
         else:
             places, why = ["service", "server"], "nothing listens there, or a firewall answers" \
                 " in its place"
         yield dict(address=row.subject, why=why, suspects=places, scope=row.subject,
-                   proof=[row] + rows_about(trace_tcp, row.subject),
-                   confidence="certain" if row.subject in own or ttl and far and ttl < far
-                   else "likely")
+                   proof=[row] + rows_about(trace_tcp, row.subject) + rows_about(
+                       reset_ttl, row.subject),
+                   confidence="certain" if row.subject in own or boxes else "likely")
 
 
 @rule("tcp.filtered", ("server", "server_network"), hides=("path.dead_end", "path.loss"),
@@ -5103,47 +5227,67 @@ def rule_path_dead_end(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), p
 
 
 @rule("path.mtu_blackhole", ("transit", "server_network", "client_network"),
-      hides=("tls.handshake_stalled", "http.no_response", "service.silent"),
+      hides=("tls.handshake_stalled", "http.no_response", "service.silent", "path.loss"),
       says="Small packets pass and large ones vanish on the way to {address}: {how}.",
       fix="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass on the way, or clamp the MSS at the"
           " tunnel: `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
           " --clamp-mss-to-pmtu`.",
       ask="The path to {address} loses large packets without ICMP 3/4: please check the MTU of"
           " tunnels on it.")
-def rule_path_mtu_blackhole(target, tcp=(), tls=(), http=(), small=(), sizes=(), hello=()):
+def rule_path_mtu_blackhole(target, tls=(), small=(), transfer=()):
     """A talk stalls with full-size segments and works with small ones (FACTS section 6).
 
     fires: tls/A ok ended=stalled ; small/A ok ended=done
     quiet: tls/A ok ended=stalled ; small/A ok ended=silent
     """
-    for row in list(tls) + latest(http):
+    for row in list(tls) + [r for r in transfer if not r.subject.endswith(" clamped")]:
         if not row.value or row.value["ended"] not in ("stalled", "silent"):
             continue
-        cured = [r for r in small if r.subject == row.subject and r.value
-                 and (r.value.get("status") or r.value["ended"] == "done")]
+        cured = [r for r in small if r.subject == row.subject and r.value["ended"] == "done"] + [
+            r for r in succeeded(transfer) if r.subject == row.subject + " clamped"
+            and r.value["ended"] in ("closed", "done") and r.value["bytes"] > row.value["bytes"]]
         if cured:
             yield dict(address=row.subject, scope=row.subject, proof=[row] + cured,
-                       how="the talk stalls, and works with small segments (MSS 536)")
+                       how="the talk stalls, and works with small segments (MSS %d)" % CLAMP_MSS)
 
 
 @rule("path.mtu_blackhole", ("transit", "server_network", "client_network"), severity="warn",
-      says="Packets of {size} bytes to {address} get no answer and no ICMP 'too big', smaller ones"
+      says="Packets of full size to {address} get no answer and no ICMP 'too big', smaller ones"
            " do: large transfers may hang.",
       fix="Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.",
       sure="possible")
-def rule_path_size_limit(target, sizes, tls=(), http=()):
+def rule_path_size_limit(target, sizes, transfer=(), retries=()):
     """An unfragmentable packet of the link's size vanishes where a small one is answered.
 
     fires: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false
     quiet: sizes/A,576 ok size=576 answered=true ;
            sizes/A,1500 ok size=1500 answered=false mtu=1400
     """
-    for address in unique(r.subject.split()[0] for r in succeeded(sizes)):
-        rows = sorted((r for r in succeeded(sizes) if r.subject.split()[0] == address),
-                      key=lambda r: r.value["size"])
-        if len(rows) > 1 and rows[0].value["answered"] and not rows[-1].value["answered"] \
-                and not rows[-1].value["mtu"]:
-            yield dict(address=address, size=rows[-1].value["size"], proof=rows, scope=address)
+    for address in size_suspects(sizes):
+        fine = [r for r in rows_about(transfer, address) if r.value["ended"] in ("closed", "done")]
+        lossy = [r for r in succeeded(retries) if r.subject == address]
+        if not fine and not lossy:
+            yield dict(address=address, scope=address, proof=[
+                r for r in sizes if r.subject.split()[0] == address])
+
+
+@rule("path.loss", ("transit", "client_network", "server_network"), severity="warn",
+      says="Packets to {address} port {port} are lost: of {tried} more connections {silent} got no"
+           " answer and {resent} only after the SYN was sent again.", sure="likely",
+      fix="Run `mtr -T -P {port} {address}` for a minute from both ends: loss that carries on to"
+          " the last hop is real; a fixed share of dead connections is one bad link or pool member.")
+def rule_path_loss(target, retries=(), resends=(), tcp=()):
+    """Several connections from several source ports: some work at once, some late, some never.
+
+    fires: tcp/A timeout ; retries/A ok tried=4 open=3 silent=1 resent=0
+    quiet: tcp/A timeout ; retries/A ok tried=4 open=0 silent=4 resent=0
+    """
+    for row in succeeded(list(retries) + list(resends)):
+        value, silent = row.value, any(t.outcome == "timeout" for t in rows_about(tcp, row.subject))
+        if value["silent"] < value["tried"] and (value["silent"] or value["resent"] or silent):
+            yield dict(value, address=row.subject, proof=[row] + rows_about(tcp, row.subject),
+                       scope=row.subject, severity="fail" if silent else "warn",
+                       hides=("tcp.filtered", "path.dead_end") if silent else ())
 
 
 @rule("tcp.reset", ("service", "server", "server_network"), hides=ABOVE_TCP,
@@ -5588,14 +5732,13 @@ def rule_redirect_broken(target, redirects):
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
     quiet: redirects/http://there.example/ ok status=200
     """
-    codes = {"lookup": "dns.not_found", "connect": "tcp.refused", "tls": "tls.handshake_cut",
-             "http": "http.no_response"}
+    codes = {"lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
+             "ECONNREFUSED": "tcp.refused", "EHOSTUNREACH": "path.host_unreachable",
+             "ENETUNREACH": "path.net_unreachable", "connect": "tcp.filtered"}
     for row in redirects:
         value = row.value or {}
         if not value.get("status") and value.get("stage") in codes:
-            code = codes[value["stage"]]
-            if value["stage"] == "connect" and row.outcome != "refused":
-                code = "tcp.filtered"
+            code = codes.get(value.get("error"), codes[value["stage"]])
             how = "%s fails (%s)" % (value["stage"], value.get("error") or value.get("ended"))
             yield dict(code=code, url=row.subject, how=how, proof=[row])
 
@@ -5633,6 +5776,8 @@ def rule_service_unexpected(target, tcp):
         if wanted in ("tcp", "tls") or wish["tls"] or value.get("after") != "data":
             continue
         speaks = value["speaks"]
+        if wanted == "http" and not speaks:
+            continue                              # garbage: http.not_http says it
         if speaks == wanted or {speaks, wanted} == {"smtp", "ftp"} and value["greeting"][:3] == "220" \
                 and not re.search("(?i)smtp|ftp", value["greeting"]) or value.get("refuses"):
             continue
@@ -5803,7 +5948,7 @@ def mute_neighbors(neighbor, tcp, ping, traces, dns):
     """Next hops that the kernel still believes in, while nothing at all comes from or by them."""
     heard = any(t.value and (t.value["icmp"] or t.outcome in ("ok", "refused")) for t in tcp) \
         or any(r.value and r.value.get("reached") for r in ping) \
-        or any(d.outcome in ("ok", "refused") for d in dns) \
+        or any(d.outcome in ("ok", "refused") or (d.value or {}).get("icmp") for d in dns) \
         or any(hop_table([r], r.subject) or distance([r], r.subject) for r in traces)
     return [] if heard else [r for r in neighbor if r.value and r.value["state"] in (
         "CACHED", "DELAY", "PROBE")]
@@ -5906,6 +6051,20 @@ def refused_at(trace_tcp, address):
     found = [hop["ttl"] for row in rows_about(trace_tcp, address) if row.value
              for hop in row.value.get("hops", ()) if hop["kind"] == "refused"]
     return min(found) if found else None
+
+
+def reset_hops(address, trace_tcp, reset_ttl, far):
+    """The hops that a reset may come from when it is not the server's; [] where it may be.
+
+    By its TTL (higher than that of the host's own ICMP: nearer), else by the lowest TTL of the
+    probes that it answers: a Linux firewall resets behind its TTL check.
+    """
+    for row in succeeded(reset_ttl):
+        nearer = (row.value["ttl"] or 0) - row.value["host_ttl"]
+        if row.subject == address and far and 0 < nearer < far:
+            return [far - nearer]
+    first = refused_at(trace_tcp, address)
+    return [first - 1, first] if first and far and first < far else []
 
 
 def silent_rows(tcp):
@@ -6089,7 +6248,9 @@ def working_addresses(findings, usable):
             r.subject, usable["ping"], usable["other_ports"],
             usable["trace_udp"] + usable["trace_icmp"]) or r.outcome in ("ok", "refused")]
     else:
-        good = [r.subject for r in usable["tcp"] + usable["udp"] if r.outcome == "ok"]
+        dumb = {r.subject for r in latest(usable["http"]) if r.value and not r.value.get("status")}
+        good = [r.subject for r in usable["tcp"] + usable["udp"]
+                if r.outcome == "ok" and r.subject not in dumb]
     bad = {a for f in findings if f.severity == "fail" for a in f.scope}
     return [a for a in good if a not in bad]
 

@@ -9,7 +9,7 @@ never     codes that must not be there, not even as a remark
 do        (node, shell script) pairs that break something; see drop(), reject(), rules()
 serve     what runs beside nginx, sshd and dnsmasq: "liars PORT=KIND ...", "liars-at NODE ...",
           "dns MODE ADDRESS ..." (takes the address from dnsmasq), "proxy MODE",
-          "s_server PORT WORDS", "tun DEVICE", "holdports ADDRESS PORT", "dated DAYS" (the web server lives
+          "delay MS" (each way, between transit and sgw), "s_server PORT WORDS", "tun DEVICE", "holdports ADDRESS PORT", "dated DAYS" (the web server lives
           in another year); "no-nginx", "no-sshd", "no-dns"
 options   netdiag's options
 resolv    the client's resolv.conf; hosts: lines for its hosts file
@@ -825,5 +825,28 @@ HEALTHY = [
             serve=["no-nginx", "dated -400"]),
 ]
 
-FAULTS = (LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY)
+# -- the same with a distance of 40 ms: nothing comes back within the call that asked ----------------
+
+FAR_AWAY = ("host-down host-down-v6 refused refused-v6 reset-by-sgw reset-by-transit "
+            "reset-by-server rejected-port-unreachable-server rejected-host-prohibited-sgw "
+            "rejected-admin-prohibited-server-v6 no-route-at-sgw filtered-at-sgw "
+            "filtered-at-server server-drops-all loop-transit-sgw mtu-both-ways tcp-reset "
+            "tcp-reset-name tcp-closed udp-closed tls-expired tls-cut-reset http-bad-gateway "
+            "http-resets ok-https ok-ssh ok-no-icmp-anywhere ok-ipv6-dead ok-big-page "
+            "ok-small-mtu ok-ecmp").split()
+
+
+def far_away(row, milliseconds=20):
+    """A row on a longer way."""
+    return row._replace(name="far-" + row.name, serve=row.serve + ("delay %d" % milliseconds,))
+
+
+NEAR = LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY
+FAR = [far_away(row) for row in NEAR if row.name in FAR_AWAY] + [
+    # Over a satellite: 600 ms there and back.
+    far_away(healthy("ok-satellite", "https://web.lab.example/"), 300),
+    far_away(fault("refused-satellite", WEB4 + ":81", "tcp.refused", "service server"), 300),
+]
+
+FAULTS = NEAR + FAR
 assert len({row.name for row in FAULTS}) == len(FAULTS), "two faults of one name"

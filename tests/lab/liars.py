@@ -5,11 +5,14 @@
     python3 liars.py proxy PORT MODE                         an HTTP proxy that speaks CONNECT
     python3 liars.py dated DAYS CERTIFICATE KEY              a web server in another year
     python3 liars.py tun DEVICE                              a tunnel that swallows everything
+    python3 liars.py delay SECONDS NAME NAMESPACE NAME       a link of two tunnels, with delay
     python3 liars.py holdports ADDRESS PORT                  uses up the client's source ports
 
 Each writes "ready" once every socket is open.  Nothing sleeps: where a liar has to be slow it
 waits on its own socket with a time limit.
 """
+import collections
+import ctypes
 import fcntl
 import os
 import select
@@ -536,13 +539,54 @@ def main_holdports(words):
     say_ready()
 
 
+# -- tunnels ---------------------------------------------------------------------------------------
+
+def open_tun(name):
+    """A new tunnel interface in this namespace, bare IP packets (TUNSETIFF, IFF_TUN|IFF_NO_PI)."""
+    handle = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(handle, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))
+    return handle
+
+
 def main_tun(words):
     """Create a tunnel interface that has carrier and leads nowhere."""
-    handle = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(handle, 0x400454CA, struct.pack("16sH22x", words[0].encode(), 0x1001))
+    handle = open_tun(words[0])
     start_thread(say_ready)
     while True:
         os.read(handle, 65536)
+
+
+def enter(path):
+    """Go over to another network namespace (setns)."""
+    handle = os.open(path, os.O_RDONLY)
+    if ctypes.CDLL(None, use_errno=True).setns(handle, 0x40000000):
+        raise OSError(ctypes.get_errno(), "setns " + path)
+    os.close(handle)
+
+
+def write_packet(handle, packet):
+    """Hand a packet to an interface; one that is down loses it, as a cable would."""
+    try:
+        os.write(handle, packet)
+    except OSError:
+        pass
+
+
+def main_delay(words):
+    """SECONDS NAME NAMESPACE NAME: a link between two namespaces that takes its time."""
+    delay_s, ends = float(words[0]), [open_tun(words[1])]
+    enter(words[2])
+    ends.append(open_tun(words[3]))
+    start_thread(say_ready)
+    queue = collections.deque()                 # (due, where to, packet): all take the same time
+    while True:
+        wait_s = max(0, queue[0][0] - time.monotonic()) if queue else None
+        for ready in select.select(ends, [], [], wait_s)[0]:
+            packet = os.read(ready, 65536)
+            queue.append((time.monotonic() + delay_s, ends[ready == ends[0]], packet))
+        while queue and queue[0][0] <= time.monotonic():
+            _, handle, packet = queue.popleft()
+            write_packet(handle, packet)
 
 
 # -- a server that lives in another year: for the client it is its own clock that is wrong --------
@@ -587,4 +631,4 @@ def main_dated(words):
 
 if __name__ == "__main__":
     {"dated": main_dated, "liars": main_liars, "dns": main_dns, "proxy": main_proxy,
-     "holdports": main_holdports, "tun": main_tun}[sys.argv[1]](sys.argv[2:])
+     "holdports": main_holdports, "tun": main_tun, "delay": main_delay}[sys.argv[1]](sys.argv[2:])

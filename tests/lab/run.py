@@ -21,7 +21,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,7 +38,7 @@ RUN_TIMEOUT_S = 120                   # a diagnosis that takes longer has hung
 OPEN_PING_RANGE = "0 2147483647"      # what systemd sets; the kernel's own default is nobody
 
 Python = collections.namedtuple("Python", "path home version")
-Shared = collections.namedtuple("Shared", "folder netdiag")
+Shared = collections.namedtuple("Shared", "folder netdiag suffix lock")
 Job = collections.namedtuple("Job", "fault environment python")
 Outcome = collections.namedtuple("Outcome", "fault environment python code suspect seconds "
                                             "code_right place_right problems excerpt")
@@ -69,13 +68,20 @@ def find_python(word):
 
 def make_shared(pythons, netdiag=NETDIAG):
     """Certificates, configurations, a readable netdiag.py and the two poor sets of commands."""
-    folder = tempfile.mkdtemp(prefix="netdiag-lab-")
-    os.chmod(folder, 0o755)
+    suffix = "run%06x" % int.from_bytes(os.urandom(3), "big")
+    lock = topology.hold_lock(suffix)           # or the next run would sweep it away
+    folder = topology.make_folder(suffix)
     services.prepare(folder)
     make_command_sets(folder, pythons)
     shutil.copy(netdiag, folder + "/netdiag.py")
     os.chmod(folder + "/netdiag.py", 0o644)
-    return Shared(folder, folder + "/netdiag.py")
+    return Shared(folder, folder + "/netdiag.py", suffix, lock)
+
+
+def remove_shared(shared):
+    """Take away what make_shared made."""
+    topology.remove_folders(shared.suffix)
+    topology.drop_lock(shared.suffix, shared.lock)
 
 
 def make_command_sets(folder, pythons):
@@ -124,6 +130,8 @@ def start_one(lab, shared, words):
         services.start_proxy(lab, words[1])
     elif words[0] == "s_server":
         services.start_s_server(lab, shared.folder, *words[1:])
+    elif words[0] == "delay":
+        services.start_delay(lab, words[1])
     elif words[0] == "dated":
         services.start_dated(lab, shared.folder, *words[1:])
     elif words[0] in ("holdports", "tun"):
@@ -253,6 +261,7 @@ def in_child(job, shared, pipe):
     except Exception as error:                  # the lab's own trouble is an outcome as well
         outcome = Outcome(job.fault.name, job.environment, job.python.version, "lab", "-", 0.0,
                           False, False, ["lab: %s: %s" % (type(error).__name__, error)], [])
+    topology.reap_orphans()
     with os.fdopen(pipe, "w") as handle:
         json.dump(outcome, handle)
 
@@ -314,7 +323,7 @@ def run_matrix(wanted, environments, pythons, parallel, netdiag=NETDIAG):
         for outcome in run_all(jobs, shared, parallel):
             yield outcome
     finally:
-        shutil.rmtree(shared.folder, ignore_errors=True)
+        remove_shared(shared)
         topology.sweep_stale()
 
 
@@ -369,7 +378,7 @@ def show(fault, environment, python, netdiag):
         status, out, err, seconds = diagnose(Job(fault, environment, python), shared, False)
         print(out + err + "-- exit status %s, %.1f s" % (status, seconds))
     finally:
-        shutil.rmtree(shared.folder, ignore_errors=True)
+        remove_shared(shared)
 
 
 def parse(argv):

@@ -287,6 +287,15 @@ def start_dns_liar(lab, mode, addresses):
     lab.serve("resolver", [sys.executable, LIARS, "dns", mode] + list(addresses), "ready")
 
 
+def start_delay(lab, milliseconds):
+    """Put a link that takes so long, each way, in the place of the one between transit and sgw."""
+    lab.sh("transit", "ip link del sgw")
+    lab.serve("transit", [sys.executable, LIARS, "delay", str(int(milliseconds) / 1000.0), "sgw",
+                          "/run/netns/" + lab.name("sgw"), "wan"], "ready")
+    lab.restore("transit", "sgw")
+    lab.restore("sgw", "wan")
+
+
 def start_dated(lab, shared, days):
     """Start a web server on 80 and 443 that lives so many days before (-) or after us."""
     lab.serve("server", [sys.executable, LIARS, "dated", days, "%s/%s.pem" % (

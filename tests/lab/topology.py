@@ -24,6 +24,7 @@ import atexit
 import collections
 import ctypes
 import fcntl
+import glob
 import os
 import select
 import shutil
@@ -190,8 +191,7 @@ class Lab:
         """Namespaces, links, addresses, routes: all there when this returns."""
         adopt_orphans()
         self.lock = hold_lock(self.suffix)
-        self.folder = tempfile.mkdtemp(prefix="netdiag-lab-%s-" % self.suffix)
-        os.chmod(self.folder, 0o755)            # nobody must be able to read what lies in it
+        self.folder = make_folder(self.suffix)
         check_call(["ip", "-batch", "-"], self.skeleton())
         self.write_etc()
         self.everywhere({node: self.node_script(node) for node in NODES})
@@ -224,6 +224,16 @@ class Lab:
         batch += ["route add %s via %s" % (route.destination, route.via)
                   for route in ROUTES if route.node == node]
         return "%s\nip -batch - <<END\n%s\nEND\n" % (sysctls(node), "\n".join(batch))
+
+    def restore(self, node, name):
+        """Give a new interface the addresses and the routes that the drawing has for it."""
+        batch = ["addr add %s dev %s %s" % (address, name, "nodad" if ":" in address else "")
+                 for iface in ADDRESSES if (iface.node, iface.name) == (node, name)
+                 for address in (iface.v4, iface.v6)]
+        batch += ["link set %s up" % name]
+        batch += ["route replace %s via %s" % (route.destination, route.via)
+                  for route in ROUTES if route.node == node]
+        self.sh(node, "ip -batch - <<END\n%s\nEND" % "\n".join(batch))
 
     def everywhere(self, scripts):
         """Run one shell script per node, side by side."""
@@ -282,14 +292,10 @@ class Lab:
                     pipe.close()
         self.children = []
         remove_namespaces(self.suffix)
-        if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
+        remove_folders(self.suffix)
         if self.lock:
-            os.unlink(os.path.join(LOCKS, self.suffix))
-            os.close(self.lock)
+            drop_lock(self.suffix, self.lock)
             self.lock = None
-            remove_if_empty(LOCKS)
 
 
 def sysctls(node):
@@ -313,6 +319,35 @@ def hold_lock(suffix):
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return handle
+
+
+def make_folder(suffix):
+    """A folder for a lab's files; nobody must be able to read what lies in it."""
+    folder = tempfile.mkdtemp(prefix="netdiag-lab-%s-" % suffix)
+    os.chmod(folder, 0o755)
+    return folder
+
+
+def remove_folders(suffix):
+    """The folders of a lab, whoever made them."""
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), "netdiag-lab-%s-*" % suffix)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_lock(suffix, handle):
+    """Give a lock back."""
+    os.unlink(os.path.join(LOCKS, suffix))
+    os.close(handle)
+    remove_if_empty(LOCKS)
+
+
+def reap_orphans():
+    """Collect the daemons that have become our children and have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def namespaces(suffix):
@@ -366,17 +401,14 @@ def pids_inside(names):
 
 def sweep_stale():
     """Remove labs whose owner died without a word (SIGKILL); living ones hold their lock."""
-    if not os.path.isdir(LOCKS):
-        return
-    for suffix in os.listdir(LOCKS):
+    for suffix in os.listdir(LOCKS) if os.path.isdir(LOCKS) else ():
         try:
             lock = hold_lock(suffix)
         except OSError:
             continue
         remove_namespaces(suffix)
-        os.unlink(os.path.join(LOCKS, suffix))
-        os.close(lock)
-    remove_if_empty(LOCKS)
+        remove_folders(suffix)
+        drop_lock(suffix, lock)
 
 
 def exit_on_signals():
