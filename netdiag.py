@@ -2749,7 +2749,7 @@ class System:
             user = pwd.getpwuid(uid).pw_name
         except (ImportError, KeyError, TypeError):
             user = os.environ.get("USER") or os.environ.get("USERNAME") or str(uid)
-        rights = re.search(r"CapEff:\s*([0-9a-f]+)", self.read("/proc/self/status", 1)[1] or "")
+        rights = re.search(r"CapEff:\s*([0-9a-f]+)", self.read("/proc/self/status")[1] or "")
         return "ok", {
             "name": printable(uname.nodename if uname else socket.gethostname()),
             "system": printable(" ".join((uname.sysname, uname.release)) if uname
@@ -2758,13 +2758,13 @@ class System:
             "raw_sockets": bool(int(rights.group(1), 16) >> 13 & 1) if rights else uid == 0,
             "python": "%d.%d.%d" % sys.version_info[:3]}
 
-    def read(self, path, timeout_s=None):
-        """A file's text, at most FILE_LIMIT bytes."""
+    def read(self, path, absent=None, timeout_s=None):
+        """A file's text, at most FILE_LIMIT bytes; `absent` where it does not exist."""
         try:
             with open(path, "rb") as stream:
                 return "ok", stream.read(FILE_LIMIT).decode("utf-8", "replace")
         except FileNotFoundError:
-            return "unknown", "%s is absent" % path
+            return ("unknown", "%s is absent" % path) if absent is None else ("ok", absent)
         except PermissionError:
             return "denied", "%s may not be read" % path
         except OSError as error:
@@ -3514,9 +3514,9 @@ def tool(parse, *argv):
     return Source("run", (list(argv),), parse)
 
 
-def text_file(parse, path):
-    """Ask a kernel or configuration file."""
-    return Source("read", (path,), parse)
+def text_file(parse, path, absent=None):
+    """Ask a kernel or configuration file; `absent` is the text that a missing file stands for."""
+    return Source("read", (path, absent), parse)
 
 
 def native(verb, *args, **named):
@@ -3667,12 +3667,14 @@ def probe_policy():
                   RTM_GETRULE, struct.pack("=B", socket.AF_INET) + b"\0" * 11, True)))
 
 
-@probe("host")
+@probe("host", steps=True)
 def probe_resolv_conf():
     """The configured resolvers: resolv.conf, and the upstreams of a local stub."""
-    yield ask("resolv.conf", text_file(parse_resolv_conf, "/etc/resolv.conf"))
-    yield ask("upstream", text_file(parse_resolv_conf, "/run/systemd/resolve/resolv.conf"))
-    yield ask("nsswitch", text_file(parse_nsswitch, "/etc/nsswitch.conf"))
+    conf = yield ask("resolv.conf", text_file(parse_resolv_conf, "/etc/resolv.conf", ""))
+    yield ask("nsswitch", text_file(parse_nsswitch, "/etc/nsswitch.conf", ""))
+    if any(s.startswith("127.") for s in (conf.value or {}).get("nameservers", ())):
+        yield ask("upstream", text_file(parse_resolv_conf, "/run/systemd/resolve/resolv.conf", ""),
+                  tool(parse_resolvectl, "resolvectl", "status"))
 
 
 @probe("host")
@@ -3698,7 +3700,7 @@ def probe_hosts_file(target):
     """What the hosts file says about the name."""
     wish = target[0].value
     if wish["host"] and not wish["literal"]:
-        yield ask(wish["host"], text_file(parse_hosts, "/etc/hosts"))
+        yield ask(wish["host"], text_file(parse_hosts, "/etc/hosts", ""))
 
 
 @probe()
@@ -4041,9 +4043,10 @@ def search_rules(conf):
 
 
 def resolvers(resolv_conf):
-    """The resolvers that are asked directly: at most three, as glibc does."""
-    conf = about(resolv_conf, "resolv.conf") or {}
-    return [s for s in conf.get("nameservers") or [] if is_address(s)][:3]
+    """The resolvers that are asked directly: at most three, as glibc does, and a stub's own."""
+    conf, upstream = about(resolv_conf, "resolv.conf") or {}, about(resolv_conf, "upstream") or {}
+    found = (conf.get("nameservers") or [])[:3] + (upstream.get("nameservers") or [])[:2]
+    return list(collections.OrderedDict.fromkeys(s for s in found if is_address(s)))
 
 
 def dns_addresses(dns):
@@ -6345,13 +6348,11 @@ def shorten(text, width):
     return text if len(text) <= width else text[:max(0, width - 3)] + "..."
 
 
-def render_text(report, facts, color=False, verbose=False):
+def render_text(report, facts, color=False):
     """The whole report: verdict, path, times, findings, not tested, ticket."""
     blocks = [render_verdict(report, color), render_path(report, facts),
               render_times(report), render_findings(report, color),
               render_unjudged(report), render_ticket(report, facts)]
-    if verbose:
-        blocks.append(render_evidence(report))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
@@ -6363,55 +6364,65 @@ def title(target):
 
 
 def render_verdict(report, color):
-    """At most five lines under the title: what, where, how sure, do this, ask them that."""
+    """Under the title at most five lines: code, place and sureness; what; do this; ask them."""
     result = report.verdict
-    kind = "ok" if result.code == "ok" else "fail"
-    where = "" if result.code == "ok" else ", " + " or ".join(result.suspects[:3])
-    head = "%s  %s (%s%s)" % ("OK" if result.code == "ok" else "FAULT", result.code,
-                              result.confidence, where)
-    if result.code in ("undecided", "udp.no_reply"):
-        head = head.replace("FAULT", "UNDECIDED")
+    kind = "OK" if result.code == "ok" else "UNDECIDED" if result.code in (
+        "undecided", "udp.no_reply") else "FAULT"
+    where = " at: %s" % " or ".join(p.replace("_", " ") for p in result.suspects[:3]) \
+        if result.suspects else ""
+    head = "%s  %s, %s%s" % (kind, result.code, result.confidence, where)
+    what = wrap(result.summary)
     lines = [shorten("netdiag %s: %s" % (VERSION, title(report.target)), WIDTH),
-             paint(shorten(head, WIDTH), kind, color)]
-    lines += wrap(result.summary)
+             paint(shorten(head, WIDTH), "ok" if kind == "OK" else "fail", color)]
+    lines += what if len(what) < 3 else [what[0], shorten(" ".join(what[1].split()), 72) + " ..."]
     if result.fix:
-        lines += wrap(result.fix[0], "        ", "  do:   ")
+        lines.append("  do:  " + one_line(result.fix[0], WIDTH - 7))
     if result.ask:
-        lines += wrap("%s - %s" % (result.ask["who"], result.ask["text"]), "        ",
-                      "  ask:  ")
+        lines.append("  ask: " + one_line("%s: %s" % (
+            result.ask["who"], result.ask["text"]), WIDTH - 7))
     if not report.complete:
         lines.append("  The run was cut short: this rests on what was seen until then.")
     return lines
 
 
+def one_line(text, width):
+    """The beginning of a text up to a word's end; the whole of it stands further below."""
+    if len(text) <= width:
+        return text
+    return text[:width - 4].rpartition(" ")[0].rstrip(",;:") + " ..."
+
+
 def render_path(report, facts):
     """The way drawn from client to service, with a mark where it breaks."""
-    if not report.target.host or not report.path and report.verdict.code.startswith("dns."):
+    target, result = report.target, report.verdict
+    if not target.host or not report.path and result.code.startswith("dns."):
         return []
-    lines = ["PATH"]
-    here = "this host%s" % (" %s" % facts["client"] if facts.get("client") else "")
-    lines.append("   0  " + here + (" (%s)" % facts["dev"] if facts.get("dev") else ""))
+    rows = [("client", "   0  %-39s %9s  this host%s" % (
+        facts.get("client") or "", "", " (%s)" % facts["dev"] if facts.get("dev") else ""))]
     for hop in report.path:
-        lines.append("%4d  %-39s %9s  %s" % (
+        rows.append((hop["place"], "%4d  %-39s %9s  %s" % (
             hop["ttl"], hop["address"] or "* (no answer)",
             "%.1f ms" % hop["rtt_ms"] if hop["rtt_ms"] is not None else "",
-            (hop["place"] or "").replace("_", " ")))
-    mark = path_mark(report)
-    if mark:
-        lines.append(mark)
-    if not report.path or report.path[-1]["place"] != "server":
-        lines.append("      %s" % shorten(facts.get("server") or report.target.host, 60))
-    return lines
+            (hop["place"] or "").replace("_", " "))))
+    if rows[-1][0] != "server":
+        rows.append(("server", "      %-39s %9s  server" % (
+            shorten(facts.get("server") or target.host, 39), "")))
+    if target.port:
+        rows.append(("service", "      %-39s %9s  service" % (
+            "%s port %d" % (target.transport.upper(), target.port), "")))
+    return ["PATH"] + [line for _, line in mark_break(rows, result)]
 
 
-def path_mark(report):
-    """The line that shows the break, or None."""
-    code = report.verdict.code
-    if code == "ok" or not report.verdict.suspects:
-        return None
-    if report.path and report.path[-1]["place"] == "server":
-        return "   X  %s at the %s" % (code, report.verdict.suspects[0].replace("_", " "))
-    return "   X  breaks here: %s (%s)" % (code, PLACE_WORDS[report.verdict.suspects[0]])
+def mark_break(rows, result):
+    """The rows of the path with the mark behind the place that is suspected most."""
+    if result.code == "ok" or not result.suspects:
+        return rows
+    order = {place: number for number, place in enumerate(PLACES)}
+    suspect = order[result.suspects[0]] if order[result.suspects[0]] < 6 else 0
+    before = [n for n, (place, _) in enumerate(rows) if order.get(place, 0) <= suspect]
+    at = before[-1] + (1 if suspect < 4 else 0)
+    mark = "   X  ---- it breaks here: %s ----" % result.code
+    return rows[:at] + [("", mark)] + rows[at:]
 
 
 def render_times(report):
@@ -6457,6 +6468,8 @@ def render_ticket(report, facts):
     result, target = report.verdict, report.target
     rows = [("symptom", "%s: %s" % (result.code, result.summary)),
             ("sure", "%s; suspected: %s" % (result.confidence, ", ".join(result.suspects) or "-"))]
+    if result.ask:
+        rows += [("to", result.ask["who"]), ("request", result.ask["text"])]
     rows += [(label, facts.get(key)) for label, key in (
         ("client", "client_cidr"), ("client host", "name"), ("interface", "dev_words"),
         ("VLAN", "vlan"), ("gateway", "gateway"), ("server", "server"))]
@@ -6472,24 +6485,22 @@ def render_ticket(report, facts):
     return lines
 
 
-def render_evidence(report):
-    """Every answer, in the notation of the rules' cases."""
-    return ["EVIDENCE"] + ["  %s %s" % (row.id, printable(line, 2000)) for row, line in zip(
-        report.answers, evidence_lines(report.answers))]
+NOISY = ("target", "counts_before", "counts_after", "counters", "marks", "interfaces_now")
 
 
-def render_transcript(transcript, answers):
+def render_transcript(transcript, answers, verbose):
     """What was run and what was probed without a command, so that the reader can check us."""
     lines = ["TRANSCRIPT"]
     for entry in transcript:
         lines.append("  $ %s   [status %s, %.0f ms]" % (
             shorten(" ".join(entry["argv"]), 60), entry["status"], entry["ms"]))
-        lines += ["    " + printable(line, 200) for line in entry["output"].splitlines()[:60]]
-    lines.append("  Asked without a command:")
-    for row in answers:
-        if row.via and row.value is not None and row.probe != "target":
-            summary = printable(list(evidence_lines([row]))[0], 400)
-            lines += wrap("%s %s" % (row.id, summary), "      ", "    ")[:6]
+        lines += ["    " + printable(line.replace("\t", "  "), 200)
+                  for line in entry["output"].splitlines()[:400 if verbose else 40]]
+    lines.append("  Evidence (probe/subject outcome value), commands and sockets alike:")
+    shown = [a for a in answers if verbose or a.value is not None and a.probe not in NOISY]
+    for row, line in zip(shown, evidence_lines(shown)):
+        lines += wrap("%s %s" % (row.id, printable(line, 4000 if verbose else 260)),
+                      "      ", "    ")
     return "\n".join(lines) + "\n"
 
 
@@ -6984,11 +6995,11 @@ def render_document(reports, system, options, started, began):
         return render_json(document(reports, system, started, began))
     color = options.color == "always" or options.color == "auto" and system.wants_color(
         sys.stdout if not options.output else None)
-    texts = [render_text(report, ticket_facts(report, system), color, options.verbose)
+    texts = [render_text(report, ticket_facts(report, system), color)
              for report in reports]
     answers = reports[0].answers if len(reports) == 1 else []
     return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
-        system.transcript, answers)
+        system.transcript, answers, options.verbose)
 
 
 def document(reports, system, started, began):

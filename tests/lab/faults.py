@@ -9,8 +9,9 @@ never     codes that must not be there, not even as a remark
 do        (node, shell script) pairs that break something; see drop(), reject(), rules()
 serve     what runs beside nginx, sshd and dnsmasq: "liars PORT=KIND ...", "liars-at NODE ...",
           "dns MODE ADDRESS ..." (takes the address from dnsmasq), "proxy MODE",
-          "delay MS" (each way, between transit and sgw), "s_server PORT WORDS", "tun DEVICE", "holdports ADDRESS PORT", "dated DAYS" (the web server lives
-          in another year); "no-nginx", "no-sshd", "no-dns"
+          "delay MS" (each way, between transit and sgw), "s_server PORT WORDS",
+          "tun DEVICE", "holdports ADDRESS PORT", "dated DAYS" (the web server lives in another
+          year); "no-nginx", "no-sshd", "no-dns"
 options   netdiag's options
 resolv    the client's resolv.conf; hosts: lines for its hosts file
 env       variables of netdiag; nofile and ping_range are switches of the lab
@@ -353,7 +354,8 @@ WAY = [
           do=[("gateway", "ip link set wan down")]),
     # An `unreachable` route says 3/1 at once over IPv4 (as for a dead host), 1/0 over IPv6.
     fault("unreachable-at-transit", FAR4, "path.host_unreachable path.net_unreachable",
-          "transit server_network server", do=[("transit", "ip route replace unreachable 203.0.113.0/24")]),
+          "transit server_network server",
+          do=[("transit", "ip route replace unreachable 203.0.113.0/24")]),
     fault("unreachable-at-transit-v6", FAR6, "path.net_unreachable", "transit server_network",
           do=[("transit", "ip -6 route replace unreachable 2001:db8:3::/48")]),
     fault("reject-net-at-transit", FAR4, "path.net_unreachable", "transit server_network",
@@ -825,7 +827,7 @@ HEALTHY = [
             serve=["no-nginx", "dated -400"]),
 ]
 
-# -- the same with a distance of 40 ms: nothing comes back within the call that asked ----------------
+# -- the same with a distance of 40 ms: nothing comes back within the call that asked -------------
 
 FAR_AWAY = ("host-down host-down-v6 refused refused-v6 reset-by-sgw reset-by-transit "
             "reset-by-server rejected-port-unreachable-server rejected-host-prohibited-sgw "
