@@ -46,8 +46,8 @@ TRACE_WAVE_S = 0.22          # pause between waves
 TRACE_WAIT_S = 0.85          # a TCP probe must be closed before its SYN is sent again at 1.0 s
 TRACE_QUIET_HOPS = 6         # so many silent TTLs in a row end a trace
 LOOKUP_S = 5.6               # glibc gives the first resolver 5 s, then asks the next
-DNS_RESEND_S = 0.8           # one lost datagram must not condemn a resolver
-DNS_WAIT_S = 2.4             # three datagrams unanswered
+DNS_WAIT_S = 2.4             # three datagrams unanswered:
+DNS_SENDS = 3                # one lost datagram must not condemn a resolver
 DNS_SLOW_MS = 2000           # a look-up that a person notices
 PING_WAIT_S = 1.0
 SIZE_WAIT_S = 0.5            # for an unfragmentable packet, sent twice; three RTTs where that is more
@@ -2410,6 +2410,7 @@ TCP_INFO_FIELDS = (
     ("advmss", 84, "I"), ("total_retrans", 100, "I"), ("segs_out", 136, "I"),
     ("segs_in", 140, "I"), ("min_rtt_us", 148, "I"), ("rcv_ooopack", 224, "I"))
 TCP_SYN_STATES = (2, 3)
+EXCHANGE = {"reply": None, "icmp": [], "error": None, "sent": 0, "strays": 0, "ms": None}
 GAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
 
@@ -2611,10 +2612,18 @@ def abort(sock):
     sock.close()
 
 
+def load_ssl():
+    """The ssl module, imported where it is needed; None in a Python that was built without it."""
+    try:
+        import ssl
+    except ImportError:
+        return None
+    return ssl
+
+
 def ssl_store(context):
     """Which trust store a context uses, and the owners of its first CAs (for 'who is missing?')."""
-    import ssl
-    paths = ssl.get_default_verify_paths()
+    paths = load_ssl().get_default_verify_paths()
     owners = set()
     for row in context.get_ca_certs()[:400]:
         for part in row.get("subject", ()):
@@ -2626,7 +2635,7 @@ def ssl_store(context):
 
 def ssl_context(cafile, verify):
     """A client context; verification of the name is done by rule, not by OpenSSL's wording."""
-    import ssl
+    ssl = load_ssl()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
@@ -2653,7 +2662,6 @@ def peer_chain(tls):
 
 def handshake(sock, server_name, cafile, verify, seconds):
     """TLS on a connected socket -> (TLS socket or None, facts); see `parse_handshake`."""
-    import ssl
     facts = {"ended": "done", "error": None, "reason": None, "verify_code": None, "version": None,
              "cipher": None, "alpn": None, "chain": [], "store": None}
     began = time.monotonic()
@@ -2899,11 +2907,10 @@ class System:
         outcome, text = self.read(path)
         if outcome != "ok":
             return text
+        ssl = load_ssl()
         try:
-            import ssl
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-        except ImportError:
-            return None
+            if ssl:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
         except (OSError, ValueError) as error:
             return "no certificates in it (%s)" % printable(error, 80)
         return None
@@ -2977,45 +2984,52 @@ class System:
 
     def query(self, server, name, qtype, timeout_s=DNS_WAIT_S):
         """One question to one resolver over UDP, over TCP when the answer was truncated."""
-        ident = struct.unpack("!H", os.urandom(2))[0]
-        packet = build_dns_query(name, qtype, ident)
-        outcome, raw = self.query_udp(server, packet, timeout_s)
-        if outcome == "ok" and len(raw["reply"]) > 2 and raw["reply"][2] & 2:
+        packet = build_dns_query(name, qtype, struct.unpack("!H", os.urandom(2))[0])
+        outcome, raw = self.udp(server, 53, packet, timeout_s, DNS_SENDS, lambda reply: (
+            reply[:2] == packet[:2] and len(reply) > 2 and reply[2] & 0x80))
+        raw["over"] = "udp"
+        if outcome == "ok" and raw["reply"][2] & 2:
             over_tcp = self.query_tcp(server, packet, timeout_s)
-            if over_tcp:
-                raw = {"reply": over_tcp, "over": "tcp", "strays": raw["strays"]}
+            raw.update({"reply": over_tcp, "over": "tcp"} if over_tcp else {})
+        elif outcome == "timeout" and raw["strays"]:
+            return "ok", dict(raw, reply=b"")        # somebody answers, but not this question
         return outcome, raw
 
-    def query_udp(self, server, packet, timeout_s):
-        """Send, send again after DNS_RESEND_S, and take the first reply that fits the question."""
-        strays, raw = 0, {"icmp": []}
-        until = time.monotonic() + timeout_s
+    def udp(self, address, port, payload, wait_s, sends, accept=bool):
+        """A datagram, sent `sends` times within `wait_s` until an accepted reply or an error comes.
+
+        -> (outcome, {reply, icmp, error (errno name), sent, strays, ms})
+        """
         try:
-            sock = new_socket(is_address(server), socket.SOCK_DGRAM, self.options)
+            with new_socket(is_address(address), socket.SOCK_DGRAM, self.options) as sock:
+                sock.connect((address, port))
+                return self.exchange(sock, payload, wait_s, sends, accept)
         except OSError as error:
-            return "denied", {"error": errno_name(error.errno)}
-        with sock:
-            try:
-                sock.connect((server, 53))
-                while time.monotonic() < until:
-                    sock.send(packet)
-                    resend = min(until, time.monotonic() + DNS_RESEND_S)
-                    while wait_for(sock, False, resend):
-                        errors = read_errors(sock)
-                        if errors:
-                            raw = {"icmp": icmp_facts(errors), "error": errors[-1]["errno"]}
-                            return outcome_of(errors[-1]["errno"]), raw
-                        reply = sock.recv(65535)
-                        if len(reply) > 2 and reply[:2] == packet[:2] and reply[2] & 0x80:
-                            return "ok", {"reply": reply, "over": "udp", "strays": strays}
-                        strays += 1
-            except OSError as error:
-                icmp = icmp_facts(read_errors(sock))
-                return outcome_of(errno_name(error.errno)), {"error": errno_name(error.errno),
-                                                             "icmp": icmp}
-        if strays:
-            return "ok", {"reply": b"", "over": "udp", "strays": strays}
-        return "timeout", raw
+            return outcome_of(errno_name(error.errno)), dict(
+                EXCHANGE, error=errno_name(error.errno), icmp=[])
+
+    def exchange(self, sock, payload, wait_s, sends, accept):
+        """`udp` on a socket that is there already and connected (echo sockets too)."""
+        facts, began = dict(EXCHANGE, icmp=[]), time.monotonic()
+        try:
+            for turn in range(1, sends + 1):
+                sock.send(payload)
+                self.packets += 1
+                facts["sent"] = turn
+                while wait_for(sock, False, began + wait_s * turn / sends):
+                    errors = read_errors(sock)
+                    facts["ms"] = round((time.monotonic() - began) * 1000, 2)
+                    if errors:
+                        facts.update(icmp=icmp_facts(errors), error=errors[-1]["errno"])
+                        return outcome_of(facts["error"]), facts
+                    reply = sock.recv(65535)
+                    if accept(reply):
+                        return "ok", dict(facts, reply=reply)
+                    facts["strays"] += 1
+        except OSError as error:
+            facts.update(error=errno_name(error.errno), icmp=icmp_facts(read_errors(sock)))
+            return outcome_of(facts["error"]), facts
+        return "timeout", dict(facts, ms=None)
 
     def query_tcp(self, server, packet, timeout_s):
         """The same question over TCP (RFC 7766); the reply's bytes, or b'' where none came."""
@@ -3037,30 +3051,22 @@ class System:
     def echo(self, address, timeout_s=PING_WAIT_S):
         """ICMP echo without the ping command: a datagram socket where the kernel lets us, or raw."""
         version = is_address(address)
-        proto = 58 if version == 6 else 1
-        facts = {"sent": 1, "received": 0, "reached": False, "rtt_avg_ms": None, "errors": []}
         try:
-            sock, raw_header = self.echo_socket(version, proto)
+            sock, header = self.echo_socket(version, 58 if version == 6 else 1)
         except OSError as error:
             return "denied", "ICMP sockets are not permitted (%s)" % errno_name(error.errno)
-        ident, began = os.getpid() & 0xffff, time.monotonic()
+        reply = b"\x81" if version == 6 else b"\0"
         with sock:
             try:
-                sock.sendto(build_echo(version, ident, 1), (address, 0))
-                self.packets += 1
-                until = began + timeout_s
-                while wait_for(sock, False, until):
-                    errors = read_errors(sock)
-                    if errors:
-                        return "ok", dict(facts, errors=icmp_facts(errors))
-                    data = sock.recv(2048)[raw_header:]
-                    if data[:1] == (b"\x81" if version == 6 else b"\0"):
-                        ms = (time.monotonic() - began) * 1000
-                        return "ok", dict(facts, received=1, reached=True, rtt_avg_ms=round(ms, 2))
+                sock.connect((address, 0))
             except OSError as error:
-                return "ok", dict(facts, errors=icmp_facts(read_errors(sock)),
-                                  error=errno_name(error.errno))
-        return "ok", facts
+                return "ok", {"sent": 0, "received": 0, "reached": False, "rtt_avg_ms": None,
+                              "errors": [], "error": errno_name(error.errno)}
+            outcome, raw = self.exchange(sock, build_echo(version, os.getpid() & 0xffff, 1),
+                                         timeout_s, 1, lambda d: d[header:header + 1] == reply)
+        return "ok", {"sent": 1, "received": int(outcome == "ok"), "reached": outcome == "ok",
+                      "rtt_avg_ms": raw["ms"] if outcome == "ok" else None,
+                      "errors": raw["icmp"], "error": raw["error"]}
 
     def echo_socket(self, version, proto):
         """(socket, bytes of IP header to skip): SOCK_DGRAM first, then SOCK_RAW."""
@@ -3072,32 +3078,8 @@ class System:
 
     def datagram(self, address, port, payload, timeout_s=UDP_WAIT_S):
         """One UDP question, sent twice: a reply, an ICMP error, or silence."""
-        facts = {"reply": None, "icmp": [], "error": None, "sent": 0, "ms": None}
-        try:
-            sock = new_socket(is_address(address), socket.SOCK_DGRAM, self.options)
-        except OSError as error:
-            return "denied", dict(facts, error=errno_name(error.errno))
-        with sock:
-            began = time.monotonic()
-            try:
-                sock.connect((address, port))
-                for turn in (1, 2):
-                    sock.send(payload)
-                    self.packets += 1
-                    facts["sent"] = turn
-                    if not wait_for(sock, False, began + timeout_s * turn / 2):
-                        continue
-                    errors = read_errors(sock)
-                    facts["ms"] = round((time.monotonic() - began) * 1000, 1)
-                    if errors:
-                        facts.update(icmp=icmp_facts(errors), error=errors[-1]["errno"])
-                        return outcome_of(facts["error"]), facts
-                    return "ok", dict(facts, reply=printable(sock.recv(2048)[:200]))
-            except OSError as error:
-                errors = read_errors(sock)
-                facts.update(error=errno_name(error.errno), icmp=icmp_facts(errors))
-                return outcome_of(facts["error"]), facts
-        return "timeout", facts
+        outcome, facts = self.udp(address, port, payload, timeout_s, 2)
+        return outcome, dict(facts, reply=facts["reply"] and printable(facts["reply"][:200]))
 
     def trace(self, address, port, mode, timeout_s=None):
         """Send probes with rising TTL (all unprivileged) -> {"mode", "port", "hops", "end"}.
@@ -3232,9 +3214,7 @@ class System:
 
     def tls(self, address, port, server_name, verify=True, clamp=None, timeout_s=TLS_WAIT_S):
         """A handshake by the ssl module; facts as `handshake` gives them."""
-        try:
-            import ssl as _
-        except ImportError:
+        if not load_ssl():
             return "unknown", "this Python has no ssl module"
         sock, failed, _ = self.open_tcp(address, port, timeout_s, clamp)
         if sock is None:
@@ -3257,6 +3237,8 @@ class System:
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
+        if secure and not load_ssl():
+            return "unknown", "this Python has no ssl module"
         facts = {"stage": "connect", "error": None, "data": b"", "connect_ms": None,
                  "tls_ms": None, "first_byte_ms": None, "ended": None, "info": {}}
         sock, failed, facts["connect_ms"] = self.open_tcp(address, port, PATIENCE_S, clamp)
@@ -3286,7 +3268,7 @@ class System:
             return outcome, {"stage": "lookup", "error": found["error"], "data": b""}
         request = build_http_request("HEAD", parts["path"] or "/", parts["host"], port, secure)
         outcome, facts = self.http(found[0], port, secure, sni_for(parts["host"]), request)
-        return outcome, dict(facts, address=found[0])
+        return outcome, dict(facts, address=found[0]) if outcome != "unknown" else facts
 
     def tunnel(self, proxy_host, proxy_port, host, port, timeout_s=PROXY_WAIT_S):
         """Ask a proxy for a tunnel (CONNECT, RFC 9110 9.3.6); raw for `parse_http_exchange`."""
@@ -3353,34 +3335,22 @@ class System:
         Uses echo where it may, else UDP to a closed port.  -> {"answered": bool, "mtu", "from"}.
         """
         version = is_address(address)
-        header = 48 if version == 6 else 28
         try:
-            sock, payload, port = self.sizing_probe(version, size - header)
+            sock, payload, port = self.sizing_probe(version, size - (48 if version == 6 else 28))
         except OSError as error:
             return "denied", "size probe: %s" % errno_name(error.errno)
         with sock:
             sock.setsockopt(MTU_DISCOVER[version][0], MTU_DISCOVER[version][1], 3)
-            until = time.monotonic() + wait_s
-            for _ in (1, 2):
-                try:
-                    sock.sendto(payload, (address, port))
-                    self.packets += 1
-                except OSError:
-                    pass
-                if wait_for(sock, False, min(until, time.monotonic() + wait_s / 2)):
-                    break
-            errors = read_errors(sock)
-            if errors:
-                big = errors[-1]["errno"] == "EMSGSIZE"
-                return "ok", {"size": size, "answered": not big and errors[-1]["from"] == address,
-                              "mtu": errors[-1]["info"] if big else None,
-                              "from": errors[-1]["from"], "by": "udp" if port else "echo"}
             try:
-                answered = bool(sock.recv(65535))
-            except OSError:
-                answered = False
-        return "ok", {"size": size, "answered": answered, "mtu": None, "from": None,
-                      "by": "udp" if port else "echo"}
+                sock.connect((address, port))
+            except OSError as error:
+                return "denied", "size probe: %s" % errno_name(error.errno)
+            outcome, raw = self.exchange(sock, payload, wait_s, 2, bool)
+        last = raw["icmp"][-1] if raw["icmp"] else {}
+        big = raw["error"] == "EMSGSIZE"
+        return "ok", {"size": size, "mtu": last.get("mtu") if big else None,
+                      "from": last.get("from"), "by": "udp" if port else "echo",
+                      "answered": outcome == "ok" or not big and last.get("from") == address}
 
     def sizing_probe(self, version, length):
         """(socket, payload, port) for `fits`: echo where a socket is allowed, else UDP."""
@@ -3719,10 +3689,11 @@ def probe_dns(target, resolv_conf):
 
 
 @probe()
-def probe_general_dns(target, resolv_conf, lookup):
+def probe_general_dns(target, resolv_conf, dns):
     """One general name, asked only of the configured resolvers: this name, or all names?"""
     wish = target[0].value
-    if wish["host"] and (wish["literal"] or wish["connect_to"] or succeeded(lookup)):
+    if wish["host"] and (not dns or any(r.value["rcode"] in ("NOERROR", "NXDOMAIN")
+                                        for r in succeeded(dns))):
         return
     for server in resolvers(resolv_conf):
         yield ask("%s A %s" % (server, GENERAL_NAME), native(

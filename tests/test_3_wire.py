@@ -328,8 +328,9 @@ MANY = ",".join("DNS:h%d.example" % n for n in range(180))
 PLAIN = "CN = web.example"
 CERTIFICATES = {
     "plain": (PLAIN, "subjectAltName = DNS:web.example", "utf8only", "rsa", None),
-    "wildcard": ("CN = *.example", "subjectAltName = DNS:*.example,DNS:example", "utf8only",
-                 "ec", None),
+    "wildcard": ("CN = *.web.example", "subjectAltName = DNS:*.web.example,DNS:web.example",
+                 "utf8only", "ec", None),
+    "top_level": ("CN = *.example", "subjectAltName = DNS:*.example", "utf8only", "ec", None),
     "ip": (PLAIN, "subjectAltName = IP:192.0.2.7,IP:2001:db8::7,DNS:web.example", "utf8only",
            "ec", None),
     "idn": ("CN = xn--bcher-kva.example", "subjectAltName = DNS:xn--bcher-kva.example",
@@ -354,7 +355,7 @@ CERTIFICATES = {
     "past_2049": (PLAIN, "", "utf8only", "ec", ("20200101000000Z", "20510203040506Z")),
     "far": (PLAIN, "", "utf8only", "ec", ("20510101000000Z", "99991231235959Z")),
     "old": (PLAIN, "", "utf8only", "ec", ("19510101000000Z", "19991231235959Z")),
-    "odd": ("CN = web.example\nOU = a\\, b\n1.2.3.4 = strange\nDC = example\n"
+    "odd": ("CN = web.example\nOU = a\\, b\nx.1.2.3.4 = strange\nDC = example\n"
             "emailAddress = me@x.example", "1.2.3.4.5 = ASN1:UTF8String:hello", "utf8only", "ec",
             None),
     "no_cn": ("O = Only Org", "subjectAltName = DNS:web.example", "utf8only", "ec", None),
@@ -541,8 +542,8 @@ class Certificates(unittest.TestCase):
         """RFC 6125: wildcards stand for one label, addresses match addresses only."""
         for name, host, fits in (
                 ("plain", "web.example", True), ("plain", "WEB.example.", True),
-                ("plain", "other.example", False), ("wildcard", "a.example", True),
-                ("wildcard", "a.b.example", False), ("wildcard", "example", True),
+                ("plain", "other.example", False), ("wildcard", "a.web.example", True),
+                ("wildcard", "a.b.web.example", False), ("wildcard", "web.example", True),
                 ("ip", "192.0.2.7", True), ("ip", "2001:DB8:0::7", True),
                 ("ip", "192.0.2.8", False), ("plain", "192.0.2.7", False),
                 ("idn", u"b\xfccher.example", True), ("idn", u"b\xfccher.example.", True),
@@ -552,8 +553,8 @@ class Certificates(unittest.TestCase):
                 self.assertIs(netdiag.name_matches(self.facts(name), host), fits)
 
     def test_no_wildcard_for_a_top_level_domain(self):
-        """`*.example` in a certificate does not stand for a bare suffix with nothing before it."""
-        self.assertFalse(netdiag.name_matches(self.facts("wildcard"), ".example"))
+        """`*.example` would stand for every site under a top-level domain: nobody accepts it."""
+        self.assertFalse(netdiag.name_matches(self.facts("top_level"), "web.example"))
 
     def test_san_only(self):
         """Where there is a SAN the CN does not count."""
@@ -763,12 +764,15 @@ class Http(unittest.TestCase):
             self.assertEqual(lines[-2:], [b"", b""])
 
     def test_nothing_injected(self):
-        """A path with line ends cannot add a header."""
-        try:
-            packet = netdiag.build_http_request("GET", "/x\r\nEvil: 1", "web.example", 80, False)
-        except NotMine:
-            return
-        self.assertNotIn(b"\r\nEvil:", packet)
+        """A path out of a Location header cannot add a header or end the request line."""
+        for path in ("/x\r\nEvil: 1", "/x\nEvil: 1", "/x\rEvil: 1", "/x HTTP/1.0\r\n\r\nGET /"):
+            try:
+                packet = netdiag.build_http_request("GET", path, "web.example", 80, False)
+            except NotMine:
+                continue
+            lines = re.split(b"[\r\n]+", packet)
+            self.assertEqual(lines[0].count(b" "), 2, path)
+            self.assertTrue(lines[1].startswith(b"Host: "), path)
 
     def test_head(self):
         """Status, reason and headers; names in any case; both line ends."""
