@@ -2902,6 +2902,16 @@ class System:
             return None
         return {row["ip"]: row["state"] for row in parse_netlink_neighbors(raw)["entries"]}
 
+    def is_own(self, address):
+        """Can a socket be bound to this address?"""
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET,
+                               socket.SOCK_DGRAM) as sock:
+                sock.bind((address, 0))
+        except OSError as error:
+            return errno_name(error.errno) != "EADDRNOTAVAIL"
+        return True
+
     def check_cafile(self, path):
         """Why a CA file cannot be used, or None."""
         outcome, text = self.read(path)
@@ -4486,7 +4496,7 @@ def interface_named(interfaces, name):
 # `hides` names the codes that are its consequences.  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
-    "Rule", "name code function needs optional where severity hides says fix ask sure layer")
+    "Rule", "name codes function needs optional where severity hides says fix ask sure layer")
 RULES = collections.OrderedDict()
 ALL_TCP = ("tcp.refused", "tcp.rejected", "tcp.filtered", "tcp.reset", "tcp.closed")
 ALL_PATH = ("path.net_unreachable", "path.host_unreachable", "path.loop", "path.dead_end",
@@ -4505,13 +4515,16 @@ BEYOND = ALL_TCP + ALL_PATH + ALL_UDP + ABOVE_TCP + ("proxy.unreachable",)
 AWAY = BEYOND + ALL_DNS                    # everything that needs the way out of this host
 
 
-def rule(code, where, says, fix, hides=(), severity="fail", ask=None, sure="certain"):
-    """Register a rule: its code, words, usual places, and the consequences that it explains."""
+def rule(codes, where, says, fix, hides=(), severity="fail", ask=None, sure="certain"):
+    """Register a rule: its code, words, usual places, and the consequences that it explains.
+
+    A rule with several codes (parted by blanks) says `code=` with each finding.
+    """
     def register(function):
         names = function.__code__.co_varnames[:function.__code__.co_argcount]
         split = len(names) - len(function.__defaults__ or ())
         places = (where,) if isinstance(where, str) else tuple(where)
-        RULES[function.__name__] = Rule(function.__name__, code, function, names[:split],
+        RULES[function.__name__] = Rule(function.__name__, codes.split(), function, names[:split],
                                         names[split:], places, severity, tuple(hides), says,
                                         fix, ask, sure, len(RULES))
         return function
@@ -4656,23 +4669,8 @@ def rule_host_exhausted(target, knock, interfaces=()):
                           " the kernel log.")}
     for row in knock:
         errno = (row.value or {}).get("errno")
-        if errno in causes and not target[0].value["source"]:
+        if errno in causes:
             yield dict(what=causes[errno][0], cure=causes[errno][1], errno=errno, proof=[row],
-                       scope=row.subject)
-
-
-@rule("address.missing", "client", hides=AWAY,
-      says="The source address {source} cannot be used on this host ({errno}).",
-      fix="Give --source an address that one of this host's interfaces has.")
-def rule_source_unusable(target, knock):
-    """--source names an address that is not ours: bind fails before any packet.
-
-    fires: target/A ok source=192.0.2.99 ; knock/A denied errno=EADDRNOTAVAIL
-    quiet: knock/A denied errno=EADDRNOTAVAIL
-    """
-    for row in knock:
-        if target[0].value["source"] and (row.value or {}).get("errno") == "EADDRNOTAVAIL":
-            yield dict(source=target[0].value["source"], errno="EADDRNOTAVAIL", proof=[row],
                        scope=row.subject)
 
 
@@ -4801,33 +4799,20 @@ def rule_neighbor_silent(target, neighbor, egress, tcp=(), lookup=()):
 # -- the name ---------------------------------------------------------------------------------------------
 
 @rule("dns.unconfigured", "client", hides=("dns.unreachable", "dns.failing", "dns.not_found"),
-      says="No resolver is configured (/etc/resolv.conf names none), so {host} has no address.",
+      says="No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.",
       fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP,"
           " NetworkManager, systemd-resolved).")
-def rule_dns_unconfigured(target, lookup, resolv_conf, tunnel=()):
+def rule_dns_unconfigured(target, resolv_conf, lookup=()):
     """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1.
 
     fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
     quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
-    """
-    conf = about(resolv_conf, "resolv.conf")
-    for row in lookup:
-        if row.outcome != "ok" and not (conf or {}).get("nameservers"):
-            yield dict(proof=[row] + list(resolv_conf))
-
-
-@rule("dns.unconfigured", "client", hides=("dns.unreachable",), severity="fail",
-      says="No resolver is configured: names cannot be looked up on this host.",
-      fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it.")
-def rule_dns_unconfigured_here(target, resolv_conf):
-    """This host alone: nobody is there to ask.
-
     fires: target/- ok host=null ; resolv_conf/resolv.conf ok nameservers=[]
-    quiet: target/- ok host=null ; resolv_conf/resolv.conf ok
+    quiet: lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]
     """
-    conf = about(resolv_conf, "resolv.conf") or {}
-    if not target[0].value["host"] and not conf.get("nameservers"):
-        yield dict(proof=list(resolv_conf))
+    conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
+    if conf and not conf.get("nameservers") and (failed or not target[0].value["host"]):
+        yield dict(proof=failed + list(resolv_conf))
 
 
 @rule("dns.unreachable", ("dns", "transit"),
@@ -5597,57 +5582,31 @@ def rule_http_https_expected(target, http):
             yield dict(address=row.subject, proof=[row], scope=row.subject)
 
 
-@rule("http.client_error", ("service", "client"),
-      says="{address} answers HTTP {status} {reason} for {path}: {meaning}.",
-      fix="{cure}")
-def rule_http_client_error(target, http):
-    """4xx: the request, its rights or its address are wrong; a bare 401 on / is a working server.
+@rule("http.client_error http.gateway_error http.server_error", ("service", "client"),
+      says="{address} answers HTTP {status} {reason} for {path}: {meaning}.", fix="{cure}",
+      ask="{address} answers {status} for {path} at {when} UTC: what does the log say?")
+def rule_http_status(target, http, clock=()):
+    """4xx: request or rights; 502, 503, 504: the front works and its back end does not; other 5xx.
+
+    A bare 401 on / is a working server that asks for a login.
 
     fires: target/A ok path=/missing ; http/A ok status=404
     quiet: http/A ok status=401
+    fires: http/A ok status=502
+    quiet: http/A ok status=302
     """
     for row in latest(succeeded(http)):
         status, path = row.value["status"] or 0, target[0].value["path"] or "/"
-        if 400 <= status < 500 and not (status == 401 and path == "/"):
-            meaning, cure = STATUS_WORDS.get(status, STATUS_WORDS[400])
-            yield dict(address=row.subject, status=status, reason=row.value["reason"], path=hide_secret(path),
-                       meaning=meaning, cure=cure, proof=[row], scope=row.subject)
-
-
-@rule("http.gateway_error", ("service",),
-      says="{address} answers HTTP {status} {reason}: the front works, what is behind it does"
-           " not.",
-      fix="Look at the back end of {server} on {address}: is it running, and can the front reach"
-          " it? Its error log says which one.",
-      ask="{address} answers {status}: which back end is down?")
-def rule_http_gateway_error(target, http):
-    """502, 503, 504: a proxy or balancer answers in place of a dead, full or slow back end.
-
-    fires: http/A ok status=502
-    quiet: http/A ok status=500
-    """
-    for row in latest(succeeded(http)):
-        if row.value["status"] in (502, 503, 504):
-            yield dict(address=row.subject, status=row.value["status"],
-                       reason=row.value["reason"], proof=[row], scope=row.subject,
-                       server=row.value["headers"].get("server", "the front"))
-
-
-@rule("http.server_error", "service",
-      says="{address} answers HTTP {status} {reason}: the application failed.",
-      fix="Look at the application's log on the server at {when}.",
-      ask="{address} answers {status} since {when} at the latest: what does the log say?")
-def rule_http_server_error(target, http, clock):
-    """5xx other than 502, 503, 504.
-
-    fires: clock/self ok ; http/A ok status=500
-    quiet: clock/self ok ; http/A ok status=502
-    """
-    for row in latest(succeeded(http)):
-        status = row.value["status"] or 0
-        if status >= 500 and status not in (502, 503, 504):
-            yield dict(address=row.subject, status=status, reason=row.value["reason"],
-                       when=clock[0].value["utc"], proof=[row], scope=row.subject)
+        if status < 400 or status == 401 and path == "/":
+            continue
+        family, meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[400 if status < 500
+                                                                         else 500]
+        front = row.value["headers"].get("server") or "the front"
+        yield dict(code="http." + family, address=row.subject, status=status, scope=row.subject,
+                   reason=row.value["reason"], path=hide_secret(path), meaning=meaning,
+                   cure=cure.format(address=row.subject, front=front), proof=[row],
+                   when=utc_text(clock[0].value["epoch"]) if clock else "that time",
+                   suspects=["service", "client"] if status < 500 else ["service"])
 
 
 @rule("http.no_response", ("service", "server"),
@@ -5697,7 +5656,8 @@ def rule_http_redirect_loop(target, http, redirects):
         yield dict(count=len(redirects), url=redirects[-1].subject, proof=list(redirects))
 
 
-@rule("{code}", ("service",), sure="likely",
+@rule("dns.not_found tls.handshake_cut http.no_response tcp.refused path.host_unreachable"
+      " path.net_unreachable tcp.filtered", ("service",), sure="likely",
       says="The redirect to {url} leads nowhere: {how}.",
       fix="Correct the redirect's address, or repair the host that it names.")
 def rule_redirect_broken(target, redirects):
@@ -5760,7 +5720,7 @@ def rule_service_unexpected(target, tcp):
                    words=value["greeting"][:60].strip(), proof=[row])
 
 
-@rule("{code}", "service",
+@rule("service.error ssh.throttled", "service",
       says="The service on {address} port {port} itself says no: \"{words}\".",
       fix="Read its words; the service's log says more.")
 def rule_service_refuses(target, tcp):
@@ -5815,18 +5775,23 @@ def rule_proxy_denied(target, tunnel):
 
 # -- what the rules have in common ----------------------------------------------------------------------------------
 
+BEHIND = ("gateway_error", "the front works, what is behind it does not", "Look at the back end of"
+          " {front} on {address}: is it running, and can the front reach it? Its error log says"
+          " which one.")
 STATUS_WORDS = {
-    400: ("the server does not understand the request", "Check the URL, the Host name and what"
-          " stands in front of the server."),
-    401: ("it asks for a login", "Give credentials; the network and the service work."),
-    403: ("access is forbidden", "Check the rights for this URL and address; a WAF or an allow"
-          " list answers so too."),
-    404: ("nothing is there", "Check the path and the virtual host."),
-    405: ("this method is not allowed there", "Use the method that the URL expects."),
-    407: ("a proxy asks for a login", "Give the proxy's credentials."),
-    408: ("the server waited too long for the request", "Look for loss or size limits upstream."),
-    421: ("this server is not for that name", "Check the name, SNI and the address."),
-    429: ("too many requests", "Wait (Retry-After), then ask more slowly.")}
+    400: ("client_error", "the server does not understand the request", "Check the URL, the Host"
+          " name and what stands in front of the server."),
+    401: ("client_error", "it asks for a login", "Give credentials; the network works."),
+    403: ("client_error", "access is forbidden", "Check the rights for this URL and address; a WAF"
+          " or an allow list answers so too."),
+    404: ("client_error", "nothing is there", "Check the path and the virtual host."),
+    405: ("client_error", "this method is not allowed there", "Use the method that it expects."),
+    407: ("client_error", "a proxy asks for a login", "Give the proxy's credentials."),
+    408: ("client_error", "the server waited too long for the request", "Look for loss on the way."),
+    421: ("client_error", "this server is not for that name", "Check the name, SNI and address."),
+    429: ("client_error", "too many requests", "Wait (Retry-After), then ask more slowly."),
+    500: ("server_error", "the application failed", "Look at the application's log on {address}."),
+    502: BEHIND, 503: BEHIND, 504: BEHIND}
 
 
 def unique(items):
@@ -6138,7 +6103,7 @@ def judge(answers):
         try:
             found += list(apply_rule(item, usable))
         except Exception as error:             # a broken rule is a line, and never a lost report
-            unjudged.append({"question": item.code, "why": "the rule crashed: %s: %s" % (
+            unjudged.append({"question": item.name, "why": "the rule crashed: %s: %s" % (
                 type(error).__name__, error)})
     findings = demote(merge(hide_consequences(found)), usable)
     return verdict(findings, usable), findings, unjudged
@@ -6162,7 +6127,7 @@ def apply_rule(item, usable):
         says = item.says.format(**words)
         fix = item.fix.format(**words)
         yield holes.get("hides", item.hides), Finding(
-            item.code.format(**words), holes.get("severity", item.severity),
+            holes.get("code", item.codes[0]), holes.get("severity", item.severity),
             list(holes.get("suspects") or item.where), holes.get("confidence", item.sure), says,
             [fix], (item.ask or item.fix).format(**words), list(holes["proof"]),
             (scope,) if scope else (), [], item.layer)
@@ -6523,7 +6488,7 @@ def evidence_json(answers):
 
 def render_explain(code):
     """The manual page of one cause, from its rules; NotMine where no such code exists."""
-    rows = [r for r in RULES.values() if r.code == code]
+    rows = [r for r in RULES.values() if code in r.codes]
     if not rows and code not in OTHER_CODES:
         raise NotMine(code)
     lines = [code, "=" * len(code)]
@@ -6544,8 +6509,6 @@ def render_explain(code):
 OTHER_CODES = {
     "ok": "The target works at the layer that was asked for.",
     "undecided": "Not enough was seen to name a cause; the report says what was not tested.",
-    "service.error": "The service itself says no in its greeting.",
-    "ssh.throttled": "sshd turns this client away before authentication (MaxStartups, penalties).",
 }
 
 
@@ -6597,7 +6560,7 @@ OPTION_TABLE = (
 
 
 def read_arguments(argv):
-    """The command line -> (Options, [target texts], show version); Usage on anything wrong."""
+    """The command line -> (Options, [target texts]); Usage on anything wrong."""
     import argparse
 
     class Parser(argparse.ArgumentParser):
@@ -6610,11 +6573,11 @@ def read_arguments(argv):
         parser.add_argument(*flags, **words)
     parser.add_argument("target", nargs="*", metavar="TARGET", help="host, host:port or URL")
     known = vars(parser.parse_args(argv))
-    texts, version = known.pop("target"), known.pop("version")
+    texts, _ = known.pop("target"), known.pop("version")
     for name in ("only", "skip"):
         known[name] = tuple(p for p in known[name].split(",") if p)
     known["family"] = known["family"] or 0
-    return Options(**known), texts, version
+    return Options(**known), texts
 
 
 def check_options(options, system):
@@ -6631,6 +6594,8 @@ def check_options(options, system):
         value = getattr(options, name)
         if value and not is_address(value):
             raise Usage("--%s takes an IP address" % name.replace("_", "-"))
+    if options.source and not system.is_own(options.source):
+        raise Usage("--source %s is not an address of this host" % options.source)
     if options.cafile:
         problem = system.check_cafile(options.cafile)
         if problem:
@@ -6842,10 +6807,10 @@ def main(argv=None, system=None, out=None):
     try:
         if argv and argv[0] in MODES:
             return run_mode(argv, out)
-        options, texts, version = read_arguments(argv)
-        if version:
+        if "--version" in argv:                   # needs no option parser, which costs 20 ms
             out.write("netdiag %s\n" % VERSION)
             return EXIT_OK
+        options, texts = read_arguments(argv)
         system = system or System(options)
         check_options(options, system)
         texts += system.target_lines(options.targets) if options.targets else []

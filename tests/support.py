@@ -7,13 +7,17 @@ BLANKS holds the unremarkable answer of each probe, of which a case changes sing
 import collections
 import contextlib
 import copy
+import errno
 import importlib.util
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 sys.dont_write_bytecode = True
@@ -84,7 +88,7 @@ HTTP = {"stage": "http", "error": None, "connect_ms": 1.0, "tls_ms": None, "firs
 UDP = {"reply": None, "icmp": [], "error": None, "sent": 2, "ms": None}
 PING = {"sent": 1, "received": 1, "reached": True, "rtt_avg_ms": 1.0, "errors": []}
 
-# probe: the value of its unremarkable answer; what depends on the outcome is in `by_outcome`.
+# probe: the value of its unremarkable answer; for other outcomes see FAILED.
 BLANKS = {
     "target": TARGET,
     "identity": {"name": "box", "system": "Linux 6.1", "user": "me", "root": False,
@@ -107,44 +111,60 @@ BLANKS = {
     "trace_icmp": dict(TRACE, mode="icmp", port=0),
     "sizes": {"size": 1500, "answered": True, "mtu": None, "from": None, "by": "echo"},
     "tls": TLS, "peer": TLS, "hello": FLIGHT, "small": FLIGHT,
-    "http": HTTP, "redirects": HTTP, "tunnel": HTTP, "udp": UDP,
+    "http": HTTP, "redirects": HTTP, "tunnel": HTTP, "transfer": HTTP, "udp": UDP,
+    "retries": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
+    "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
+    "reset_ttl": {"ttl": None, "host_ttl": 64},
 }
 ERRNOS = {"refused": "ECONNREFUSED", "unreachable": "EHOSTUNREACH", "denied": "EPERM"}
 
 
-def by_outcome(probe, outcome):
-    """The parts of an unremarkable answer that are different where the outcome is not `ok`."""
-    if probe in ("tcp", "knock", "control_tcp", "other_ports"):
-        silent = {"state": "silent" if probe == "tcp" else "trying", "ms": None}
-        failed = {"state": "error", "errno": ERRNOS.get(outcome)}
-        change = silent if outcome == "timeout" else failed
-        if probe == "tcp":
-            change.update(after=None, local=None, info=TCP_INFO if outcome == "timeout" else {})
-        return change
-    if probe in ("dns", "general_dns"):
-        return {"icmp": [], "error": ERRNOS.get(outcome)}
-    if probe == "lookup":
-        return {"error": "ETIMEDOUT" if outcome == "timeout" else "EAI_NONAME", "text": "no"}
-    if probe in ("tls", "peer"):
-        return {"ended": "no_connection", "chain": [], "version": None, "cipher": None}
-    if probe in ("http", "redirects", "tunnel"):
-        return {"stage": "connect", "status": None, "error": ERRNOS.get(outcome, "ETIMEDOUT")}
-    return {"error": ERRNOS.get(outcome)} if probe == "udp" else {}
+NO_TLS = {"ended": "no_connection", "error": "ETIMEDOUT", "chain": [], "version": None,
+          "verify_code": None, "reason": None}
+NO_HTTP = {"stage": "connect", "error": "ETIMEDOUT", "data": "", "connect_ms": None,
+           "tls_ms": None, "first_byte_ms": None, "ended": None, "info": {}}
+NO_LOOKUP = {"stage": "lookup", "error": "EAI_NONAME", "data": ""}
+NO_FLIGHT = {"data": "", "ended": "no_connection"}
+NO_UDP = {"reply": None, "icmp": [], "error": None, "sent": 3, "strays": 0, "ms": None}
+# What room 4 brings where the outcome is not `ok`: it comes past the parsers.  None: no value.
+FAILED = {
+    "tls": NO_TLS, "peer": NO_TLS, "hello": NO_FLIGHT, "small": NO_FLIGHT, "http": NO_HTTP,
+    "transfer": NO_HTTP, "redirects": NO_LOOKUP, "tunnel": NO_HTTP,
+    "dns": dict(NO_UDP, over="udp"), "general_dns": dict(NO_UDP, over="udp"), "udp": NO_UDP,
+    "lookup": {"error": "EAI_NONAME", "text": "no"},
+    "ping": None, "trace_udp": None, "trace_tcp": None, "trace_icmp": None, "sizes": None,
+    "retries": None, "resends": None}
+
+
+def failed_connection(probe, outcome):
+    """A knock or a connection that did not open."""
+    value = copy.deepcopy(BLANKS[probe])
+    if outcome == "timeout":
+        value.update(state="silent" if probe == "tcp" else "trying", ms=None)
+    else:
+        value.update(state="error", errno=ERRNOS.get(outcome))
+    if probe == "tcp":
+        value.update(after=None, local=None, info=TCP_INFO if outcome == "timeout" else {})
+    return value
 
 
 def blank(probe, outcome, subject):
     """The unremarkable value of one answer."""
     if outcome == "unknown":
         return None
+    if outcome != "ok" and probe in ("tcp", "knock", "control_tcp", "other_ports"):
+        return failed_connection(probe, outcome)
+    if outcome != "ok" and probe in FAILED:
+        value = copy.deepcopy(FAILED[probe])
+        if value and value.get("error"):
+            value["error"] = ERRNOS.get(outcome, "ETIMEDOUT") if probe != "lookup" else \
+                "ETIMEDOUT" if outcome == "timeout" else "EAI_NONAME"
+        return value
     value = copy.deepcopy(BLANKS.get(probe, {}))
     if probe == "resolv_conf" and subject == "nsswitch":
         return copy.deepcopy(SIDE)
     if probe == "neighbor":
         value["ip"], value["dev"] = (subject.split() + [None])[:2]
-    if outcome != "ok":
-        if probe in ("dns", "general_dns", "lookup"):
-            value = {}
-        value.update(copy.deepcopy(by_outcome(probe, outcome)))
     return value
 
 
@@ -444,3 +464,152 @@ def folder():
     """A temporary folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="netdiag-test-") as path:
         yield path
+
+
+# -- servers on loopback ------------------------------------------------------------------------------------------
+
+class Server:
+    """A TCP server on loopback: `serve(connection)` runs for each client, in a thread each."""
+
+    def __init__(self, serve, host="127.0.0.1", port=0):
+        self.serve = serve
+        self.open = []
+        self.threads = []
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sock.bind((host, port))
+        self.sock.listen(64)
+        self.host, self.port = self.sock.getsockname()[:2]
+
+    def __enter__(self):
+        self.begin(self.accept)
+        return self
+
+    def begin(self, work, *args):
+        """Run something beside."""
+        thread = threading.Thread(target=work, args=args)
+        thread.daemon = True
+        thread.start()
+        self.threads.append(thread)
+
+    def accept(self):
+        """Take clients until the listening socket is shut down."""
+        while True:
+            try:
+                connection = self.sock.accept()[0]
+            except OSError:
+                return
+            self.open.append(connection)
+            self.begin(self.handle, connection)
+
+    def handle(self, connection):
+        """One client; what it does to us does not matter."""
+        connection.settimeout(20)
+        try:
+            self.serve(connection)
+        except OSError:
+            pass
+
+    def __exit__(self, *_):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        for connection in self.open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(20)
+        for sock in self.open + [self.sock]:
+            sock.close()
+
+
+def says(*data):
+    """A server that sends this, and then waits for the client's end."""
+    def serve(connection):
+        for part in data:
+            connection.sendall(part)
+        while connection.recv(4096):
+            pass
+    return serve
+
+
+def answers(data):
+    """A server that waits for a request and then answers and closes."""
+    def serve(connection):
+        connection.recv(4096)
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+    return serve
+
+
+def closes(connection):
+    """A server that closes at once."""
+    connection.close()
+
+
+def resets(connection):
+    """A server that resets at once."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def resets_later(connection):
+    """A server that resets when it has been spoken to."""
+    connection.recv(4096)
+    resets(connection)
+
+
+silent = says()
+
+
+def closed_port(kind=socket.SOCK_STREAM, host="127.0.0.1"):
+    """A port of loopback on which nothing listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family, kind)) as sock:
+        sock.bind((host, 0))
+        return sock.getsockname()[1]
+
+
+def has_ipv6():
+    """Can this machine use ::1?"""
+    try:
+        with contextlib.closing(socket.socket(socket.AF_INET6, socket.SOCK_STREAM)) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+def may_bind_low():
+    """May we listen on port 53 of a loopback address?"""
+    try:
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+            sock.bind(("127.77.0.1", 53))
+        return True
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EPERM, errno.EADDRINUSE,
+                                   errno.EADDRNOTAVAIL)
+
+
+def make_certificate(path, name="web.example", names="DNS:web.example,IP:127.0.0.1"):
+    """A self-signed certificate in a folder -> (certificate file, key file)."""
+    certificate, key = os.path.join(path, "cert.pem"), os.path.join(path, "key.pem")
+    config = os.path.join(path, "openssl.cnf")
+    with open(config, "w") as stream:
+        stream.write("[req]\ndistinguished_name=n\nprompt=no\nx509_extensions=e\n[n]\nCN=%s\n"
+                     "[e]\nsubjectAltName=%s\nbasicConstraints=CA:true\n" % (name, names))
+    subprocess.check_call(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "60", "-config", config, "-keyout", key, "-out", certificate],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return certificate, key
+
+
+def open_descriptors():
+    """The descriptors of this process, as {number: what it is}."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found[number] = os.readlink("/proc/self/fd/" + number)
+    return found

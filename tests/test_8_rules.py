@@ -143,6 +143,30 @@ def accusations():
                     yield removed, code, shown(answers)
 
 
+# What the verbs of room 4 can say for a probe; the others say `ok` or `unknown`.
+ANY = ("ok", "timeout", "refused", "unreachable", "denied")
+OUTCOMES_OF = {name: ANY for name in (
+    "knock tcp control_tcp other_ports dns general_dns udp tls peer hello small http transfer"
+    " redirects tunnel").split()}
+OUTCOMES_OF.update({name: ("ok", "denied") for name in (
+    "ping trace_udp trace_tcp trace_icmp sizes retries resends").split()})
+OUTCOMES_OF["lookup"] = ("ok", "refused", "timeout")
+OUTCOMES_OF["route"] = OUTCOMES_OF["egress"] = ("ok", "unreachable")
+SUBJECTS = {"dns": "192.0.2.53 A web.example", "general_dns": "192.0.2.53 A example.com",
+            "lookup": "web.example", "hosts_file": "web.example", "clock": "self",
+            "identity": "self", "marks": "self", "proxy_env": "self", "interfaces": "all",
+            "interfaces_now": "all", "neighbors": "all", "counters": "all", "routes": "ipv4",
+            "policy": "ipv4", "resolv_conf": "resolv.conf", "neighbor": "192.0.2.1 eth0",
+            "segment": "192.0.2.1 eth0", "hello": "192.0.2.1 named", "sizes": "192.0.2.1 1500",
+            "other_ports": "192.0.2.1 80", "counts_before": "snmp", "counts_after": "snmp",
+            "tunnel": "192.0.2.8:3128", "redirects": "http://x.example/"}
+
+
+def crashes(answers):
+    """What judge() says of rules that crashed."""
+    return [row for row in netdiag.judge(answers)[2] if "crashed" in row["why"]]
+
+
 def shuffled(answers, dice):
     """All answers in another order; those of an IN_ORDER probe keep theirs among themselves."""
     mixed = list(answers)
@@ -220,6 +244,35 @@ class Properties(unittest.TestCase):
         for answers in scenarios():
             crashed = [row for row in netdiag.judge(answers)[2] if "crashed" in row["why"]]
             self.assertEqual(crashed, [], shown(answers))
+
+    def test_no_shape_crashes(self):
+        """Rules bear every shape that room 4 brings: other outcomes, answers without a value."""
+        dice, found = random.Random(SEED), {}
+        for answers in scenarios():
+            place = dice.randrange(len(answers))
+            row = answers[place]
+            for outcome in OUTCOMES_OF.get(row.probe, ("ok",)) if row.probe != "target" else ():
+                other = list(answers)
+                other[place] = row._replace(outcome=outcome, value=support.blank(
+                    row.probe, outcome, row.subject))
+                for crash in crashes(other):
+                    found.setdefault((crash["question"], crash["why"]), "%s %s in: %s" % (
+                        row.probe, outcome, shown(answers)))
+        self.assertEqual(found, {})
+
+    def test_all_probes_at_once(self):
+        """An answer of every probe, in every outcome: no rule crashes."""
+        dice, found = random.Random(SEED), set()
+        for _ in range(200):
+            rows = [support.read_case("target/%s ok" % dice.choice("AN"))[0]]
+            for probe in netdiag.PROBES:
+                subject = SUBJECTS.get(probe, "192.0.2.1")
+                outcome = dice.choice(OUTCOMES_OF.get(probe, ("ok",)))
+                rows.append(support.make_answer(probe, subject, outcome,
+                                                support.blank(probe, outcome, subject)))
+            found.update((crash["question"], crash["why"])
+                         for crash in crashes(support.number(rows)))
+        self.assertEqual(found, set())
 
     def test_verdict_is_a_finding(self):
         """The verdict is ok, undecided, or the code of a finding that is in the report."""

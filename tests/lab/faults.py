@@ -432,13 +432,19 @@ WAY = [
     # Only what the client sends is too large, and a request for a page is small: it works.
     fault("mtu-upload", "http://%s/" % WEB4, "ok path.mtu_blackhole", "transit server_network",
           do=SMALL_MTU[:1] + NO_TOO_BIG),
-    # Loss does not stop a connection for certain, nor does a run see it for certain.
+    # Random loss, both ways, does not stop a connection for certain, nor is it seen for certain;
+    # but nothing else may be blamed for it.
     fault("loss-20", FAR4, "ok path.loss", "",
           do=[drop("transit", "forward", "numgen random mod 100 < 20")]),
-    fault("loss-40", FAR4, "ok path.loss", "", findings="path.loss",
-          do=[drop("transit", "forward", "numgen random mod 100 < 40")]),
-    fault("loss-40-v6", FAR6, "ok path.loss", "", findings="path.loss",
-          do=[drop("transit", "forward", "numgen random mod 100 < 40")]),
+    fault("loss-30", FAR4, "ok path.loss", "",
+          do=[drop("transit", "forward", "numgen random mod 100 < 30")]),
+    # Every third packet: as much loss, but the same in every run, and so it has to be seen.
+    fault("loss-every-third", FAR4, "ok path.loss", "", findings="path.loss",
+          do=[drop("transit", "forward", "numgen inc mod 3 == 0")]),
+    fault("loss-every-third-v6", FAR6, "ok path.loss", "", findings="path.loss",
+          do=[drop("transit", "forward", "numgen inc mod 3 == 0")]),
+    fault("loss-every-third-https", "https://web.lab.example/", "ok path.loss", "",
+          findings="path.loss", do=[drop("transit", "forward", "numgen inc mod 3 == 0")]),
     # Half of the flows, by port, go to a router that drops them: works, or does not, by chance.
     fault("ecmp-member-dead", FAR4, "ok path.loss intermittent", "",
           do=[sysctl("gateway", ipv4__fib_multipath_hash_policy="1"),
