@@ -143,24 +143,40 @@ class NotMine(Exception):
 class Usage(Exception):
     """The command line is wrong: one clear line and exit status 64."""
 
-# == 3 formats: bytes and text in, values out =======================================================
-
-def parser(read):
-    """Make NotMine the only way to fail, and blank text not mine unless BLANK_IS_EMPTY has it."""
-    def parse(text):
-        if not text.strip() and read.__name__ not in BLANK_IS_EMPTY:
-            raise NotMine("blank")
-        try:
-            return read(text.replace("\r\n", "\n").lstrip("\ufeff"))
-        except (ValueError, LookupError, AttributeError, StopIteration, struct.error) as error:
-            raise NotMine("{}: {!r}".format(read.__name__, error)) from None
-    parse.__name__, parse.__doc__ = read.__name__, read.__doc__
-    return parse
-
+# == 3 formats: bytes and text in, values out =====================================================
+#
+# Every parser returns JSON-able facts or raises NotMine. None = the text does not say; [] = the
+# text says there is none.  Patterns are written without nested repeats: any text ends in O(n).
 
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
 BLANK_IS_EMPTY = {"parse_ip_neigh", "parse_arp", "parse_ip_route", "parse_ifconfig",
                   "parse_resolv_conf", "parse_hosts", "parse_nsswitch"}
+NUMBER = re.compile(r"-?[0-9]{1,18}(?:[.,][0-9]{1,18})?\Z")
+HEX_PAIRS = re.compile(r"[0-9a-f]{1,2}(?:[:-][0-9a-f]{1,2}){5,19}\Z")
+ADDRESS_LIKE = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?")
+
+
+def guarded(read):
+    """Make NotMine the only way in which a reader of foreign bytes fails."""
+    def parse(*args, **named):
+        try:
+            return read(*args, **named)
+        except (ValueError, LookupError, AttributeError, TypeError, StopIteration, OverflowError,
+                struct.error) as error:
+            raise NotMine("%s: %r" % (read.__name__, error))
+    parse.__name__, parse.__doc__ = read.__name__, read.__doc__
+    return parse
+
+
+def parser(read):
+    """`guarded` for text; blank text is not mine unless BLANK_IS_EMPTY has the parser's name."""
+    inner = guarded(read)
+
+    def parse(text):
+        mine(text.strip() or read.__name__ in BLANK_IS_EMPTY, "blank")
+        return inner(text.replace("\r\n", "\n").lstrip("\ufeff"))
+    parse.__name__, parse.__doc__ = read.__name__, read.__doc__
+    return parse
 
 
 def mine(condition, why=""):
@@ -170,11 +186,11 @@ def mine(condition, why=""):
     return condition
 
 
-# -- words, numbers, addresses --
+# -- words, numbers, addresses --------------------------------------------------------------------
 
-NUMBER = re.compile(r"-?[0-9]{1,18}(?:[.,][0-9]{1,18})?\Z")
-HEX_PAIRS = re.compile(r"[0-9a-f]{1,2}(?:[:-][0-9a-f]{1,2}){5,19}\Z")
-ADDRESS_LIKE = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?")
+def word_rows(text):
+    """The words of each line that is not blank."""
+    return [line.split() for line in text.splitlines() if line.strip()]
 
 
 def pairs(words):
@@ -199,26 +215,14 @@ def find(pattern, text):
     return found.group(1) if found else None
 
 
-def most(read, lines):
-    """What read makes of each line.  A few may be warnings or damaged, but not most of them."""
-    facts, strange = [], 0
-    for line in lines:
-        try:
-            facts.append(read(line))
-        except (NotMine, IndexError):
-            strange += 1
-    mine(strange <= len(facts), "most lines are strange")
-    return facts
-
-
-def first_kind(table, line):
-    """The first kind of ((kind, pattern), ...) whose pattern is in the lower-cased line."""
-    line = line.lower()
-    return next((kind for kind, pattern in table if re.search(pattern, line)), None)
+def find_kind(table, text):
+    """The first kind of ((kind, pattern), ...) whose pattern is in the lower-cased text."""
+    text = text.lower()
+    return next((kind for kind, pattern in table if re.search(pattern, text, re.M)), None)
 
 
 def is_ip(word):
-    """True for an IPv4 or IPv6 address, with or without a zone."""
+    """True for an IPv4 or IPv6 address, the latter with or without a zone."""
     host, _, zone = word.partition("%")
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
@@ -227,40 +231,27 @@ def is_ip(word):
     return ":" in host or not zone
 
 
-def is_network(word):
-    """True for an address with or without a prefix length."""
-    address, slash, length = word.partition("/")
-    return is_ip(address) and (not slash or to_int(length) is not None)
-
-
 def first_address(line):
     """The first address in a sentence, without its punctuation, or None."""
-    for word in ADDRESS_LIKE.findall(line):
-        for candidate in (word, word.rstrip(".:"), word.rstrip(".:").lstrip(".")):
-            if candidate != "::" and is_ip(candidate):
-                return candidate
-    return None
+    spellings = ((word, word.rstrip(".:"), word.rstrip(".:").lstrip("."))
+                 for word in ADDRESS_LIKE.findall(line))
+    return next((w for words in spellings for w in words if w != "::" and is_ip(w)), None)
 
 
 def to_mac(word):
     """"0:1c:42:0:0:8" or "00-1C-42-00-00-08" -> "00:1c:42:00:00:08"; no MAC -> None."""
     word = (word or "").lower()
-    if not HEX_PAIRS.match(word):
-        return None
-    return ":".join(part.zfill(2) for part in re.split("[:-]", word))
+    parts = re.split("[:-]", word) if HEX_PAIRS.match(word) else []
+    return ":".join(part.zfill(2) for part in parts) or None
 
 
 def mask_length(mask):
     """"255.255.0.0", "0xffff0000" or "ffff0000" -> 16; None for what is no netmask."""
-    if mask and mask.count(".") == 3:
-        bits = struct.unpack("!I", socket.inet_pton(socket.AF_INET, mask))[0] \
-            if is_ip(mask) else None
-    else:
-        digits = find(r"^(?:0x)?([0-9a-fA-F]{8})$", mask or "")
-        bits = int(digits, 16) if digits else None
-    if bits is None or "01" in "{:032b}".format(bits):
-        return None
-    return "{:032b}".format(bits).count("1")
+    if mask and ":" not in mask and is_ip(mask):
+        mask = socket.inet_aton(mask).hex()
+    digits = find(r"^(?:0x)?([0-9a-fA-F]{8})$", mask or "")
+    bits = "{:032b}".format(int(digits, 16)) if digits else "01"
+    return None if "01" in bits else bits.count("1")
 
 
 def destination(word, length=None):
@@ -275,80 +266,68 @@ def next_hop(word):
     return None if word in ("0.0.0.0", "*", "-", "::", "[::]", "on-link") else word
 
 
-NO_COMMAND = r"command not found|not recognized as an internal|: not found$"
-NO_NAME = (r"name resolution|name or service not known|unknown host|bad address '"
-           r"|nodename nor servname|no address associated|cannot resolve|can't resolve"
-           r"|failed to resolve host|unable to resolve|name lookup failure"
-           r"|名.{0,80}を解決できません|nicht aufgelöst|impossible de résoudre"
-           r"|no se puede resolver|无法解析|無法解析")
-NO_RIGHT = (r"enough privileges|socket.{0,40}(?:operation not permitted|permission)"
-            r"|permission denied|lacking privilege|raw socket|are you root")
-NO_DEVICE = (r"no such device|cannot find device|device \S{1,40} does not exist"
-             r"|device not found|interface \S{1,40} does not exist")
+# -- the words for errors: the first row that matches names the error, so order matters -----------
+
+SILENCE = (r"no answer yet|request timeout|timed.out|タイムアウト|délai d.attente|zeitüberschreitung"
+           r"|请求超时|要求等候逾時|tiempo de espera agotado|esgotado o tempo|richiesta scaduta"
+           r"|превышен интервал|시간이 만료")
+COMMON_ERRORS = (
+    ("command_not_found", r"command not found|not recognized as an internal|: not found$"),
+    ("usage", r"^\s*usage\b|unrecognized option|invalid option|bad option|unknown option"),
+    ("unknown_host", r"name resolution|name or service not known|unknown host|bad address '"
+     r"|nodename nor servname|no address associated|cannot resolve|can't resolve"
+     r"|failed to resolve host|unable to resolve|name lookup failure|could not find host"
+     r"|名.{0,80}を解決できません|が見つかりません|nicht aufgelöst|konnte host|impossible de résoudre"
+     r"|pas pu trouver l|no se puede resolver|no pudo encontrar el host|无法解析|無法解析|找不到主机|找不到主機"),
+    ("permission_denied", r"enough privileges|socket.{0,40}(?:operation not permitted|permission)"
+     r"|permission denied|lacking privilege|raw socket|are you root"),
+    ("local_not_permitted", r"operation not permitted"),
+    ("local_net_unreachable", r"network (?:is )?(?:unreachable|down)"))
 TOOL_ERRORS = (
-    ("command_not_found", NO_COMMAND),
-    ("usage", r"^usage\b|unrecognized option|invalid option|bad option|unknown option"),
-    ("unknown_host", NO_NAME),
-    ("no_such_device", NO_DEVICE),
-    ("permission_denied", NO_RIGHT),
-    ("local_net_unreachable", r"(?:connect|sendto|send|sendmsg|setup with.{0,90}"
-                              r"|answers|failed): ?.{0,20}network is? ?unreachable"),
+    ("no_such_device", r"no such device|cannot find device|device not found|unknown interface"
+     r"|failed to resolve interface|(?:device|interface) \S{1,40} does not exist"),
+    ("daemon_not_running", r"sd_bus_open|resolve1|connect to bus|could not be activated"),
+) + COMMON_ERRORS + (
     ("no_route", r"no route to host|host unreachable"),
-    ("local_not_permitted", r"operation not permitted"),
-    ("send_failed", r"send failed"),
-    ("too_many_hops", r"too many hops"),
-)
-
-
-def tool_error(text, table=TOOL_ERRORS):
-    """The short word for the first error message in the text, or None."""
-    return next((kind for kind in (first_kind(table, line.strip()) for line in text.splitlines())
-                 if kind), None)
-
-
-# -- ping --
-
-SILENCE = (r"no answer yet|request timeout|request timed out|タイムアウト|délai d.attente"
-           r"|zeitüberschreitung|请求超时|要求等候逾時|tiempo de espera agotado|esgotado o tempo"
-           r"|richiesta scaduta|превышен интервал|시간이 만료")
+    ("send_failed", r"send failed"), ("too_many_hops", r"too many hops"))
+# A refusal says more than the timeout after it.
+DNS_ERRORS = (
+    ("server_name_not_found", r"couldn't get address for|find server address for"),
+    ("refused", r"connection refused"), ("no_route", r"no route to host|host unreachable"),
+) + COMMON_ERRORS + (
+    ("timeout", SILENCE + r"|no servers could be reached|no response from server|délai|超时"),
+    ("usage", r"is not a legal name|invalid query"))
 PING_LOCAL = (
-    ("timeout", SILENCE),
-    ("broadcast_refused", r"do you want to ping broadcast"),
+    ("timeout", SILENCE), ("broadcast_refused", r"do you want to ping broadcast"),
     ("reverse_lookup_failed", r"getnameinfo|gethostbyaddr"),
-    ("command_not_found", NO_COMMAND),
-    ("unknown_host", NO_NAME + r"|could not find host|が見つかりません|pas pu trouver l"
-                     r"|konnte host|找不到主机|找不到主機|no pudo encontrar el host"),
     ("bad_source", r"so_bindtodevice|unknown iface|bind: |can't bind|assign requested address"
-                   r"|no such device"),
-    ("permission_denied", NO_RIGHT),
-    ("local_not_permitted", r"operation not permitted"),
-    ("local_net_unreachable", r"network is (?:unreachable|down)"),
-    ("local_no_route", r"no route to host"),
-    ("local_host_down", r"host is down"),
+     r"|no such device"),
+    ("local_no_route", r"no route to host"), ("local_host_down", r"host is down"),
     ("local_message_too_long", r"message too long"),
     ("local_invalid_argument", r"(?:connect|sendmsg|sendto|packet): invalid argument"),
     ("general_failure", r"general failure|transmit failed|一般エラー|défaillance générale"
-                        r"|allgemeiner fehler|一般故障|常规故障|error general"),
-    ("usage", r"usage\b|invalid argument|invalid option|bad option|unrecognized option|bad value"),
-)
+     r"|allgemeiner fehler|一般故障|常规故障|error general"),
+) + COMMON_ERRORS + (("usage", r"usage\b|invalid argument|bad value"),)
 PING_NETWORK = (
     ("ttl_exceeded", r"time to live exceeded|time exceeded|ttl[^=]{1,40}(?:exp|期限|過期|过期)"
-                     r"|durée de vie|gültigkeitsdauer"),
+     r"|durée de vie|gültigkeitsdauer"),
     ("packet_too_big", r"frag(?:mentation)? needed|packet too big|needs to be fragmented|断片化"
-                       r"|doit être fragmenté|müsste fragmentiert|拆分数据包|fragmentar"),
+     r"|doit être fragmenté|müsste fragmentiert|拆分数据包|fragmentar"),
     ("host_prohibited", r"host prohibited|code: 10"),
     ("net_prohibited", r"net prohibited|code: 9"),
     ("admin_prohibited", r"packet filtered|prohibited|ingress/egress policy|code: 13"),
     ("port_unreachable", r"port unreachable|ポートに到達|joindre le port|zielport|目标端口"
-                         r"|puerto de destino"),
+     r"|puerto de destino"),
     ("protocol_unreachable", r"protocol unreachable|プロトコルに到達|joindre le protocole"
-                             r"|zielprotokoll|目标协议|protocolo de destino"),
+     r"|zielprotokoll|目标协议|protocolo de destino"),
     ("net_unreachable", r"net unreachable|network unreachable|net unknown|unreachable: no route"
-                        r"|reject route|ネットワークに到達|joindre le réseau|zielnetz"
-                        r"|目标网|red de destino"),
+     r"|reject route|ネットワークに到達|joindre le réseau|zielnetz|目标网|red de destino"),
     ("host_unreachable", r"host unreachable|host unknown|address unreachable|ホストに到達"
-                         r"|joindre l.hôte|zielhost|目标主机|目的地主機|host de destino"),
-)
+     r"|joindre l.hôte|zielhost|目标主机|目的地主機|host de destino"))
+
+
+# -- ping -----------------------------------------------------------------------------------------
+
 BRACKETED = r"([^\s\[\]]{1,255}) \[([0-9A-Fa-f:.]{2,45}(?:%\w+)?)\]"
 ECHO_REPLY = re.compile(r"(?:ttl|hlim|hop limit)=[0-9]|[=<] ?[0-9.,]{1,12} ?(?:ms|мс)", re.I)
 
@@ -356,50 +335,29 @@ ECHO_REPLY = re.compile(r"(?:ttl|hlim|hop limit)=[0-9]|[=<] ?[0-9.,]{1,12} ?(?:m
 def ping_head(lines):
     """(target, address) out of the first line: POSIX, BSD ping6, or Windows in any language."""
     for line in lines:
-        found = re.match(r"\s*PING6?\([^)]*\) \S+ --> (\S+)", line)
-        if found:
-            return found.group(1), found.group(1)
-        found = re.match(r"\s*PING ([^\s(]*) ?\((?:\S* \()?([^()\s]+)\)", line)
-        if found:
-            return found.group(1) or None, found.group(2)
+        bsd6 = find(r"^\s*PING6?\([^)]*\) \S+ --> (\S+)", line)
+        posix = re.match(r"\s*PING ([^\s(]*) ?\((?:\S* \()?([^()\s]+)\)", line)
+        if bsd6 or posix:
+            return (bsd6, bsd6) if bsd6 else (posix.group(1) or None, posix.group(2))
         if re.search(r"(?i)ping|пакетами", line) and line.rstrip().endswith((":", "：")):
-            found = re.search(BRACKETED, line)
-            return found.groups() if found else (first_address(line),) * 2
+            windows = re.search(BRACKETED, line)
+            return windows.groups() if windows else (first_address(line),) * 2
     return None, None
 
 
 def ping_line(line):
-    """One line between head and summary: ("reply" or an error kind, sender) or (None, None)."""
+    """One line between head and summary: (error kind, sender), ("reply", None) or (None, None)."""
     sender = first_address(line)
     if sender and ECHO_REPLY.search(line):
-        return "reply", sender
-    local = not sender or re.match(r"\s*(?:\w+-)?ping6?:", line)
-    tables = (PING_LOCAL, PING_NETWORK) if local else (PING_NETWORK,)
-    kind = next((kind for kind in (first_kind(table, line) for table in tables) if kind), None)
-    if kind and not local:
-        sender = find(r"\(([^()\s]+)\)", line.split("icmp_seq")[0]) or sender
-    return kind, None if local else sender
-
-
-def count_ping_lines(lines):
-    """(echo replies, [{kind, from, count}]) in order of appearance."""
-    replies, counts = 0, {}
-    order = []
-    for line in lines:
-        key = ping_line(line)
-        replies += key[0] == "reply"
-        if key[0] not in (None, "reply"):
-            order += [key] if key not in counts else []
-            counts[key] = counts.get(key, 0) + 1
-    return replies, [{"kind": kind, "from": sender, "count": counts[kind, sender]}
-                     for kind, sender in order]
+        return "reply", None
+    if not sender or re.match(r"\s*(?:\w+-)?ping6?:", line):
+        return find_kind(PING_LOCAL + PING_NETWORK, line), None
+    kind = find_kind(PING_NETWORK, line)
+    return kind, kind and (find(r"\(([^()\s]+)\)", line.split("icmp_seq")[0]) or sender)
 
 
 def ping_summary(lines):
-    """(sent, received, loss_pct, rtts [min, avg, max], rest of the line) of the statistics.
-
-    Read by shape, not by word: Windows translates the words and prints minimum, maximum, average.
-    """
+    """(sent, received, loss_pct, rtts, rest of it) by shape: Windows translates the words."""
     sent = received = loss = None
     rtts, rest = [None] * 3, ""
     for line in lines:
@@ -412,9 +370,9 @@ def ping_summary(lines):
         elif times:
             rtts = [to_float(word) for word in times.groups()]
         elif len(windows) == 3 and sent is None:
-            sent, received = int(windows[0]), int(windows[1])
-        elif len(windows) == 3:
-            rtts = [float(windows[0]), float(windows[2]), float(windows[1])]
+            sent, received = map(int, windows[:2])
+        elif len(windows) == 3:  # minimum, maximum, average
+            rtts = [float(windows[spot]) for spot in (0, 2, 1)]
         if sent is not None and loss is None:
             loss = to_float(find(r"[(（][^()0-9]{0,20}([0-9]{1,3}) ?%", line))
     return sent, received, loss, rtts, rest
@@ -422,588 +380,367 @@ def ping_summary(lines):
 
 @parser
 def parse_ping(text):
-    """ping of iputils, BusyBox, inetutils, BSD, macOS and Windows (any language), ping6.
-
-    {target, target_ip, sent, received, loss_pct, duplicates, echo_replies, reached, rtt_min_ms,
-    rtt_avg_ms, rtt_max_ms, summary_errors, errors: [{kind, from, count}]}.  "received" is what the
-    summary claims (Windows counts unreachables); echo_replies counts lines, None under -q.
-    """
+    """ping, ping6 of iputils, BusyBox, inetutils, BSD, macOS, Windows (any language): {target,
+    target_ip, sent, received (Windows counts unreachables), loss_pct, duplicates, echo_replies
+    (None under -q), reached, rtt_*_ms, summary_errors, errors: [{kind, from, count}]}."""
     lines = text.splitlines()
-    target, address = ping_head(lines)
-    sent, received, loss, rtts, rest = ping_summary(lines)
-    if target or address or sent is not None:
-        replies, errors = count_ping_lines(lines)
-    else:
-        replies, errors = count_ping_lines(
-            line for line in lines if re.search(r"(?i)\bping|^(?:connect|socket|usage)\b", line))
-        mine(errors and "traceroute" not in text, "neither head, summary nor error of ping")
-    if not replies and received and not errors:
-        replies = None
+    (target, address), (sent, received, loss, rtts, rest) = ping_head(lines), ping_summary(lines)
+    recognized = target or address or sent is not None
+    counts = collections.Counter(ping_line(line) for line in lines if recognized or re.search(
+        r"(?i)\bping|^(?:connect|socket|usage)\b", line))
+    errors = [{"kind": kind, "from": sender, "count": count}
+              for (kind, sender), count in counts.items() if kind not in (None, "reply")]
+    mine(recognized or errors and "traceroute" not in text, "neither head, summary nor error")
+    replies = counts["reply", None] or (None if received and not errors else 0)
     return {
         "target": target, "target_ip": address, "sent": sent, "received": received,
         "loss_pct": loss, "duplicates": to_int(find(r"\+([0-9]+) dup", rest)) or 0,
         "echo_replies": replies, "reached": bool(received if replies is None else replies),
         "rtt_min_ms": rtts[0], "rtt_avg_ms": rtts[1], "rtt_max_ms": rtts[2],
-        "summary_errors": to_int(find(r"\+([0-9]+) err", rest)) or 0, "errors": errors,
-    }
+        "summary_errors": to_int(find(r"\+([0-9]+) err", rest)) or 0, "errors": errors}
 
 
-# -- traceroute, tracert, tracepath, mtr --
+# -- traceroute, tracert, tracepath, mtr ----------------------------------------------------------
 
-MILLISECONDS = ("ms", "毫秒", "мс", "мсек")
+TIMED = r"<?[0-9.]{1,9} ?(?:ms|毫秒|мс)|(?:^|\s)\*(?:\s|$)"
+HOP_TIME = re.compile(r"(<?[0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|毫秒|мсек|мс)?$")
+TRACERT_WORDS = (r"(?i)tracing route|ルートをトレース|routenverfolgung|itinéraire|跃点|躍點|traza a"
+                 r"|rastreando|трассировка|traccia|target system|システム名|zielname"
+                 r"|système cible|sistema de destino|目标系统|目標系統")
+MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "avg_ms",
+               "Best": "best_ms", "Wrst": "worst_ms", "StDev": "stdev_ms"}
 
 
 def new_hop(ttl):
-    return {"ttl": ttl, "addrs": [], "names": [], "rtts_ms": [], "timeouts": 0, "annotations": []}
-
-
-def add_host(hop, word, bracketed):
-    """Note a responder: "name (address)", "name [address]", or one bare word."""
-    address = bracketed[1:-1] if bracketed else word if is_ip(word) else None
-    if address and address not in hop["addrs"]:
-        hop["addrs"].append(address)
-    if not is_ip(word) and word not in hop["names"]:
-        hop["names"].append(word)
+    return dict(ttl=int(ttl), addrs=[], names=[], rtts_ms=[], timeouts=0, annotations=[])
 
 
 def read_hop(hop, words):
-    """Add the words behind a TTL to the hop, for all of the traceroute family."""
-    index = 0
-    while index < len(words):
-        word, after = words[index], words[index + 1] if index + 1 < len(words) else ""
-        number = find(r"^(<?[0-9]{1,9}(?:\.[0-9]{1,9})?)(?:ms)?$", word)
+    """Add times, marks and hosts ("name (address)", "name [address]", or a bare word behind the
+    TTL) to the hop.  Other bare words are a sentence: "Request timed out."."""
+    for position, (word, after) in enumerate(zip(words, words[1:] + [""])):
+        time = HOP_TIME.match(word)
+        address = word if is_ip(word) else find(r"^[\[(]([^\[\]()\s]+)[\])]$", after)
         if word == "*":
             hop["timeouts"] += 1
-        elif number and (word.endswith("ms") or after in MILLISECONDS):
+        elif time and (time.group(2) or after in ("ms", "毫秒", "мс", "мсек")):
+            number = time.group(1)
             hop["rtts_ms"].append(number if "<" in number else float(number))
-        elif word.startswith("!") or re.match(r"F=[0-9]+$", word):
+        elif re.match(r"!|(?:F=[0-9]+|reached)$", word):
             hop["annotations"].append(word)
-        elif word not in MILLISECONDS and re.match(r"[\w:]", word) and not number:
-            bracketed = re.match(r"[\[(][^\[\]()\s]+[\])]$", after)
-            index += bool(bracketed)
-            add_host(hop, word, after if bracketed else None)
-        index += 1
+        elif re.match(r"[\w:]", word) and not time and (address or position == 0):
+            for key, found in (("names", None if is_ip(word) else word), ("addrs", address)):
+                if found and found not in hop[key]:
+                    hop[key].append(found)
     return hop
 
 
-def trace_reached(hops, target_ip):
-    """Did the last hop that answered have the address of the target? None if that is not said."""
-    if not hops:
-        return False
-    answered = [hop for hop in hops if hop["addrs"]]
-    return None if target_ip is None else bool(answered) and target_ip in answered[-1]["addrs"]
+def trace_facts(hops, text, target, address, limit):
+    """The facts of a trace; reached = the last hop that answered has the target's address."""
+    last = next((hop for hop in reversed(hops) if hop["addrs"]), new_hop(0))
+    return {"target": target, "target_ip": address, "max_hops": to_int(limit), "hops": hops,
+            "reached": None if hops and address is None else address in last["addrs"],
+            "error": None if hops else find_kind(TOOL_ERRORS, text)}
 
 
-def traceroute_hops(lines):
-    """Hops of Unix traceroute; a line without a TTL (BSD, second responder) continues its hop."""
+def trace_hops(text):
+    """Hops of traceroute and tracert; a line without a TTL (BSD, second responder) continues."""
     hops = []
-    for line in lines:
+    for line in text.splitlines():
         found = re.match(r"\s*([0-9]{1,3})(?: +-)? +(\S.*)", line)
-        words = found.group(2).split() if found else line.split()
-        if not re.search(r"[0-9] ?ms\b|(?:^|\s)\*(?:\s|$)", line) or "hops max" in line:
-            continue
-        if found and (words[0][0] in "*[" or is_ip(words[0]) or words[1][:1] == "("):
-            hops.append(read_hop(new_hop(int(found.group(1))), words))
-        elif hops and line[:1].isspace():
+        words = (found.group(2) if found else line).split()
+        # "3  192.0.2.1  reports: Destination host unreachable."
+        timed = re.search(TIMED, line) and "hops max" not in line
+        report = re.match(r"\s*[0-9]+\s+(\S+(?: \[\S+\])?)\s+[^\s:]{3,20} ?: +(\S.*)", line)
+        if found and report and first_address(report.group(1)):
+            hops.append(read_hop(new_hop(found.group(1)), report.group(1).split()))
+            hops[-1]["annotations"].append(report.group(2).strip())
+        elif timed and found and (words[0][0] in "*[" or words[1:] and words[1][0] == "("
+                                  or is_ip(words[0]) or re.match(TIMED, found.group(2))):
+            hops.append(read_hop(new_hop(found.group(1)), words))
+        elif timed and hops and line[0].isspace() and not found:
             read_hop(hops[-1], words)
     return hops
 
 
 @parser
 def parse_traceroute(text):
-    """traceroute and traceroute6 of Linux (Butskoy), BusyBox, inetutils, BSD and macOS.
-
-    {target, target_ip, max_hops, hops: [{ttl, addrs, names, rtts_ms, timeouts, annotations}],
-    reached, error}.  A heading is not required, hops in the Unix order (host, then times) are.
-    """
+    """traceroute and traceroute6 of Linux, BusyBox, inetutils, BSD and macOS: {target, target_ip,
+    max_hops, hops: [{ttl, addrs, names, rtts_ms, timeouts, annotations}], reached, error}."""
     head = re.search(r"(?m)^ *traceroute6? to (\S+) +\(([^()\s]+)\)(.*)", text)
-    hops = traceroute_hops(text.splitlines())
-    error = None if hops else tool_error(text)
-    mine(head or hops or error and re.search("(?i)traceroute|cmdline arg|not handled|socket", text))
-    mine(head or hops or not re.search(r"(?m)^(?:\S*ping6?|mtr|tracepath\w?|dig|host):", text))
     target, address, rest = head.groups() if head else (None, None, "")
-    return {"target": target, "target_ip": address, "hops": hops, "error": error,
-            "max_hops": to_int(find(r"([0-9]+) hops max", rest)),
-            "reached": False if error else trace_reached(hops, address)}
-
-
-TRACERT_WORDS = (r"(?i)tracing route|ルートをトレース|routenverfolgung|itinéraire|跃点|躍點|traza a"
-                 r"|rastreando|трассировка|traccia|target system|システム名|zielname"
-                 r"|système cible|sistema de destino|目标系统|目標系統")
-TRACERT_TIME = r"(?:<?[0-9]{1,6} ?(?:ms|毫秒|мсек|мс)|\*)"
-
-
-def tracert_hop(line):
-    """One line of Windows tracert: times first, then the host or a sentence."""
-    found = re.match(r"\s*([0-9]{1,3})\s+((?:" + TRACERT_TIME + r"\s+){1,3})(.*)", line)
-    report = re.match(r"\s*([0-9]{1,3})\s+(\S+)( \[\S+\])?\s+[^\s:]{3,20} ?: +(\S.*)", line)
-    if found:
-        hop = read_hop(new_hop(int(found.group(1))),
-                       re.sub(r"(<?[0-9]+) ?(?:毫秒|мсек|мс)", r"\1 ms", found.group(2)).split())
-        host = found.group(3).split()
-    elif report and first_address(report.group(2) + (report.group(3) or "")):
-        # "10.1.1.1  reports: Destination host unreachable."
-        hop = new_hop(int(report.group(1)))
-        hop["annotations"].append(report.group(4).strip())
-        host = (report.group(2) + (report.group(3) or "")).split()
-    else:
-        return None
-    if host and (is_ip(host[0]) or len(host) > 1 and is_ip(host[1].strip("[]"))):
-        read_hop(hop, host[:2])
-    return hop
+    facts = trace_facts(trace_hops(text), text, target, address, find(r"([0-9]+) hops max", rest))
+    told = re.search("(?i)traceroute|cmdline arg|not handled|socket", text) and not re.search(
+        r"(?m)^(?:\S*ping6?|mtr|tracepath\w?|dig|host):", text)
+    mine(head or facts["hops"] or facts["error"] and told, "neither head, hop nor error")
+    return facts
 
 
 @parser
 def parse_tracert(text):
     """Windows tracert in any language; facts as parse_traceroute, "<1 ms" is the string "<1"."""
-    lines = text.splitlines()
-    hops = [tracert_hop(line) for line in lines]
-    start = next((index for index, hop in enumerate(hops) if hop), len(lines))
-    head = " ".join(lines[:start])
-    mine("traceroute to" not in head)
+    hops, head = trace_hops(text), " ".join(re.split(r"(?m)^ +[0-9]+ +\S", text)[0].split("\n"))
+    mine((hops or re.search(TRACERT_WORDS, head)) and "traceroute to" not in head)
     named = re.search(BRACKETED, head)
-    address = named.group(2) if named else first_address(head)
-    error = None if any(hops) else tool_error(text)
-    mine(any(hops) or re.search(TRACERT_WORDS, head))
-    limit = re.findall(r"(?<![\w.:\[-])([0-9]{1,3})(?![\w.:\]])",
-                       head.replace(address, " ") if address else head)
-    hops = [hop for hop in hops if hop]
-    return {"target": named.group(1) if named else address, "target_ip": address, "hops": hops,
-            "max_hops": int(limit[-1]) if limit and address else None, "error": error,
-            "reached": False if error else trace_reached(hops, address)}
-
-
-def read_tracepath_line(hops, ttl, rest):
-    """Merge one line into the hop of its TTL.  A line with a new pmtu is news of a router on the
-    way, not an answer to this TTL: tracepath asks again."""
-    words = re.sub(r"asymm +[0-9]+", " ", rest).split()
-    if "[LOCALHOST]" in rest or re.search(r"\bpmtu [0-9]", rest):
-        return
-    if not hops or hops[-1]["ttl"] != ttl:
-        hops.append(new_hop(ttl))
-    if re.search(r"no reply", rest):
-        hops[-1]["timeouts"] += 1
-    elif "send failed" in rest:
-        hops[-1]["annotations"].append("send failed")
-    else:
-        read_hop(hops[-1], [word for word in words if word != "reached"])
-        hops[-1]["annotations"] += ["reached"] if "reached" in words else []
+    target, address = named.groups() if named else (first_address(head),) * 2
+    limit = re.findall(r"(?<![\w.:[-])([0-9]{1,3})(?![\w.:\]])", head.replace(address or "\0", ""))
+    return trace_facts(hops, text, target, address, limit[-1] if limit and address else None)
 
 
 @parser
 def parse_tracepath(text):
-    """tracepath and tracepath6 of iputils, with or without -n and -b.
-
-    {hops, pmtu (of the Resume line, else the last one printed), reached, hops_to_target, back,
-    error}; hops as in parse_traceroute, lines of one TTL merged, annotations hold "reached".
-    """
+    """tracepath and tracepath6 of iputils: {hops (as parse_traceroute; lines of one TTL merged),
+    pmtu (of the Resume line, else the last one), reached, hops_to_target, back, error}."""
     hops, steps = [], re.findall(r"(?m)^ *([0-9]{1,3})(?:\?:|: ) *(\S.*)$", text)
     for ttl, rest in steps:
-        read_tracepath_line(hops, int(ttl), rest)
-    resume = find(r"Resume: (.*)", text)
-    error = tool_error(text)
-    mine(resume is not None or any(re.search("LOCALHOST|no reply|ms\\b|send fail", rest)
-                                   for _, rest in steps) or error and "tracepath" in text)
-    pmtus = re.findall(r"pmtu ([0-9]{1,6})", resume or "") or re.findall(r"pmtu ([0-9]{1,6})", text)
+        # A new pmtu is news of a router on the way, no answer to this TTL: tracepath asks again.
+        if not re.search(r"\[LOCALHOST\]|\bpmtu [0-9]", rest):
+            hops += [new_hop(ttl)] if not hops or hops[-1]["ttl"] != int(ttl) else []
+            hops[-1]["annotations"] += re.findall("send failed", rest)
+            read_hop(hops[-1], rest.replace("no reply", "*").replace("send failed", "").split())
+    resume, error = find(r"Resume:( .*)", text) or "", find_kind(TOOL_ERRORS, text)
+    mine(resume or error and "tracepath" in text or any(
+        re.search(r"LOCALHOST|no reply|ms\b|send fail", rest) for _, rest in steps))
+    pmtus = re.findall(r"pmtu ([0-9]{1,6})", resume) or re.findall(r"pmtu ([0-9]{1,6})", text)
     return {"hops": hops, "pmtu": int(pmtus[-1]) if pmtus else None,
             "reached": any("reached" in hop["annotations"] for hop in hops),
-            "hops_to_target": to_int(find(r"hops ([0-9]+)", resume or "")),
-            "back": to_int(find(r"back ([0-9]+)", resume or "")), "error": error}
+            "hops_to_target": to_int(find(r"hops ([0-9]+)", resume)),
+            "back": to_int(find(r"back ([0-9]+)", resume)), "error": error}
 
 
-MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "avg_ms",
-               "Best": "best_ms", "Wrst": "worst_ms", "StDev": "stdev_ms"}
-
-
-def mtr_hop(ttl, host, columns):
-    """One hop; host is "name", "address", "name (address)" or "???"; columns {"Snt": "3", ...}."""
-    silent = "???" in host or "waiting for reply" in host
-    address = find(r"\(([^()\s]+)\)\s*$", host) or host.split()[-1]
-    name = host.split()[0] if not is_ip(host.split()[0]) else None
-    hop = {"ttl": int(ttl), "addr": address if is_ip(address) and not silent else None,
-           "name": None if silent else name}
-    for column, key in MTR_COLUMNS.items():
-        read = to_int if key == "sent" else to_float
-        hop[key] = None if silent and key.endswith("_ms") else read(columns.get(column))
-    return hop
-
-
-def mtr_report(text):
-    """Hops of the report and of a screen copy: numbers stand right, the host is what is left."""
-    heading = find(r"(?m)^.*(Loss%.*)$", text).split()
-    hops = []
-    for ttl, rest in re.findall(r"(?m)^ *([0-9]{1,3})\. *(?:\|--)? *(\S.*)$", text):
-        words = re.sub(r"^AS(?:[0-9]+|\?\?\?) +", "", rest).split()
-        numbers = words[-len(heading):]
-        if all(to_float(word) is not None for word in numbers) and words[:-len(heading)]:
-            host = " ".join(words[:-len(heading)])
-            hops.append(mtr_hop(ttl, host, dict(zip(heading, numbers))))
-        else:
-            hops.append(mtr_hop(ttl, " ".join(words), {}))
-    return hops
-
-
-def mtr_csv(lines):
-    """Hops of mtr -C; the columns are those of the heading."""
-    heading = re.split("[,;]", lines[0])
-    rows = [dict(zip(heading, re.split("[,;]", line))) for line in lines[1:] if line.strip()]
-    return [mtr_hop(row["Hop"], row["Ip"], row) for row in rows]
-
-
-def mtr_json(text):
-    """Hops of mtr -j: one flat object per hop, read without a JSON parser."""
-    objects = [dict(re.findall(r'"([^"]{1,9})": *"?([^",\n}]*)', part)) for part in text.split("{")]
-    return [mtr_hop(hub["count"].strip(), hub["host"], hub) for hub in objects if "host" in hub]
+def mtr_rows(text):
+    """(TTL, host, {column: word}) of each hop; the columns are those of the heading."""
+    if text.startswith("Mtr_Version"):
+        heading, *table = [re.split("[,;]", line) for line in text.splitlines() if line.strip()]
+        return [(row["Hop"], row["Ip"], row) for row in (dict(zip(heading, r)) for r in table)]
+    if re.match(r'\s*\{\s*"report"', text):
+        hubs = [dict(re.findall(r'"([^"]{1,9})": *"?([^",\n}]*)', hub)) for hub in text.split("{")]
+        return [(hub["count"].strip(), hub["host"], hub) for hub in hubs if "host" in hub]
+    heading, found = (find(r"(?m)^.*(Loss%.*(?:Snt|Avg).*)$", text) or "").split(), []
+    for ttl, rest in re.findall(
+            r"(?m)^ *([0-9]{1,3})\. *(?:\|--)? *(?:AS(?:[0-9]+|\?\?\?) +)?(\S.*)$", text):
+        # The numbers stand right, the host is what is left; a waiting hop has no numbers.
+        host, *numbers = rest.rsplit(None, len(heading))
+        known = len(numbers) == len(heading) and None not in map(to_float, numbers)
+        found.append((ttl, host if known else rest, dict(zip(heading, numbers)) if known else {}))
+    return found if heading else []
 
 
 @parser
 def parse_mtr(text):
-    """mtr 0.85 to 0.95: report (-r, -w, -b, -z), CSV (-C), JSON (-j) and a copy of the screen.
+    """mtr 0.85 to 0.95: report, CSV (-C), JSON (-j) and a copy of the screen: {hops: [{ttl, addr
+    (None: never answered), name, loss_pct, sent, last_ms, avg_ms, ..., stdev_ms}], error}."""
+    hops = []
+    for ttl, host, columns in mtr_rows(text):
+        silent = "???" in host or "waiting for reply" in host
+        name, address = host.split()[0], find(r"\(([^()\s]+)\)\s*$", host) or host.split()[-1]
+        hop = {"ttl": int(ttl), "addr": address if is_ip(address) and not silent else None,
+               "name": None if silent or is_ip(name) else name}
+        for column, key in MTR_COLUMNS.items():
+            read = to_int if key == "sent" else to_float
+            hop[key] = None if silent and key.endswith("_ms") else read(columns.get(column))
+        hops.append(hop)
+    error = None if hops or "Loss%" in text else find_kind(TOOL_ERRORS, text)
+    mine(hops or "Loss%" in text or error and re.search(r"(?m)^.{0,20}\bmtr\b", text))
+    return {"hops": hops, "error": error}
 
-    {hops: [{ttl, addr, name, loss_pct, sent, last_ms, avg_ms, best_ms, worst_ms, stdev_ms}],
-    error}.  A hop that never answered (???) has addr None and no times.
-    """
-    if text.startswith("Mtr_Version"):
-        return {"hops": mtr_csv(text.splitlines()), "error": None}
-    if re.match(r'\s*\{\s*"report"', text):
-        return {"hops": mtr_json(text), "error": None}
-    if re.search(r"Loss%.*(?:Snt|Avg)", text):
-        return {"hops": mtr_report(text), "error": None}
-    mine(re.search(r"(?m)^(?:.{0,20}\b)?mtr\b", text))
-    return {"hops": [], "error": mine(tool_error(text))}
 
-
-# -- interfaces: ip addr, ip link, ifconfig --
+# -- interfaces: ip addr, ip link, ifconfig -------------------------------------------------------
 
 ADDRESS_FLAGS = ("secondary", "temporary", "tentative", "deprecated", "dadfailed", "optimistic")
+# "2: eth0@if3: <UP,...>", and of ip -br: "eth0@if3 UP 10.0.0.2/24" and "eth0 UP 00:..:01 <...>".
+IP_HEAD = re.compile(
+    r"(?:([0-9]+): )?([^\s:@]+)(?:@([^\s:]+))?(?:(?=: <| +inet)|\s+(UP|DOWN|UNKNOWN|DORMANT"
+    r"|LOWERLAYERDOWN|NOTPRESENT|TESTING)(?= +[0-9a-fA-F:.]{4}| +<| *$))(.*)")
 
 
 def new_interface(name, flags, **known):
     """An interface with what its flag list says; flags None = the list is not printed."""
-    flags_known = flags is not None
-    flags = re.split(r"[\s,]+", flags or "")
-    carrier = True if "LOWER_UP" in flags else False if "NO-CARRIER" in flags else None
-    facts = {"name": name, "up": "UP" in flags if flags_known else None, "state": None, "mtu": None,
-             "mac": None, "inet": [], "inet6": [], "index": None, "carrier": carrier,
-             "loopback": "LOOPBACK" in flags or re.match(r"lo[0-9]*$", name) is not None}
-    facts.update(known)
-    return facts
+    words = re.split(r"[\s,]+", flags or "")
+    return dict({
+        "name": name, "up": None if flags is None else "UP" in words, "state": None, "mtu": None,
+        "mac": None, "inet": [], "inet6": [], "index": None,
+        "carrier": "LOWER_UP" in words if {"LOWER_UP", "NO-CARRIER"} & set(words) else None,
+        "loopback": "LOOPBACK" in words or re.match(r"lo[0-9]*$", name) is not None}, **known)
 
 
-def add_ip_address(interface, words):
-    """["inet", "10.8.0.6", "peer", "10.8.0.5/32", ...]: address, peer and flags."""
-    family, address = words[0], words[1]
-    peer = pairs(words).get("peer")
-    if "/" not in address:
-        address += "/" + ((peer or "").partition("/")[2] or ("128" if ":" in address else "32"))
-    mine(is_network(address), address)
-    interface[family].append(address)
-    if peer:
-        interface.setdefault("peers", {})[address] = peer
-    flags = [flag for flag in ADDRESS_FLAGS if flag in words[2:]]
-    if flags:
-        interface.setdefault("flags_of", {})[address] = flags
-
-
-def ip_head(line):
-    """"2: eth0@if3: <UP,...> mtu 1500 state UP" -> interface; None for another kind of line."""
-    found = re.match(r"([0-9]+): ([^:@\s]+)(?:@([^:\s]+))?: <([^<>]*)>(.*)", line)
-    if not found:
+def ip_interface(line):
+    """The interface that a first line of ip addr or ip link begins, or None."""
+    found = IP_HEAD.match(line)
+    if not found or not (found.group(1) or found.group(4)):
         return None
-    index, name, parent, flags, rest = found.groups()
-    facts = pairs(rest.split())
-    interface = new_interface(name, flags, index=int(index), mtu=to_int(facts.get("mtu")),
-                              state=facts.get("state"))
-    return with_links(interface, parent, facts.get("master"))
-
-
-def with_links(interface, parent, master=None):
-    if parent:
-        interface["parent"] = parent
-    if master:
-        interface["master"] = master
+    index, name, parent, state, rest = found.groups()
+    words, facts = rest.split(), pairs(rest.split())
+    interface = new_interface(
+        name, find(r"<([^<>]*)>", rest), index=to_int(index), mtu=to_int(facts.get("mtu")),
+        state=state or facts.get("state"), mac=to_mac("".join(words[:1])))
+    optional = (("parent", parent), ("master", facts.get("master")))
+    interface.update((key, word) for key, word in optional if word)
+    add_ip_addresses(interface, words)
     return interface
 
 
-def ip_brief(line):
-    """"eth0@if3 UP 10.0.0.2/24 fe80::1/64" or "eth0 UP 00:..:01 <FLAGS>" -> interface or None."""
-    found = re.match(r"([^\s@:]+)(?:@(\S+))?\s+"
-                     r"(UP|DOWN|UNKNOWN|LOWERLAYERDOWN|DORMANT|NOTPRESENT|TESTING)\b *(.*)", line)
-    if not found or not re.match(r"[0-9a-fA-F:.]{4}|<|$", found.group(4)):
-        return None
-    name, parent, state, rest = found.groups()
-    words = rest.split()
-    interface = new_interface(name, find(r"<([^<>]*)>", rest), state=state,
-                              mac=to_mac(words[0]) if words else None)
-    for position, word in enumerate(words):
-        if is_network(word) and words[position - 1] not in ("peer", "metric"):
-            family = "inet6" if ":" in word else "inet"
-            add_ip_address(interface, [family] + words[position:position + 3])
-    return with_links(interface, parent)
-
-
-def read_ip_line(interfaces, line):
-    """Start an interface or add one indented line to the last."""
-    words = line.split()
-    interface = ip_head(line) or ip_brief(line)
-    oneline = re.match(r"([0-9]+): (\S+) +(inet6? .*)", line)
-    if interface:
-        interfaces.append(interface)
-    elif oneline:
-        if not interfaces or interfaces[-1]["name"] != oneline.group(2):
-            interfaces.append(new_interface(oneline.group(2), None, index=int(oneline.group(1))))
-        add_ip_address(interfaces[-1], oneline.group(3).split())
-    elif interfaces and words and words[0].startswith("link/"):
-        interfaces[-1]["link"] = words[0][5:].strip("[]")
-        interfaces[-1]["mac"] = to_mac(words[1]) if len(words) > 1 else None
-    elif interfaces and words and words[0] in ("inet", "inet6"):
-        add_ip_address(interfaces[-1], words)
+def add_ip_addresses(interface, words):
+    """Those of "inet 10.8.0.6 peer 10.8.0.5/32 scope global", or of a line of ip -br."""
+    for position, address in enumerate(words):
+        before = words[position - 1]
+        if not is_ip(address.partition("/")[0]) or before in ("peer", "brd", "any", "metric"):
+            continue
+        family, longest = ("inet6", "128") if ":" in address else ("inet", "32")
+        peer = pairs(words[position:position + 3]).get("peer")
+        if "/" not in address:
+            address += "/" + ((peer or "").partition("/")[2] or longest)
+        interface[family].append(address)
+        flags = [flag for flag in ADDRESS_FLAGS if flag in words[position:]]
+        for key, fact in (("peers", peer), ("flags_of", flags)):
+            if fact:
+                interface.setdefault(key, {})[address] = fact
 
 
 @parser
 def parse_ip_addr(text):
-    """ip addr and ip link of iproute2 and BusyBox, with -s, -d, -o, -br, -4, -6.
-
-    {interfaces: [{name, up, state, mtu, mac, inet: [cidr], inet6: [cidr], index, carrier,
-    loopback, and where printed parent, link, master, peers, flags_of}], error}.  carrier is
-    LOWER_UP / NO-CARRIER, None while the interface is down or the flags are not printed.
-    """
-    interfaces = []
+    """ip addr and ip link of iproute2 and BusyBox, with -s, -d, -o, -br, -4, -6: {interfaces:
+    [{name, up, state, mtu, mac, inet: [cidr], inet6: [cidr], index, carrier, loopback, where
+    printed: parent, link, master, peers, flags_of}], error}."""
+    interfaces, last = [], None
     for line in text.replace("\\", "\n").splitlines():
-        read_ip_line(interfaces, line.rstrip())
-    error = None if interfaces else mine(tool_error(text), "no interface")
-    mine(interfaces or error == "no_such_device" or re.search(r"(?m)^ip\b|\bip:|netlink", text))
+        interface, words = ip_interface(line.rstrip()), line.split() or [""]
+        if interface and (not last or interface["name"] != last["name"]):
+            last = interface
+            interfaces.append(last)
+        elif last and (interface or words[0] in ("inet", "inet6")):  # ip -o names it in each line
+            add_ip_addresses(last, words)
+        elif last and words[0].startswith("link/"):
+            last.update(link=words[0][5:].strip("[]"), mac=to_mac("".join(words[1:2])))
+    error = None if interfaces else find_kind(TOOL_ERRORS, text)
+    mine(interfaces or error == "no_such_device"
+         or error and re.search(r"(?m)^ip\b|\bip:|netlink", text), "no interface")
     return {"interfaces": interfaces, "error": error}
 
 
-@parser
-def parse_ip_link(text):
-    """ip link: facts as parse_ip_addr, the address lists are empty."""
-    return parse_ip_addr(text)
-
-
-def ifconfig_head(line):
-    """First line of a block: "eth0: flags=..<UP> mtu 1500" or "eth0  Link encap:Ethernet"."""
-    found = re.match(r"(\S+): flags=[^<\s]*<([^<>]*)>(.*)", line)
-    if found:
-        name, flags, rest = found.groups()
-        facts = pairs(rest.split())
-        return new_interface(name, flags, mtu=to_int(facts.get("mtu")), running="RUNNING" in flags,
-                             index=to_int(facts.get("index")))
-    found = re.match(r"(\S+)\s+Link encap:(.*)", line)
-    if not found:
-        return None
-    words = found.group(2).split()
-    return new_interface(found.group(1), "", running=False,
-                         mac=to_mac(words[-1]) if words and ":" in words[-1] else None)
-
-
-def add_ifconfig_address(interface, line):
-    """"inet addr:10.0.0.2 Mask:255.0.0.0", "inet 10.0.0.2 netmask 0xff000000", "inet6 ::1/128"."""
-    family = "inet6" if line.startswith("inet6") else "inet"
-    word = find(r"inet6?(?: \S*(?:addr|adr|dr|Adresse):)?\s*([0-9a-fA-F:.]+)", line)
-    length = find(r"^inet6?[^/]{1,60}/([0-9]{1,3})\b", line) or \
-        find(r"prefixlen ([0-9]{1,3})\b", line)
-    if length is None and family == "inet":
-        length = mask_length(find(r"(?:netmask |[Mm]as[a-z]{1,4}:)(\S+)", line))
-    if is_ip(word):
-        length = length if length is not None else 128 if family == "inet6" else 32
-        interface[family].append("{}/{}".format(word, length))
-
-
-def read_ifconfig_line(interface, line):
-    """One indented line of a block."""
-    words = line.split()
-    if words[0] in ("inet", "inet6"):
-        add_ifconfig_address(interface, line)
-    elif words[0] in ("ether", "lladdr", "address:", "infiniband"):
-        interface["mac"] = to_mac(words[1])
-    elif words[0] == "status:":
-        interface["state"] = line.split(": ", 1)[1].strip()
-    elif re.search(r"\bMTU:[0-9]", line):
-        interface["mtu"] = int(find(r"MTU:([0-9]{1,9})", line))
-        interface.update(up="UP" in words, running="RUNNING" in words)
-        interface["loopback"] = "LOOPBACK" in words
-
-
-def ifconfig_carrier(interface):
-    """The media status where BSD prints it, else RUNNING, which says nothing of a down link."""
+def ifconfig_interface(block):
+    """A block that starts "eth0: flags=..<UP> mtu 1500" or "eth0  Link encap:Ethernet"."""
+    name, head = re.match(r"(\S+?)(: flags=[^<\s]*<.*|\s+Link encap:.*)", block).groups()
+    flags = find(r"<([^<>]*)>", head) or find(r"(?m)^(.*)\bMTU:[0-9]", block) or ""
+    interface = new_interface(
+        name, flags, running="RUNNING" in flags, state=find(r"(?m)^\s+status: (.*)", block),
+        index=to_int(find(r" index ([0-9]+)", head)),
+        mtu=to_int(find(r"\b(?:mtu |MTU:)([0-9]+)", block)), mac=to_mac(find(
+            r"(?m)(?:^\s+(?:ether|lladdr|address:|infiniband)|Link encap:.*) (\S+:\S+)", block)))
+    # The media status where BSD prints it, else RUNNING, which says nothing of a down link.
     if interface["state"] is not None:
-        return interface["state"] in ("active", "associated", "running")
-    return interface["running"] if interface["up"] else None
-
-
-def ifconfig_table(text):
-    """ifconfig -s: "Iface MTU ... Flg", flags as letters."""
-    rows = [line.split() for line in text.splitlines()]
-    start = next(i for i, row in enumerate(rows) if row[:2] == ["Iface", "MTU"]) + 1
-    interfaces = []
-    for row in rows[start:]:
-        if len(row) > 2:
-            letters = row[-1]
-            interfaces.append(new_interface(
-                row[0], "UP" if "U" in letters else "", mtu=to_int(row[1]), loopback="L" in letters,
-                carrier=("R" in letters) if "U" in letters else None))
-    return {"interfaces": interfaces, "error": None}
+        interface["carrier"] = interface["state"] in ("active", "associated", "running")
+    elif interface["up"]:
+        interface["carrier"] = interface["running"]
+    for family, address, rest in re.findall(
+            r"(?m)^\s+(inet6?)(?: \S*(?:adr|dr|Adresse):)?\s*([0-9a-fA-F:.]+)(.*)", block):
+        lengths = (to_int(find(r"(?:/|prefixlen )([0-9]{1,3})\b", rest)),
+                   mask_length(find(r"(?:netmask |[Mm]as[a-z]{1,4}:)(\S+)", rest)),
+                   128 if family == "inet6" else 32)
+        if is_ip(address):
+            length = next(length for length in lengths if length is not None)
+            interface[family].append("{}/{}".format(address, length))
+    return interface
 
 
 @parser
 def parse_ifconfig(text):
-    """ifconfig of net-tools (old and new layout, -s), BusyBox, FreeBSD, OpenBSD, macOS, Solaris.
-
-    Facts as parse_ip_addr, with running (the flag); state is the word after "status:".  Zones of
-    link-local addresses are dropped.  Blank text: no interface is up.
-    """
-    if re.search(r"(?m)^Iface +MTU", text):
-        return ifconfig_table(text)
-    interfaces = []
-    for line in text.splitlines():
-        head = ifconfig_head(line)
-        if head:
-            interfaces.append(head)
-        elif interfaces and line[:1].isspace() and line.strip():
-            read_ifconfig_line(interfaces[-1], line.strip())
-    for interface in interfaces:
-        interface["carrier"] = ifconfig_carrier(interface)
-    error = tool_error(text) if text.strip() and not interfaces else None
+    """ifconfig of net-tools (old, new, -s), BusyBox, BSD, macOS, Solaris: facts as parse_ip_addr,
+    without zones, and running (the flag); state is "status:".  Blank text: no interface is up."""
+    heading, *table = re.split(r"(?m)^Iface +MTU.*\n", text)
+    if table:
+        interfaces = [new_interface(
+            row[0], "UP" if "U" in row[-1] else "", mtu=to_int(row[1]), loopback="L" in row[-1],
+            carrier="R" in row[-1] if "U" in row[-1] else None) for row in word_rows(table[0])]
+        return {"interfaces": interfaces, "error": None}
+    interfaces = [ifconfig_interface(block) for block in re.split(r"\n(?=\S)", text)
+                  if re.match(r"\S+(?:: flags=[^<\s]*<|\s+Link encap:)", block)]
+    error = find_kind(TOOL_ERRORS, text) if text.strip() and not interfaces else None
     mine(interfaces or not text.strip() or error and re.search("ifconfig|interface", text))
     return {"interfaces": interfaces, "error": error}
 
 
-# -- routes --
+# -- routes, rules, neighbours --------------------------------------------------------------------
 
 ROUTE_TYPES = ("unicast", "local", "broadcast", "multicast", "anycast", "blackhole", "unreachable",
-               "prohibit", "throw", "nat", "xresolve")
-ROUTE_FLAGS = ("linkdown", "onlink", "pervasive", "dead", "offload", "trap", "unresolved")
-ROUTE_KEYS = set(ROUTE_FLAGS) | {
-    "via", "dev", "proto", "scope", "src", "metric", "table", "from", "nhid", "error", "mtu",
-    "pref", "uid", "cache", "encap", "expires", "iif", "oif", "mark", "tos"}
-NUD_STATES = ("REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "INCOMPLETE", "PERMANENT", "NOARP",
-              "NONE")
-NOT_IN_ROUTES = set(NUD_STATES) | {"lladdr", "lookup"}
-
-
-def hop_of(words):
-    """{via, dev} of a route or of one nexthop; "via inet6 fe80::1" is an address, too."""
-    facts = pairs(words)
-    via = facts.get("via")
-    return {"via": facts.get(via) if via in ("inet", "inet6") else via, "dev": facts.get("dev")}
-
-
-def is_route_start(words):
-    """Does the line begin as a route does?  Entries of ip neigh do not count."""
-    typed = words[0] in ROUTE_TYPES
-    first, rest = words[typed:typed + 1], set(words[typed + 1:])
-    return bool(first) and (first == ["default"] or is_network(first[0])) \
-        and not rest & NOT_IN_ROUTES and bool(rest & ROUTE_KEYS or typed and not rest)
+               "prohibit", "throw", "nat")
+ROUTE_FLAGS = ("linkdown", "onlink", "pervasive", "dead", "offload", "trap")
+ROUTE_KEYS = {"via", "dev", "proto", "scope", "src", "metric", "table", "from", "nhid", "error"}
+COLUMN_NAMES = {"Flag": "Flags", "Met": "Metric", "If": "Iface", "Netif": "Iface",
+                "Interface": "Iface"}
+NUD_STATES = set("REACHABLE STALE DELAY PROBE FAILED INCOMPLETE PERMANENT NOARP NONE".split())
+NOT_IN_ROUTES = NUD_STATES | {"lladdr", "lookup"}
+ARP_FORMS = (
+    # "host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0"
+    r"\s*(?P<host>\S+) \((?P<ip>[^()\s]+)\) at (?P<mac>\S+)(?P<rest>.*)",
+    # arp -n: "10.0.0.1  ether  00:00:00:00:00:01  C  eth0"; then arp -a of Windows
+    r"(?P<host>\S+) +(?:\w+ +(?P<mac>[0-9A-Fa-f:]{11,59}) +(?=[CMP])|\(incomplete\))"
+    r"(?P<rest>.*) (?P<dev>\S+)\s*$",
+    r"\s*(?P<ip>[0-9.]+)\s+(?P<mac>\w\w-\S+)\s+(?P<rest>.*)")
+parse_ip_link = parse_ip_addr
 
 
 def ip_route_line(words):
-    """The words of one route of iproute2 -> route without nexthops."""
-    kind = words.pop(0) if words[0] in ROUTE_TYPES else "unicast"
-    facts = pairs(words[1:])
-    route = dict({"dst": destination(words[0])}, **hop_of(words[1:]))
-    route.update(src=facts.get("src"), metric=to_int(facts.get("metric")), type=kind)
-    for key in ("table", "from"):
-        if key in facts:
-            route[key] = facts[key]
-    if to_int(facts.get("mtu")) is not None:
-        route["mtu"] = int(facts["mtu"])
-    flags = [flag for flag in ROUTE_FLAGS if flag in words]
-    return dict(route, flags=flags) if flags else route
+    """The words of one route of iproute2 -> route without nexthops; None for another line."""
+    typed = words[0] in ROUTE_TYPES
+    dst, *rest = words[typed:] or [""]
+    # A type may stand alone with its destination; lladdr is of ip neigh, lookup of ip rule.
+    known = ROUTE_KEYS.intersection(rest) if rest else typed
+    address = "::" if dst == "default" else dst.partition("/")[0]
+    if not known or NOT_IN_ROUTES & set(rest) or not is_ip(address):
+        return None
+    facts = pairs(rest)
+    route = {key: facts.get(key) for key in ("via", "dev", "src")}
+    route.update(dst=destination(dst), metric=to_int(facts.get("metric")),
+                 type=words[0] if typed else "unicast")
+    optional = {"table": facts.get("table"), "from": facts.get("from"),
+                "mtu": to_int(facts.get("mtu")), "flags": [f for f in ROUTE_FLAGS if f in rest]}
+    route.update((key, fact) for key, fact in optional.items() if fact)
+    return route
 
 
 @parser
 def parse_ip_route(text):
-    """ip route and ip route get of iproute2 and BusyBox: tables, types, multipath, -d, -o, -6.
-
-    {routes: [{dst, via, dev, src, metric, type, and where printed table, from, mtu, flags,
-    nexthops: [{via, dev}]}], error}; error is the text of the refusal ("Network is unreachable"),
-    metric and mtu are ints, mtu also the learnt one of a "cache" line.  Blank text: no routes.
-    """
-    error = find(r"(?m)^(?:ip: |RTNETLINK answers: |Error: )+(.*)$", text) \
-        or find(r"(?m)^((?:Cannot find device|Device) .*)$", text)
+    """ip route and ip route get of iproute2 and BusyBox: {routes: [{dst, via, dev, src, metric,
+    type, where printed table, from, mtu, flags, nexthops: [{via, dev}]}], error: its text}."""
+    error = find(r"(?m)^(?:ip: |RTNETLINK answers: |Error: |(?=Cannot find|Device ))+(.*)$", text)
     routes, strange = [], 0
-    for line in text.replace("\\", "\n").splitlines():
-        words = line.split()
-        if words[:1] == ["nexthop"] and routes:
-            routes[-1].setdefault("nexthops", []).append(hop_of(words))
-        elif words[:1] == ["cache"] and routes:
-            if "mtu" in words:
-                routes[-1]["mtu"] = to_int(pairs(words).get("mtu"))
-        elif words and is_route_start(words):
-            routes.append(ip_route_line(words))
-        strange += bool(words) and not is_route_start(words) and not line[0].isspace()
-    mine(routes or error or not text.strip(), "no route")
-    mine(error or strange <= len(routes), "most lines are strange")
+    for words in word_rows(text.replace("\\", "\n").replace("via inet6 ", "via ")):
+        if words[0] == "nexthop" and routes:
+            hop = {key: pairs(words).get(key) for key in ("via", "dev")}
+            routes[-1].setdefault("nexthops", []).append(hop)
+        elif words[0] == "cache" and routes:
+            routes[-1].update({"mtu": to_int(pairs(words).get("mtu"))} if "mtu" in words else {})
+        else:
+            route = ip_route_line(words)
+            routes += [route] if route else []
+            strange += not route
+    mine(error or not text.strip() or routes and strange <= len(routes), "hardly any route")
     return {"routes": routes, "error": error}
-
-
-COLUMN_NAMES = {"Flag": "Flags", "Met": "Metric", "If": "Iface", "Next-Hop": "Gateway",
-                "Netif": "Iface", "Interface": "Iface"}
-
-
-def route_columns(line):
-    """The heading of a routing table -> list of column names, or None."""
-    words = line.replace("Next Hop", "Next-Hop").split()
-    if words[:1] == ["Destination"] and {"Gateway", "Next-Hop"} & set(words):
-        return [COLUMN_NAMES.get(word, word) for word in words]
-    return None
-
-
-def kernel_route(row, family):
-    """One row of net-tools or BusyBox: {"Destination": ..., "Genmask": ..., ...}."""
-    length = mask_length(row["Genmask"]) if "Genmask" in row else None
-    mine("Genmask" not in row or length is not None, "netmask")
-    return {"dst": destination(row["Destination"], length), "via": next_hop(row["Gateway"]),
-            "dev": next_hop(row["Iface"]), "src": None, "metric": to_int(row.get("Metric")),
-            "flags": row["Flags"], "family": family}
-
-
-def bsd_route(row, family):
-    """One row of a BSD, macOS or AIX table; the gateway may be a link or a MAC."""
-    gateway = row["Gateway"]
-    on_link = gateway.startswith("link#") or to_mac(gateway)
-    return {"dst": destination(row["Destination"]), "via": None if on_link else gateway,
-            "gateway_raw": gateway, "dev": row.get("Iface"), "flags": row["Flags"],
-            "family": family}
-
-
-def route_tables(text, read_bsd):
-    """Rows under each "Destination Gateway ..." heading, turned by kernel_route or bsd_route."""
-    routes, columns, family, kernel = [], None, 4, "Kernel I" in text
-    mine(kernel or read_bsd)
-    for line in text.splitlines():
-        heading = route_columns(line)
-        if re.match(r"\s*(?:Kernel IP|Internet|\(?Internet)", line):
-            family = 6 if "v6" in line or "net6" in line else 4
-        elif heading:
-            columns = heading
-        elif columns and len(line.split()) >= 4:
-            row = dict(zip(columns, line.split()))
-            if re.match(r"[A-Z!][\w!]*$", row["Flags"]):
-                routes.append((kernel_route if kernel else bsd_route)(row, family))
-    mine(columns, "no heading")
-    return {"routes": routes}
-
-
-@parser
-def parse_route(text):
-    """route (-n, -e, -ee, -6) of net-tools and BusyBox.
-
-    {routes: [{dst, via, dev, src, metric, flags, family}]}; "*", "-" and 0.0.0.0 are None.
-    """
-    return route_tables(text, read_bsd=False)
 
 
 @parser
 def parse_netstat_rn(text):
-    """netstat -r of net-tools and BusyBox (as parse_route) and of BSD, macOS and AIX.
-
-    There {routes: [{dst (as printed: "127", "192.168.1"), via, gateway_raw, dev, flags, family}]};
-    via is None where the gateway is link#4 or a MAC.
-    """
-    return route_tables(text, read_bsd=True)
+    """netstat -r and route (-n, -e, -ee, -6) of net-tools and BusyBox, netstat -r of BSD, macOS:
+    {routes: [{dst, via, dev, src, metric, flags, family, BSD: gateway_raw (link#4, a MAC)}]}."""
+    routes, columns, family, kernel = [], [], 4, "Kernel I" in text
+    for line in text.splitlines():
+        words = line.replace("Next Hop", "Gateway").split()
+        row = dict(zip(columns, words))
+        if re.match(r"\s*(?:Kernel IP|\(?Internet)", line):
+            family = 6 if "v6" in line or "net6" in line else 4
+        elif words[:1] == ["Destination"] and "Gateway" in words:
+            columns = [COLUMN_NAMES.get(word, word) for word in words]
+        elif len(row) >= 4 and re.match(r"[A-Z!][\w!]*$", row["Flags"]):
+            gateway, length = row["Gateway"], mask_length(row.get("Genmask"))
+            mine("Genmask" not in row or length is not None, "netmask")
+            on_link = gateway.startswith("link#") or to_mac(gateway)
+            routes.append(dict({} if kernel else {"gateway_raw": gateway}, **{
+                "dst": destination(row["Destination"], length), "flags": row["Flags"],
+                "via": None if on_link else next_hop(gateway), "family": family, "src": None,
+                "dev": next_hop(row.get("Iface")), "metric": to_int(row.get("Metric"))}))
+    mine(columns, "no heading")
+    return {"routes": routes}
 
 
 @parser
@@ -1016,264 +753,154 @@ def parse_route_get(text):
             "gateway": facts.get("gateway"), "interface": facts.get("interface"), "error": error}
 
 
-RULE_ACTIONS = ("blackhole", "unreachable", "prohibit", "goto", "nop", "lookup")
-
-
 @parser
 def parse_ip_rule(text):
-    """ip rule of iproute2 and BusyBox: {rules: [{priority, table, action, from, to, iif, oif,
-    fwmark, not}]}; action is lookup, goto, nop, blackhole, unreachable or prohibit."""
+    """ip rule of iproute2 and BusyBox: {rules: [{priority, table, action (lookup, goto, nop,
+    blackhole, unreachable or prohibit), from, to, iif, oif, fwmark, not}]}."""
     rules = []
     for priority, rest in re.findall(r"(?m)^([0-9]+):\s+(.*)$", text):
-        words = rest.split()
-        facts = pairs(words)
-        rule = {key: facts.get(key) for key in ("from", "to", "iif", "oif", "fwmark")}
-        rule.update(priority=int(priority), table=facts.get("lookup", facts.get("table")),
-                    action=next((word for word in RULE_ACTIONS if word in words), None))
-        rule["not"] = "not" in words
-        mine("from" in words and rule["action"], rest)
-        rules.append(rule)
+        facts = pairs(mine(rest.split() + [""]))
+        action = find(r"\b(blackhole|unreachable|prohibit|goto|nop|lookup)\b", rest)
+        mine("from" in facts and action, rest)
+        rules.append({key: facts.get(key) for key in ("from", "to", "iif", "oif", "fwmark")})
+        rules[-1].update({"priority": int(priority), "action": action, "not": "not" in facts,
+                          "table": facts.get("lookup", facts.get("table"))})
     return {"rules": mine(rules)}
-
-
-# -- neighbours --
-
-def ip_neigh_line(line):
-    """One entry of iproute2 or BusyBox, or NotMine."""
-    words = line.split()
-    state = next((word for word in reversed(words) if word in NUD_STATES), None)
-    mine(is_ip(words[0]) and (state or "proxy" in words), line)
-    facts = pairs(words)
-    return {"ip": words[0], "mac": to_mac(facts.get("lladdr")), "state": state,
-            "dev": facts.get("dev"), "router": "router" in words, "proxy": "proxy" in words}
 
 
 @parser
 def parse_ip_neigh(text):
     """ip neigh of iproute2 and BusyBox, -s and "show proxy" too; blank text: no entries.
-
-    {entries: [{ip, mac, state (REACHABLE, ...; None for a proxy entry), dev, router, proxy}],
-    error: no_such_device or None}.
-    """
-    error = first_kind((("no_such_device", NO_DEVICE),), text)
-    lines = [line for line in text.splitlines() if line.strip()]
-    return {"entries": [] if error else most(ip_neigh_line, lines), "error": error}
-
-
-def arp_state(mac, rest):
-    """permanent, complete or incomplete out of the words behind the address."""
-    if re.search(r"(?i)\bperm|^C?MP?$| C?MP? ", rest):
-        return "permanent"
-    return "complete" if mac else "incomplete"
-
-
-def arp_bsd_line(line):
-    """"host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0" -> entry or None."""
-    found = re.match(r"\s*(\S+) \(([^()\s]+)\) at (\S+)(.*)", line)
-    if not found or not is_ip(found.group(2)):
-        return None
-    host, address, mac, rest = found.groups()
-    return {"ip": address, "mac": to_mac(mac), "state": arp_state(to_mac(mac), rest),
-            "dev": find(r"\bon (\S+)", rest), "hostname": None if host == "?" else host}
-
-
-def arp_windows(text):
-    """Entries of Windows arp -a in any language; dev is the address of the interface."""
-    entries, device = [], None
-    for line in text.splitlines():
-        words = line.split()
-        if re.search(r" --- 0x[0-9a-fA-F]+", line):
-            device = first_address(line)
-        elif len(words) > 1 and is_ip(words[0]) and to_mac(words[1]):
-            dynamic = re.match(r"(?i)dyn|din|dyı|動|动|дин|동", " ".join(words[2:]))
-            entries.append({"ip": words[0], "mac": to_mac(words[1]), "dev": device,
-                            "state": "dynamic" if dynamic else "permanent"})
-    return entries
-
-
-def arp_row(line):
-    """One row of net-tools arp -n (Address HWtype HWaddress Flags Mask Iface) or of OpenBSD."""
-    words = line.split()
-    mac = next((word for word in words[1:4] if to_mac(word)), None)
-    mine(mac or re.search(r"incomplete|from_interface", line), line)
-    return {"ip": words[0], "mac": to_mac(mac), "dev": words[-1],
-            "hostname": None if is_ip(words[0]) else words[0],
-            "state": arp_state(mac, " {} ".format(" ".join(words[2:-1])))}
+    {entries: [{ip, mac, state (None for a proxy entry), dev, router, proxy}], error}."""
+    error = find_kind(TOOL_ERRORS[:1], text)
+    lines, entries = [] if error else word_rows(text), []
+    for words in lines:
+        state = next((word for word in reversed(words) if word in NUD_STATES), None)
+        facts = pairs(words)
+        if is_ip(words[0]) and (state or "proxy" in words):
+            entries.append({
+                "ip": words[0], "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
+                "state": state, "router": "router" in words, "proxy": "proxy" in words})
+    mine(2 * len(entries) >= len(lines), "most lines are strange")
+    return {"entries": entries, "error": error}
 
 
 @parser
 def parse_arp(text):
-    """arp (-a, -n) of net-tools, BusyBox, BSD, macOS, AIX, and Windows in any language.
-
-    {entries: [{ip, mac, state (complete, incomplete, permanent, dynamic), dev, hostname}]}.
-    Blank text and "no entry" messages: no entries.
-    """
-    if re.search(r" --- 0x[0-9a-fA-F]", text):
-        return {"entries": arp_windows(text)}
-    if re.search(r"(?m)^(?:Address +HWtype|Host +Ethernet Address)", text):
-        lines = [line for line in text.splitlines()
-                 if line.strip() and not re.match("Address|Host|Entries:", line)]
-        return {"entries": most(arp_row, lines)}
-    entries = [entry for entry in map(arp_bsd_line, text.splitlines()) if entry]
-    none = r"(?i)no match found|-- no entry|no arp entries|ARP .{0,12}(?:見つかりません|trouvée)"
-    mine(entries or not text.strip() or re.search(none, text), "no entry")
+    """arp (-a, -n) of net-tools, BusyBox, BSD, macOS, AIX, and Windows in any language: {entries:
+    [{ip, mac, state (complete, incomplete, permanent, dynamic), dev (or its ip), hostname}]}."""
+    entries, device = [], None
+    for line in text.splitlines():
+        device = first_address(line) if re.search(r" --- 0x[0-9a-fA-F]", line) else device
+        found = next(filter(None, (re.match(form, line) for form in ARP_FORMS)), None)
+        facts = found.groupdict() if found else {"mac": None}
+        mac, host, ip_word = to_mac(facts["mac"]), facts.get("host"), facts.get("ip")
+        if not (mac or host) or not is_ip(ip_word or "::"):
+            continue
+        state = "complete" if mac else "incomplete"
+        if re.match(r"(?i)dyn|din|dyı|動|动|дин|동", facts["rest"]):
+            state = "dynamic"
+        elif host is None or re.search(r"\b(?:(?i:perm)|C?MP?\b)", facts["rest"]):
+            state = "permanent"
+        entries.append({"ip": ip_word or host, "mac": mac, "state": state,
+                        "dev": facts.get("dev") or find(r"\bon (\S+)", facts["rest"]) or device,
+                        "hostname": None if is_ip(host or "::") or host == "?" else host})
+    mine(entries or device or not text.strip() or re.search(
+        r"(?i)HWtype|no match found|no entry|no arp entries|ARP .{0,12}(?:見つかりません|trouvée)", text))
     return {"entries": entries}
 
 
-# -- name service tools: dig, host, nslookup, resolvectl --
+# -- name service tools: dig, host, nslookup, resolvectl ------------------------------------------
 
-DNS_ERRORS = (
-    ("command_not_found", NO_COMMAND),
-    ("server_name_not_found", r"couldn't get address for|find server address for"),
-    ("refused", r"connection refused"),
-    ("local_net_unreachable", r"network (?:is )?unreachable"),
-    ("no_route", r"host unreachable|no route to host"),
-    ("timeout", r"timed.out|no servers could be reached|no response from server|タイムアウト"
-                r"|zeitüberschreitung|délai|超时"),
-    ("unknown_host", r"can't resolve '"),
-    ("usage", r"^usage\b|invalid option|unrecognized option|is not a legal name|invalid query"),
-)
-RECORD = re.compile(r"(\S+)\s+([0-9]{1,10})\s+(?:IN|CH|HS|ANY|NONE)\s+([A-Z0-9]+)\s+(\S.*)")
-SHORT_DATA = re.compile(r'(?:[0-9]+ ){0,4}\S*\.$|"[^"]|\S+\. \S+\. [0-9 ]+$'
-                        r'|[0-9]+ [a-z]+ "|[0-9]+ \S+ \w+=|[0-9]+ [0-9]+ [0-9]+ [0-9A-F]{16}')
-
-
-def dns_error(text):
-    """The worst word of a name service tool: a refusal says more than the timeout after it."""
-    kinds = [first_kind(DNS_ERRORS, line.strip()) for line in text.splitlines()]
-    return next((kind for kind, _ in DNS_ERRORS if kind in kinds), None)
+parse_route = parse_netstat_rn
+NSLOOKUP_STATUS = (
+    ("NXDOMAIN", r"nxdomain|non-existent domain"), ("SERVFAIL", r"servfail|server failed"),
+    ("REFUSED", r"refused"), ("FORMERR", r"formerr|format error"), ("NOTIMP", r"notimp"),
+    ("NODATA", r"no answer$|no internal type"))
+RESOLVE_KEYS = {"dns server": "dns", "dns domain": "domains", "current scope": "scopes",
+                "fallback dns server": "fallback_dns"}  # without a plural s
+# What follows the name.  Zone file form, two ways of host, the sentences of host, of nslookup.
+RECORD_FORMS = (
+    (None, r"(?P<ttl>[0-9]{1,10})\s+(?:IN|CH|HS|ANY|NONE)\s+(?P<type>[A-Z0-9]+)\s+(\S.*)"),
+    ("A", r"has address (\S+)"), ("AAAA", r"has IPv6 address (\S+)"), ("NS", r"name server (\S+)"),
+    ("MX", r"mail is handled by (.+)"), ("CNAME", r"is an alias for (\S+)"),
+    ("TXT", r"descriptive text (.+)"), ("PTR", r"domain name pointer (\S+)"),
+    ("HINFO", r"host information (.+)"), ("HTTPS", r"has HTTP service bindings (.+)"),
+    (None, r"has (?P<type>[A-Z0-9]+) record (.+)"), ("MX", r"mail exchanger = (.+)"),
+    ("PTR", r"name = (.+)"), ("TXT", r"text = (.+)"), ("NS", r"nameserver = (.+)"),
+    ("SRV", r"service = (.+)"), ("CNAME", r"canonical name = (.+)"))
 
 
-def dns_records(lines):
-    """[{name, ttl, type, data}] of the lines in zone file form."""
-    found = [RECORD.match(line) for line in lines]
-    return [{"name": name, "ttl": int(ttl), "type": kind, "data": data.strip()}
-            for name, ttl, kind, data in (match.groups() for match in found if match)]
-
-
-def dig_sections(message):
-    """{"ANSWER": [lines], ...} of one message; a section ends with a blank line."""
-    sections, lines = {}, []
-    for line in message.splitlines():
-        heading = re.match(r";; (\w+) (?:PSEUDO)?SECTION:", line)
-        if heading or not line.strip():
-            lines = []
-        if heading:
-            sections[heading.group(1)] = lines
-        else:
-            lines.append(line)
-    return sections
+def dns_records(text, section=""):
+    """[{name, ttl, type, data}] of the lines, or of those of one section of dig, that are one."""
+    if section:
+        text = find(r"(?ms)^;; {} SECTION:\n(.*?)(?:^\s*$|\Z)".format(section), text) or ""
+    records = []
+    for line in text.splitlines():
+        line = re.sub(r"MX preference = ([0-9]+), (mail exchanger = )", r"\2\1 ", line)
+        forms = ((kind, re.match(r"(\S+)\s+" + form, line)) for kind, form in RECORD_FORMS)
+        kind, found = next((form for form in forms if form[1]), (None, None))
+        if found:
+            named = found.groupdict()
+            records.append({"name": found.group(1), "ttl": to_int(named.get("ttl")),
+                            "type": named.get("type", kind),
+                            "data": found.group(found.lastindex).strip()})
+    return records
 
 
 def dig_headless(text):
     """Answers where no header is printed: a zone transfer, +noall +answer, or +short."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(";")]
-    records = dns_records(lines)
-    if records or "<<>> DiG" in text or not lines:
+    lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != ";"]
+    records = [record for record in dns_records("\n".join(lines)) if record["ttl"] is not None]
+    if records or "<<>> DiG" in text:
         return records
-    mine(all(is_ip(line.strip()) or SHORT_DATA.match(line.strip()) for line in lines))
-    return [{"name": None, "ttl": None, "type": None, "data": line.strip()} for line in lines]
+    short = re.compile(r'(?:[0-9]+ ){0,4}\S*\.$|"[^"]|\S+\. \S+\. [0-9 ]+$|[0-9]+ [a-z]+ "'
+                       r'|[0-9]+ \S+ \w+=|[0-9]+ [0-9]+ [0-9]+ [0-9A-F]{16}')
+    mine(all(is_ip(line) or short.match(line) for line in lines))
+    return [{"name": None, "ttl": None, "type": None, "data": line} for line in lines]
 
 
 @parser
 def parse_dig(text):
-    """dig of BIND 9.9 to 9.20 (kdig is near): one answer, +short, +noall, zone transfers.
-
-    {status, error, server, query_time_ms, question: {name, type}, flags, answers: [{name, ttl,
-    type, data}], authority (records), queries (messages in the text)}.  Of several messages the
-    first is read.  error is set where no message came: timeout, refused, usage, ...
-    """
-    messages = re.split(r"->>HEADER<<-", text)
-    queries, message = len(messages) - 1, messages[1] if len(messages) > 1 else text
-    mine(not text.startswith("Trying \"") and not re.search(r"(?m)^(?:\*\* |Server:|Host )", text))
-    sections = dig_sections(message)
-    question = re.match(r";(\S+)\s+\S+\s+(\S+)", (sections.get("QUESTION") or [""])[0])
-    flags = find(r"(?mi)^;; flags: ?([a-z ]*)", message) if queries else None
-    error = None if queries else dns_error(text)
-    known = queries or "<<>>" in text or error and re.search(r"(?m)^;; |\bdig\b", text)
-    answers = [] if error else dns_records(sections.get("ANSWER", [])) if queries \
-        else dig_headless(text)
-    mine(known or answers, "no message, record or error")
+    """dig of BIND 9.9 to 9.20, +short, +noall, zone transfers: {status, error, server, flags,
+    query_time_ms, question: {name, type}, answers, authority (records), queries (messages)}."""
+    mine(not re.search(r'(?m)\ATrying "|^(?:\*\* |Server:|Host )', text))
+    head, *messages = text.split("->>HEADER<<-")
+    message = messages[0] if messages else text
+    error, answers = None, dns_records(message, "ANSWER")
+    if not messages:
+        error = find_kind(DNS_ERRORS, text)
+        answers = [] if error else dig_headless(text)
+        mine(answers or "<<>>" in text or error and re.search(r"(?m)^;; |\bdig\b", text))
+    question = re.search(r"(?m)^;; QUESTION SECTION:\n;(\S+)\s+\S+\s+(\S+)", message)
+    flags = re.search(r"(?mi)^;; flags: ?([a-z ]*)", message)
     time = re.search(r"Query time: ([0-9]{1,9}) (m|u)sec", message)
     return {
-        "status": find(r"status: (\w+)", message) if queries else None, "error": error,
-        "server": find(r"(?m)^;; SERVER: ([^#\s]+)", message), "queries": queries,
-        "query_time_ms": int(time.group(1)) // (1000 if time.group(2) == "u" else 1)
-        if time else None,
-        "question": {"name": question.group(1), "type": question.group(2)} if question else None,
-        "flags": flags.split() if flags is not None else None, "answers": answers,
-        "authority": len(dns_records(sections.get("AUTHORITY", []))),
-    }
-
-
-HOST_SENTENCES = (
-    ("A", r"(\S+) has address (\S+)"), ("AAAA", r"(\S+) has IPv6 address (\S+)"),
-    ("MX", r"(\S+) mail is handled by (.+)"), ("CNAME", r"(\S+) is an alias for (\S+)"),
-    ("NS", r"(\S+) name server (\S+)"), ("TXT", r"(\S+) descriptive text (.+)"),
-    ("PTR", r"(\S+) domain name pointer (\S+)"), ("HINFO", r"(\S+) host information (.+)"),
-    ("HTTPS", r"(\S+) has HTTP service bindings (.+)"),
-)
-
-
-def host_answer(line):
-    """One sentence of host -> {type, name, data} or None."""
-    for kind, pattern in HOST_SENTENCES:
-        found = re.match(pattern, line)
-        if found:
-            return {"type": kind, "name": found.group(1), "data": found.group(2).strip()}
-    found = re.match(r"(\S+) has ([A-Z0-9]+) record (.+)", line)
-    if found:
-        return {"type": found.group(2), "name": found.group(1), "data": found.group(3).strip()}
-    return None
+        "status": find(r"status: (\w+)", message) if messages else None, "error": error,
+        "server": find(r"(?m)^;; SERVER: ([^#\s]+)", message), "queries": len(messages),
+        "query_time_ms": time and int(time.group(1)) // (1000 if time.group(2) == "u" else 1),
+        "question": question and dict(zip(("name", "type"), question.groups())),
+        "flags": flags and flags.group(1).split(), "answers": answers,
+        "authority": len(dns_records(message, "AUTHORITY"))}
 
 
 @parser
 def parse_host(text):
-    """host of BIND, plain, -t and -a/-v: {status, error, answers: [{type, name, data}]}.
-
-    status NODATA = the name is there, the type is not.
-    """
-    answers = [answer for answer in map(host_answer, text.splitlines()) if answer]
-    if not answers and 'Trying "' in text:
-        answers = [{key: record[key] for key in ("type", "name", "data")}
-                   for record in dns_records(text.splitlines())]
-    status = find(r"(?m)^Host .{1,260} not found: [0-9]+\((\w+)\)", text)
-    if 'Trying "' in text:
-        status = status or find(r"->>HEADER<<-.{0,60}status: (\w+)", text)
-    if not status:
-        no_type = re.search(r"(?m)^\S+ has no \S+ record", text)
-        status = "NOERROR" if answers else "NODATA" if no_type else None
-    error = None if status else dns_error(text)
-    mine(status or error and re.search(r"(?m)^;; |^host: |\bhost:", text), "no sentence of host")
+    """host of BIND, plain, -t and -a/-v: {status (also NODATA), error, answers (as of dig)}."""
+    mine(not re.search(r"(?m)<<>> DiG|^Server:", text))
+    answers, status = dns_records(text), find(r"(?m)^Host .+ not found: [0-9]+\((\w+)\)", text)
+    status = status or find(r'(?s)Trying ".{0,999}?->>HEADER<<-.{0,60}status: (\w+)', text)
+    if not status and (answers or re.search(r"(?m)^\S+ has no \S+ record", text)):
+        status = "NOERROR" if answers else "NODATA"
+    error = None if status else find_kind(DNS_ERRORS, text)
+    mine(status or error and re.search(r"(?m)^;; |^(?:\S+ )?host: ", text), "no sentence of host")
     return {"status": status, "error": error, "answers": answers}
 
 
-NSLOOKUP_RECORDS = {"mail exchanger": "MX", "name": "PTR", "text": "TXT", "nameserver": "NS",
-                    "service": "SRV", "canonical name": "CNAME"}
-NSLOOKUP_STATUS = (
-    ("NXDOMAIN", r"nxdomain|non-existent domain"), ("SERVFAIL", r"servfail|server failed"),
-    ("REFUSED", r"refused"), ("FORMERR", r"formerr|format error"), ("NOTIMP", r"notimp"),
-    ("NODATA", r"no answer$|no internal type"),
-)
-
-
-def nslookup_record(line):
-    """"name<TAB>mail exchanger = 10 mx." -> {type, name, data} or None."""
-    windows = re.match(r"(\S+)\s+MX preference = ([0-9]+), mail exchanger = (\S+)", line)
-    if windows:
-        name, preference, host = windows.groups()
-        return {"type": "MX", "name": name, "data": "{} {}".format(preference, host)}
-    found = re.match(r"(\S+)\s+([a-z][a-z ]{2,15}?) =\s+(\S.*)", line)
-    if not found or found.group(2) not in NSLOOKUP_RECORDS:
-        return None
-    name, kind, data = found.groups()
-    return {"type": NSLOOKUP_RECORDS[kind], "name": name, "data": data.strip()}
-
-
-def nslookup_fields(lines):
+def nslookup_fields(text):
     """[(label, value)] of "Label: value" lines; an indented line repeats the last label."""
     fields = []
-    for line in lines:
+    for line in text.splitlines():
         found = re.match(r"([^\s:：*;=][^:：*;=\t]{0,60}?) ?[:：](?:\s+(\S.*))?$", line)
         if found:
             fields.append((found.group(1).lower(), (found.group(2) or "").strip()))
@@ -1282,229 +909,156 @@ def nslookup_fields(lines):
     return fields
 
 
-def nslookup_answer(fields):
-    """(server, its address, fields of the answer): the first Address is the server's.
-
-    Windows translates every label but Address, Addresses and Aliases: read by position.
-    """
-    first = next((i for i, field in enumerate(fields) if field[0].startswith("address")), None)
-    if not first:
-        return None, None, []
-    address = fields[first][1].split()[0]
-    address = re.sub(r"#[0-9]+$|(?<=\]):[0-9]+$|^([0-9.]+):[0-9]+$", r"\1", address)
-    return fields[first - 1][1], address.strip("[]"), fields[first + 1:]
-
-
 @parser
 def parse_nslookup(text):
-    """nslookup of BIND, BusyBox (old and new) and Windows (any language).
-
-    {server, server_address, status, authoritative, name, addresses, aliases, records: [{type,
-    name, data}], error}.  status NODATA = the name is there, the type is not; None with an error.
-    """
-    lines = re.split(r"(?m)^Authoritative answers can be found from", text)[0].splitlines()
-    server, address, answer = nslookup_answer(nslookup_fields(lines))
-    records = [record for record in map(nslookup_record, lines) if record]
-    addresses = [value.split()[0] for label, value in answer
-                 if label.startswith("address") and value and is_ip(value.split()[0])]
+    """nslookup of BIND, BusyBox and Windows (any language): {server, server_address, status (also
+    NODATA), authoritative, name, addresses, aliases, records, error}."""
+    text = re.split(r"(?m)^Authoritative answers can be found from", text)[0]
+    # Windows translates all labels but Address, Addresses and Aliases: read by position.
+    answer, server, server_address = nslookup_fields(text), None, None
+    spots = [i for i, (label, _) in enumerate(answer) if label.startswith("address")]
+    if spots and spots[0]:
+        server, address = answer[spots[0] - 1][1], answer[spots[0]][1].split()[0]
+        server_address = re.sub(r"#\d+$|(?<=\]):\d+$|^([\d.]+):\d+$", r"\1", address).strip("[]")
+    answer = answer[spots[0] + 1:] if server_address else []
+    spots = [i for i, (label, _) in enumerate(answer) if label.startswith("address")]
+    words = [answer[i][1].split()[0] for i in spots if answer[i][1]]
+    addresses = [word for word in words if is_ip(word)]
     addresses += re.findall(r"(?m)has AAAA address (\S+)", text)
-    name = next((answer[i - 1][1] for i, field in enumerate(answer)
-                 if i and field[0].startswith("address")), None)
-    refusal = find(r"(?m)^(\*{2,3} .*)$", "\n".join(lines))
-    status = "NOERROR" if addresses or records else first_kind(NSLOOKUP_STATUS, refusal or "")
-    error = None if status else dns_error(text)
-    mine(server or error and re.search(r"(?m)nslookup|^;; |^\*\*\*|DNS request", text))
-    mine(status or error, "no answer")
-    not_authoritative = any(label and not value for label, value in answer)
-    said = addresses or records or not_authoritative
-    return {"server": server,
-            "server_address": address, "status": status,
-            "authoritative": not not_authoritative if said else None,
-            "name": name, "addresses": addresses, "records": records, "error": error,
-            "aliases": [value for label, value in answer if label.startswith("aliases")]}
-
-
-RESOLVE_KEYS = {"dns servers": "dns", "dns server": "dns", "dns domain": "domains",
-                "fallback dns servers": "fallback_dns", "fallback dns server": "fallback_dns",
-                "current scopes": "scopes", "current dns server": "current_dns"}
-RESOLVE_ERRORS = (
-    ("no_such_device", r"no such device|failed to resolve interface|unknown interface"),
-    ("daemon_not_running", r"sd_bus_open|resolve1|connect to bus|could not be activated"),
-) + TOOL_ERRORS
-
-
-def resolve_section(line):
-    """"Global", "Link 2 (eth0)", "Link 2 (eth0): values" -> (section, values or None) or None."""
-    found = re.match(r"(?:Global|Link ([0-9]+) \(([^()\s]+)\))(:.*)?\s*$", line)
-    if not found:
-        return None
-    index, name, values = found.groups()
-    section = {"scope": "link" if name else "global", "index": to_int(index), "ifname": name}
-    if values:
-        section["values"] = values[1:].split()
-    else:
-        section.update(dns=[], current_dns=None, fallback_dns=[], domains=[], scopes=[],
-                       default_route=None)
-    return section
-
-
-def read_resolve_line(section, key, value):
-    """Put one "Key: value" line, or a continuation of it, into the section."""
-    name = RESOLVE_KEYS.get(key)
-    if name == "current_dns":
-        section[name] = value
-    elif name:
-        section[name] += [word for word in value.split() if word != "none"]
-    elif key in ("default route", "defaultroute setting"):
-        section["default_route"] = value == "yes"
-    elif key == "protocols" and "DefaultRoute" in value:
-        section["default_route"] = "+DefaultRoute" in value
+    records, refusal = dns_records(text), find(r"(?m)^(\*{2,3} .*)$", text) or ""
+    status = "NOERROR" if addresses or records else find_kind(NSLOOKUP_STATUS, refusal)
+    error = None if status else find_kind(DNS_ERRORS, text)
+    said = server or error and re.search(r"(?m)nslookup|^;; |^\*\*\*|DNS request", text)
+    mine(said and (status or error), "no answer")
+    second_hand = any(label and not value for label, value in answer)
+    return {"server": server, "server_address": server_address, "status": status,
+            "authoritative": not second_hand if addresses or records or second_hand else None,
+            "name": next((answer[i - 1][1] for i in spots if i), None), "addresses": addresses,
+            "aliases": [value for label, value in answer if label.startswith("aliases")],
+            "records": records, "error": error}
 
 
 @parser
 def parse_resolvectl(text):
-    """resolvectl (status, dns, domain, ...) and systemd-resolve --status, systemd 229 to 256.
-
-    {sections: [{scope, index, ifname, dns, current_dns, fallback_dns, domains, scopes,
-    default_route}], error}; of "resolvectl dns" and the like {scope, index, ifname, values}.
-    """
-    sections, key = [], None
+    """resolvectl (status, dns, ...) and systemd-resolve --status: {sections: [{scope, index,
+    ifname, dns, current_dns, fallback_dns, domains, scopes, default_route or values}], error}."""
+    sections, key = [], ""
     for line in text.splitlines():
-        section = resolve_section(line)
-        found = re.match(r"\s*([A-Za-z][A-Za-z. ]{1,30}): *(?: (\S.*))?$", line)
-        if section:
-            sections, key = sections + [section], None
-        elif found and sections:
-            key = found.group(1).lower()
-            read_resolve_line(sections[-1], key, (found.group(2) or "").strip())
-        elif sections and key and line.strip() and "dns" in sections[-1]:
-            read_resolve_line(sections[-1], key, line.strip())
-    error = None if sections else tool_error(text, RESOLVE_ERRORS)
+        head = re.match(r"(?:Global|Link ([0-9]+) \(([^()\s]+)\))(:.*)?\s*$", line)
+        entry = re.match(r"\s*([A-Za-z][A-Za-z. ]{1,30}):(?: +(\S.*)|\s*)$", line)
+        if head:
+            index, name, values = head.groups()
+            sections.append({
+                "scope": "link" if name else "global", "index": to_int(index), "ifname": name})
+            sections[-1].update({"values": values[1:].split()} if values else {
+                "dns": [], "fallback_dns": [], "domains": [], "scopes": [], "current_dns": None,
+                "default_route": None})
+        elif sections and "dns" in sections[-1] and line.strip():
+            key = entry.group(1).lower().rstrip("s") if entry else key
+            words = ((entry.group(2) or "") if entry else line).split()
+            if key in RESOLVE_KEYS:
+                sections[-1][RESOLVE_KEYS[key]] += [word for word in words if word != "none"]
+            elif key == "current dns server":
+                sections[-1]["current_dns"] = " ".join(words)
+            elif key.startswith("default") or "DefaultRoute" in line:
+                sections[-1]["default_route"] = bool({"yes", "+DefaultRoute"} & set(words))
+    error = None if sections else find_kind(TOOL_ERRORS, text)
     mine(sections or error and re.search(r"resolve|bus", text), "no section")
     return {"sections": sections, "error": error}
 
 
-# -- configuration files --
-
-def resolver_option(word):
-    """"ndots:20" -> ("ndots", 15), "use-vc" -> ("use_vc", True); capped as resolv.conf(5) says."""
-    name, _, value = word.partition(":")
-    cap = {"ndots": 15, "timeout": 30, "attempts": 5}.get(name, 1 << 30)
-    return name.replace("-", "_"), True if to_int(value) is None else min(to_int(value), cap)
-
+# -- configuration and kernel files ---------------------------------------------------------------
 
 @parser
 def parse_resolv_conf(text):
-    """/etc/resolv.conf as glibc reads it.
-
-    {nameservers (all, as written), used (the three that glibc asks; 127.0.0.1 where none is
-    named), search (last search or domain line), options: {ndots, timeout, attempts: int (capped
-    as glibc does), others (rotate, edns0, use_vc, ...): True}}.  Only written options appear.
-    """
-    facts = {"nameservers": [], "used": [], "search": [], "options": {}}
-    known = 0
-    for words in (line.split() for line in text.splitlines()):
-        key, values = (words[0], words[1:]) if words else ("#", [])
+    """/etc/resolv.conf as glibc reads it: {nameservers, used (at most three, else 127.0.0.1),
+    search, options: {ndots, timeout, attempts: int as capped, other written ones: True}}."""
+    facts, caps = {"nameservers": [], "search": []}, {"ndots": 15, "timeout": 30, "attempts": 5}
+    options, strange = {}, 0
+    for key, *values in word_rows(text):
         if key == "nameserver":
             facts["nameservers"] += values[:1]
         elif key in ("search", "domain"):
             facts["search"] = values[:1] if key == "domain" else values
         elif key == "options":
-            facts["options"].update(map(resolver_option, values))
-        known += key[0] in "#;" or key in ("nameserver", "search", "domain", "options", "sortlist")
-    mine(2 * known >= len(text.splitlines()), "most lines are strange")
-    facts["used"] = [word for word in facts["nameservers"] if is_ip(word)][:3] or ["127.0.0.1"]
-    return facts
+            for name, _, value in (word.partition(":") for word in values):
+                number, cap = to_int(value), caps.get(name, 1 << 30)
+                options[name.replace("-", "_")] = True if number is None else min(number, cap)
+        else:
+            strange += key[0] not in "#;" and key != "sortlist"
+    mine(2 * strange <= len(text.splitlines()), "most lines are strange")
+    used = [word for word in facts["nameservers"] if is_ip(word)][:3] or ["127.0.0.1"]
+    return dict(facts, used=used, options=options)
 
 
 @parser
 def parse_hosts(text):
     """/etc/hosts -> [{address, names}], in order (the first match wins)."""
-    rows = [line.partition("#")[0].split() for line in text.splitlines()]
-    hosts = [{"address": row[0], "names": row[1:]}
-             for row in rows if len(row) > 1 and is_ip(row[0])]
-    mine(hosts or not any(rows), "no entry")
+    lines = word_rows(re.sub("#.*", "", text))
+    hosts = [{"address": row[0], "names": row[1:]} for row in lines if row[1:] and is_ip(row[0])]
+    mine(hosts or not lines, "no entry")
     return hosts
 
 
 @parser
 def parse_nsswitch(text):
     """/etc/nsswitch.conf -> {"hosts": ["files", "mdns4_minimal", "[NOTFOUND=return]", "dns"]}."""
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    found = [re.match(r"([a-z_0-9]+):\s*(.*)", line) for line in lines if line]
-    mine(all(found))
-    return {match.group(1): re.findall(r"\[[^\[\]]*\]|[^\s\[\]]+", match.group(2))
-            for match in found}
+    found = [re.match(r"\s*([a-z_0-9]+):\s*(.*)", line).groups()
+             for line in re.sub("#.*", "", text).splitlines() if line.strip()]
+    return {key: re.findall(r"\[[^\[\]]*\]|[^\s\[\]]+", value) for key, value in found}
 
 
-# -- kernel files --
-
-def hex_address(digits):
-    """32 hex digits as /proc/net prints IPv6 -> "fe80::1"."""
-    return socket.inet_ntop(socket.AF_INET6, struct.pack("!QQ", int(digits[:16], 16),
-                                                         int(mine(digits[16:]), 16)))
+def hex_ip(digits, step=1):
+    """"0102A8C0" -> "1.2.168.192", with step -1 "192.168.2.1"; 32 digits are an IPv6 address."""
+    packed = bytes.fromhex(digits)[::step]
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 @parser
 def parse_proc_arp(text):
     """/proc/net/arp: facts as parse_arp (flags 0x2 complete, 0x4 permanent)."""
-    lines = text.splitlines()
-    mine(lines[0].startswith("IP address"), "heading")
+    lines = word_rows(text)
+    mine(lines.pop(0)[:2] == ["IP", "address"], "heading")
     entries = []
-    for words in (line.split() for line in lines[1:]):
-        if words:
-            flags, mac = int(words[2], 16), to_mac(words[3])
-            entries.append({
-                "ip": words[0], "mac": mac if flags & 6 else None, "dev": words[5],
-                "state": "permanent" if flags & 4 else "complete" if flags & 2 else "incomplete",
-                "hostname": None})
+    for address, _, flags, mac, _, device in lines:
+        flags = int(flags, 16)
+        state = "complete" if flags & 2 else "incomplete"
+        entries.append({"ip": address, "mac": to_mac(mac) if flags & 6 else None, "dev": device,
+                        "state": "permanent" if flags & 4 else state, "hostname": None})
     return {"entries": entries}
-
-
-def ipv4_word(digits, order):
-    """"0102A8C0" -> "192.168.2.1": the kernel prints the word in the byte order of the machine."""
-    return socket.inet_ntoa(struct.pack(order + "I", int(digits, 16)))
 
 
 @parser
 def parse_proc_route(text):
     """/proc/net/route (main IPv4 table): facts as parse_ip_route; a reject is unreachable."""
-    lines = text.splitlines()
-    mine(lines[0].split()[:2] == ["Iface", "Destination"], "heading")
-    rows = [dict(zip(lines[0].split(), line.split())) for line in lines[1:] if line.strip()]
-    for order in "<>":
-        lengths = [mask_length(ipv4_word(row["Mask"], order)) for row in rows]
-        if None not in lengths:
-            break
-    mine(None not in lengths, "netmask")
-    return {"error": None, "routes": [{
-        "dst": destination(ipv4_word(row["Destination"], order), length),
-        "via": next_hop(ipv4_word(row["Gateway"], order)), "dev": next_hop(row["Iface"]),
-        "src": None, "metric": int(row["Metric"]),
-        "type": "unreachable" if int(row["Flags"], 16) & 0x200 else "unicast"}
-        for row, length in zip(rows, lengths)]}
-
-
-def ipv6_route_type(dst, flags):
-    """The route type that the RTF_ flags of ipv6_route.h stand for."""
-    if flags & 0x200:
-        return "unreachable"
-    if flags & 0x80000000:
-        return "local"
-    return "anycast" if flags & 0x100000 else "multicast" if dst.startswith("ff") else "unicast"
+    heading, *lines = word_rows(text)
+    table, routes = [dict(zip(heading, words)) for words in lines], []
+    mine(heading[:2] == ["Iface", "Destination"], "heading")
+    # Words are in the byte order of the machine; a netmask reads well in the right one only.
+    step = next(step for step in (-1, 1) if None not in (
+        mask_length(hex_ip(row["Mask"], step)) for row in table))
+    for row in table:
+        dst, via, mask = (hex_ip(row[key], step) for key in ("Destination", "Gateway", "Mask"))
+        routes.append({
+            "dst": destination(dst, mask_length(mask)), "via": next_hop(via), "src": None,
+            "dev": next_hop(row["Iface"]), "metric": int(row["Metric"]),
+            "type": "unreachable" if int(row["Flags"], 16) & 0x200 else "unicast"})
+    return {"routes": routes, "error": None}
 
 
 @parser
 def parse_proc_ipv6_route(text):
     """/proc/net/ipv6_route: facts as parse_ip_route, all tables in one; cached routes left out."""
     routes = []
-    for words in (line.split() for line in text.splitlines() if line.strip()):
-        mine(len(words) == 10 and len(words[0]) == len(words[4]) == 32)
-        flags, dst = int(words[8], 16), hex_address(words[0])
+    for dst, length, _, _, via, metric, _, _, flags, device in word_rows(text):
+        flags, dst = int(flags, 16), hex_ip(dst)
+        kinds = ((0x200, "unreachable"), (0x80000000, "local"), (0x100000, "anycast"))  # RTF_
+        usual = "multicast" if dst.startswith("ff") else "unicast"
         if not flags & 0x01000000:
-            routes.append({"dst": destination(dst, int(words[1], 16)), "dev": words[9],
-                           "via": next_hop(hex_address(words[4])), "src": None,
-                           "metric": int(words[5], 16), "type": ipv6_route_type(dst, flags)})
+            routes.append({
+                "dst": destination(dst, int(length, 16)), "via": next_hop(hex_ip(via)),
+                "dev": device, "src": None, "metric": int(metric, 16),
+                "type": next((kind for bit, kind in kinds if flags & bit), usual)})
     return {"routes": routes, "error": None}
 
 
@@ -1513,29 +1067,22 @@ def parse_if_inet6(text):
     """/proc/net/if_inet6 -> [{dev, index, address: cidr, scope (number), flags: [words]}]."""
     bits = ((0x40, "tentative"), (0x20, "deprecated"), (0x08, "dadfailed"), (0x01, "temporary"),
             (0x80, "permanent"))
-    rows = []
-    for digits, index, length, scope, flags, name in (
-            line.split() for line in text.splitlines() if line.strip()):
-        mine(len(digits) == 32)
-        rows.append({"dev": name, "index": int(index, 16), "scope": int(scope, 16),
-                     "address": "{}/{}".format(hex_address(digits), int(length, 16)),
-                     "flags": [word for bit, word in bits if int(flags, 16) & bit]})
-    return rows
+    return [{"dev": name, "index": int(index, 16), "scope": int(scope, 16),
+             "address": "{}/{}".format(hex_ip(digits), int(length, 16)),
+             "flags": [word for bit, word in bits if int(flags, 16) & bit]}
+            for digits, index, length, scope, flags, name in word_rows(text)]
 
 
 @parser
 def parse_proc_net_dev(text):
-    """/proc/net/dev -> {ifname: {rx_bytes, rx_packets, rx_errors, rx_dropped, rx_fifo, rx_frame,
-    tx_bytes, tx_packets, tx_errors, tx_dropped, tx_fifo, tx_collisions, tx_carrier}}, counts."""
+    """/proc/net/dev -> {ifname: {rx_bytes, rx_packets, ..., tx_carrier, tx_compressed}}."""
     columns = ("rx_bytes rx_packets rx_errors rx_dropped rx_fifo rx_frame rx_compressed "
                "rx_multicast tx_bytes tx_packets tx_errors tx_dropped tx_fifo tx_collisions "
                "tx_carrier tx_compressed").split()
-    lines = text.splitlines()
-    mine(lines[0].startswith("Inter-|") and len(lines) > 1, "heading")
-    counters = {}
-    for line in lines[2:]:
-        name, _, rest = line.rpartition(":")
-        mine(name.strip() and len(rest.split()) == 16, line)
+    (heading, _, *lines), counters = text.splitlines(), {}
+    mine(heading.startswith("Inter-|"), "heading")
+    for name, _, rest in (line.rpartition(":") for line in lines):
+        mine(name.strip() and len(rest.split()) == len(columns), rest)
         counters[name.strip()] = dict(zip(columns, map(int, rest.split())))
     return counters
 
@@ -1543,22 +1090,20 @@ def parse_proc_net_dev(text):
 @parser
 def parse_proc_counters(text):
     """/proc/net/snmp and /proc/net/netstat: {"TcpRetransSegs": 3, "TcpExtListenDrops": 0, ...}."""
-    counters = {}
-    lines = [line.split() for line in text.splitlines() if line.strip()]
+    lines, counters = word_rows(text), {}
     mine(len(lines) % 2 == 0, "odd number of lines")
     for names, values in zip(lines[::2], lines[1::2]):
-        mine(names[0] == values[0] and names[0].endswith(":") and len(names) == len(values))
-        for name, value in zip(names[1:], values[1:]):
-            counters[names[0][:-1] + name] = int(value)
+        prefix = names[0].rstrip(":")
+        mine(names[0] == values[0] == prefix + ":" and len(names) == len(values))
+        counters.update((prefix + name, int(value)) for name, value in zip(names[1:], values[1:]))
     return counters
 
 
 @parser
 def parse_snmp6(text):
     """/proc/net/snmp6 -> {"Ip6InReceives": 12, ...}."""
-    rows = [line.split() for line in text.splitlines() if line.strip()]
-    mine(all(len(row) == 2 and re.match(r"[A-Z][A-Za-z]+6[A-Z]", row[0]) for row in rows))
-    return {name: int(value) for name, value in rows}
+    mine(all(re.match(r"[A-Z][A-Za-z]+6[A-Z]", name) for name, _ in word_rows(text)))
+    return {name: int(value) for name, value in word_rows(text)}
 
 
 # -- addresses and text ----------------------------------------------------------------------------
@@ -1604,7 +1149,7 @@ def printable(text, limit=300):
 
 def hide_secret(url):
     """A URL without its user part and query: they may hold passwords and tokens."""
-    url = re.sub(r"//[^/@\s]*@", "//***@", url)
+    url = re.sub(r"//[^/\s]*@", "//***@", url)
     return re.sub(r"\?\S*", "?***", url)
 
 
@@ -1670,6 +1215,7 @@ def netlink_number(raw):
     return struct.unpack_from("=I", raw)[0] if raw and len(raw) >= 4 else None
 
 
+@guarded
 def parse_netlink_interfaces(messages):
     """RTM_NEWLINK and RTM_NEWADDR payloads, as (kind, payload) -> the shape of `parse_ip_addr`."""
     links = collections.OrderedDict()
@@ -1701,6 +1247,7 @@ def link_kind(raw):
     return kind.rstrip(b"\0").decode("ascii", "replace") or None
 
 
+@guarded
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
     rows = []
@@ -1735,6 +1282,7 @@ def build_route_query(address, source=None):
     return head + attribute(1, address) + (attribute(2, source) if source else b"")
 
 
+@guarded
 def parse_netlink_neighbors(messages):
     """RTM_NEWNEIGH payloads -> the shape of `parse_ip_neigh`, `dev` as an interface index."""
     rows = []
@@ -1750,6 +1298,7 @@ def parse_netlink_neighbors(messages):
     return {"entries": rows}
 
 
+@guarded
 def parse_netlink_rules(messages):
     """RTM_NEWRULE payloads -> the shape of `parse_ip_rule` (what netdiag reads of it)."""
     rows = []
@@ -1826,6 +1375,16 @@ def icmp_words(address, error):
     """The name of an ICMP error, with its numbers: 'port unreachable (3/3)'."""
     kind = icmp_kind(address, error)
     return "%s (%s/%s)" % (ICMP_WORDS.get(kind, "unreachable"), kind[1], kind[2])
+
+
+def is_echo_reply(packet, version, header, sequence):
+    """Is this the answer to our echo request?  `header` bytes of IP header come first.
+
+    A raw socket sees the replies to every ping of this host: our words and sequence tell ours.
+    """
+    icmp = packet[header:]
+    return icmp[:1] == (b"\x81" if version == 6 else b"\0") and icmp[8:].startswith(b"netdiag!") \
+        and icmp[6:8] == struct.pack("!H", sequence)
 
 
 def build_echo(version, ident, sequence, size=24):
@@ -1908,6 +1467,7 @@ def read_dns_record(packet, offset):
             "data": value}, offset + length
 
 
+@guarded
 def parse_dns(packet):
     """A DNS reply -> {rcode, truncated, authoritative, recursion, question, answers, addresses}.
 
@@ -2057,33 +1617,31 @@ def read_alt_names(data, value):
             yield [{0x81: "email", 0x82: "DNS", 0x86: "URI"}[tag], raw.decode("latin-1")]
 
 
+@guarded
 def parse_certificate(data):
     """A DER certificate -> {subject, issuer, san, not_before, not_after, ca, self_issued, ...}.
 
     Times are seconds since 1970; names are [[type, text], ...].  NotMine on anything else.
     """
     import hashlib
-    try:
-        _, start, _ = read_der(data, 0)
-        _, start, end = read_der(data, start)
-        fields = list(der_children(data, start, end))
-        i = 1 if fields[0][0] == 0xa0 else 0
-        issuer, validity, subject = fields[i + 2], fields[i + 3], fields[i + 4]
-        times = [read_time(tag, data[s:e])
-                 for tag, s, e, _ in der_children(data, validity[1], validity[2])]
-        found = {"san": [], "ca": None, "aia": False}
-        for tag, s, e, _ in fields[i + 6:]:
-            if tag == 0xa3:
-                found = read_extensions(data, s, e)
-        return dict(
-            found, issuer=read_name(data, issuer[1], issuer[2]),
-            subject=read_name(data, subject[1], subject[2]), not_before=times[0],
-            not_after=times[1], serial="%x" % int.from_bytes(
-                data[fields[i][1]:fields[i][2]], "big"),
-            self_issued=data[issuer[3]:issuer[2]] == data[subject[3]:subject[2]],
-            sha256=hashlib.sha256(data).hexdigest())
-    except (ValueError, IndexError, struct.error, OverflowError) as error:
-        raise NotMine("not a certificate: %s" % error)
+    _, start, _ = read_der(data, 0)
+    _, start, end = read_der(data, start)
+    fields = list(der_children(data, start, end))
+    i = 1 if fields[0][0] == 0xa0 else 0
+    issuer, validity, subject = fields[i + 2], fields[i + 3], fields[i + 4]
+    times = [read_time(tag, data[s:e])
+             for tag, s, e, _ in der_children(data, validity[1], validity[2])]
+    found = {"san": [], "ca": None, "aia": False}
+    for tag, s, e, _ in fields[i + 6:]:
+        if tag == 0xa3:
+            found = read_extensions(data, s, e)
+    return dict(
+        found, issuer=read_name(data, issuer[1], issuer[2]),
+        subject=read_name(data, subject[1], subject[2]), not_before=times[0],
+        not_after=times[1], serial="%x" % int.from_bytes(
+            data[fields[i][1]:fields[i][2]], "big"),
+        self_issued=data[issuer[3]:issuer[2]] == data[subject[3]:subject[2]],
+        sha256=hashlib.sha256(data).hexdigest())
 
 
 def name_text(parts):
@@ -2193,6 +1751,7 @@ def flight_is_over(data):
     return any(kind in (-1, 14) for kind, _ in handshake_messages(data))
 
 
+@guarded
 def parse_tls_flight(raw):
     """What a server sent after a clear ClientHello.
 
@@ -2204,11 +1763,8 @@ def parse_tls_flight(raw):
              "not_tls": None, "ended": raw["ended"], "bytes": len(data)}
     if len(data) >= 2 and (not 20 <= data[0] <= 23 or data[1] != 3):
         return dict(value, not_tls=printable(data[:200]), speaks=guess_protocol(data))
-    try:
-        for kind, body in handshake_messages(data):
-            read_handshake(kind, body, value)
-    except (ValueError, IndexError, struct.error) as error:
-        raise NotMine("broken TLS handshake: %s" % error)
+    for kind, body in handshake_messages(data):
+        read_handshake(kind, body, value)
     return value
 
 
@@ -2243,6 +1799,7 @@ def client_cert_names(body, version):
     return names
 
 
+@guarded
 def parse_handshake(raw):
     """What room 4 brings from a TLS handshake with the `ssl` module; DER becomes facts.
 
@@ -2286,6 +1843,7 @@ def parse_http_head(data):
 def build_http_request(method, path, host, port, secure, padding=0):
     """A request that a careful browser could have sent; one connection, no body, no cookies."""
     name = "[%s]" % host if ":" in host else dns_ascii(host)
+    path = re.sub(r"[^!-~]", lambda c: "%%%02X" % (ord(c.group(0)) & 255), path)
     if port != (443 if secure else 80):
         name += ":%d" % port
     return ("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: netdiag/%s\r\nAccept: */*\r\n"
@@ -2303,6 +1861,7 @@ KEPT_HEADERS = ("server", "via", "location", "date", "content-type", "www-authen
                 "proxy-authenticate", "retry-after", "x-cache", "cf-ray", "x-served-by", "allow")
 
 
+@guarded
 def parse_http_exchange(raw):
     """What room 4 brings from one request: the status and the headers that diagnose.
 
@@ -3065,7 +2624,6 @@ class System:
             sock, header = self.echo_socket(version, 58 if version == 6 else 1)
         except OSError as error:
             return "denied", "ICMP sockets are not permitted (%s)" % errno_name(error.errno)
-        reply = b"\x81" if version == 6 else b"\0"
         with sock:
             try:
                 sock.connect((address, 0))
@@ -3073,7 +2631,7 @@ class System:
                 return "ok", {"sent": 0, "received": 0, "reached": False, "rtt_avg_ms": None,
                               "errors": [], "error": errno_name(error.errno)}
             outcome, raw = self.exchange(sock, build_echo(version, os.getpid() & 0xffff, 1),
-                                         timeout_s, 1, lambda d: d[header:header + 1] == reply)
+                                         timeout_s, 1, lambda d: is_echo_reply(d, version, header, 1))
         return "ok", {"sent": 1, "received": int(outcome == "ok"), "reached": outcome == "ok",
                       "rtt_avg_ms": raw["ms"] if outcome == "ok" else None,
                       "errors": raw["icmp"], "error": raw["error"]}
@@ -3127,22 +2685,23 @@ class System:
         """One probe of a trace, already on its way; `failed` when this host would not send it."""
         version = is_address(address)
         kind = socket.SOCK_STREAM if mode == "tcp" else socket.SOCK_DGRAM
+        header = 0
         if mode == "icmp":
-            sock = self.echo_socket(version, 58 if version == 6 else 1)[0]
+            sock, header = self.echo_socket(version, 58 if version == 6 else 1)
         else:
             sock = new_socket(version, kind, self.options)
         sock.setsockopt(SEND_TTL[version][0], SEND_TTL[version][1], ttl)
         probe = {"sock": sock, "ttl": ttl, "mode": mode, "address": address, "failed": None,
-                 "started": time.monotonic()}
+                 "header": header, "started": time.monotonic()}
         try:
             if mode == "tcp":
                 code = sock.connect_ex((address, port))
                 if code and errno_name(code) != "EINPROGRESS":
                     probe["failed"] = errno_name(code)
-            elif mode == "udp":
-                sock.sendto(b"netdiag", (address, port + ttl))
             else:
-                sock.sendto(build_echo(version, os.getpid() & 0xffff, ttl), (address, 0))
+                sock.connect((address, port + ttl if mode == "udp" else 0))
+                sock.send(b"netdiag" if mode == "udp" else
+                          build_echo(version, os.getpid() & 0xffff, ttl))
         except OSError as error:
             probe["failed"] = errno_name(error.errno)
         self.packets += 1
@@ -3296,7 +2855,7 @@ class System:
             talk(sock, request.encode("ascii", "replace"), timeout_s, facts)
         return "ok", facts
 
-    def attempts(self, address, port, count, timeout_s=None):
+    def connect_again(self, address, port, count, timeout_s=None):
         """`count` connections at once, from as many source ports, watched for two resends."""
         open_ones, began = [], time.monotonic()
         for _ in range(count):
@@ -3474,8 +3033,11 @@ def trace_answer(probe):
             return dict(hop, kind="refused" if name == "ECONNREFUSED" else "error", errno=name)
         return dict(hop, kind="open") if is_connected(sock) else None
     try:
-        sock.recv(2048)
+        packet = sock.recv(2048)
     except OSError:
+        return None
+    if probe["mode"] == "icmp" and not is_echo_reply(
+            packet, is_address(probe["address"]), probe["header"], probe["ttl"]):
         return None
     return dict(hop, kind="reply")
 
@@ -3866,7 +3428,7 @@ def probe_retries(target, knock):
     port = target[0].value["knock_port"]
     for row in knock if port != 22 else ():
         if row.outcome == "timeout" or row.outcome == "ok" and row.value["ms"] > RESENT_MS:
-            yield ask(row.subject, native("attempts", row.subject, port, RETRIES))
+            yield ask(row.subject, native("connect_again", row.subject, port, RETRIES))
 
 
 @probe()
@@ -3880,7 +3442,7 @@ def probe_resends(target, tcp, http, sizes, retries):
                    for t in talks) or {v["answered"] for v in sized if v["size"] > SMALL_BYTES} \
             == {True, False}
         if lost and not rows_about(retries, row.subject):
-            yield ask(row.subject, native("attempts", row.subject, port, RETRIES))
+            yield ask(row.subject, native("connect_again", row.subject, port, RETRIES))
 
 
 @probe()
@@ -4215,6 +3777,7 @@ def udp_question(protocol):
     return b"netdiag\n"
 
 
+@guarded
 def parse_proxy_variables(raw):
     """Proxy variables -> {scheme: {host, port, url (masked), variable}, "no_proxy": [...]}.
 
@@ -4391,6 +3954,7 @@ def evidence_lines(answers):
         yield "%s/%s %s %s" % (row.probe, row.subject.replace(" ", ","), row.outcome, value)
 
 
+@guarded
 def parse_evidence_line(line):
     """The reverse of `evidence_lines`: one line of a case, a report or a saved file -> Answer."""
     import json
@@ -6122,7 +5686,7 @@ def apply_rule(item, usable):
             scope = None
         ways = [a.value.get("src") for a in succeeded(usable["egress"])
                 if scope in (None, a.subject)]
-        words = dict({"host": wish.get("host"), "port": wish.get("port"),
+        words = dict({"host": wish.get("host"), "port": wish.get("port") or wish.get("knock_port"),
                       "here": (ways or [None])[0] or "this host"}, **holes)
         says = item.says.format(**words)
         fix = item.fix.format(**words)

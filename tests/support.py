@@ -282,8 +282,10 @@ def target_row(text, rows):
     value = default_target(rows, ())
     if subject == NAMES["N"]:
         value.update(host=NAMES["N"], literal=0)
-    changes = json.loads(rest).items() if rest[:1] == "{" else scan_changes(rest)
-    value.update(spelled(dict(changes)))
+    changes = dict(json.loads(rest) if rest[:1] == "{" else scan_changes(rest))
+    if changes.get("host", True) is None:
+        value.update(literal=0, port=None, knock_port=None, protocol=None)
+    value.update(spelled(changes))
     return "target", subject, "ok", value, None
 
 
@@ -361,27 +363,38 @@ def only_rules(*names):
 # -- questions of probes -----------------------------------------------------------------------------------
 
 def drive(questions, reply):
-    """All questions of a generator; each is answered by reply(question) where it listens."""
+    """All questions of a generator, lists of them too; each is answered by reply(question)."""
     asked = []
     try:
-        question = next(questions)
+        step = next(questions)
         while True:
-            asked.append(question)
-            question = questions.send(reply(question))
+            many = isinstance(step, list)
+            asked += step if many else [step]
+            step = questions.send([reply(q) for q in step] if many else reply(step))
     except StopIteration:
         return asked
 
 
-def questions(name, case, reply=lambda question: None):
+def told(probe, **parts):
+    """A reply for drive(): the unremarkable answer of a probe, changed."""
+    def reply(question):
+        value = blank(probe, "ok", question.subject)
+        if parts:
+            value.update(parts)
+        return make_answer(probe, question.subject, "ok", value)
+    return reply
+
+
+def questions(name, case, reply=None):
     """The questions of one probe, given the answers of a case -> [Ask]."""
     netdiag = load()
     table = as_table(read_case(case))
     item = netdiag.PROBES[name]
     needs = {need: table[need] for need in list(item.needs) + list(item.optional)}
-    return drive(item.function(**needs), reply)
+    return drive(item.function(**needs), reply or told(name))
 
 
-def subjects(name, case, reply=lambda question: None):
+def subjects(name, case, reply=None):
     """What one probe asks about, given a case."""
     return [question.subject for question in questions(name, case, reply)]
 
