@@ -41,11 +41,12 @@ bench:
 	$(PYTHON) -B tests/bench.py
 
 lint:
-	$(PYTHON) -W error -B -c 'import sys; [compile(open(f, encoding="utf-8").read(), f, "exec") \
-	    for f in sys.argv[1:]]' $(SOURCES)
+	@$(PYTHON) -W error -B -c 'import pathlib, sys; [compile(pathlib.Path(f).read_bytes(), f, \
+	    "exec") for f in sys.argv[1:]]' $(SOURCES)
 	@if pyflakes --version >/dev/null 2>&1; then pyflakes $(SOURCES); \
 	    else echo "pyflakes is not installed"; fi
-	@if ruff --version >/dev/null 2>&1; then ruff check --no-cache --quiet $(SOURCES); \
+	@if ruff --version >/dev/null 2>&1; then ruff check --isolated --no-cache --quiet \
+	    --select E4,E7,E9,F $(SOURCES); \
 	    else echo "ruff is not installed"; fi
 	@if test -e tests/test_shape.py; then cd tests && $(PYTHON) -W error -B -m unittest test_shape; \
 	    else echo "no shape test"; fi

@@ -2789,7 +2789,10 @@ class System:
         if sock is None:
             return outcome_of(failed), {"ended": "no_connection", "error": failed, "chain": [],
                                         "version": None, "verify_code": None, "reason": None}
+        spare = sock.dup()                # the handshake may close its socket before we look at it
         tls, facts = handshake(sock, server_name, self.options.cafile, verify, timeout_s)
+        facts["info"] = tcp_info(spare)
+        spare.close()
         (tls or sock).close()
         return "ok", facts
 
@@ -3432,11 +3435,12 @@ def probe_retries(target, knock):
 
 
 @probe()
-def probe_resends(target, tcp, http, sizes, retries):
+def probe_resends(target, tcp, tls, http, sizes, retries):
     """The same when something that works had to be sent again, or was lost once."""
     port = target[0].value["knock_port"]
     for row in succeeded(tcp) if port != 22 else ():
-        talks = [row.value] + [r.value for r in rows_about(http, row.subject) if r.value]
+        talks = [row.value] + [r.value for r in rows_about(list(tls) + list(http), row.subject)
+                               if r.value]
         sized = [r.value for r in succeeded(sizes) if r.subject.split()[0] == row.subject]
         lost = any((t.get("info") or {}).get("total_retrans") or t.get("stage") == "connect"
                    for t in talks) or {v["answered"] for v in sized if v["size"] > SMALL_BYTES} \
@@ -3459,10 +3463,10 @@ def probe_reset_ttl(target, tcp, trace_udp):
 # -- above TCP --------------------------------------------------------------------------------------
 
 @probe()
-def probe_tls(target, knock):
+def probe_tls(target, tcp):
     """The TLS handshake, verified against this host's trust store."""
     wish = target[0].value
-    for row in talking(knock) if wish["tls"] else ():
+    for row in talking(tcp) if wish["tls"] else ():
         yield ask(row.subject, native("tls", row.subject, wish["port"], wish["sni"],
                                       parse=parse_handshake))
 
@@ -3490,10 +3494,10 @@ def probe_small(target, tls):
 
 
 @probe(steps=True)
-def probe_http(target, knock):
+def probe_http(target, tcp):
     """One HTTP request: HEAD, then GET where HEAD is not liked."""
     wish = target[0].value
-    rows = talking(knock) if wish["protocol"] in ("http", "https") else []
+    rows = talking(tcp) if wish["protocol"] in ("http", "https") else []
     heads = yield [ask(row.subject, http_source(wish, row.subject, "HEAD")) for row in rows]
     yield [ask(a.subject, http_source(wish, a.subject, "GET")) for a in heads if head_failed(a)]
 
@@ -3601,7 +3605,8 @@ def dns_addresses(dns):
 def hosts_rows(hosts_file, name):
     """Addresses that the hosts file gives for `name`."""
     rows = hosts_file[0].value if hosts_file and hosts_file[0].value else []
-    return [row["address"] for row in rows if name.lower() in [n.lower() for n in row["names"]]]
+    return [row["address"] for row in rows
+            if (name or "").lower() in [n.lower() for n in row["names"]]]
 
 
 def addresses(target, lookup, dns=()):
@@ -3714,9 +3719,9 @@ def traced(target, knock, lookup, dns):
     return found[:2]
 
 
-def talking(knock):
+def talking(tcp):
     """The connections that opened, as many as are spoken on."""
-    return [row for row in knock if row.outcome == "ok"][:MAX_TALKS]
+    return [row for row in tcp if row.outcome == "ok"][:MAX_TALKS]
 
 
 def link_mtu(egress, address):
@@ -4189,7 +4194,8 @@ def rule_route_blocked(target, route, tcp=(), lookup=()):
                        rows_about(tcp, row.subject), scope=row.subject)
 
 
-@rule("route.overlap", ("client",), hides=("neighbor.silent", "gateway.silent") + BEYOND,
+@rule("route.overlap", "client", hides=("neighbor.silent", "gateway.silent",
+                                        "segment.isolated") + BEYOND,
       says="{goal} falls into a local range, {net} on {dev}, and nobody answers for it there.",
       fix="Compare the address with the ranges of containers, VPNs and bridges on this host"
           " (`ip route get {goal}`); change the local range or correct the mask.", sure="likely")
@@ -4464,7 +4470,7 @@ def rule_dns_not_found(target, lookup, dns=()):
     for row in lookup:
         rcodes = [r.value["rcode"] for r in succeeded(dns)]
         absent = "NXDOMAIN" in rcodes and "NOERROR" not in rcodes
-        unasked = not dns and (row.value or {}).get("error") == "EAI_NONAME"
+        unasked = not dns and row.outcome == "refused" and row.value["error"] == "EAI_NONAME"
         if row.outcome == "refused" and (absent or unasked):
             servers = [r.subject.split()[0] for r in succeeded(dns)]
             who = "%s says" % servers[0] if servers else "the look-up says"
@@ -4795,22 +4801,38 @@ def rule_path_size_limit(target, sizes, transfer=(), retries=()):
 
 
 @rule("path.loss", ("transit", "client_network", "server_network"), severity="warn",
-      says="Packets to {address} port {port} are lost: of {tried} more connections {silent} got no"
+      says="Packets to {address} port {port} are lost: of {tried} connections {silent} got no"
            " answer and {resent} only after the SYN was sent again.", sure="likely",
       fix="Run `mtr -T -P {port} {address}` for a minute from both ends: loss that carries on to"
           " the last hop is real; a fixed share of dead connections is one bad link or pool member.")
-def rule_path_loss(target, retries=(), resends=(), tcp=()):
+def rule_path_loss(target, retries=(), resends=(), tcp=(), tls=(), http=()):
     """Several connections from several source ports: some work at once, some late, some never.
 
     fires: tcp/A timeout ; retries/A ok tried=4 open=3 silent=1 resent=0
     quiet: tcp/A timeout ; retries/A ok tried=4 open=0 silent=4 resent=0
     """
     for row in succeeded(list(retries) + list(resends)):
-        value, silent = row.value, any(t.outcome == "timeout" for t in rows_about(tcp, row.subject))
-        if value["silent"] < value["tried"] and (value["silent"] or value["resent"] or silent):
-            yield dict(value, address=row.subject, proof=[row] + rows_about(tcp, row.subject),
-                       scope=row.subject, severity="fail" if silent else "warn",
-                       hides=("tcp.filtered", "path.dead_end") if silent else ())
+        value, first = row.value, rows_about(tcp, row.subject)
+        talks = rows_about(list(tls) + list(http), row.subject)
+        mute = [t for t in first if t.outcome == "timeout"] + [
+            t for t in talks if is_stuck(t) or (t.value or {}).get("stage") == "connect"]
+        late = [t for t in succeeded(first) if t.value["info"].get("total_retrans")]
+        lost = value["silent"] + value["resent"] + len(mute) + len(late)
+        if value["silent"] < value["tried"] and lost:
+            yield dict(address=row.subject, proof=[row] + first + mute, scope=row.subject,
+                       silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
+                       tried=value["tried"] + max(1, len(mute) + len(late)),
+                       severity="fail" if mute else "warn",
+                       confidence="likely" if lost > 1 else "possible",
+                       hides=("tcp.filtered", "path.dead_end", "http.no_response",
+                              "tls.handshake_stalled") if mute else ())
+
+
+def is_stuck(row):
+    """A talk whose last bytes the peer's kernel never acknowledged: the path, not the program."""
+    value = row.value or {}
+    return value.get("ended") in ("silent", "stalled") and bool(
+        (value.get("info") or {}).get("unacked"))
 
 
 @rule("tcp.reset", ("service", "server", "server_network"), hides=ABOVE_TCP,
@@ -5018,7 +5040,7 @@ def rule_tls_client_cert(target, tls, hello=(), http=()):
     quiet: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok
     """
     for row in succeeded(tls):
-        asked = [h for h in hello if h.subject.split()[0] == row.subject and h.value
+        asked = [h for h in succeeded(hello) if h.subject.split()[0] == row.subject
                  and h.value["client_cert"] is not None]
         late = [h for h in http if h.subject == row.subject and h.value
                 and "certificate required" in (h.value.get("error") or "").replace("_", " ").lower()]
@@ -5042,7 +5064,7 @@ def rule_tls_version(target, tls, hello=()):
         if row.value["ended"] != "alert":
             continue
         text = "%s %s" % (row.value.get("error"), row.value.get("reason"))
-        offered = [h.value["version"] for h in hello if h.value and h.value["version"]
+        offered = [h.value["version"] for h in succeeded(hello) if h.value["version"]
                    and h.subject.split()[0] == row.subject]
         old = [v for v in offered if v in ("SSLv3", "TLSv1", "TLSv1.1")]
         if row.value["alert"] == "protocol_version" or old or re.search(
@@ -5789,8 +5811,9 @@ def verdict(findings, usable):
     if not wish.get("host") or good or through_proxy(usable):
         return Verdict("ok", [], "certain", ok_words(wish, good, usable), [], None)
     warns = [f for f in findings if f.severity == "warn"]
-    if warns:
-        return finding_verdict(sorted(warns, key=lambda f: -f.layer)[0])
+    telling = [f for f in warns if f.code in ("udp.no_reply", "path.loss", "dns.slow")]
+    if telling:
+        return finding_verdict(telling[-1])
     return Verdict("undecided", list(PLACES[:6]), "possible",
                    "Not enough was seen to name a cause for %s." % wish.get("host"),
                    ["Run again with more time (--deadline 60), or as root."], None)

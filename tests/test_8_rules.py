@@ -288,8 +288,8 @@ def always_hidden():
     """{code: the codes that every rule of this code explains away}."""
     hides = {}
     for rule in netdiag.RULES.values():
-        if "{" not in rule.code:
-            hides[rule.code] = hides.get(rule.code, set(rule.hides)) & set(rule.hides)
+        for code in rule.codes:
+            hides[code] = hides.get(code, set(rule.hides)) & set(rule.hides)
     return hides
 
 
