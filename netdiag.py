@@ -290,13 +290,6 @@ TOOL_ERRORS = (
 ) + COMMON_ERRORS + (
     ("no_route", r"no route to host|host unreachable"),
     ("send_failed", r"send failed"), ("too_many_hops", r"too many hops"))
-# A refusal says more than the timeout after it.
-DNS_ERRORS = (
-    ("server_name_not_found", r"couldn't get address for|find server address for"),
-    ("refused", r"connection refused"), ("no_route", r"no route to host|host unreachable"),
-) + COMMON_ERRORS + (
-    ("timeout", SILENCE + r"|no servers could be reached|no response from server|délai|超时"),
-    ("usage", r"is not a legal name|invalid query"))
 PING_LOCAL = (
     ("timeout", SILENCE), ("broadcast_refused", r"do you want to ping broadcast"),
     ("reverse_lookup_failed", r"getnameinfo|gethostbyaddr"),
@@ -400,13 +393,10 @@ def parse_ping(text):
         "summary_errors": to_int(find(r"\+([0-9]+) err", rest)) or 0, "errors": errors}
 
 
-# -- traceroute, tracert, tracepath, mtr ----------------------------------------------------------
+# -- traceroute, tracepath, mtr -------------------------------------------------------------------
 
 TIMED = r"<?[0-9.]{1,9} ?(?:ms|毫秒|мс)|(?:^|\s)\*(?:\s|$)"
 HOP_TIME = re.compile(r"(<?[0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|毫秒|мсек|мс)?$")
-TRACERT_WORDS = (r"(?i)tracing route|ルートをトレース|routenverfolgung|itinéraire|跃点|躍點|traza a"
-                 r"|rastreando|трассировка|traccia|target system|システム名|zielname"
-                 r"|système cible|sistema de destino|目标系统|目標系統")
 MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "avg_ms",
                "Best": "best_ms", "Wrst": "worst_ms", "StDev": "stdev_ms"}
 
@@ -474,17 +464,6 @@ def parse_traceroute(text):
         r"(?m)^(?:\S*ping6?|mtr|tracepath\w?|dig|host):", text)
     mine(head or facts["hops"] or facts["error"] and told, "neither head, hop nor error")
     return facts
-
-
-@parser
-def parse_tracert(text):
-    """Windows tracert in any language; facts as parse_traceroute, "<1 ms" is the string "<1"."""
-    hops, head = trace_hops(text), " ".join(re.split(r"(?m)^ +[0-9]+ +\S", text)[0].split("\n"))
-    mine((hops or re.search(TRACERT_WORDS, head)) and "traceroute to" not in head)
-    named = re.search(BRACKETED, head)
-    target, address = named.groups() if named else (first_address(head),) * 2
-    limit = re.findall(r"(?<![\w.:[-])([0-9]{1,3})(?![\w.:\]])", head.replace(address or "\0", ""))
-    return trace_facts(hops, text, target, address, limit[-1] if limit and address else None)
 
 
 @parser
@@ -744,16 +723,6 @@ def parse_netstat_rn(text):
 
 
 @parser
-def parse_route_get(text):
-    """route -n get of BSD and macOS: {dst (the route that matched), gateway, interface, error}."""
-    facts = dict(re.findall(r"(?m)^ *([a-z][a-z ]{0,11}): *(\S+)", text))
-    error = find(r"(?m)^route: (?:writing to routing socket: )?(.*)$", text)
-    mine(error or "route to" in facts or {"destination", "interface"} <= set(facts))
-    return {"dst": facts.get("destination", facts.get("route to")),
-            "gateway": facts.get("gateway"), "interface": facts.get("interface"), "error": error}
-
-
-@parser
 def parse_ip_rule(text):
     """ip rule of iproute2 and BusyBox: {rules: [{priority, table, action (lookup, goto, nop,
     blackhole, unreachable or prohibit), from, to, iif, oif, fwmark, not}]}."""
@@ -810,134 +779,11 @@ def parse_arp(text):
     return {"entries": entries}
 
 
-# -- name service tools: dig, host, nslookup, resolvectl ------------------------------------------
+# -- resolvectl -----------------------------------------------------------------------------------
 
 parse_route = parse_netstat_rn
-NSLOOKUP_STATUS = (
-    ("NXDOMAIN", r"nxdomain|non-existent domain"), ("SERVFAIL", r"servfail|server failed"),
-    ("REFUSED", r"refused"), ("FORMERR", r"formerr|format error"), ("NOTIMP", r"notimp"),
-    ("NODATA", r"no answer$|no internal type"))
 RESOLVE_KEYS = {"dns server": "dns", "dns domain": "domains", "current scope": "scopes",
                 "fallback dns server": "fallback_dns"}  # without a plural s
-# What follows the name.  Zone file form, two ways of host, the sentences of host, of nslookup.
-RECORD_FORMS = (
-    (None, r"(?P<ttl>[0-9]{1,10})\s+(?:IN|CH|HS|ANY|NONE)\s+(?P<type>[A-Z0-9]+)\s+(\S.*)"),
-    ("A", r"has address (\S+)"), ("AAAA", r"has IPv6 address (\S+)"), ("NS", r"name server (\S+)"),
-    ("MX", r"mail is handled by (.+)"), ("CNAME", r"is an alias for (\S+)"),
-    ("TXT", r"descriptive text (.+)"), ("PTR", r"domain name pointer (\S+)"),
-    ("HINFO", r"host information (.+)"), ("HTTPS", r"has HTTP service bindings (.+)"),
-    (None, r"has (?P<type>[A-Z0-9]+) record (.+)"), ("MX", r"mail exchanger = (.+)"),
-    ("PTR", r"name = (.+)"), ("TXT", r"text = (.+)"), ("NS", r"nameserver = (.+)"),
-    ("SRV", r"service = (.+)"), ("CNAME", r"canonical name = (.+)"))
-
-
-def dns_records(text, section=""):
-    """[{name, ttl, type, data}] of the lines, or of those of one section of dig, that are one."""
-    if section:
-        text = find(r"(?ms)^;; {} SECTION:\n(.*?)(?:^\s*$|\Z)".format(section), text) or ""
-    records = []
-    for line in text.splitlines():
-        line = re.sub(r"MX preference = ([0-9]+), (mail exchanger = )", r"\2\1 ", line)
-        forms = ((kind, re.match(r"(\S+)\s+" + form, line)) for kind, form in RECORD_FORMS)
-        kind, found = next((form for form in forms if form[1]), (None, None))
-        if found:
-            named = found.groupdict()
-            records.append({"name": found.group(1), "ttl": to_int(named.get("ttl")),
-                            "type": named.get("type", kind),
-                            "data": found.group(found.lastindex).strip()})
-    return records
-
-
-def dig_headless(text):
-    """Answers where no header is printed: a zone transfer, +noall +answer, or +short."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != ";"]
-    records = [record for record in dns_records("\n".join(lines)) if record["ttl"] is not None]
-    if records or "<<>> DiG" in text:
-        return records
-    short = re.compile(r'(?:[0-9]+ ){0,4}\S*\.$|"[^"]|\S+\. \S+\. [0-9 ]+$|[0-9]+ [a-z]+ "'
-                       r'|[0-9]+ \S+ \w+=|[0-9]+ [0-9]+ [0-9]+ [0-9A-F]{16}')
-    mine(all(is_ip(line) or short.match(line) for line in lines))
-    return [{"name": None, "ttl": None, "type": None, "data": line} for line in lines]
-
-
-@parser
-def parse_dig(text):
-    """dig of BIND 9.9 to 9.20, +short, +noall, zone transfers: {status, error, server, flags,
-    query_time_ms, question: {name, type}, answers, authority (records), queries (messages)}."""
-    mine(not re.search(r'(?m)\ATrying "|^(?:\*\* |Server:|Host )', text))
-    head, *messages = text.split("->>HEADER<<-")
-    message = messages[0] if messages else text
-    error, answers = None, dns_records(message, "ANSWER")
-    if not messages:
-        error = find_kind(DNS_ERRORS, text)
-        answers = [] if error else dig_headless(text)
-        mine(answers or "<<>>" in text or error and re.search(r"(?m)^;; |\bdig\b", text))
-    question = re.search(r"(?m)^;; QUESTION SECTION:\n;(\S+)\s+\S+\s+(\S+)", message)
-    flags = re.search(r"(?mi)^;; flags: ?([a-z ]*)", message)
-    time = re.search(r"Query time: ([0-9]{1,9}) (m|u)sec", message)
-    return {
-        "status": find(r"status: (\w+)", message) if messages else None, "error": error,
-        "server": find(r"(?m)^;; SERVER: ([^#\s]+)", message), "queries": len(messages),
-        "query_time_ms": time and int(time.group(1)) // (1000 if time.group(2) == "u" else 1),
-        "question": question and dict(zip(("name", "type"), question.groups())),
-        "flags": flags and flags.group(1).split(), "answers": answers,
-        "authority": len(dns_records(message, "AUTHORITY"))}
-
-
-@parser
-def parse_host(text):
-    """host of BIND, plain, -t and -a/-v: {status (also NODATA), error, answers (as of dig)}."""
-    mine(not re.search(r"(?m)<<>> DiG|^Server:", text))
-    answers, status = dns_records(text), find(r"(?m)^Host .+ not found: [0-9]+\((\w+)\)", text)
-    status = status or find(r'(?s)Trying ".{0,999}?->>HEADER<<-.{0,60}status: (\w+)', text)
-    if not status and (answers or re.search(r"(?m)^\S+ has no \S+ record", text)):
-        status = "NOERROR" if answers else "NODATA"
-    error = None if status else find_kind(DNS_ERRORS, text)
-    mine(status or error and re.search(r"(?m)^;; |^(?:\S+ )?host: ", text), "no sentence of host")
-    return {"status": status, "error": error, "answers": answers}
-
-
-def nslookup_fields(text):
-    """[(label, value)] of "Label: value" lines; an indented line repeats the last label."""
-    fields = []
-    for line in text.splitlines():
-        found = re.match(r"([^\s:：*;=][^:：*;=\t]{0,60}?) ?[:：](?:\s+(\S.*))?$", line)
-        if found:
-            fields.append((found.group(1).lower(), (found.group(2) or "").strip()))
-        elif line[:1].isspace() and fields and re.match(r"\s*\S+\s*$", line):
-            fields.append((fields[-1][0], line.strip()))
-    return fields
-
-
-@parser
-def parse_nslookup(text):
-    """nslookup of BIND, BusyBox and Windows (any language): {server, server_address, status (also
-    NODATA), authoritative, name, addresses, aliases, records, error}."""
-    text = re.split(r"(?m)^Authoritative answers can be found from", text)[0]
-    # Windows translates all labels but Address, Addresses and Aliases: read by position.
-    answer, server, server_address = nslookup_fields(text), None, None
-    spots = [i for i, (label, _) in enumerate(answer) if label.startswith("address")]
-    if spots and spots[0]:
-        server, address = answer[spots[0] - 1][1], answer[spots[0]][1].split()[0]
-        server_address = re.sub(r"#\d+$|(?<=\]):\d+$|^([\d.]+):\d+$", r"\1", address).strip("[]")
-    answer = answer[spots[0] + 1:] if server_address else []
-    spots = [i for i, (label, _) in enumerate(answer) if label.startswith("address")]
-    words = [answer[i][1].split()[0] for i in spots if answer[i][1]]
-    addresses = [word for word in words if is_ip(word)]
-    addresses += re.findall(r"(?m)has AAAA address (\S+)", text)
-    records, refusal = dns_records(text), find(r"(?m)^(\*{2,3} .*)$", text) or ""
-    status = "NOERROR" if addresses or records else find_kind(NSLOOKUP_STATUS, refusal)
-    error = None if status else find_kind(DNS_ERRORS, text)
-    said = server or error and re.search(r"(?m)nslookup|^;; |^\*\*\*|DNS request", text)
-    mine(said and (status or error), "no answer")
-    second_hand = any(label and not value for label, value in answer)
-    return {"server": server, "server_address": server_address, "status": status,
-            "authoritative": not second_hand if addresses or records or second_hand else None,
-            "name": next((answer[i - 1][1] for i in spots if i), None), "addresses": addresses,
-            "aliases": [value for label, value in answer if label.startswith("aliases")],
-            "records": records, "error": error}
-
-
 @parser
 def parse_resolvectl(text):
     """resolvectl (status, dns, ...) and systemd-resolve --status: {sections: [{scope, index,
@@ -1060,17 +906,6 @@ def parse_proc_ipv6_route(text):
                 "dev": device, "src": None, "metric": int(metric, 16),
                 "type": next((kind for bit, kind in kinds if flags & bit), usual)})
     return {"routes": routes, "error": None}
-
-
-@parser
-def parse_if_inet6(text):
-    """/proc/net/if_inet6 -> [{dev, index, address: cidr, scope (number), flags: [words]}]."""
-    bits = ((0x40, "tentative"), (0x20, "deprecated"), (0x08, "dadfailed"), (0x01, "temporary"),
-            (0x80, "permanent"))
-    return [{"dev": name, "index": int(index, 16), "scope": int(scope, 16),
-             "address": "{}/{}".format(hex_ip(digits), int(length, 16)),
-             "flags": [word for bit, word in bits if int(flags, 16) & bit]}
-            for digits, index, length, scope, flags, name in word_rows(text)]
 
 
 @parser
@@ -1390,7 +1225,8 @@ def is_echo_reply(packet, version, header, sequence):
 def build_echo(version, ident, sequence, size=24):
     """An ICMP echo request; the checksum counts only for raw IPv4 sockets (RFC 792)."""
     kind = 128 if version == 6 else 8
-    packet = struct.pack("!BBHHH", kind, 0, 0, ident, sequence) + b"netdiag!" * (size // 8)
+    packet = struct.pack("!BBHHH", kind, 0, 0, ident, sequence)
+    packet += (b"netdiag!" * (size // 8 + 1))[:size - size % 2]
     words = sum(struct.unpack("!%dH" % (len(packet) // 2), packet))
     words = (words >> 16) + (words & 0xffff)
     return packet[:2] + struct.pack("!H", ~(words + (words >> 16)) & 0xffff) + packet[4:]
@@ -2907,31 +2743,26 @@ class System:
         Uses echo where it may, else UDP to a closed port.  -> {"answered": bool, "mtu", "from"}.
         """
         version = is_address(address)
+        length, port, header = size - (48 if version == 6 else 28), 0, 0
+        payload = build_echo(version, os.getpid() & 0xffff, 7, length)
         try:
-            sock, payload, port = self.sizing_probe(version, size - (48 if version == 6 else 28))
+            try:
+                sock, header = self.echo_socket(version, 58 if version == 6 else 1)
+            except OSError:
+                sock, port = new_socket(version, socket.SOCK_DGRAM, self.options), 33999
+            with sock:
+                sock.setsockopt(MTU_DISCOVER[version][0], MTU_DISCOVER[version][1], 3)
+                sock.connect((address, port))
+                outcome, raw = self.exchange(
+                    sock, payload[8:] if port else payload, wait_s, 2,
+                    lambda reply: port or is_echo_reply(reply, version, header, 7))
         except OSError as error:
             return "denied", "size probe: %s" % errno_name(error.errno)
-        with sock:
-            sock.setsockopt(MTU_DISCOVER[version][0], MTU_DISCOVER[version][1], 3)
-            try:
-                sock.connect((address, port))
-            except OSError as error:
-                return "denied", "size probe: %s" % errno_name(error.errno)
-            outcome, raw = self.exchange(sock, payload, wait_s, 2, bool)
         last = raw["icmp"][-1] if raw["icmp"] else {}
         big = raw["error"] == "EMSGSIZE"
         return "ok", {"size": size, "mtu": last.get("mtu") if big else None,
                       "from": last.get("from"), "by": "udp" if port else "echo",
                       "answered": outcome == "ok" or not big and last.get("from") == address}
-
-    def sizing_probe(self, version, length):
-        """(socket, payload, port) for `fits`: echo where a socket is allowed, else UDP."""
-        try:
-            sock, _ = self.echo_socket(version, 58 if version == 6 else 1)
-            return sock, build_echo(version, os.getpid() & 0xffff, 7, length), 0
-        except OSError:
-            sock = new_socket(version, socket.SOCK_DGRAM, self.options)
-            return sock, b"\0" * length, 33999
 
 
 def greeting_is_whole(data):
@@ -4835,38 +4666,26 @@ def is_stuck(row):
         (value.get("info") or {}).get("unacked"))
 
 
-@rule("tcp.reset", ("service", "server", "server_network"), hides=ABOVE_TCP,
-      says="{address} accepts port {port} and resets the connection at once, before any data.",
-      fix="Look at the service's log; behind a balancer, look whether it has a live back end; an"
-          " address allow list in the service does this too.",
-      ask="Connections to {address} port {port} are accepted and reset at once: what does the"
-          " log of the service say?")
-def rule_tcp_reset(target, tcp):
-    """Accepted, then RST before a byte: allow list, dead back end, crashed worker.
+@rule("tcp.reset tcp.closed", ("service", "server"), hides=ABOVE_TCP,
+      says="{address} accepts port {port} and {how} the connection at once, before any data.",
+      fix="Look at the service's log: an address allow list (hosts.deny too), a full service, or a"
+          " balancer without a live back end does this.",
+      ask="Connections to {address} port {port} are accepted and ended at once: what does the"
+          " service's log say?")
+def rule_tcp_ended(target, tcp):
+    """Accepted, then RST or FIN before a byte: allow list, wrapper, dead back end, full service.
 
     fires: tcp/A ok after=reset
-    quiet: tcp/A ok after=closed
-    """
-    for row in tcp:
-        if row.value and row.value.get("after") == "reset" and target[0].value["port"]:
-            yield dict(address=row.subject, proof=[row], scope=row.subject)
-
-
-@rule("tcp.closed", ("service", "server"), hides=ABOVE_TCP,
-      says="{address} accepts port {port} and closes the connection at once, before any data.",
-      fix="Look at the service's log; wrappers (hosts.deny), a full service or a balancer without"
-          " a live back end do this.",
-      ask="Connections to {address} port {port} are accepted and closed at once: what does the"
-          " log of the service say?")
-def rule_tcp_closed(target, tcp):
-    """Accepted, then FIN before a byte.
-
-    fires: tcp/A ok after=closed
     quiet: tcp/A ok after=data greeting=SSH-2.0-x
+    fires: tcp/A ok after=closed
+    quiet: tcp/A ok
     """
+    words = {"reset": "resets", "closed": "closes"}
     for row in tcp:
-        if row.value and row.value.get("after") == "closed" and target[0].value["port"]:
-            yield dict(address=row.subject, proof=[row], scope=row.subject)
+        after = (row.value or {}).get("after")
+        if after in words and target[0].value["port"]:
+            yield dict(code="tcp." + after, how=words[after], address=row.subject, proof=[row],
+                       scope=row.subject)
 
 
 @rule("udp.closed", ("service", "server"),
@@ -5029,111 +4848,79 @@ def rule_tls_not_tls(target, tls, hello=(), tcp=()):
                    scope=row.subject)
 
 
-@rule("tls.client_cert", ("client", "service"), hides=("tls.cipher", "tls.handshake_cut",
-                                                       "http.no_response"),
-      says="{address} demands a client certificate{names}; none was given.",
-      fix="Configure the client's certificate and key; netdiag itself has none to offer.")
-def rule_tls_client_cert(target, tls, hello=(), http=()):
-    """CertificateRequest and then an alert (1.2), or certificate_required after the handshake.
+@rule("tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut", ("service", "client"),
+      hides=ALL_HTTP, says="{address} ends the TLS handshake: {why}.", fix="{cure}", sure="likely",
+      ask="The TLS handshake with {address} port {port} fails ({why}): what does your log say?")
+def rule_tls_refused(target, tls, hello=(), http=(), tcp=()):
+    """An alert, a reset or a close in the handshake, told apart by what a clear ClientHello meets.
 
     fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["Some CA"]
-    quiet: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok
-    """
-    for row in succeeded(tls):
-        asked = [h for h in succeeded(hello) if h.subject.split()[0] == row.subject
-                 and h.value["client_cert"] is not None]
-        late = [h for h in http if h.subject == row.subject and h.value
-                and "certificate required" in (h.value.get("error") or "").replace("_", " ").lower()]
-        refused = row.value["ended"] in ("alert", "reset", "closed")
-        if asked and refused or late or row.value.get("alert") == "certificate_required":
-            names = asked[0].value["client_cert"] if asked else []
-            yield dict(address=row.subject, proof=[row] + asked + late, scope=row.subject,
-                       names=" of %s" % ", ".join(names[:2]) if names else "")
-
-
-@rule("tls.version", ("service", "client"), hides=("tls.cipher", "tls.handshake_cut"),
-      says="No common TLS version with {address}: {detail}.",
-      fix="Let the server offer TLS 1.2 or 1.3; old versions are switched off here for a reason.")
-def rule_tls_version(target, tls, hello=()):
-    """protocol_version alert, or the local library refuses the server's old version.
-
-    fires: tls/A ok ended=alert alert=protocol_version
-    quiet: tls/A ok ended=alert alert=handshake_failure
-    """
-    for row in succeeded(tls):
-        if row.value["ended"] != "alert":
-            continue
-        text = "%s %s" % (row.value.get("error"), row.value.get("reason"))
-        offered = [h.value["version"] for h in succeeded(hello) if h.value["version"]
-                   and h.subject.split()[0] == row.subject]
-        old = [v for v in offered if v in ("SSLv3", "TLSv1", "TLSv1.1")]
-        if row.value["alert"] == "protocol_version" or old or re.search(
-                "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text):
-            detail = "it offers %s" % offered[0] if offered else "it refuses what this host offers"
-            yield dict(address=row.subject, detail=detail, scope=row.subject, proof=[row] + [
-                h for h in hello if h.subject.split()[0] == row.subject])
-
-
-@rule("tls.sni", "service", hides=("tls.cipher", "tls.handshake_cut"),
-      says="{address} refuses the name {host} in the TLS handshake (alert {alert}){bare}.",
-      fix="Is {host} configured there as a virtual host? Is this the right address?")
-def rule_tls_sni(target, tls, hello=()):
-    """unrecognized_name, or a handshake that fails with the name and works without it.
-
-    fires: tls/A ok ended=alert alert=unrecognized_name
-    quiet: tls/A ok ended=alert alert=handshake_failure
-    """
-    for row in succeeded(tls):
-        views = {h.subject.split()[1]: h.value for h in hello
-                 if h.value and h.subject.split()[0] == row.subject}
-        named, bare = views.get("named"), views.get("bare")
-        only_bare = bool(named and bare and not named["chain"] and bare["chain"])
-        if row.value["ended"] in ("alert", "closed", "reset") and (
-                row.value.get("alert") == "unrecognized_name" or only_bare):
-            yield dict(address=row.subject, alert=row.value.get("alert") or row.value["ended"],
-                       bare=", and answers without a name" if only_bare else "",
-                       scope=row.subject, proof=[row] + list(hello))
-
-
-@rule("tls.cipher", ("service", "client"), hides=("tls.handshake_cut",), sure="likely",
-      says="No common cipher or parameter with {address} (alert {alert}).",
-      fix="Compare what both offer: `openssl s_client -connect {address}:{port}`; widen the"
-          " server's list.")
-def rule_tls_cipher(target, tls, hello=()):
-    """handshake_failure or insufficient_security, with no better reason in sight.
-
-    fires: tls/A ok ended=alert alert=handshake_failure
-    quiet: tls/A ok ended=alert alert=internal_error
-    """
-    for row in succeeded(tls):
-        weak = re.search(r"(?i)dh.key.too.small|no.ciphers|wrong.cipher|ee.key.too.small",
-                         "%s" % row.value.get("error"))
-        if row.value["ended"] == "alert" and (weak or row.value["alert"] in (
-                "handshake_failure", "insufficient_security")):
-            yield dict(address=row.subject, alert=row.value["alert"] or weak.group(0),
-                       scope=row.subject, proof=[row] + list(hello))
-
-
-@rule("tls.handshake_cut", ("service", "server_network", "transit"), hides=ALL_HTTP,
-      says="{address} ends the TLS handshake {how} after the ClientHello.",
-      fix="Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or this"
-          " name): compare with another name and from another network.", sure="likely")
-def rule_tls_handshake_cut(target, tls, hello=(), tcp=()):
-    """Reset, closed, or an alert without a reason that we know.
-
-    fires: tls/A ok ended=reset
     quiet: tls/A ok ended=stalled
+    fires: tls/A ok ended=alert alert=protocol_version
+    quiet: tls/A ok ended=not_tls
+    fires: tls/A ok ended=alert alert=unrecognized_name
+    quiet: tls/A ok
+    fires: tls/A ok ended=alert alert=handshake_failure
+    quiet: tls/A ok ended=reset ; tcp/A ok after=reset
+    fires: tls/A ok ended=reset
+    quiet: tls/A ok ended=untrusted
     """
-    words = {"reset": "with a reset", "closed": "by closing the connection",
-             "alert": "with the alert '%s'"}
     for row in succeeded(tls):
-        if row.value["ended"] in words and not any(
-                t.value and t.value.get("after") in ("reset", "closed")
-                for t in rows_about(tcp, row.subject)):
-            how = words[row.value["ended"]]
-            how = how % (row.value.get("alert") or row.value.get("error")) if "%" in how else how
-            yield dict(address=row.subject, how=how, scope=row.subject,
-                       proof=[row] + list(hello))
+        late = [h for h in rows_about(http, row.subject) if "certificate required" in (
+            (h.value or {}).get("error") or "").replace("_", " ").lower()]
+        gone = any((t.value or {}).get("after") in ("reset", "closed")
+                   for t in rows_about(tcp, row.subject))
+        if late or row.value["ended"] in ("alert", "reset", "closed") and not gone:
+            clear = {h.subject.split()[1]: h.value for h in succeeded(hello)
+                     if h.subject.split()[0] == row.subject}
+            code, why, places, sure = handshake_refusal(row.value, clear, bool(late))
+            yield dict(code=code, why=why, cure=TLS_CURES[code], address=row.subject,
+                       scope=row.subject, suspects=places, confidence=sure,
+                       proof=[row] + late + [h for h in hello
+                                             if h.subject.split()[0] == row.subject])
+
+
+TLS_CURES = {
+    "tls.client_cert": "Configure the client's certificate and key; netdiag has none to offer.",
+    "tls.version": "Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.",
+    "tls.sni": "Is this name configured there as a virtual host? Is this the right address?",
+    "tls.cipher": "Compare what both sides offer (`openssl s_client -connect`); widen the server's"
+                  " list.",
+    "tls.handshake_cut": "Look at the service's log. If it saw nothing, a filter on the way cuts"
+                         " TLS (or this name): compare with another name, from another network."}
+
+
+def handshake_refusal(value, clear, late):
+    """(code, why, places, sureness) of a refused handshake; `clear`: what ClientHellos met.
+
+    The module's texts differ with Python and OpenSSL; the server's own bytes do not.
+    """
+    text = "%s %s" % (value.get("error"), value.get("reason"))
+    named, bare = clear.get("named"), clear.get("bare")
+    asked = [c["client_cert"] for c in clear.values() if c["client_cert"] is not None]
+    offered = [c["version"] for c in clear.values() if c["version"]]
+    if late or asked or value.get("alert") == "certificate_required":
+        names = " of %s" % ", ".join(asked[0][:2]) if asked and asked[0] else ""
+        return ("tls.client_cert", "it demands a client certificate%s and got none" % names,
+                ["client", "service"], "certain")
+    if value.get("alert") == "protocol_version" or value["ended"] == "alert" and (
+            set(offered) & {"SSLv3", "TLSv1", "TLSv1.1"} or re.search(
+                "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text)):
+        return ("tls.version", "no common version%s" % (
+            ", it offers %s" % offered[0] if offered else ""), ["service", "client"], "certain")
+    if value.get("alert") == "unrecognized_name" or named and bare and not named["chain"] \
+            and bare["chain"]:
+        return ("tls.sni", "it refuses the name that was asked for%s" % (
+            ", and answers without one" if bare and bare["chain"] else ""), ["service"], "certain")
+    weak = re.search(r"(?i)dh.key.too.small|no.ciphers|wrong.cipher|ee.key.too.small", text)
+    if value["ended"] == "alert" and (weak or value.get("alert") in (
+            "handshake_failure", "insufficient_security")):
+        return ("tls.cipher", "no common cipher or parameter (%s)" % (
+            value.get("alert") or weak.group(0)), ["service", "client"], "likely")
+    how = {"reset": "with a reset", "closed": "by closing the connection"}.get(
+        value["ended"], "with the alert '%s'" % (value.get("alert") or value.get("error")))
+    return ("tls.handshake_cut", how + " after the ClientHello",
+            ["service", "server_network", "transit"], "likely")
 
 
 @rule("tls.handshake_stalled", ("service", "server", "server_network"), hides=ALL_HTTP,

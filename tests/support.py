@@ -444,11 +444,25 @@ def options(**changes):
 Run = collections.namedtuple("Run", "status out err")
 
 
+def lonely():
+    """The words that put a command into an empty network of its own; [] where we may not."""
+    words = ["unshare", "-n" if os.getuid() == 0 else "-rn"]
+    try:
+        allowed = subprocess.call(words + ["true"], stderr=subprocess.DEVNULL) == 0
+    except OSError:
+        allowed = False
+    return words if allowed else []
+
+
 def start(*argv, **named):
-    """A run of netdiag.py with the current interpreter, as a Popen with pipes."""
+    """A run of netdiag.py with the current interpreter, as a Popen with pipes.
+
+    alone=True: in an empty network, so that nothing can be sent anywhere.
+    """
+    front = lonely() if named.pop("alone", False) else []
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **named.pop("env", {}))
     named.setdefault("stdin", subprocess.DEVNULL)
-    return subprocess.Popen([sys.executable, "-W", "error", PROGRAM] + list(argv),
+    return subprocess.Popen(front + [sys.executable, "-W", "error", PROGRAM] + list(argv),
                             stdout=named.pop("stdout", subprocess.PIPE),
                             stderr=subprocess.PIPE, env=environment, **named)
 

@@ -366,6 +366,12 @@ VERDICTS = (
     ("tcp/A ok ; clock/self ok epoch=1000 ; tls/A ok ended=untrusted verify_code=9"
      " cert.not_before=1700000000", "clock.skewed", "client"),
     (WORKS, "ok", None),
+    # The layer that was asked for could not be looked at: that is not fine.
+    ("target/N ok protocol=https tls=true sni=web.example ; lookup/N ok [\"192.0.2.1\"] ;"
+     " tcp/A ok ; tls/A unknown ; http/A unknown", "undecided", None),
+    ("target/N ok protocol=http ; lookup/N ok [\"192.0.2.1\"] ; tcp/A ok ; http/A unknown",
+     "undecided", None),
+    ("target/A ok protocol=ssh speaks_first=true ; tcp/A unknown ; knock/A ok", "undecided", None),
     ("tcp/A ok ; tls/A ok ; http/A ok ; clock/self ok epoch=1999999999", "ok", None),
 )
 

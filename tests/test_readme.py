@@ -35,7 +35,7 @@ class Readme(unittest.TestCase):
     def test_exit_statuses(self):
         """The statuses are those of room 10."""
         part = readme().split("## Exit status")[1].split("##")[0]
-        self.assertEqual(sorted(map(int, re.findall(r"^\| (\d+) \|", part, re.M))), sorted((
+        self.assertEqual(sorted(map(int, re.findall(r"\*\*(\d+)\*\*", part))), sorted((
             netdiag.EXIT_OK, netdiag.EXIT_FAULT, netdiag.EXIT_UNDECIDED, netdiag.EXIT_USAGE,
             netdiag.EXIT_INTERRUPTED)))
 
