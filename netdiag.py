@@ -985,7 +985,7 @@ def printable(text, limit=300):
 def hide_secret(url):
     """A URL without its user part and query: they may hold passwords and tokens."""
     url = re.sub(r"//[^/\s]*@", "//***@", url)
-    return re.sub(r"\?\S*", "?***", url)
+    return re.sub(r"[?#]\S*", "?***", url)
 
 
 def read_endpoint(text):
@@ -2099,6 +2099,42 @@ def tls_ending(error):
     return "alert"
 
 
+def read_child(child, until):
+    """What a child prints, up to OUTPUT_LIMIT bytes -> (bytes, True when time ran out).
+
+    A grandchild may hold the pipe for ever: the child's own end is the end.
+    """
+    data = b""
+    while len(data) < OUTPUT_LIMIT:
+        ended = child.poll() is not None
+        if not wait_for(child.stdout, False, min(until, time.monotonic() + (0 if ended else 0.05))):
+            if ended or time.monotonic() >= until:
+                return data, not ended
+            continue
+        more = os.read(child.stdout.fileno(), 65536)
+        if not more:
+            try:
+                child.wait(max(0.05, until - time.monotonic()))
+            except OSError:
+                pass
+            except Exception:                 # subprocess.TimeoutExpired; the module comes late
+                return data, True
+            break
+        data += more
+    return data, False
+
+
+def end_child(child):
+    """Kill a command with all that it started, reap it, close its pipe."""
+    import signal
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except OSError:
+        child.kill() if child.poll() is None else None
+    child.wait()
+    child.stdout.close()
+
+
 def find_program(name):
     """The full path of a command; sbin counts even if PATH lacks it."""
     for folder in os.environ.get("PATH", "").split(os.pathsep) + [
@@ -2188,20 +2224,17 @@ class System:
         if self.options.no_tools or not path:
             return "unknown", "%s: %s" % (argv[0], "commands are switched off (--no-tools)"
                                           if self.options.no_tools else "not installed")
-        environment = dict(os.environ, LC_ALL="C", LANG="C")
         began = time.monotonic()
         try:
-            child = subprocess.Popen([path] + list(argv[1:]), stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                     env=environment, close_fds=True)
+            child = subprocess.Popen(
+                [path] + list(argv[1:]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, close_fds=True, start_new_session=True,
+                env=dict(os.environ, LC_ALL="C", LANG="C"))
         except OSError as error:
             return "denied", "%s: %s" % (argv[0], errno_name(error.errno))
         self.children.add(child)
-        try:
-            raw, late = child.communicate(timeout=timeout_s)[0], False
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raw, late = child.communicate()[0], True
+        raw, late = read_child(child, began + timeout_s)
+        end_child(child)
         self.children.discard(child)
         text = raw.decode("utf-8", "replace")[:OUTPUT_LIMIT]
         self.transcript.append({"argv": list(argv), "status": child.returncode, "output": text,
@@ -2297,6 +2330,13 @@ class System:
             return None
         return {row["ip"]: row["state"] for row in parse_netlink_neighbors(raw)["entries"]}
 
+    def has_interface(self, name):
+        """Is there a network interface of this name?"""
+        try:
+            return bool(socket.if_nametoindex(name))
+        except (OSError, ValueError):
+            return False
+
     def is_own(self, address):
         """Can a socket be bound to this address?"""
         try:
@@ -2331,14 +2371,17 @@ class System:
         return [line for line in lines if line]
 
     def save(self, path, text):
-        """Write a report that only its owner may read."""
+        """Write a report that only its owner may read; what stood in the way, or None."""
+        import stat
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as stream:
-                os.chmod(path, 0o600)
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):      # never that of /dev/null
+                    os.chmod(path, 0o600)
                 stream.write(text)
         except OSError as error:
-            raise Usage("--output %s: %s" % (printable(path, 100), errno_name(error.errno)))
+            return "%s: %s" % (printable(path, 100), errno_name(error.errno))
+        return None
 
     def wants_color(self, stream):
         """Colour only on a terminal that has it and when nobody said no (no-color.org)."""
@@ -2357,8 +2400,7 @@ class System:
     def close(self):
         """End what still runs: children are killed and reaped, sockets closed."""
         for child in list(self.children):
-            child.kill()
-            child.wait()
+            end_child(child)
         for attempt in self.attempts.values():
             attempt["sock"].close()
 
@@ -2604,7 +2646,11 @@ class System:
             return None, errno_name(error.errno), 0
         if clamp:
             sock.setsockopt(TCP_MAXSEG[0], TCP_MAXSEG[1], clamp)
-        attempt = start_connect(sock, address, port)
+        try:
+            attempt = start_connect(sock, address, port)
+        except (OSError, OverflowError, ValueError) as error:      # no such port, no such zone
+            sock.close()
+            return None, errno_name(getattr(error, "errno", None)) or "EINVAL", 0
         watch_connect(attempt, attempt["started"] + seconds)
         self.packets += 1
         if attempt["state"] != "open":
@@ -2927,8 +2973,8 @@ def answer(probe_name, question, system, timeout_s):
         if outcome not in ("unknown", "denied"):
             break
         tried.append([via, printable(value) if isinstance(value, str) else outcome])
-    if outcome == "unknown" or isinstance(value, str) and outcome == "denied":
-        value = None
+    if outcome != "ok" and isinstance(value, str):
+        value = None                          # a reason, or half of an output: no facts
     ms = round((system.monotonic() - began) * 1000, 1)
     return Answer(probe_name, question.subject, outcome, value, via, tried, ms, None)
 
@@ -2939,8 +2985,8 @@ def put(source, system, timeout_s):
     try:
         outcome, raw = getattr(system, source.verb)(
             *args, **({"timeout_s": timeout_s} if timeout_s else {}))
-        if outcome == "ok" and source.parse:
-            raw = source.parse(raw)
+        if source.parse and (outcome == "ok" or isinstance(raw, dict) and "data" in raw):
+            raw = source.parse(raw)           # a talk that failed has facts of the same shape
         return outcome, raw
     except NotMine as error:
         return "unknown", "not understood: %s" % error
@@ -3719,7 +3765,7 @@ def gather(items, known, system, options, until, progress=None):
     import threading
     done, results = dict(known), queue.Queue()
     waiting = collections.OrderedDict((item.name, item) for item in items)
-    for name in [n for n in waiting if not wanted(n, options)]:
+    for name in unwanted(options).intersection(waiting):
         done[name] = [Answer(name, "-", "unknown", None, None, (("", "switched off"),))]
         del waiting[name]
     running = set()
@@ -3760,11 +3806,15 @@ def known_answers(done, name):
     return [a for a in done.get(name, ()) if a.subject != "-"]
 
 
-def wanted(name, options):
-    """--only and --skip; what others need to name the target is never left out."""
-    if name in ("identity", "clock", "lookup", "interfaces", "resolv_conf"):
-        return True
-    return name not in options.skip and (not options.only or name in options.only)
+def unwanted(options):
+    """The probes that --only (with all that those need) and --skip switch off."""
+    names = set(options.only) | {"identity", "clock", "interfaces", "resolv_conf", "lookup"}
+    while options.only:
+        more = {n for name in names for n in PROBES[name].needs if n in PROBES} - names
+        names |= more
+        if not more:
+            return set(PROBES) - names | set(options.skip)
+    return set(options.skip)
 
 
 def number_answers(done):
@@ -3786,25 +3836,30 @@ def evidence_lines(answers):
     """Answers in the notation of the rule cases: probe/subject outcome value."""
     import json
     for row in answers:
-        value = json.dumps(row.value, sort_keys=True, default=str)
-        yield "%s/%s %s %s" % (row.probe, row.subject.replace(" ", ","), row.outcome, value)
+        value = json.dumps(public(row.value), sort_keys=True, default=str)
+        yield "%s/%s %s %s" % (row.probe, row.subject.replace("%", "%25").replace(
+            ",", "%2C").replace(" ", ","), row.outcome, value)
 
 
 @guarded
 def parse_evidence_line(line):
     """The reverse of `evidence_lines`: one line of a case, a report or a saved file -> Answer."""
     import json
-    head, _, value = line.strip().partition(" {") if " {" in line else line.strip().partition(" [")
-    words = head.split()
-    if "/" not in words[0] or len(words) < 2 or words[1] not in OUTCOMES:
-        raise NotMine("not an evidence line: %s" % line)
-    name, _, subject = words[0].partition("/")
-    opening = "{" if " {" in line else "["
-    text = " ".join(words[2:]) if len(words) > 2 else opening + value if value else "null"
-    try:
-        return Answer(name, subject.replace(",", " "), words[1], json.loads(text))
-    except ValueError as error:
-        raise NotMine("not an evidence value: %s" % error)
+    name, subject, outcome, value = re.match(r"\s*(\w+)/(\S*) (\w+)(?: (.*))?$", line).groups()
+    mine(outcome in OUTCOMES, "not an outcome: %s" % outcome)
+    subject = subject.replace(",", " ").replace("%2C", ",").replace("%25", "%")
+    return Answer(name, subject, outcome, json.loads(value or "null"))
+
+
+def public(value):
+    """A value without secrets: user parts and queries of URLs and paths are masked."""
+    if isinstance(value, dict):
+        return {key: public(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [public(item) for item in value]
+    if isinstance(value, str) and ("://" in value or value.startswith("/")):
+        return hide_secret(value)
+    return value
 
 
 # -- looking things up: the path and its places ---------------------------------------------------------
@@ -5560,9 +5615,11 @@ def working_addresses(findings, usable):
             r.subject, usable["ping"], usable["other_ports"],
             usable["trace_udp"] + usable["trace_icmp"]) or r.outcome in ("ok", "refused")]
     else:
-        dumb = {r.subject for r in latest(usable["http"]) if r.value and not r.value.get("status")}
-        good = [r.subject for r in usable["tcp"] + usable["udp"]
-                if r.outcome == "ok" and r.subject not in dumb]
+        spoken = {r.subject for r in latest(usable["http"]) if (r.value or {}).get("status")} \
+            if wish["protocol"] in ("http", "https") else {
+                r.subject for r in succeeded(usable["tls"]) if r.value["ended"] == "done"}
+        good = [r.subject for r in usable["tcp"] + usable["udp"] if r.outcome == "ok" and (
+            r.subject in spoken or not wish["tls"] and wish["protocol"] != "http")]
     bad = {a for f in findings if f.severity == "fail" for a in f.scope}
     return [a for a in good if a not in bad]
 
@@ -5601,9 +5658,13 @@ def verdict(findings, usable):
     telling = [f for f in warns if f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
         return finding_verdict(telling[-1])
-    return Verdict("undecided", list(PLACES[:6]), "possible",
-                   "Not enough was seen to name a cause for %s." % wish.get("host"),
-                   ["Run again with more time (--deadline 60), or as root."], None)
+    opened = [r.subject for r in succeeded(usable["tcp"])]
+    words = "%s port %s opens, and what lies above TCP could not be tested." % (
+        opened[0], wish["port"]) if opened else \
+        "Not enough was seen to name a cause for %s." % wish.get("host")
+    return Verdict("undecided", ["service"] if opened else list(PLACES[:6]), "possible", words,
+                   ["See 'not tested' below; run again with more time (--deadline 60) or as root."],
+                   None)
 
 
 def finding_verdict(finding):
@@ -5856,7 +5917,7 @@ def render_json(document):
 def evidence_json(answers):
     """Answers as the contract names their parts."""
     return [{"id": a.id, "probe": a.probe, "subject": a.subject, "outcome": a.outcome,
-             "value": a.value, "via": a.via, "tried": [list(t) for t in a.tried], "ms": a.ms}
+             "value": public(a.value), "via": a.via, "tried": [list(t) for t in a.tried], "ms": a.ms}
             for a in answers]
 
 
@@ -5964,6 +6025,10 @@ def check_options(options, system):
         if name not in PROBES:
             raise Usage("there is no probe %s; they are: %s" % (
                 printable(name, 40), " ".join(PROBES)))
+    if options.interface and not system.has_interface(options.interface):
+        raise Usage("--interface: there is no %s here" % printable(options.interface, 40))
+    if options.sni:
+        check_name(options.sni, "--sni " + printable(options.sni, 60))
     for name in ("source", "connect_to"):
         value = getattr(options, name)
         if value and not is_address(value):
@@ -5984,18 +6049,18 @@ def check_options(options, system):
 
 def read_target(text, options):
     """A target as it was typed -> Target; Usage with one clear line where it is absurd."""
-    shown = printable(text, 60)
+    shown = "target " + hide_secret(printable(text, 60))
     if not text.strip():
         raise Usage("a target is empty")
     if len(text) > 2000 or re.search(r"[\x00-\x20\x7f-\x9f]", text):
-        raise Usage("target %s: spaces, control characters or far too long" % shown)
+        raise Usage("%s: spaces, control characters or far too long" % shown)
     try:
         parts = read_url(text)
     except NotMine as error:
-        raise Usage("target %s: %s" % (shown, error))
+        raise Usage("%s: %s" % (shown, error))
     host, scheme = parts["host"], SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
     if scheme and scheme not in PROTOCOLS:
-        raise Usage("target %s: unknown scheme %s://" % (shown, printable(scheme, 20)))
+        raise Usage("%s: unknown scheme %s://" % (shown, printable(scheme, 20)))
     literal = is_address(host)
     if not literal:
         check_name(host, shown)
@@ -6004,25 +6069,25 @@ def read_target(text, options):
     default, transport, tls, _ = PROTOCOLS[protocol]
     port = port or default
     if scheme and port is None:
-        raise Usage("target %s: %s:// needs a port" % (shown, scheme))
+        raise Usage("%s: %s:// needs a port" % (shown, scheme))
     return Target(hide_secret(printable(text, 300)), host, port, protocol, transport, tls,
-                  parts["path"], parts["user"], literal)
+                  parts["path"], parts["user"] if protocol in ("ssh", "sftp") else None, literal)
 
 
 def check_name(host, shown):
     """A host name that DNS could carry; no option in disguise."""
     if not host:
-        raise Usage("target %s: no host in it" % shown)
+        raise Usage("%s: no host in it" % shown)
     if host.startswith("-"):
-        raise Usage("target %s: a host does not begin with '-'" % shown)
+        raise Usage("%s: a host does not begin with '-'" % shown)
     if re.match(r"^[0-9.]+$", host):
-        raise Usage("target %s: not an IPv4 address" % shown)
+        raise Usage("%s: not an IPv4 address" % shown)
     try:
         dns_labels(host)
     except NotMine as error:
-        raise Usage("target %s: %s" % (shown, error))
+        raise Usage("%s: %s" % (shown, error))
     if re.search(r"[^\w.-]", host):
-        raise Usage("target %s: a host name has letters, digits, '-' and '.'" % shown)
+        raise Usage("%s: a host name has letters, digits, '-' and '.'" % shown)
 
 
 def read_port(text, shown):
@@ -6032,11 +6097,11 @@ def read_port(text, shown):
     if re.match(r"[0-9]{1,6}$", text):
         if 1 <= int(text) <= 65535:
             return int(text)
-        raise Usage("target %s: a port is a number from 1 to 65535" % shown)
+        raise Usage("%s: a port is a number from 1 to 65535" % shown)
     row = PROTOCOLS.get(SAME_PROTOCOL.get(text, text))
     if row and row[0]:
         return row[0]
-    raise Usage("target %s: a port is a number from 1 to 65535 or a known service" % shown)
+    raise Usage("%s: a port is a number from 1 to 65535 or a known service" % shown)
 
 
 def wish_of(target, options):
@@ -6188,24 +6253,33 @@ def main(argv=None, system=None, out=None):
         system = system or System(options)
         check_options(options, system)
         texts += system.target_lines(options.targets) if options.targets else []
+        if options.targets and not texts:
+            raise Usage("--targets %s: there is no target in it" % printable(options.targets, 100))
         targets = [read_target(text, options) for text in texts] or [THIS_HOST]
         return run_targets(targets, system, options, out)
     except (Usage, NotMine) as error:
-        sys.stderr.write("netdiag: %s\n" % printable(error, 400))
-        return EXIT_USAGE
+        return complain(error, EXIT_USAGE)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return quiet_exit()
+    except OSError as error:                      # the reader has gone, or the disk is full
+        quiet_exit()
+        return EXIT_OK if isinstance(error, BrokenPipeError) else complain(
+            "the report could not be written: %s" % errno_name(error.errno), EXIT_UNDECIDED)
     finally:
         if system:
             system.close()
 
 
+def complain(text, status):
+    """One clear line on standard error, where there is one; -> the exit status."""
+    if sys.stderr:
+        sys.stderr.write("netdiag: %s\n" % printable(text, 400))
+    return status
+
+
 def quiet_exit():
-    """The reader of our output has gone: say nothing more, not even at interpreter exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_OK
+    """Standard output takes no more: let nothing be said of it, not even at interpreter exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run_mode(argv, out):
@@ -6227,18 +6301,19 @@ def run_targets(targets, system, options, out):
     progress = make_progress(system, len(targets))
     hosts = [item for item in PROBES.values() if item.scope == "host"]
     shared, complete = gather(hosts, {}, system, options, began + options.deadline_s)
-    if complete is None:
-        return EXIT_INTERRUPTED
-    if len(targets) == 1:
+    if complete is None:                          # Ctrl-C in the first moments
+        reports = [interrupted(target, shared) for target in targets]
+    elif len(targets) == 1:
         reports = [diagnose(targets[0], shared, system, options, progress)]
     else:
         reports = diagnose_many(targets, shared, system, options)
     if progress:
         progress(())
     text = render_document(reports, system, options, started, began)
-    if options.output:
-        system.save(options.output, text)
-    else:
+    failed = options.output and system.save(options.output, text)
+    if failed:
+        complain("--output %s; the report follows on standard output" % failed, 0)
+    if failed or not options.output:
         out.write(text)
         out.flush()
     return exit_status(reports)
@@ -6246,7 +6321,7 @@ def run_targets(targets, system, options, out):
 
 def make_progress(system, count):
     """A writer of one vanishing line on standard error, on a terminal only; else None."""
-    if not sys.stderr.isatty() or count > 1:
+    if not sys.stderr or not sys.stderr.isatty() or count > 1:
         return None
 
     def progress(names):
@@ -6279,10 +6354,15 @@ def diagnose_many(targets, shared, system, options):
             reports[place] = report
     except KeyboardInterrupt:
         for place in set(range(len(targets))) - set(reports):
-            reports[place] = Report(targets[place], Verdict(
-                "undecided", [], "possible", "Interrupted before it was looked at.", [], None),
-                [], [], [], timings_of([]), [], 0, None)
+            reports[place] = interrupted(targets[place], shared)
     return [reports[place] for place in sorted(reports)]
+
+
+def interrupted(target, shared):
+    """The report about a target that was not reached any more."""
+    return Report(target, Verdict("undecided", [], "possible", "Interrupted before it was looked"
+                                  " at.", [], None), [], [], [], timings_of([]),
+                  number_answers(shared), 0, None)
 
 
 def exit_status(reports):

@@ -572,9 +572,9 @@ class Hostile(CliCase):
 
     def test_banner(self):
         """A greeting."""
-        for greeting in (b"SSH-2.0-" + self.EVIL + b"\r\n", self.EVIL * 900, b"554 " + self.EVIL):
+        for greeting in (b"SSH-2.0-" + self.EVIL + b"\r\n", self.EVIL * 900, b"554 " + self.EVIL + b"\r\n"):
             with support.Server(support.says(greeting)) as server:
-                for style in ((), ("--json",), ("-v",)):
+                for style in (("--json",), ("-v",)):
                     self.run_for("ssh://%s:%d" % (HERE, server.port), *style)
 
     def test_http(self):

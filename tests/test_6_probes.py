@@ -262,16 +262,19 @@ LIVELY = ('target/N ok proxy=http://192.0.2.8:3128 protocol=https tls=true sni=w
           " knock/A timeout ; tcp/A timeout ; dns/R,A,N timeout")
 
 
+OPEN = "knock/A ok ; tcp/A ok"
+
+
 class Talks(unittest.TestCase):
     """What is spoken above TCP."""
 
     def test_tls(self):
         """TLS is spoken where the target wants it, on connections that opened."""
         target = "target/A ok tls=true protocol=https sni=web.example"
-        rows = asked("tls", target + " ; knock/A ok")
+        rows = asked("tls", target + " ; " + OPEN)
         self.assertEqual(rows, [("192.0.2.1", "tls", ("192.0.2.1", 443, "web.example"))])
-        self.assertEqual(asked("tls", target + " ; knock/A refused"), [])
-        self.assertEqual(asked("tls", "target/A ok ; knock/A ok"), [])
+        self.assertEqual(asked("tls", target + " ; knock/A refused ; tcp/A refused"), [])
+        self.assertEqual(asked("tls", "target/A ok ; " + OPEN), [])
 
     def test_hello_after_failure(self):
         """A clear ClientHello, with and without the name, only after a failed handshake."""
@@ -295,18 +298,18 @@ class Talks(unittest.TestCase):
 
     def test_http(self):
         """HEAD first; GET where HEAD is not liked, and not after a plain answer."""
-        case = "target/N ok protocol=http port=80 path=/x ; knock/A ok"
+        case = "target/N ok protocol=http port=80 path=/x ; " + OPEN
         methods = {200: ["HEAD"], 302: ["HEAD"], 404: ["HEAD", "GET"], 405: ["HEAD", "GET"]}
         for status, wanted in methods.items():
             rows = asked("http", case, support.told("http", status=status))
             words = [row[2][4].split(b" ")[:2] for row in rows]
             self.assertEqual(words, [[m.encode(), b"/x"] for m in wanted], status)
-        self.assertEqual(asked("http", "target/A ok ; knock/A ok"), [])
+        self.assertEqual(asked("http", "target/A ok ; " + OPEN), [])
 
     def test_host_header(self):
         """The name stays in Host and SNI when another address is connected to."""
         rows = asked("http", "target/N ok protocol=https tls=true sni=web.example"
-                     " connect_to=192.0.2.1 ; knock/A ok")
+                     " connect_to=192.0.2.1 ; " + OPEN)
         self.assertIn(b"Host: web.example\r\n", rows[0][2][4])
         self.assertEqual(rows[0][2][3], "web.example")
 

@@ -339,7 +339,8 @@ class Hiding(unittest.TestCase):
                  " errno=ENETUNREACH", "link.down", "route.missing"),
                 ("egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ; tcp/A timeout ;"
                  " trace_udp/A ok", "gateway.silent", "path.dead_end"),
-                ("tls/A ok ended=alert alert=unrecognized_name", "tls.sni", "tls.handshake_cut")):
+                ("tls/A ok ended=stalled ; http/A ok status=null ended=silent", "tls.handshake_stalled",
+                 "http.no_response")):
             verdict, findings, _ = netdiag.judge(support.read_case(text))
             self.assertEqual(verdict.code, cause, text)
             explained = [c for f in findings if f.code == cause for c in f.consequences]

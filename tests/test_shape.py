@@ -218,12 +218,13 @@ class Habits(unittest.TestCase):
         self.assertEqual(sorted({name for name in names if names.count(name) > 1}), [])
 
     def test_nothing_is_dead(self):
-        """Every top-level function and constant is used somewhere."""
+        """Every top-level function and constant is used somewhere (room 2 holds words for all)."""
         loads = {node.id for node in ast.walk(TREE)
                  if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         dead = [node.name for node in TREE.body if isinstance(node, ast.FunctionDef)
                 and node.name not in loads and not node.decorator_list]
-        dead += [target.id for node in TREE.body if isinstance(node, ast.Assign)
+        dead += [target.id for node in TREE.body
+                 if isinstance(node, ast.Assign) and room_of(node.lineno) != 2
                  for target in node.targets if isinstance(target, ast.Name)
                  and target.id not in loads]
         self.assertEqual(dead, [])
