@@ -1,7 +1,7 @@
 """What every test needs: the program as a module, the corpus, honest skipping, and the notation.
 
-The notation of the rules' cases (docstring lines `fires:` and `quiet:`) is read here, see `read_case`;
-BLANKS holds the unremarkable answer of each probe, of which a case changes single parts.
+The notation of the rules' cases (docstring lines `fires:` and `quiet:`) is read here, see
+`read_case`; BLANKS holds the unremarkable answer of each probe, of which a case changes parts.
 """
 
 import collections
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 sys.dont_write_bytecode = True
@@ -47,7 +48,7 @@ def need(condition, reason):
         raise unittest.SkipTest(reason)
 
 
-# -- the words of the notation ------------------------------------------------------------------------
+# -- the words of the notation ---------------------------------------------------------------------
 
 NAMES = {"A": "192.0.2.1", "G": "198.51.100.1", "R": "192.0.2.53", "S": "192.0.2.54",
          "N": "web.example", "P": "192.0.2.8:3128"}
@@ -168,7 +169,7 @@ def blank(probe, outcome, subject):
     return value
 
 
-# -- the reader of the notation -------------------------------------------------------------------------
+# -- the reader of the notation --------------------------------------------------------------------
 
 WORD = re.compile(r"(^|//)(%s)(?=$|[/:])" % "|".join(NAMES))
 SUBJECT_WORD = re.compile(r"(?<![\w.-])(%s)(?![\w.-])" % "|".join(NAMES))
@@ -360,7 +361,7 @@ def only_rules(*names):
         netdiag.RULES.update(before)
 
 
-# -- questions of probes -----------------------------------------------------------------------------------
+# -- questions of probes ---------------------------------------------------------------------------
 
 def drive(questions, reply):
     """All questions of a generator, lists of them too; each is answered by reply(question)."""
@@ -439,7 +440,7 @@ def options(**changes):
     return known._replace(**changes)
 
 
-# -- running the program -------------------------------------------------------------------------------------
+# -- running the program ---------------------------------------------------------------------------
 
 Run = collections.namedtuple("Run", "status out err")
 
@@ -493,7 +494,7 @@ def folder():
         yield path
 
 
-# -- servers on loopback ------------------------------------------------------------------------------------------
+# -- servers on loopback ---------------------------------------------------------------------------
 
 class Server:
     """A TCP server on loopback: `serve(connection)` runs for each client, in a thread each."""
@@ -640,3 +641,21 @@ def open_descriptors():
         with contextlib.suppress(OSError):
             found[number] = os.readlink("/proc/self/fd/" + number)
     return found
+
+
+def is_gone(pid):
+    """True when a process has ended; a zombie of our own has not, one that is init's has."""
+    try:
+        with open("/proc/%d/stat" % pid) as stream:
+            state, parent = stream.read().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX" and int(parent) != os.getpid()
+
+
+def wait_gone(pid, seconds=3):
+    """Wait until a process has ended."""
+    until = time.monotonic() + seconds
+    while not is_gone(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    return is_gone(pid)

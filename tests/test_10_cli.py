@@ -47,13 +47,15 @@ class Wrong(CliCase):
     """A command line that cannot be meant: one line on stderr, status 64, nothing run."""
 
     ISSUE = (
-        ("--no-such-option", HERE), ("",), (HERE + ":0",), (HERE + ":70000",), ("--", "-oProxyCommand=x"),
+        ("--no-such-option", HERE), ("",), (HERE + ":0",), (HERE + ":70000",),
+        ("--", "-oProxyCommand=x"),
         ("-oProxyCommand=x",), ("ssh://-oProxyCommand=x",), ("web example",),
         ("web\x1b[31m.example",), ("x" * 10000,), ("--cafile", "/no/such/file", HERE),
         ("explain", "\x1b[31m"))
     MORE = (
         ("-x", HERE), (" ",), (HERE + ":-1",), (HERE + ":999999999999999999999",),
-        (HERE + ":1e3",), (HERE + ":",), ("user@-oProxyCommand=x",), ("a\nb",), ("a\0b",), ("\udcff",),
+        (HERE + ":1e3",), (HERE + ":",), ("user@-oProxyCommand=x",), ("a\nb",), ("a\0b",),
+        ("\udcff",),
         ("http://" + "y" * 10000,), ("x" * 64 + ".example",), ("a..b",), ("300.1.1.1",), ("1.2.3",),
         ("[::1",), ("[::1]]:1",), ("::1:2:3:4:5:6:7:8:9",), ("nonsense://web.example",),
         ("http://",), ("://",), ("tcp://h",), ("http://h:0/",), ("h:no-such-service",), ("*",),
@@ -465,8 +467,8 @@ class Interrupt(CliCase):
             child.send_signal(signal.SIGINT)
             run = support.finish(child)
             thread.join(5)
-            self.assertTrue(gone(pids[0]), "the child of netdiag still runs")
-        self.check(run, "host phase", 130)
+            self.check(run, "host phase", 130)
+            self.assertTrue(support.wait_gone(pids[0]), "the child of netdiag still runs")
         self.assertIn("cut short", run.out)
 
     def test_children_are_killed(self):
@@ -484,7 +486,7 @@ class Interrupt(CliCase):
                 pids = [int(line) for line in stream]
             self.assertTrue(pids)
             for pid in pids:
-                self.assertTrue(gone(pid), "ping still runs")
+                self.assertTrue(support.wait_gone(pid), "ping still runs")
 
     def test_twice(self):
         """The second Ctrl-C ends it at once."""
@@ -499,18 +501,6 @@ class Interrupt(CliCase):
         self.assertIn(run.status, (130, -signal.SIGINT))
 
 
-def gone(pid, seconds=3):
-    """Wait until a process has gone."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    return False
-
-
 class Secrets(CliCase):
     """What is secret on the command line or in the environment is in no output."""
 
@@ -523,7 +513,7 @@ class Secrets(CliCase):
 
     def test_url(self):
         """User and password, and the query."""
-        redirect = b"HTTP/1.1 302 Found\r\nLocation: http://%s:1/?token=s3cret\r\n\r\n" % HERE.encode()
+        redirect = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/?token=s3cret\r\n\r\n"
         with support.Server(support.answers(redirect)) as server:
             self.check_secret("http://hunter2:s3cret@%s:%d/a?token=s3cret" % (HERE, server.port))
 
@@ -572,7 +562,8 @@ class Hostile(CliCase):
 
     def test_banner(self):
         """A greeting."""
-        for greeting in (b"SSH-2.0-" + self.EVIL + b"\r\n", self.EVIL * 900, b"554 " + self.EVIL + b"\r\n"):
+        for greeting in (b"SSH-2.0-" + self.EVIL + b"\r\n", self.EVIL * 900,
+                         b"554 " + self.EVIL + b"\r\n"):
             with support.Server(support.says(greeting)) as server:
                 for style in (("--json",), ("-v",)):
                     self.run_for("ssh://%s:%d" % (HERE, server.port), *style)
@@ -596,7 +587,8 @@ class Poor(CliCase):
 
     def test_no_tools(self):
         """--no-tools runs nothing and finds the same."""
-        run = self.run_for("--no-tools", "--json", "%s:%d" % (HERE, support.closed_port()), status=1)
+        run = self.run_for("--no-tools", "--json", "%s:%d" % (HERE, support.closed_port()),
+                           status=1)
         found = json.loads(run.out)
         self.assertEqual(found["transcript"], [])
         self.assertEqual(found["targets"][0]["verdict"]["code"], "tcp.refused")

@@ -1,4 +1,4 @@
-"""Room 4: real loopback sockets, real children of /bin/sh; outcomes, limits, nothing left behind."""
+"""Room 4: real loopback sockets, children of /bin/sh; outcomes, limits, nothing left behind."""
 
 import os
 import shutil
@@ -40,23 +40,6 @@ class SystemCase(unittest.TestCase):
         self.system.close()
         self.system = netdiag.System(support.options(**changes))
         return self.system
-
-
-def is_gone(pid):
-    """True when no process (and no zombie) has this number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-def wait_gone(pid, seconds=5):
-    """Wait until a process has gone."""
-    until = time.monotonic() + seconds
-    while not is_gone(pid) and time.monotonic() < until:
-        time.sleep(0.01)
-    return is_gone(pid)
 
 
 class Commands(SystemCase):
@@ -130,7 +113,7 @@ class Commands(SystemCase):
         outcome, text = self.sh("trap '' TERM INT HUP; echo $$; sleep 30 >/dev/null 2>&1", 0.4)
         self.assertEqual(outcome, "timeout")
         self.assertLess(time.monotonic() - began, 5)
-        self.assertTrue(wait_gone(int(text)))
+        self.assertTrue(support.wait_gone(int(text)))
 
     def test_grandchildren_do_not_hold_us(self):
         """A grandchild that keeps the pipe open does not keep us waiting, nor survive us."""
@@ -138,7 +121,7 @@ class Commands(SystemCase):
         outcome, text = self.sh("sleep 5 & echo $!; wait", 0.4)
         self.assertLess(time.monotonic() - began, 3.5)
         self.assertEqual(outcome, "timeout")
-        self.assertTrue(wait_gone(int(text), 1), "the grandchild still runs")
+        self.assertTrue(support.wait_gone(int(text), 1), "the grandchild still runs")
 
     def test_background_output(self):
         """A command that leaves a background process behind has ended all the same."""
@@ -175,7 +158,7 @@ class Commands(SystemCase):
         self.system.close()
         thread.join(5)
         self.assertFalse(thread.is_alive())
-        self.assertTrue(wait_gone(pids[0]))
+        self.assertTrue(support.wait_gone(pids[0]))
 
 
 class Files(SystemCase):
@@ -212,15 +195,15 @@ class Files(SystemCase):
                 self.assertEqual(stream.read(), "report\n")
 
     def test_save_nowhere(self):
-        """A full disk and a missing folder are one clear line."""
+        """A full disk and a missing folder: what stood in the way, as one clear line."""
         for name in ("/dev/full", "/no/such/folder/report"):
-            if name == "/dev/full" and not os.path.exists(name):
-                continue
-            mode = os.path.exists(name) and os.stat(name).st_mode
-            with mock.patch("os.chmod"), self.assertRaises(netdiag.Usage):
-                self.system.save(name, "x" * 100000)
-            if mode:
-                self.assertEqual(os.stat(name).st_mode, mode)
+            if name == "/dev/full" and (not os.path.exists(name) or os.getuid() == 0):
+                continue                          # root could change the mode of the device
+            try:
+                problem = self.system.save(name, "x" * 100000)
+            except netdiag.Usage as error:
+                problem = str(error)
+            self.assertRegex(problem, r"\A[ -~]*E[A-Z]+[ -~]*\Z")
 
     def test_targets(self):
         """One target a line; # begins a comment; blank lines are nothing."""
@@ -710,7 +693,7 @@ class Tls(SystemCase):
             with support.Server(serve) as server:
                 outcome, facts = self.handshake(server)
                 self.assertEqual((outcome, facts["ended"]), ("ok", "untrusted"))
-                self.assertEqual(facts["verify_code"], 18)
+                self.assertIn(facts["verify_code"], (18, None))        # None on Python 3.6
                 facts = self.handshake(server, verify=False)[1]
                 self.assertEqual((facts["ended"], len(facts["chain"])), ("done", 1))
                 self.with_options(cafile=certificate)

@@ -220,7 +220,7 @@ class Choice(unittest.TestCase):
             support.read_case("target/A ok") + [row])[2]))
 
 
-# -- save and load -------------------------------------------------------------------------------------------
+# -- save and load ---------------------------------------------------------------------------------
 
 ODD_VALUES = (
     None, [], {}, 0, 1.5, True, "word", "two words", [1, 2], ["a b", "c"], [{"a": 1}],
@@ -306,14 +306,15 @@ class Numbers(unittest.TestCase):
 
     def test_ids(self):
         """Ids are unique, and the target comes first."""
-        done = {"tcp": support.read_case("tcp/A ok")[1:], "ping": support.read_case("ping/A ok")[1:],
+        done = {"tcp": support.read_case("tcp/A ok")[1:],
+                "ping": support.read_case("ping/A ok")[1:],
                 "target": support.read_case("target/A ok")}
         rows = netdiag.number_answers(done)
         self.assertEqual(rows[0].probe, "target")
         self.assertEqual(len({row.id for row in rows}), 3)
 
 
-# -- the path and its places ---------------------------------------------------------------------------------
+# -- the path and its places -----------------------------------------------------------------------
 
 def trace(*routers, **named):
     """A trace to A through these routers (None: silent); end= says how it ended."""

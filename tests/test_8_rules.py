@@ -73,7 +73,7 @@ class Cases(unittest.TestCase):
                 self.assertEqual([r for r in unjudged if "crashed" in r["why"]], [])
 
 
-# -- combinations -------------------------------------------------------------------------------------------
+# -- combinations ----------------------------------------------------------------------------------
 
 def combined(texts):
     """One set of answers out of several cases: the first answer about a subject stays."""
@@ -339,15 +339,15 @@ class Hiding(unittest.TestCase):
                  " errno=ENETUNREACH", "link.down", "route.missing"),
                 ("egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ; tcp/A timeout ;"
                  " trace_udp/A ok", "gateway.silent", "path.dead_end"),
-                ("tls/A ok ended=stalled ; http/A ok status=null ended=silent", "tls.handshake_stalled",
-                 "http.no_response")):
+                ("tls/A ok ended=stalled ; http/A ok status=null ended=silent",
+                 "tls.handshake_stalled", "http.no_response")):
             verdict, findings, _ = netdiag.judge(support.read_case(text))
             self.assertEqual(verdict.code, cause, text)
             explained = [c for f in findings if f.code == cause for c in f.consequences]
             self.assertIn(consequence, explained, text)
 
 
-# -- judgements that the contract of section 2 demands -------------------------------------------------------
+# -- judgements that the contract of section 2 demands ---------------------------------------------
 
 WORKS = "tcp/A ok"
 VERDICTS = (

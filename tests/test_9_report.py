@@ -223,7 +223,7 @@ class Bricks(unittest.TestCase):
             netdiag.render_explain("no.such_code")
 
 
-# -- JSON: section 3 of the contract -----------------------------------------------------------------------
+# -- JSON: section 3 of the contract ---------------------------------------------------------------
 
 NUMBER, TEXT, MAYBE_TEXT, FLAG = (int, float), str, (str, type(None)), bool
 MAYBE_NUMBER, MAYBE_INT, MAYBE_FLAG = (int, float, type(None)), (int, type(None)), \
@@ -319,7 +319,8 @@ class Json(unittest.TestCase):
 
     def test_same_codes(self):
         """Text and JSON name the same codes, and the same verdict."""
-        known = {code for r in netdiag.RULES.values() for code in r.codes} | set(netdiag.OTHER_CODES)
+        known = {code for r in netdiag.RULES.values() for code in r.codes}
+        known |= set(netdiag.OTHER_CODES)
         for name, answers in scenarios():
             found = document(answers)["targets"][0]
             text = rendered(answers)

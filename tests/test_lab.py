@@ -61,7 +61,14 @@ class LabTest(unittest.TestCase):
         need(os.path.exists(run.NETDIAG), "netdiag.py is not there yet")
         wanted = run.pick(os.environ.get("NETDIAG_LAB_FAULTS", "*").split())
         pythons = [run.find_python(sys.executable)]
-        for outcome in run.run_matrix(wanted, [environment], pythons, JOBS):
+        outcomes = list(run.run_matrix(wanted, [environment], pythons, JOBS))
+        # Timing faults (a SYN resent for want of CPU) are the machine's: what failed beside seven
+        # others is run once more, alone, and has to be right then.
+        late = {outcome.fault for outcome in outcomes if outcome.problems}
+        again = {outcome.fault: outcome for outcome in run.run_matrix(
+            [fault for fault in wanted if fault.name in late], [environment], pythons, 1)}
+        for outcome in outcomes:
+            outcome = again.get(outcome.fault, outcome)
             with self.subTest(fault=outcome.fault, environment=environment):
                 if outcome.problems:
                     self.fail("\n".join(list(outcome.problems) + list(outcome.excerpt)))

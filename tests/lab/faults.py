@@ -9,9 +9,9 @@ never     codes that must not be there, not even as a remark
 do        (node, shell script) pairs that break something; see drop(), reject(), rules()
 serve     what runs beside nginx, sshd and dnsmasq: "liars PORT=KIND ...", "liars-at NODE ...",
           "dns MODE ADDRESS ..." (takes the address from dnsmasq), "proxy MODE",
-          "delay MS" (each way, between transit and sgw), "s_server PORT WORDS",
-          "tun DEVICE", "holdports ADDRESS PORT", "dated DAYS" (the web server lives in another
-          year); "no-nginx", "no-sshd", "no-dns"
+          "dated DAYS" (the web server lives in another year), "s_server PORT WORDS",
+          "delay MS" (each way, between transit and sgw), "noise" (chatter on the client's
+          segment), "tun DEVICE", "holdports ADDRESS PORT"; "no-nginx", "no-sshd", "no-dns"
 options   netdiag's options
 resolv    the client's resolv.conf; hosts: lines for its hosts file
 env       variables of netdiag; nofile and ping_range are switches of the lab
@@ -205,6 +205,10 @@ LOCAL = [
           do=[drop("client", "input", "tcp sport 80")]),
     fault("firewall-input-drop-v6", "[%s]:80" % WEB6, "firewall.local", "client",
           do=[drop("client", "input", "tcp sport 80")]),
+    fault("firewall-input-drop-noisy", WEB4 + ":80", "firewall.local", "client",
+          serve=["noise"], do=[drop("client", "input", "tcp sport 80")]),
+    fault("firewall-input-drop-noisy-v6", "[%s]:80" % WEB6, "firewall.local", "client",
+          serve=["noise"], do=[drop("client", "input", "tcp sport 80")]),
     fault("firewall-name", "http://web.lab.example/", "firewall.local", "client",
           do=[drop("client", "output", "tcp dport 80")]),
     fault("firewall-dns-drop", "http://web.lab.example/", "firewall.local", "client",
@@ -528,6 +532,12 @@ TRANSPORT = (
     # A filter knows our source address only: the far end cannot be told from the last router.
     fault("filtered-source", FAR4, "path.dead_end tcp.filtered", "server server_network",
           do=[drop("server", "input", "ip saddr 192.0.2.10")]),
+    # Multicast that nobody joined is received and not delivered: no sign of a local firewall.
+    fault("filtered-noisy-segment", WEB4 + ":8080", "tcp.filtered", "server server_network",
+          serve=["noise"], do=[drop("server", "input", "tcp dport 8080")]),
+    fault("filtered-noisy-segment-v6", "[%s]:8080" % WEB6, "tcp.filtered",
+          "server server_network", serve=["noise"],
+          do=[drop("server", "input", "tcp dport 8080")]),
     fault("backlog-full", WEB4 + ":9000", "tcp.filtered", "service server server_network",
           serve=["liars 9000=backlog"]),
     fault("tcp-reset", WEB4 + ":9000", "tcp.reset", "service server",
@@ -645,8 +655,8 @@ SERVICES = [
     fault("ssh-on-smtp", "ssh://web.lab.example:25", "service.unexpected", "service server",
           serve=["liars 25=greet:smtp"]),
     fault("smtp-on-ssh", "smtp://web.lab.example:22", "service.unexpected", "service server"),
-    fault("redis-on-http", "redis://web.lab.example:80", "service.unexpected",
-          "service server"),
+    # Neither side of these two speaks first: seen only once netdiag says redis's own first words.
+    fault("redis-on-http", "redis://web.lab.example:80", "ok service.unexpected", ""),
     fault("smtp-escapes", "smtp://web.lab.example", "service.unexpected", "service server",
           serve=["liars 25=say:escapes"]),
     fault("smtp-flood", "smtp://web.lab.example", "service.unexpected", "service server",

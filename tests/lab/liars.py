@@ -6,6 +6,7 @@
     python3 liars.py dated DAYS CERTIFICATE KEY              a web server in another year
     python3 liars.py tun DEVICE                              a tunnel that swallows everything
     python3 liars.py delay SECONDS NAME NAMESPACE NAME       a link of two tunnels, with delay
+    python3 liars.py noise                                   multicast and broadcast chatter
     python3 liars.py holdports ADDRESS PORT                  uses up the client's source ports
 
 Each writes "ready" once every socket is open.  Nothing sleeps: where a liar has to be slow it
@@ -525,6 +526,20 @@ def main_proxy(words):
     say_ready()
 
 
+def main_noise(_):
+    """Talk to groups that nobody joined, as every living segment does (MLD, mDNS, SSDP)."""
+    six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("eth0"))
+    four = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    four.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    start_thread(say_ready)
+    while True:
+        six.sendto(b"noise", ("ff02::5555", 5555))
+        four.sendto(b"noise", ("224.0.0.77", 5555))
+        four.sendto(b"noise", ("192.0.2.63", 5555))
+        select.select([], [], [], 0.2)
+
+
 def main_holdports(words):
     """Connect until the kernel has no source port left towards ADDRESS PORT, and hold them."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as handle:
@@ -631,4 +646,5 @@ def main_dated(words):
 
 if __name__ == "__main__":
     {"dated": main_dated, "liars": main_liars, "dns": main_dns, "proxy": main_proxy,
-     "holdports": main_holdports, "tun": main_tun, "delay": main_delay}[sys.argv[1]](sys.argv[2:])
+     "holdports": main_holdports, "tun": main_tun,
+     "noise": main_noise, "delay": main_delay}[sys.argv[1]](sys.argv[2:])

@@ -134,6 +134,8 @@ def start_one(lab, shared, words):
         services.start_delay(lab, words[1])
     elif words[0] == "dated":
         services.start_dated(lab, shared.folder, *words[1:])
+    elif words[0] == "noise":
+        lab.serve("neighbor", [sys.executable, services.LIARS] + words, "ready")
     elif words[0] in ("holdports", "tun"):
         lab.serve("client", [sys.executable, services.LIARS] + words, "ready")
 
@@ -218,6 +220,8 @@ def judge(fault, document, status):
     for unwanted in fault.never:
         if unwanted in found or unwanted == code:
             problems.append("%s must not be said" % unwanted)
+    problems += ["crashed: %(question)s (%(why)s)" % u for u in entry["unjudged"]
+                 if "crashed" in u["why"]]
     if status not in ((0,) if code == "ok" else (1, 3)):
         problems.append("exit status %s with verdict %s" % (status, code))
     return code_right, place_right, problems
