@@ -31,17 +31,17 @@ import time
 
 VERSION = "0.1.0"
 
-# == 1 knobs: thresholds and waiting times, one a line ============================================
+# == 1 knobs: thresholds and waiting times, one a line =============================================
 
-FIRST_LOOK_S = 1.15          # one SYN resend (1.0 s, RFC 6298) has left: TCP_INFO tells local from far
-PATIENCE_S = 3.35            # four SYNs out, and a failed ARP/ND here or at the last router (3.08 s) is known
-LISTEN_S = 0.35              # how long a fresh connection is watched for a close, a reset or early data
+FIRST_LOOK_S = 1.15          # one SYN resend (1.0 s, RFC 6298) has left: TCP_INFO tells the rest
+PATIENCE_S = 3.35            # four SYNs out, and a failed ARP/ND here or at the far end (3.08 s)
+LISTEN_S = 0.35              # how long a fresh connection is watched: a close, a reset, early data
 GREETING_S = 4.0             # a server that speaks first has this long (reverse look-ups delay it)
-STALE_NEIGHBOR_S = 9.0       # DELAY 5 s + PROBE 3 s: a cached neighbor that died is FAILED only then
+STALE_NEIGHBOR_S = 9.0       # DELAY 5 s + PROBE 3 s: a cached neighbor that died is FAILED then
 SEGMENT_WAIT_S = 1.25        # two ARP requests (1 s apart) unanswered
 SEGMENT_POKES = 24           # addresses asked for when the gateway is silent
 TRACE_MAX_TTL = 20           # far enough for any company; the internet rarely needs more
-TRACE_WAVE = 5               # TTLs sent at once: a Linux router answers 6 in a burst, then 1 a second
+TRACE_WAVE = 5               # TTLs sent at once: a Linux router answers 6 at once, then 1 a second
 TRACE_WAVE_S = 0.22          # pause between waves
 TRACE_WAIT_S = 0.85          # a TCP probe must be closed before its SYN is sent again at 1.0 s
 TRACE_QUIET_HOPS = 6         # so many silent TTLs in a row end a trace
@@ -50,14 +50,13 @@ DNS_WAIT_S = 2.4             # three datagrams unanswered:
 DNS_SENDS = 3                # one lost datagram must not condemn a resolver
 DNS_SLOW_MS = 2000           # a look-up that a person notices
 PING_WAIT_S = 1.0
-SIZE_WAIT_S = 0.5            # for an unfragmentable packet, sent twice; three RTTs where that is more
+SIZE_WAIT_S = 0.5            # for an unfragmentable packet, sent twice; or three RTTs where longer
 SMALL_BYTES = 1280           # IPv6's minimum MTU (RFC 8200): every path carries it
 RETRIES = 4                  # more connections where the first met silence or loss
 RETRY_WAIT_S = 2.15          # two resends each
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
-HTTP_PATIENCE_S = 4.5        # asked once more in the same run before "no response" is said
 UDP_WAIT_S = 1.6             # two datagrams
 PROXY_WAIT_S = 3.5
 COMMAND_S = 3.0              # any installed command
@@ -78,7 +77,7 @@ BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
 GENERAL_NAME = "example.com" # asked only of the configured resolvers: "this name" or "all names"?
 TARGETS_AT_ONCE = 12
 
-# == 2 types: the words that the other rooms share ================================================
+# == 2 types: the words that the other rooms share =================================================
 
 Target = collections.namedtuple("Target", "text host port protocol transport tls path user literal")
 Options = collections.namedtuple(
@@ -110,26 +109,15 @@ PLACE_OWNER = {
     "dns": "the DNS team", "proxy": "the proxy team"}
 
 # protocol: (port, transport, TLS at once, the server speaks first)
-PROTOCOLS = {
-    "tcp": (None, "tcp", False, False), "udp": (None, "udp", False, False),
-    "tls": (None, "tcp", True, False),
-    "http": (80, "tcp", False, False), "https": (443, "tcp", True, False),
-    "ssh": (22, "tcp", False, True), "sftp": (22, "tcp", False, True),
-    "smtp": (25, "tcp", False, True), "submission": (587, "tcp", False, True),
-    "smtps": (465, "tcp", True, True), "imap": (143, "tcp", False, True),
-    "imaps": (993, "tcp", True, True), "pop3": (110, "tcp", False, True),
-    "pop3s": (995, "tcp", True, True), "ftp": (21, "tcp", False, True),
-    "ftps": (990, "tcp", True, True), "mysql": (3306, "tcp", False, True),
-    "ldap": (389, "tcp", False, False), "ldaps": (636, "tcp", True, False),
-    "postgresql": (5432, "tcp", False, False), "redis": (6379, "tcp", False, False),
-    "rediss": (6380, "tcp", True, False), "mongodb": (27017, "tcp", False, False),
-    "amqp": (5672, "tcp", False, False), "amqps": (5671, "tcp", True, False),
-    "mqtt": (1883, "tcp", False, False), "mqtts": (8883, "tcp", True, False),
-    "kafka": (9092, "tcp", False, False), "memcached": (11211, "tcp", False, False),
-    "rdp": (3389, "tcp", False, False), "vnc": (5900, "tcp", False, True),
-    "telnet": (23, "tcp", False, False), "dns": (53, "udp", False, False),
-    "ntp": (123, "udp", False, False), "snmp": (161, "udp", False, False),
-    "syslog": (514, "udp", False, False)}
+PROTOCOLS = {name: (int(port) or None, transport, tls, first) for transport, tls, first, names in (
+    ("tcp", False, False, "tcp:0 http:80 ldap:389 postgresql:5432 redis:6379 mongodb:27017"
+     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"),
+    ("tcp", True, False, "tls:0 https:443 ldaps:636 rediss:6380 amqps:5671 mqtts:8883"),
+    ("tcp", False, True, "ssh:22 sftp:22 smtp:25 submission:587 imap:143 pop3:110 ftp:21"
+     " mysql:3306 vnc:5900"),
+    ("tcp", True, True, "smtps:465 imaps:993 pop3s:995 ftps:990"),
+    ("udp", False, False, "udp:0 dns:53 ntp:123 snmp:161 syslog:514"))
+    for name, port in (pair.split(":") for pair in names.split())}
 SAME_PROTOCOL = {"postgres": "postgresql", "mariadb": "mysql", "ws": "http", "wss": "https"}
 PORT_PROTOCOL = {row[0]: name for name, row in sorted(PROTOCOLS.items(), reverse=True)
                  if row[0] and row[1] == "tcp"}
@@ -941,17 +929,12 @@ def parse_snmp6(text):
     return {name: int(value) for name, value in word_rows(text)}
 
 
-# -- addresses and text ----------------------------------------------------------------------------
+# -- addresses and text ---------------------------------------------------------------------------
 
 def is_address(text):
     """4 or 6 for an IP literal (a zone such as %eth0 is allowed on IPv6), 0 for anything else."""
-    for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
-        try:
-            socket.inet_pton(family, text.partition("%")[0] if version == 6 else text)
-            return version
-        except (OSError, ValueError):
-            continue
-    return 0
+    version = 6 if ":" in text else 4
+    return version if is_ip(text) else 0
 
 
 def ip(text):
@@ -970,22 +953,19 @@ def in_network(address, cidr):
 
 
 def printable(text, limit=300):
-    """Bytes or text from outside, safe for a terminal and a ticket: controls are escaped.
-
-    ASCII only; everything else becomes a backslash escape, so that nothing in a banner,
-    certificate or header can move the cursor or change a colour.
-    """
+    """Bytes or text from outside, safe for a terminal and a ticket: all but ASCII is escaped, so
+    that nothing in a banner, certificate or header can move the cursor or change a colour."""
     if isinstance(text, (bytes, bytearray)):
         text = bytes(text).decode("utf-8", "replace")
+    text = str(text)
     out = "".join(c if " " <= c <= "~" else c.encode("unicode_escape", "replace").decode("ascii")
-                  for c in str(text)[:limit])
-    return out + ("..." if len(str(text)) > limit else "")
+                  for c in text[:limit])
+    return out + ("..." if len(text) > limit else "")
 
 
 def hide_secret(url):
     """A URL without its user part and query: they may hold passwords and tokens."""
-    url = re.sub(r"//[^/\s]*@", "//***@", url)
-    return re.sub(r"[?#]\S*", "?***", url)
+    return re.sub(r"[?#]\S*", "?***", re.sub(r"//[^/\s]*@", "//***@", url))
 
 
 def read_endpoint(text):
@@ -994,12 +974,12 @@ def read_endpoint(text):
         return text, None
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
-        if not bracket or is_address(host) != 6 or (rest and not rest.startswith(":")):
-            raise NotMine("brackets are for an IPv6 address, as in [2001:db8::1]:443")
+        mine(bracket and is_address(host) == 6 and (not rest or rest.startswith(":")),
+             "brackets are for an IPv6 address, as in [2001:db8::1]:443")
         return host, rest[1:] if rest else None
-    if text.count(":") > 1:
-        raise NotMine("more than one colon: an IPv6 address with a port is written [addr]:port")
     host, colon, port = text.partition(":")
+    mine(":" not in port,
+         "more than one colon: an IPv6 address with a port is written [addr]:port")
     return host, port if colon else None
 
 
@@ -1007,23 +987,22 @@ def read_url(text):
     """'scheme://user@host:port/path' -> dict; each part None where it is absent."""
     scheme, mark, rest = text.partition("://")
     if not mark:
-        scheme, rest = None, text
+        scheme, rest = "", text
     cut = min([rest.find(c) for c in "/?#" if c in rest] or [len(rest)])
-    authority, path = rest[:cut], rest[cut:].partition("#")[0] or None
-    user, at, endpoint = authority.rpartition("@")
+    user, at, endpoint = rest[:cut].rpartition("@")
     host, port = read_endpoint(endpoint)
-    return {"scheme": scheme.lower() if scheme else None, "user": user if at else None,
-            "host": host, "port": port, "path": path}
+    return {"scheme": scheme.lower() or None, "user": user if at else None, "host": host,
+            "port": port, "path": rest[cut:].partition("#")[0] or None}
 
 
-# -- netlink (linux/netlink.h, linux/rtnetlink.h) ----------------------------------------------------
+# -- netlink (linux/netlink.h, linux/rtnetlink.h) -------------------------------------------------
 
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 18, 22, 26, 30, 34
 NUD = {0: "NONE", 1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE",
        32: "FAILED", 64: "NOARP", 128: "PERMANENT"}
 RTN_NAMES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole",
                7: "unreachable", 8: "prohibit", 9: "throw"}
-IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_LOWER_UP = 1, 8, 0x40, 0x10000
+IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP = 1, 8, 0x10000
 
 
 def netlink_attributes(payload, start):
@@ -1038,11 +1017,17 @@ def netlink_attributes(payload, start):
     return found
 
 
-def netlink_address(raw):
-    """An address attribute as text; None where it is absent."""
-    if not raw or len(raw) not in (4, 16):
-        return None
-    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+def netlink_rows(messages, wanted, head):
+    """(payload, attributes) of each message of the wanted kind; `head` is its header's length."""
+    for kind, payload in messages:
+        if kind == wanted and len(payload) >= head:
+            yield payload, netlink_attributes(payload, head)
+
+
+def address_text(raw):
+    """An address of 4 or 16 bytes as text; None where it is absent."""
+    family = {4: socket.AF_INET, 16: socket.AF_INET6}.get(len(raw or b""))
+    return socket.inet_ntop(family, raw) if family else None
 
 
 def netlink_number(raw):
@@ -1050,86 +1035,76 @@ def netlink_number(raw):
     return struct.unpack_from("=I", raw)[0] if raw and len(raw) >= 4 else None
 
 
+def netlink_word(raw):
+    """A text attribute; None where it is absent."""
+    return (raw or b"").rstrip(b"\0").decode("ascii", "replace") or None
+
+
+def mac_text(raw):
+    """A hardware address as text; None where it is absent."""
+    return ":".join("%02x" % b for b in raw or b"") or None
+
+
 @guarded
 def parse_netlink_interfaces(messages):
     """RTM_NEWLINK and RTM_NEWADDR payloads, as (kind, payload) -> the shape of `parse_ip_addr`."""
     links = collections.OrderedDict()
-    for kind, payload in messages:
-        if kind == 16:
-            index, flags = struct.unpack_from("=iI", payload, 4)
-            found = netlink_attributes(payload, 16)
-            mac = found.get(1, b"")
-            links[index] = {
-                "index": index, "name": found.get(3, b"").rstrip(b"\0").decode("ascii", "replace"),
-                "up": bool(flags & IFF_UP), "loopback": bool(flags & IFF_LOOPBACK),
-                "carrier": bool(flags & IFF_LOWER_UP), "state": None,
-                "mtu": netlink_number(found.get(4)),
-                "mac": ":".join("%02x" % b for b in mac) if len(mac) == 6 else None,
-                "kind": link_kind(found.get(18)), "inet": [], "inet6": []}
-        elif kind == 20 and len(payload) >= 8:
-            family, prefix, _, _, index = struct.unpack_from("=BBBBI", payload)
-            found = netlink_attributes(payload, 8)
-            address = netlink_address(found.get(2) or found.get(1))
-            if index in links and address:
-                key = "inet6" if family == socket.AF_INET6 else "inet"
-                links[index][key].append("%s/%d" % (address, prefix))
+    for payload, found in netlink_rows(messages, 16, 16):
+        index, flags = struct.unpack_from("=iI", payload, 4)
+        info = netlink_attributes(found.get(18, b""), 0)      # IFLA_LINKINFO: 'bridge', 'veth' ...
+        links[index] = {
+            "index": index, "name": netlink_word(found.get(3)) or "", "up": bool(flags & IFF_UP),
+            "loopback": bool(flags & IFF_LOOPBACK), "carrier": bool(flags & IFF_LOWER_UP),
+            "state": None, "mtu": netlink_number(found.get(4)), "kind": netlink_word(info.get(1)),
+            "mac": mac_text(found.get(1)) if len(found.get(1, b"")) == 6 else None,
+            "inet": [], "inet6": []}
+    for payload, found in netlink_rows(messages, 20, 8):
+        index, address = netlink_number(payload[4:]), address_text(found.get(2) or found.get(1))
+        if index in links and address:
+            links[index]["inet6" if payload[0] == socket.AF_INET6 else "inet"].append(
+                "%s/%d" % (address, payload[1]))
     return {"interfaces": list(links.values())}
-
-
-def link_kind(raw):
-    """IFLA_LINKINFO's kind word ('bridge', 'veth', 'wireguard', 'vlan' ...), else None."""
-    kind = netlink_attributes(raw or b"", 0).get(1, b"")
-    return kind.rstrip(b"\0").decode("ascii", "replace") or None
 
 
 @guarded
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
     rows = []
-    for kind, payload in messages:
-        if kind != 24 or len(payload) < 12:
-            continue
-        family, length, _, _, table, _, scope, route_type = struct.unpack_from("=8B", payload)
-        if struct.unpack_from("=I", payload, 8)[0] & 0x200 and not cloned:
+    for payload, found in netlink_rows(messages, 24, 12):
+        if netlink_number(payload[8:]) & 0x200 and not cloned:
             continue                                # RTM_F_CLONED in a dump: a learned path MTU
-        found = netlink_attributes(payload, 12)
-        network = netlink_address(found.get(1))
+        network, length, kind = address_text(found.get(1)), payload[1], payload[7]
         metrics = netlink_attributes(found.get(8, b""), 0)
         rows.append({
             "dst": "%s/%d" % (network, length) if network and length else "default",
-            "type": RTN_NAMES.get(route_type, str(route_type)), "table": netlink_number(
-                found.get(15)) or table, "via": netlink_address(found.get(5)),
-            "dev_index": netlink_number(found.get(4)), "src": netlink_address(found.get(7)),
+            "type": RTN_NAMES.get(kind, str(kind)), "via": address_text(found.get(5)),
+            "table": netlink_number(found.get(15)) or payload[4], "scope": payload[6],
+            "dev_index": netlink_number(found.get(4)), "src": address_text(found.get(7)),
             "metric": netlink_number(found.get(6)), "mtu": netlink_number(metrics.get(2)),
-            "family": 6 if family == socket.AF_INET6 else 4, "scope": scope})
+            "family": 6 if payload[0] == socket.AF_INET6 else 4})
     return {"routes": rows}
 
 
 def build_route_query(address, source=None):
     """The body of RTM_GETROUTE: which way would a packet to `address` go (from `source`)?"""
-    family = socket.AF_INET6 if is_address(address) == 6 else socket.AF_INET
-    bits = 128 if family == socket.AF_INET6 else 32
-
-    def attribute(kind, text):
-        raw = socket.inet_pton(family, text.partition("%")[0])
-        return struct.pack("=HH", 4 + len(raw), kind) + raw
-    head = struct.pack("=8BI", family, bits, bits if source else 0, 0, 0, 0, 0, 0, 0)
-    return head + attribute(1, address) + (attribute(2, source) if source else b"")
+    family, bits = ((socket.AF_INET, 32), (socket.AF_INET6, 128))[is_address(address) == 6]
+    body = struct.pack("=3B9x", family, bits, bits if source else 0)
+    for kind, text in ((1, address), (2, source)):
+        raw = socket.inet_pton(family, text.partition("%")[0]) if text else b""
+        body += struct.pack("=HH", 4 + len(raw), kind) + raw if raw else b""
+    return body
 
 
 @guarded
 def parse_netlink_neighbors(messages):
     """RTM_NEWNEIGH payloads -> the shape of `parse_ip_neigh`, `dev` as an interface index."""
     rows = []
-    for kind, payload in messages:
-        if kind != 28 or len(payload) < 12:
-            continue
+    for payload, found in netlink_rows(messages, 28, 12):
         index, state = struct.unpack_from("=iH", payload, 4)
-        found = netlink_attributes(payload, 12)
-        address = netlink_address(found.get(1))
+        address = address_text(found.get(1))
         if address and state != 64:
             rows.append({"ip": address, "dev_index": index, "state": NUD.get(state, str(state)),
-                         "mac": ":".join("%02x" % b for b in found.get(2, b"")) or None})
+                         "mac": mac_text(found.get(2))})
     return {"entries": rows}
 
 
@@ -1137,16 +1112,13 @@ def parse_netlink_neighbors(messages):
 def parse_netlink_rules(messages):
     """RTM_NEWRULE payloads -> the shape of `parse_ip_rule` (what netdiag reads of it)."""
     rows = []
-    for kind, payload in messages:
-        if kind == 32 and len(payload) >= 12:
-            found = netlink_attributes(payload, 12)
-            source, target = netlink_address(found.get(2)), netlink_address(found.get(1))
-            rows.append({
-                "priority": netlink_number(found.get(6)) or 0,
-                "table": netlink_number(found.get(15)) or payload[4],
-                "from": "%s/%d" % (source, payload[2]) if source else "all",
-                "to": "%s/%d" % (target, payload[1]) if target else None,
-                "action": RTN_NAMES.get(payload[7]) if payload[7] != 1 else None})
+    for payload, found in netlink_rows(messages, 32, 12):
+        source, target = address_text(found.get(2)), address_text(found.get(1))
+        rows.append({"priority": netlink_number(found.get(6)) or 0,
+                     "table": netlink_number(found.get(15)) or payload[4],
+                     "from": "%s/%d" % (source, payload[2]) if source else "all",
+                     "to": "%s/%d" % (target, payload[1]) if target else None,
+                     "action": RTN_NAMES.get(payload[7]) if payload[7] != 1 else None})
     return {"rules": rows}
 
 
@@ -1157,30 +1129,23 @@ ROUTE_ERRORS = (("network", "unreachable", "ENETUNREACH"), ("no route", "", "EHO
 
 
 def parse_route_answer(text):
-    """`ip route get ADDRESS`: the kernel's decision, or the errno a connection would meet.
-
-    -> {"type", "dev", "via", "src", "table", "error": errno name or None}
-    """
+    """`ip route get ADDRESS`: the kernel's choice as a `route_answer`, or a connection's errno."""
     lower = text.lower()
     if "rtnetlink" in lower or "unreachable" in lower.split("\n")[0][:80]:
         for word, other, name in ROUTE_ERRORS:
             if word in lower and other in lower:
                 return dict(route_answer({}), error=name)
-    rows = parse_ip_route(text)["routes"]
-    if not rows:
-        raise NotMine("no route in the answer")
-    return route_answer(rows[0])
+    return route_answer(mine(parse_ip_route(text)["routes"], "no route in the answer")[0])
 
 
 def route_answer(row):
     """One route row as the answer to 'which way?'; a row that refuses carries its errno."""
     refusal = {"blackhole": "EINVAL", "unreachable": "EHOSTUNREACH", "prohibit": "EACCES"}
-    return {"type": row.get("type") or "unicast", "dev": row.get("dev"), "via": row.get("via"),
-            "src": row.get("src"), "table": row.get("table"), "mtu": row.get("mtu"),
-            "error": refusal.get(row.get("type"))}
+    found = {key: row.get(key) for key in ("type", "dev", "via", "src", "table", "mtu")}
+    return dict(found, type=row.get("type") or "unicast", error=refusal.get(row.get("type")))
 
 
-# -- ICMP -------------------------------------------------------------------------------------------
+# -- ICMP -----------------------------------------------------------------------------------------
 
 ICMP_WORDS = {
     (4, 3, 0): "network unreachable", (4, 3, 1): "host unreachable",
@@ -1196,8 +1161,7 @@ ICMP_WORDS = {
     (6, 1, 6): "reject route", (6, 2, 0): "packet too big", (6, 3, 0): "hop limit exceeded"}
 NET_UNREACHABLE = {(4, 3, 0), (4, 3, 6), (4, 3, 11), (6, 1, 0)}
 HOST_UNREACHABLE = {(4, 3, 1), (4, 3, 7), (4, 3, 12), (6, 1, 3)}
-REJECTED = {(4, 3, 2), (4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4),
-            (6, 1, 5), (6, 1, 6), (6, 1, 2)}
+REJECTED = {(4, 3, code) for code in (2, 3, 9, 10, 13)} | {(6, 1, code) for code in (1, 2, 4, 5, 6)}
 TIME_EXCEEDED = {(4, 11, 0), (6, 3, 0)}
 
 
@@ -1213,10 +1177,7 @@ def icmp_words(address, error):
 
 
 def is_echo_reply(packet, version, header, sequence):
-    """Is this the answer to our echo request?  `header` bytes of IP header come first.
-
-    A raw socket sees the replies to every ping of this host: our words and sequence tell ours.
-    """
+    """Is this the reply to our echo (a raw socket sees all)?  `header` bytes of IP come first."""
     icmp = packet[header:]
     return icmp[:1] == (b"\x81" if version == 6 else b"\0") and icmp[8:].startswith(b"netdiag!") \
         and icmp[6:8] == struct.pack("!H", sequence)
@@ -1224,33 +1185,27 @@ def is_echo_reply(packet, version, header, sequence):
 
 def build_echo(version, ident, sequence, size=24):
     """An ICMP echo request; the checksum counts only for raw IPv4 sockets (RFC 792)."""
-    kind = 128 if version == 6 else 8
-    packet = struct.pack("!BBHHH", kind, 0, 0, ident, sequence)
+    packet = struct.pack("!BBHHH", 128 if version == 6 else 8, 0, 0, ident, sequence)
     packet += (b"netdiag!" * (size // 8 + 1))[:size - size % 2]
     words = sum(struct.unpack("!%dH" % (len(packet) // 2), packet))
     words = (words >> 16) + (words & 0xffff)
     return packet[:2] + struct.pack("!H", ~(words + (words >> 16)) & 0xffff) + packet[4:]
 
 
-# -- DNS (RFC 1035, 6891) ---------------------------------------------------------------------------
+# -- DNS (RFC 1035, 6891) -------------------------------------------------------------------------
 
 QTYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "AAAA": 28}
 QTYPE_NAMES = {number: name for name, number in QTYPES.items()}
 RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 
+@guarded
 def dns_labels(name):
     """A host name as wire labels; NotMine for a name that DNS cannot carry."""
-    try:
-        raw = name.rstrip(".").encode("ascii")
-    except UnicodeError:
-        try:
-            raw = name.rstrip(".").encode("idna")
-        except UnicodeError as error:
-            raise NotMine("not a DNS name: %s" % error)
+    raw = dns_bytes(name.rstrip("."))
     labels = raw.split(b".") if raw else []
-    if any(not 1 <= len(label) <= 63 for label in labels) or len(raw) > 253:
-        raise NotMine("not a DNS name: a label is empty or longer than 63")
+    mine(len(raw) <= 253 and all(1 <= len(label) <= 63 for label in labels),
+         "not a DNS name: a label is empty or longer than 63")
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
@@ -1264,70 +1219,50 @@ def build_dns_query(name, qtype, ident, edns=1232):
 def read_dns_name(packet, offset):
     """A possibly compressed name -> (text, offset behind it); loops and overruns are NotMine."""
     labels, behind, jumps = [], None, 0
-    while True:
-        if offset >= len(packet):
-            raise NotMine("DNS name past the end")
+    while packet[offset]:
         length = packet[offset]
         if length & 0xc0 == 0xc0:
-            if offset + 1 >= len(packet) or jumps > 40:
-                raise NotMine("DNS pointer loop")
+            mine(jumps <= 40, "DNS pointer loop")
             behind = offset + 2 if behind is None else behind
             offset, jumps = struct.unpack_from("!H", packet, offset)[0] & 0x3fff, jumps + 1
             continue
-        offset += 1
-        if not length:
-            return ".".join(labels), offset if behind is None else behind
-        if length & 0xc0 or offset + length > len(packet) or len(labels) > 127:
-            raise NotMine("DNS label past the end")
-        labels.append(packet[offset:offset + length].decode("latin-1"))
-        offset += length
+        offset += 1 + length
+        mine(length < 64 and offset <= len(packet) and len(labels) <= 127, "DNS label past the end")
+        labels.append(packet[offset - length:offset].decode("latin-1"))
+    return ".".join(labels), offset + 1 if behind is None else behind
 
 
+@guarded
 def read_dns_record(packet, offset):
     """One resource record -> (dict, offset behind it)."""
     name, offset = read_dns_name(packet, offset)
-    if offset + 10 > len(packet):
-        raise NotMine("DNS record past the end")
     kind, _, ttl, length = struct.unpack_from("!HHIH", packet, offset)
     offset += 10
-    raw = packet[offset:offset + length]
-    if len(raw) < length:
-        raise NotMine("DNS record data past the end")
-    if kind == 1 and length == 4 or kind == 28 and length == 16:
-        value = netlink_address(raw)
+    raw, value = packet[offset:offset + length], None
+    mine(len(raw) == length, "DNS record data past the end")
+    if (kind, length) in ((1, 4), (28, 16)):
+        value = address_text(raw)
     elif kind in (2, 5, 12):
         value = read_dns_name(packet, offset)[0]
-    else:
-        value = None
     return {"name": name, "type": QTYPE_NAMES.get(kind, str(kind)), "ttl": ttl,
             "data": value}, offset + length
 
 
 @guarded
 def parse_dns(packet):
-    """A DNS reply -> {rcode, truncated, authoritative, recursion, question, answers, addresses}.
-
-    `answers` keep the CNAME chain; `addresses` are those of the A and AAAA records.
-    """
-    if len(packet) < 12:
-        raise NotMine("shorter than a DNS header")
+    """A DNS reply as facts; `answers` keep the CNAME chain, `addresses` are the A and AAAA data."""
     ident, flags, questions, answers = struct.unpack_from("!4H", packet)
-    if not flags & 0x8000 or questions > 4:
-        raise NotMine("not a DNS reply")
-    offset, question = 12, None
+    mine(len(packet) >= 12 and flags & 0x8000 and questions <= 4, "not a DNS reply")
+    offset, question, rows = 12, None, []
     for _ in range(questions):
         name, offset = read_dns_name(packet, offset)
-        if offset + 4 > len(packet):
-            raise NotMine("DNS question past the end")
-        qtype = struct.unpack_from("!H", packet, offset)[0]
-        question, offset = {"name": name, "type": QTYPE_NAMES.get(qtype, str(qtype))}, offset + 4
-    rows = []
+        qtype, offset = struct.unpack_from("!HH", packet, offset)[0], offset + 4
+        question = {"name": name, "type": QTYPE_NAMES.get(qtype, str(qtype))}
     for _ in range(min(answers, 200)):
         try:
             row, offset = read_dns_record(packet, offset)
         except NotMine:
-            if not flags & 0x200:
-                raise
+            mine(flags & 0x200, "DNS record past the end")
             break                        # a truncated reply may end inside a record
         rows.append(row)
     return {"id": ident, "rcode": RCODES.get(flags & 15, str(flags & 15)),
@@ -1337,16 +1272,12 @@ def parse_dns(packet):
 
 
 def parse_dns_exchange(raw):
-    """What room 4 brings from a resolver: the reply, or MALFORMED where it is none.
-
-    raw: {"reply": bytes, "over": "udp"|"tcp", "strays": replies with a wrong id or question}
-    """
+    """What room 4 brings from a resolver ({reply, over, strays}); MALFORMED if it is none."""
     try:
         value = parse_dns(raw["reply"])
     except NotMine as error:
         value = {"rcode": "MALFORMED", "truncated": False, "answers": [], "addresses": [],
-                 "question": None, "recursion": None, "authoritative": None,
-                 "problem": str(error)}
+                 "question": None, "recursion": None, "authoritative": None, "problem": str(error)}
     if value["truncated"] and raw["over"] == "udp" and not value["addresses"]:
         value["rcode"] = "TRUNCATED"          # and TCP, which would have brought the rest, failed
     return dict(value, over=raw["over"], strays=raw["strays"])
@@ -1360,38 +1291,36 @@ def search_names(name, search, ndots):
     return [name] + suffixed if name.count(".") >= ndots else suffixed + [name]
 
 
-# -- DER and X.509 (X.690, RFC 5280) ------------------------------------------------------------------
+# -- DER and X.509 (X.690, RFC 5280) --------------------------------------------------------------
 
 OID_NAMES = {
     "2.5.4.3": "CN", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O",
     "2.5.4.11": "OU", "2.5.4.5": "serialNumber", "1.2.840.113549.1.9.1": "emailAddress",
     "0.9.2342.19200300.100.1.25": "DC"}
 STRING_TYPES = {12: "utf-8", 28: "utf-32-be", 30: "utf-16-be"}
+ALT_NAMES = {0x81: "email", 0x82: "DNS", 0x86: "URI"}
 
 
-def read_der(data, offset):
-    """One DER element -> (tag, start and end of its value)."""
+def read_der(data, offset=0):
+    """One DER element -> (tag, its value, the offset behind it)."""
     tag, length = data[offset], data[offset + 1]
     offset += 2
     if length & 0x80:
         count = length & 0x7f
-        if not 1 <= count <= 4:
-            raise NotMine("DER length")
+        mine(1 <= count <= 4, "DER length")
         length = int.from_bytes(data[offset:offset + count], "big")
         offset += count
-    if offset + length > len(data):
-        raise NotMine("DER element past the end")
-    return tag, offset, offset + length
+    mine(offset + length <= len(data), "DER element past the end")
+    return tag, data[offset:offset + length], offset + length
 
 
-def der_children(data, start, end):
-    """The elements inside a constructed one: (tag, value start, value end, element start)."""
-    while start < end:
-        tag, value_start, value_end = read_der(data, start)
-        if value_end > end:
-            raise NotMine("DER child past its parent")
-        yield tag, value_start, value_end, start
-        start = value_end
+def der_items(data):
+    """The elements that stand one after the other in `data`: [(tag, value), ...]."""
+    offset, items = 0, []
+    while offset < len(data):
+        tag, value, offset = read_der(data, offset)
+        items.append((tag, value))
+    return items
 
 
 def read_oid(raw):
@@ -1406,15 +1335,14 @@ def read_oid(raw):
     return ".".join(str(arc) for arc in [first, arcs[0] - 40 * first] + arcs[1:])
 
 
-def read_name(data, start, end):
+def read_name(data):
     """A distinguished name as [[type, text], ...]."""
     parts = []
-    for _, set_start, set_end, _ in der_children(data, start, end):
-        for _, pair_start, pair_end, _ in der_children(data, set_start, set_end):
-            (_, a, b, _), (tag, c, d, _) = list(der_children(data, pair_start, pair_end))[:2]
-            kind = read_oid(data[a:b])
-            text = data[c:d].decode(STRING_TYPES.get(tag, "latin-1"), "replace")
-            parts.append([OID_NAMES.get(kind, kind), text])
+    for _, names in der_items(data):
+        for _, pair in der_items(names):
+            (_, kind), (tag, text) = der_items(pair)[:2]
+            parts.append([OID_NAMES.get(read_oid(kind), read_oid(kind)),
+                          text.decode(STRING_TYPES.get(tag, "latin-1"), "replace")])
     return parts
 
 
@@ -1427,62 +1355,46 @@ def read_time(tag, raw):
     return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ"))
 
 
-def read_extensions(data, start, end):
-    """The extensions that matter to a client: {"san", "ca", "aia"}."""
+def read_extensions(data):
+    """The extensions that matter to a client: {"san": [[kind, text], ...], "ca", "aia"}."""
     found = {"san": [], "ca": None, "aia": False}
-    for _, s, e, _ in der_children(data, *read_der(data, start)[1:]):
-        parts = list(der_children(data, s, e))
-        kind, value = read_oid(data[parts[0][1]:parts[0][2]]), parts[-1][1]
+    for _, extension in der_items(read_der(data)[1]):
+        parts = der_items(extension)
+        kind, value = read_oid(parts[0][1]), parts[-1][1]
         if kind == "2.5.29.17":
-            found["san"] = list(read_alt_names(data, value))
+            for tag, raw in der_items(read_der(value)[1]):
+                if tag == 0x87 and len(raw) in (4, 16):
+                    found["san"].append(["IP", address_text(raw)])
+                elif tag in ALT_NAMES:
+                    found["san"].append([ALT_NAMES[tag], raw.decode("latin-1")])
         elif kind == "2.5.29.19":
-            first = list(der_children(data, *read_der(data, value)[1:]))[:1]
-            found["ca"] = bool(first and first[0][0] == 1 and data[first[0][1]])
+            found["ca"] = any(tag == 1 and any(raw) for tag, raw in der_items(read_der(value)[1]))
         elif kind == "1.3.6.1.5.5.7.1.1":
-            found["aia"] = b"\x2b\x06\x01\x05\x05\x07\x30\x02" in data[value:parts[-1][2]]
+            found["aia"] = b"\x2b\x06\x01\x05\x05\x07\x30\x02" in value
     return found
-
-
-def read_alt_names(data, value):
-    """subjectAltName entries as [kind, text]."""
-    for tag, start, end, _ in der_children(data, *read_der(data, value)[1:]):
-        raw = data[start:end]
-        if tag == 0x87 and len(raw) in (4, 16):
-            yield ["IP", netlink_address(raw)]
-        elif tag in (0x81, 0x82, 0x86):
-            yield [{0x81: "email", 0x82: "DNS", 0x86: "URI"}[tag], raw.decode("latin-1")]
 
 
 @guarded
 def parse_certificate(data):
-    """A DER certificate -> {subject, issuer, san, not_before, not_after, ca, self_issued, ...}.
-
-    Times are seconds since 1970; names are [[type, text], ...].  NotMine on anything else.
-    """
+    """A DER certificate as facts; times are seconds since 1970, names [[type, text], ...]."""
     import hashlib
-    _, start, _ = read_der(data, 0)
-    _, start, end = read_der(data, start)
-    fields = list(der_children(data, start, end))
-    i = 1 if fields[0][0] == 0xa0 else 0
-    issuer, validity, subject = fields[i + 2], fields[i + 3], fields[i + 4]
-    times = [read_time(tag, data[s:e])
-             for tag, s, e, _ in der_children(data, validity[1], validity[2])]
+    fields = der_items(read_der(read_der(data)[1])[1])
+    if fields[0][0] == 0xa0:                         # the version, absent in version 1
+        del fields[0]
+    (_, serial), _, (_, issuer), (_, validity), (_, subject) = fields[:5]
+    times = [read_time(tag, raw) for tag, raw in der_items(validity)]
     found = {"san": [], "ca": None, "aia": False}
-    for tag, s, e, _ in fields[i + 6:]:
+    for tag, raw in fields[5:]:
         if tag == 0xa3:
-            found = read_extensions(data, s, e)
-    return dict(
-        found, issuer=read_name(data, issuer[1], issuer[2]),
-        subject=read_name(data, subject[1], subject[2]), not_before=times[0],
-        not_after=times[1], serial="%x" % int.from_bytes(
-            data[fields[i][1]:fields[i][2]], "big"),
-        self_issued=data[issuer[3]:issuer[2]] == data[subject[3]:subject[2]],
-        sha256=hashlib.sha256(data).hexdigest())
+            found = read_extensions(raw)
+    return dict(found, issuer=read_name(issuer), subject=read_name(subject), not_before=times[0],
+                not_after=times[1], serial="%x" % int.from_bytes(serial, "big"),
+                self_issued=issuer == subject, sha256=hashlib.sha256(data).hexdigest())
 
 
 def name_text(parts):
     """A distinguished name in one line, the most telling part first; safe to print."""
-    wanted = dict(reversed([tuple(p) for p in parts]))
+    wanted = dict(reversed(parts))
     text = wanted.get("CN") or wanted.get("O") or ", ".join("%s=%s" % tuple(p) for p in parts)
     return printable(text or "(empty name)", 80)
 
@@ -1495,22 +1407,17 @@ def names_of(certificate):
 
 def name_matches(certificate, host):
     """RFC 6125: does the certificate name `host`?  A wildcard stands for one whole left label."""
-    version = is_address(host)
-    host = host if version else dns_ascii(host.rstrip(".").lower())
-    for name in names_of(certificate):
-        name = name.rstrip(".").lower()
-        if version and is_address(name) == version and ip(name) == ip(host):
-            return True
-        if not version and (name == host or name.startswith("*.") and
-                            name[2:] == host.partition(".")[2] and name.count(".") > 1):
-            return True
-    return False
+    names = [name.rstrip(".").lower() for name in names_of(certificate)]
+    if is_address(host):
+        return any(is_address(name) and ip(name) == ip(host) for name in names)
+    host = dns_ascii(host.rstrip(".").lower())
+    parent = host.partition(".")[2]
+    return host in names or "." in parent and "*." + parent in names
 
 
-# -- TLS (RFC 5246, 8446) -----------------------------------------------------------------------------
+# -- TLS (RFC 5246, 8446) -------------------------------------------------------------------------
 
-TLS_VERSIONS = {0x300: "SSLv3", 0x301: "TLSv1", 0x302: "TLSv1.1", 0x303: "TLSv1.2",
-                0x304: "TLSv1.3"}
+TLS_VERSIONS = {768: "SSLv3", 769: "TLSv1", 770: "TLSv1.1", 771: "TLSv1.2", 772: "TLSv1.3"}
 ALERTS = {
     0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 40: "handshake_failure",
     42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked",
@@ -1533,51 +1440,43 @@ def build_client_hello(server_name, random, version=0x303):
     def extension(kind, body):
         return struct.pack("!HH", kind, len(body)) + body
     name = dns_ascii(server_name).encode("ascii") if server_name else b""
-    extensions = extension(0, struct.pack("!HBH", len(name) + 3, 0, len(name)) + name) if name \
-        else b""
-    extensions += extension(10, shorts((29, 23, 24, 25))) + extension(11, b"\1\0")
-    extensions += extension(13, shorts(SIGNATURES))
-    body = struct.pack("!H", version) + random + b"\0" + shorts(CLIENT_SUITES) + b"\1\0"
-    body += struct.pack("!H", len(extensions)) + extensions
-    hello = b"\1" + struct.pack("!I", len(body))[1:] + body
-    return b"\x16\3\1" + struct.pack("!H", len(hello)) + hello
+    sni = struct.pack("!HBH", len(name) + 3, 0, len(name)) + name
+    extensions = (extension(0, sni) if name else b"") + extension(10, shorts((29, 23, 24, 25))) \
+        + extension(11, b"\1\0") + extension(13, shorts(SIGNATURES))
+    body = struct.pack("!H", version) + random + b"\0" + shorts(CLIENT_SUITES) + b"\1\0" \
+        + struct.pack("!H", len(extensions)) + extensions
+    return b"\x16\3\1" + struct.pack("!HBBH", len(body) + 4, 1, 0, len(body)) + body
+
+
+def dns_bytes(name):
+    """A host name in ASCII (IDNA, RFC 3490); UnicodeError where it has no such form."""
+    return name.encode("ascii" if all(c < "\x80" for c in name) else "idna")
 
 
 def dns_ascii(name):
-    """A host name as ASCII (IDNA); a name that cannot be encoded comes back escaped."""
+    """The same as text; a name that cannot be encoded comes back escaped."""
     try:
-        return name.encode("ascii").decode("ascii")
+        return dns_bytes(name).decode("ascii")
     except UnicodeError:
-        try:
-            return name.encode("idna").decode("ascii")
-        except UnicodeError:
-            return printable(name)
-
-
-def tls_records(data):
-    """Complete TLS records in `data`: (kind, payload); stops at what is no record."""
-    offset = 0
-    while offset + 5 <= len(data):
-        kind, major, _, length = struct.unpack_from("!BBBH", data, offset)
-        if not 20 <= kind <= 23 or major != 3 or offset + 5 + length > len(data):
-            return
-        yield kind, data[offset + 5:offset + 5 + length]
-        offset += 5 + length
+        return printable(name)
 
 
 def handshake_messages(data):
     """Handshake messages across records: (type, body), and alerts as (-1, (level, number))."""
-    pending = b""
-    for kind, payload in tls_records(data):
-        if kind == 21 and len(payload) == 2:
+    offset, pending = 0, b""
+    while offset + 5 <= len(data):
+        kind, major, _, length = struct.unpack_from("!BBBH", data, offset)
+        offset += 5 + length
+        if not 20 <= kind <= 23 or major != 3 or offset > len(data):
+            return                                        # no TLS record, or not all of it
+        payload = data[offset - length:offset]
+        if kind == 21 and length == 2:
             yield -1, (payload[0], payload[1])
-        if kind != 22:
-            continue
-        pending += payload
+        pending += payload if kind == 22 else b""
         while len(pending) >= 4 and len(pending) >= 4 + int.from_bytes(pending[1:4], "big"):
-            length = int.from_bytes(pending[1:4], "big")
-            yield pending[0], pending[4:4 + length]
-            pending = pending[4 + length:]
+            end = 4 + int.from_bytes(pending[1:4], "big")
+            yield pending[0], pending[4:end]
+            pending = pending[end:]
 
 
 def flight_is_over(data):
@@ -1613,26 +1512,21 @@ def read_handshake(kind, body, value):
         value["version"] = TLS_VERSIONS.get(number, hex(number))
         value["cipher"] = "0x%04x" % struct.unpack_from("!H", body, 35 + body[34])[0]
     elif kind == 11:
-        offset = 3
-        while offset + 3 <= len(body):
-            length = int.from_bytes(body[offset:offset + 3], "big")
-            value["chain"].append(parse_certificate(body[offset + 3:offset + 3 + length]))
-            offset += 3 + length
-    elif kind == 13:
-        value["client_cert"] = client_cert_names(body, value["version"])
+        value["chain"] += [parse_certificate(der) for der in tls_list(body, 3, 3)]
+    elif kind == 13:                  # whose client certificates the server accepts
+        offset = 1 + body[0]
+        if value["version"] == "TLSv1.2":
+            offset += 2 + struct.unpack_from("!H", body, offset)[0]
+        value["client_cert"] = [name_text(read_name(read_der(name)[1]))
+                                for name in tls_list(body, offset + 2, 2)]
 
 
-def client_cert_names(body, version):
-    """The CA names in a CertificateRequest: whose client certificates the server accepts."""
-    offset = 1 + body[0]
-    if version == "TLSv1.2":
-        offset += 2 + struct.unpack_from("!H", body, offset)[0]
-    offset, names = offset + 2, []
-    while offset + 2 <= len(body):
-        length = struct.unpack_from("!H", body, offset)[0]
-        names.append(name_text(read_name(body, *read_der(body, offset + 2)[1:])))
-        offset += 2 + length
-    return names
+def tls_list(body, offset, width):
+    """The items of a list in a handshake message, each behind its length of `width` bytes."""
+    while offset + width <= len(body):
+        start = offset + width
+        offset = start + int.from_bytes(body[offset:start], "big")
+        yield body[start:offset]
 
 
 @guarded
@@ -1648,25 +1542,22 @@ def parse_handshake(raw):
             chain.append(parse_certificate(der))
         except NotMine:
             break
-    text = (raw.get("error") or "").lower()
-    # the module's own `reason` lies on 3.6 and 3.7 for codes newer than its table: the text is
-    # OpenSSL's (FACTS section 13); OpenSSL 1.x wrote "tlsv1 alert protocol version"
-    alert = re.search(r"(?:alert|tlsv1[03]?|sslv3) (?:alert )?([a-z_ ]+)", text)
-    names = set(ALERTS.values())
-    found = next((n for n in sorted(names, key=len, reverse=True)
-                  if alert and n.replace("_", " ") in alert.group(0)), None)
-    return dict(raw, chain=chain, alert=found)
+    # from OpenSSL's own text: the module's `reason` lies on 3.6 and 3.7 for codes newer than its
+    # table; OpenSSL 1.x wrote "tlsv1 alert protocol version"
+    text = find(r"((?:alert|tlsv1[03]?|sslv3) [a-z_ ]+)", (raw.get("error") or "").lower()) or ""
+    alert = next((name for name in sorted(ALERTS.values(), key=len, reverse=True)
+                  if name.replace("_", " ") in text), None)
+    return dict(raw, chain=chain, alert=alert)
 
 
-# -- HTTP (RFC 9110, 9112) ----------------------------------------------------------------------------
+# -- HTTP (RFC 9110, 9112) ------------------------------------------------------------------------
 
 def parse_http_head(data):
     """Status line and headers -> {version, status, reason, headers: {lower name: text}}."""
-    match = re.match(rb"HTTP/(\d(?:\.\d)?) (\d{3})(?: ([^\r\n]*))?\r?\n", data)
-    if not match:
-        raise NotMine("no HTTP status line")
-    head = re.split(rb"\r?\n\r?\n", data[match.end():], 1)[0]
+    match = mine(re.match(rb"HTTP/(\d(?:\.\d)?) (\d{3})(?: ([^\r\n]*))?\r?\n", data),
+                 "no HTTP status line")
     headers = {}
+    head = re.split(rb"\r?\n\r?\n", data[match.end():], 1)[0]
     for line in re.split(rb"\r?\n", head)[:200]:
         name, colon, text = line.partition(b":")
         if colon:
@@ -1682,10 +1573,9 @@ def build_http_request(method, path, host, port, secure, padding=0):
     path = re.sub(r"[^!-~]", lambda c: "%%%02X" % (ord(c.group(0)) & 255), path)
     if port != (443 if secure else 80):
         name += ":%d" % port
-    return ("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: netdiag/%s\r\nAccept: */*\r\n"
-            "%sConnection: close\r\n\r\n" % (
-                method, path, name, VERSION, "X-Padding: %s\r\n" % ("n" * padding)
-                if padding else "")).encode("ascii", "replace")
+    lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + name, "User-Agent: netdiag/" + VERSION,
+             "Accept: */*", "Connection: close"] + ["X-Padding: " + "n" * padding] * bool(padding)
+    return "\r\n".join(lines + ["", ""]).encode("ascii", "replace")
 
 
 def sni_for(host):
@@ -1695,6 +1585,7 @@ def sni_for(host):
 
 KEPT_HEADERS = ("server", "via", "location", "date", "content-type", "www-authenticate",
                 "proxy-authenticate", "retry-after", "x-cache", "cf-ray", "x-served-by", "allow")
+PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls"
 
 
 @guarded
@@ -1704,37 +1595,30 @@ def parse_http_exchange(raw):
     raw: {"data": bytes, "ended", "stage", ...}; headers that may hold secrets are left out.
     `status` is None where nothing came, `not_http` holds the first bytes of another protocol.
     """
+    data = raw["data"]
     value = {key: raw[key] for key in raw if key != "data"}
-    value.update(status=None, reason=None, headers={}, not_http=None, date=None,
-                 bytes=len(raw["data"]))
-    if not raw["data"]:
+    value.update(status=None, reason=None, headers={}, not_http=None, date=None, bytes=len(data))
+    if not data:
         return value
     try:
-        head = parse_http_head(raw["data"])
+        head = parse_http_head(data)
     except NotMine:
-        return dict(value, not_http=printable(raw["data"][:200]),
-                    speaks=guess_protocol(raw["data"]))
-    headers = {k: printable(hide_secret(v)) for k, v in head["headers"].items()
-               if k in KEPT_HEADERS}
-    body = re.split(rb"\r?\n\r?\n", raw["data"], 1)[1:]
-    text = body[0].decode("latin-1", "replace").lower() if body else ""
+        return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
+    every = head["headers"]
+    body = re.split(rb"\r?\n\r?\n", data, 1)[1:] or [b""]
     return dict(value, status=head["status"], reason=head["reason"], version=head["version"],
-                headers=headers, location=head["headers"].get("location"),
-                date=parse_http_date(head["headers"].get("date")),
-                wants_tls="plain http request" in text or "https port" in text
-                or "speaking plain http" in text or "requires tls" in text)
+                headers={k: printable(hide_secret(every[k])) for k in every if k in KEPT_HEADERS},
+                location=every.get("location"), date=parse_http_date(every.get("date")),
+                wants_tls=bool(re.search(PLAIN_ON_TLS, body[0])))
 
 
 def parse_http_date(text):
     """An HTTP date -> seconds since 1970, or None (RFC 9110 5.6.7, the preferred form)."""
     import calendar
-    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-    match = re.match(r"\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", text or "")
-    if not match or match.group(2) not in months:
+    try:
+        return calendar.timegm(time.strptime((text or "")[:29], "%a, %d %b %Y %H:%M:%S GMT"))
+    except ValueError:
         return None
-    day, month, year, hour, minute, second = match.groups()
-    return calendar.timegm((int(year), months.index(month) + 1, int(day), int(hour),
-                            int(minute), int(second)))
 
 
 def join_url(base, location):
@@ -1742,21 +1626,20 @@ def join_url(base, location):
     if re.match(r"[a-z][a-z0-9+.-]*://", location, re.I):
         return location
     scheme, _, rest = base.partition("://")
+    authority, _, path = rest.partition("/")
     if location.startswith("//"):
         return scheme + ":" + location
-    authority, _, path = rest.partition("/")
-    if location.startswith("/"):
-        return "%s://%s%s" % (scheme, authority, location)
-    return "%s://%s/%s%s" % (scheme, authority, path.rpartition("/")[0] + "/" if "/" in path
-                             else "", location)
+    if not location.startswith("/"):
+        location = "/" + path[:path.rfind("/") + 1] + location
+    return "%s://%s%s" % (scheme, authority, location)
 
 
-# -- the first bytes of other protocols ----------------------------------------------------------------
+# -- the first bytes of other protocols -----------------------------------------------------------
 
 FIRST_BYTES = (
-    ("ssh", rb"SSH-\d"), ("http", rb"HTTP/\d"), ("smtp", rb"(220[ -][^\r\n]*(?i:smtp|mail)|554[ -])"),
-    ("ftp", rb"220[ -]"), ("pop3", rb"\+OK"), ("imap", rb"\* (OK|PREAUTH|BYE)"),
-    ("tls", rb"[\x14-\x17]\x03[\x00-\x04]"), ("vnc", rb"RFB \d"),
+    ("ssh", rb"SSH-\d"), ("http", rb"HTTP/\d"), ("pop3", rb"\+OK"), ("vnc", rb"RFB \d"),
+    ("smtp", rb"(220[ -][^\r\n]*(?i:smtp|mail)|554[ -])"), ("ftp", rb"220[ -]"),
+    ("imap", rb"\* (OK|PREAUTH|BYE)"), ("tls", rb"[\x14-\x17]\x03[\x00-\x04]"),
     ("mysql", rb"(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)"), ("redis", rb"-(NOAUTH|DENIED|ERR)"),
     ("http", rb"(?is)\s*<(!doctype|html)"), ("telnet", rb"\xff[\xfb-\xfe]"),
     ("postgresql", rb"E\x00\x00.."), ("memcached", rb"ERROR\r\n"))
@@ -1766,10 +1649,7 @@ GREETS_AS = {"submission": "smtp", "smtps": "smtp", "imaps": "imap", "pop3s": "p
 
 def guess_protocol(data):
     """The protocol whose first bytes these are, or None."""
-    for name, pattern in FIRST_BYTES:
-        if re.match(pattern, data):
-            return name
-    return None
+    return next((name for name, pattern in FIRST_BYTES if re.match(pattern, data)), None)
 
 
 GREETING_FAULTS = (
@@ -1780,10 +1660,7 @@ GREETING_FAULTS = (
 
 def greeting_fault(data):
     """The code of a greeting in which the service itself says no, or None."""
-    for code, pattern in GREETING_FAULTS:
-        if re.match(pattern, data):
-            return code
-    return None
+    return next((code for code, pattern in GREETING_FAULTS if re.match(pattern, data)), None)
 
 
 # == 4 system: the only code that touches the machine =============================================
@@ -1804,7 +1681,7 @@ TCP_INFO_FIELDS = (
     ("lost", 32, "I"), ("retrans", 36, "I"), ("pmtu", 60, "I"), ("rtt_us", 68, "I"),
     ("advmss", 84, "I"), ("total_retrans", 100, "I"), ("segs_out", 136, "I"),
     ("segs_in", 140, "I"), ("min_rtt_us", 148, "I"), ("rcv_ooopack", 224, "I"))
-TCP_SYN_STATES = (2, 3)
+TCP_NOT_OPEN = (2, 3, 7)             # SYN_SENT, SYN_RECV, CLOSE (netinet/tcp.h)
 EXCHANGE = {"reply": None, "icmp": [], "error": None, "sent": 0, "strays": 0, "ms": None}
 GAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
@@ -1826,17 +1703,13 @@ def outcome_of(name):
 
 def new_socket(version, kind, options, proto=0):
     """A non-blocking socket that keeps the ICMP errors it meets, bound as the options say."""
-    family = socket.AF_INET6 if version == 6 else socket.AF_INET
-    sock = socket.socket(family, kind, proto)
+    sock = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, kind, proto)
     try:
         sock.setblocking(False)
-        for option in (RECVERR[version], RECV_TTL[version]):
-            try:
-                sock.setsockopt(option[0], option[1], 1)
-            except OSError:
-                pass                                    # not Linux: errno only
+        try_option(sock, RECVERR[version], 1)               # not Linux: errno only
+        try_option(sock, RECV_TTL[version], 1)
         if options.interface:
-            sock.setsockopt(BIND_DEVICE[0], BIND_DEVICE[1], options.interface.encode() + b"\0")
+            sock.setsockopt(*BIND_DEVICE, options.interface.encode() + b"\0")
         if options.source and is_address(options.source) == version:
             sock.bind((options.source, 0))
     except OSError:
@@ -1845,50 +1718,47 @@ def new_socket(version, kind, options, proto=0):
     return sock
 
 
+def try_option(sock, option, value):
+    """Set what not every system has: without it there is less to see, and nothing is wrong."""
+    try:
+        sock.setsockopt(*option, value)
+    except OSError:
+        pass
+
+
 def read_errors(sock):
-    """Drain the error queue: what refused us and from where (read SO_ERROR before: it clears)."""
+    """Drain the error queue (read SO_ERROR before: it clears): what refused us and from where."""
     found = []
     while hasattr(sock, "recvmsg") and len(found) < 20:
         try:
-            quoted, ancillary, _, name = sock.recvmsg(2048, 512, MSG_ERRQUEUE)
+            ancillary = sock.recvmsg(2048, 512, MSG_ERRQUEUE)[1]
         except OSError:
             break
-        error = {"ttl": None, "port": name[1] if name else None}
+        error = {"ttl": None, "origin": None}
         for level, kind, raw in ancillary:
-            if (level, kind) in ((0, 11), (41, 25)) and len(raw) >= 16:
-                number, origin, error["type"], error["code"], _, error["info"] = \
+            if (level, kind) in RECVERR.values() and len(raw) >= 16:
+                number, origin, error["type"], error["code"], _, mtu = \
                     struct.unpack_from("=IBBBBI", raw)
-                error["errno"] = errno_name(number)
-                error["origin"] = {1: "local", 2: "icmp", 3: "icmp"}.get(origin, str(origin))
-                error["from"] = offender(raw)
+                error.update({"origin": {1: "local", 2: "icmp", 3: "icmp"}.get(origin),
+                              "from": offender(raw), "mtu": mtu or None,
+                              "errno": errno_name(number)})
             elif (level, kind) in ((0, 2), (41, 52)):
                 error["ttl"] = struct.unpack_from("=i", raw)[0]
-        if error.get("origin") in ("icmp", "local"):
-            error["quoted"] = quoted[:64]
+        if error["origin"]:
             found.append(error)
     return found
 
 
 def offender(raw):
     """The sender's address behind a sock_extended_err (16 bytes, linux/errqueue.h)."""
-    family = struct.unpack_from("=H", raw, 16)[0] if len(raw) >= 24 else 0
-    if family == socket.AF_INET:
-        return socket.inet_ntop(family, raw[20:24])
-    if family == socket.AF_INET6 and len(raw) >= 40:
-        return socket.inet_ntop(family, raw[24:40])
-    return None
-
-
-def icmp_facts(errors):
-    """Error-queue records as plain values, without the quoted bytes."""
-    return [{"type": e["type"], "code": e["code"], "from": e["from"], "ttl": e["ttl"],
-             "origin": e["origin"], "mtu": e["info"] or None} for e in errors]
+    family = struct.unpack_from("=H", raw, 16)[0] if len(raw) >= 18 else None
+    return address_text({socket.AF_INET: raw[20:24], socket.AF_INET6: raw[24:40]}.get(family))
 
 
 def tcp_info(sock):
     """struct tcp_info as far as this kernel fills it; {} where there is none."""
     try:
-        raw = sock.getsockopt(TCP_INFO[0], TCP_INFO[1], 512)
+        raw = sock.getsockopt(*TCP_INFO, 512)
     except OSError:
         return {}
     facts = {"state": raw[0] if raw else None}
@@ -1899,10 +1769,10 @@ def tcp_info(sock):
 
 
 def is_connected(sock):
-    """True after the handshake: SO_ERROR 0 alone does not say so (FACTS section 1)."""
+    """True after the handshake: SO_ERROR is 0 before it, too."""
     state = tcp_info(sock).get("state")
     if state is not None:
-        return state not in TCP_SYN_STATES and state != 7
+        return state not in TCP_NOT_OPEN
     try:
         return bool(sock.getpeername())
     except OSError:
@@ -1920,19 +1790,25 @@ def wait_for(sock, write, until):
     return any(select.select([] if write else [sock], [sock] if write else [], [sock], left))
 
 
-def start_connect(sock, address, port):
-    """Begin a handshake -> an attempt: {sock, started, state trying|open|error, errno, ...}."""
-    attempt = {"sock": sock, "address": address, "port": port, "started": time.monotonic(),
+def start_connect(address, port, options, option=None):
+    """Send a SYN, after setting `option` -> an attempt; its `sock` is None: no socket to be had."""
+    attempt = {"sock": None, "address": address, "port": port, "started": time.monotonic(),
                "state": "trying", "errno": None, "immediate": False, "icmp": [], "ms": None}
-    code = sock.connect_ex((address, port))
-    if errno_name(code) not in (None, "0", "EINPROGRESS", "EWOULDBLOCK", "EAGAIN") and code:
+    try:
+        sock = attempt["sock"] = new_socket(is_address(address), socket.SOCK_STREAM, options)
+        if option:
+            sock.setsockopt(*option)
+        code = sock.connect_ex((address, port))
+    except (OSError, OverflowError, ValueError) as error:      # no such option, port or zone
+        code = getattr(error, "errno", None) or 22             # EINVAL
+    if code and errno_name(code) not in ("EINPROGRESS", "EWOULDBLOCK", "EAGAIN"):
         attempt.update(state="error", errno=errno_name(code), immediate=True, ms=0.0)
     return attempt
 
 
 def attempt_outcome(attempt):
     """The outcome word of an attempt; EACCES from the network (ICMPv6 1/1) is no local "no"."""
-    if attempt["state"] in ("open", "trying"):
+    if attempt["state"] != "error":
         return "ok" if attempt["state"] == "open" else "timeout"
     outcome = outcome_of(attempt["errno"])
     return "unreachable" if outcome == "denied" and not attempt["immediate"] else outcome
@@ -1944,7 +1820,7 @@ def watch_connect(attempt, until):
     while attempt["state"] == "trying" and wait_for(sock, True, until):   # asks once even if late
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         errors = read_errors(sock)
-        attempt["icmp"] += icmp_facts(errors)
+        attempt["icmp"] += errors
         if errno_name(code) in ("ECONNRESET", "EPIPE"):    # a RST in SYN_SENT is ECONNREFUSED:
             attempt.update(state="open", reset=True)       # so this one came after the handshake
         elif code:
@@ -1956,16 +1832,14 @@ def watch_connect(attempt, until):
                 break
             time.sleep(0.005)             # a kernel that reports neither: do not spin
             continue
-        attempt["ms"] = (time.monotonic() - attempt["started"]) * 1000
+        attempt["ms"] = ms_since(attempt["started"], 2)
     return attempt
 
 
 def receive(sock, seconds, enough):
     """Read until `enough(data)`, the peer ends, or time is up -> (data, how it ended)."""
     data, until = b"", time.monotonic() + seconds
-    while len(data) < BYTES_LIMIT:
-        if enough(data):
-            return data, "done"
+    while len(data) < BYTES_LIMIT and not enough(data):
         if not wait_for(sock, False, until):
             return data, "silent"
         try:
@@ -2000,31 +1874,26 @@ def transmit(sock, data, seconds):
 
 def abort(sock):
     """Close with a reset, so that a probe leaves no half-open connection behind."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    except OSError:
-        pass
-    sock.close()
+    if sock:
+        try_option(sock, (socket.SOL_SOCKET, socket.SO_LINGER), struct.pack("ii", 1, 0))
+        sock.close()
 
 
 def load_ssl():
     """The ssl module, imported where it is needed; None in a Python that was built without it."""
     try:
         import ssl
+        return ssl
     except ImportError:
         return None
-    return ssl
 
 
 def ssl_store(context):
     """Which trust store a context uses, and the owners of its first CAs (for 'who is missing?')."""
-    paths = load_ssl().get_default_verify_paths()
-    owners = set()
-    for row in context.get_ca_certs()[:400]:
-        for part in row.get("subject", ()):
-            owners.update(value for key, value in part
-                          if key in ("organizationName", "commonName"))
-    return {"file": paths.cafile, "directory": paths.capath, "loaded": len(context.get_ca_certs()),
+    paths, rows = load_ssl().get_default_verify_paths(), context.get_ca_certs()
+    owners = {value for row in rows[:400] for part in row.get("subject", ())
+              for key, value in part if key in ("organizationName", "commonName")}
+    return {"file": paths.cafile, "directory": paths.capath, "loaded": len(rows),
             "owners": sorted(owners)[:400]}
 
 
@@ -2033,10 +1902,11 @@ def ssl_context(cafile, verify):
     ssl = load_ssl()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
-    if verify and cafile:
+    if not verify:
+        context.verify_mode = ssl.CERT_NONE
+    elif cafile:
         context.load_verify_locations(cafile=cafile)
-    elif verify:
+    else:
         context.load_default_certs()
     return context
 
@@ -2059,8 +1929,7 @@ def handshake(sock, server_name, cafile, verify, seconds):
     """TLS on a connected socket -> (TLS socket or None, facts); see `parse_handshake`."""
     facts = {"ended": "done", "error": None, "reason": None, "verify_code": None, "version": None,
              "cipher": None, "alpn": None, "chain": [], "store": None}
-    began = time.monotonic()
-    tls = None
+    began, tls = time.monotonic(), None
     try:
         context = ssl_context(cafile, verify)
         facts["store"] = ssl_store(context) if verify else None
@@ -2077,50 +1946,45 @@ def handshake(sock, server_name, cafile, verify, seconds):
         if tls is not None:
             tls.close()
         tls = None
-    facts["ms"] = round((time.monotonic() - began) * 1000, 1)
+    facts["ms"] = ms_since(began)
     return tls, facts
+
+
+def ms_since(began, digits=1):
+    """Milliseconds since a moment of the monotonic clock."""
+    return round((time.monotonic() - began) * 1000, digits)
+
+
+TLS_ENDINGS = (
+    ("closed", "eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror"),
+    ("reset", "econnreset|epipe|econnaborted"),
+    ("untrusted", "certificate[ _]verify[ _]failed"),
+    ("not_tls", "wrong version number|unknown protocol|http request|record layer failure"
+                "|packet length too long"))
 
 
 def tls_ending(error):
     """How a handshake ended, from the exception; the text is OpenSSL's own on every Python."""
-    text = str(error).lower()
     if isinstance(error, socket.timeout):
         return "stalled"
-    if "eof occurred" in text or "unexpected eof" in text or "zero return" in text \
-            or type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError"):
-        return "closed"
-    if errno_name(getattr(error, "errno", None)) in ("ECONNRESET", "EPIPE", "ECONNABORTED"):
-        return "reset"
-    if "certificate verify failed" in text or "certificate_verify_failed" in text:
-        return "untrusted"
-    if "wrong version number" in text or "unknown protocol" in text or "http request" in text \
-            or "record layer failure" in text or "packet length too long" in text:
-        return "not_tls"
-    return "alert"
+    words = (type(error).__name__, errno_name(getattr(error, "errno", None)), error)
+    return find_kind(TLS_ENDINGS, "%s %s %s" % words) or "alert"
 
 
 def read_child(child, until):
-    """What a child prints, up to OUTPUT_LIMIT bytes -> (bytes, True when time ran out).
-
-    A grandchild may hold the pipe for ever: the child's own end is the end.
-    """
+    """What a child prints, up to OUTPUT_LIMIT bytes -> (bytes, True when time ran out)."""
     data = b""
     while len(data) < OUTPUT_LIMIT:
         ended = child.poll() is not None
-        if not wait_for(child.stdout, False, min(until, time.monotonic() + (0 if ended else 0.05))):
-            if ended or time.monotonic() >= until:
-                return data, not ended
-            continue
-        more = os.read(child.stdout.fileno(), 65536)
-        if not more:
-            try:
-                child.wait(max(0.05, until - time.monotonic()))
-            except OSError:
-                pass
-            except Exception:                 # subprocess.TimeoutExpired; the module comes late
-                return data, True
-            break
-        data += more
+        if wait_for(child.stdout, False, min(until, time.monotonic() + (0 if ended else 0.05))):
+            more = os.read(child.stdout.fileno(), 65536)
+            data += more
+            while not more and child.poll() is None and time.monotonic() < until:
+                time.sleep(0.002)             # it has closed its output and still runs
+            if not more:
+                return data, child.poll() is None
+        elif ended or time.monotonic() >= until:    # a grandchild may hold the pipe for ever
+            return data, not ended
     return data, False
 
 
@@ -2146,15 +2010,12 @@ def find_program(name):
 
 
 class System:
-    """The machine, as verbs.  Each returns (outcome, raw) and never raises for expected trouble.
-
-    It counts the packets that it sends towards targets and keeps the transcript.
-    """
+    """The machine, as verbs: each returns (outcome, raw), never raises for what is expected."""
 
     def __init__(self, options):
         self.options = options
         self.transcript = []
-        self.packets = 0
+        self.packets = 0                  # sent towards targets
         self.attempts = {}
         self.children = set()
 
@@ -2173,11 +2034,10 @@ class System:
         return "ok", {name: os.environ[name] for name in names if os.environ.get(name)}
 
     def clock(self, timeout_s=None):
-        """Seconds since 1970 and the zone."""
+        """Seconds since 1970, in UTC and in the local zone."""
         now = time.time()
-        return "ok", {"epoch": now, "utc": time.strftime("%Y-%m-%dT%H:%M:%S+00:00",
-                                                         time.gmtime(now)),
-                      "local": iso_time(now)}
+        utc = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now))
+        return "ok", {"epoch": now, "utc": utc, "local": iso_time(now)}
 
     def identity(self, timeout_s=None):
         """Who runs this, on what: name, system, user, root, rights, Python."""
@@ -2188,13 +2048,12 @@ class System:
             user = pwd.getpwuid(uid).pw_name
         except (ImportError, KeyError, TypeError):
             user = os.environ.get("USER") or os.environ.get("USERNAME") or str(uid)
-        rights = re.search(r"CapEff:\s*([0-9a-f]+)", self.read("/proc/self/status")[1] or "")
+        rights = find(r"CapEff:\s*([0-9a-f]+)", self.read("/proc/self/status")[1])
         return "ok", {
             "name": printable(uname.nodename if uname else socket.gethostname()),
-            "system": printable(" ".join((uname.sysname, uname.release)) if uname
-                                else sys.platform),
+            "system": printable(uname.sysname + " " + uname.release if uname else sys.platform),
             "user": printable(user), "root": uid == 0,
-            "raw_sockets": bool(int(rights.group(1), 16) >> 13 & 1) if rights else uid == 0,
+            "raw_sockets": bool(int(rights, 16) >> 13 & 1) if rights else uid == 0,
             "python": "%d.%d.%d" % sys.version_info[:3]}
 
     def read(self, path, absent=None, timeout_s=None):
@@ -2211,11 +2070,8 @@ class System:
 
     def marks(self, paths, timeout_s=None):
         """Short texts of marker files: {path: first line}, those that exist."""
-        found = {}
-        for path in paths:
-            if os.path.exists(path):
-                found[path] = printable((self.read(path)[1] or "").strip()[:200])
-        return "ok", found
+        return "ok", {path: printable(self.read(path)[1].strip()[:200])
+                      for path in paths if os.path.exists(path)}
 
     def run(self, argv, timeout_s=COMMAND_S):
         """A command: no shell, C locale, no standard input, killed and reaped when time is up."""
@@ -2238,14 +2094,11 @@ class System:
         self.children.discard(child)
         text = raw.decode("utf-8", "replace")[:OUTPUT_LIMIT]
         self.transcript.append({"argv": list(argv), "status": child.returncode, "output": text,
-                                "ms": round((time.monotonic() - began) * 1000, 1)})
+                                "ms": ms_since(began)})
         return ("timeout" if late else "ok"), text
 
     def netlink(self, requests, timeout_s=2.0):
-        """Ask the kernel by rtnetlink (no privilege): [(message type, body, dump)] in order.
-
-        -> ("ok", [(kind, payload)]) or ("unreachable", {"error": errno name}).
-        """
+        """Ask the kernel by rtnetlink: [(type, body, dump)] -> [(kind, payload)], or its errno."""
         if not hasattr(socket, "AF_NETLINK"):
             return "unknown", "no netlink on this system"
         found = []
@@ -2263,17 +2116,14 @@ class System:
             return "unknown", "netlink: %s" % errno_name(error.errno)
         return "ok", found
 
-    def index_names(self):
-        """{interface index: name}."""
-        try:
-            return dict(socket.if_nameindex())
-        except (OSError, AttributeError):
-            return {}
-
     def netlink_named(self, requests, timeout_s=2.0):
         """`netlink`, with the table of interface names that its routes and neighbors need."""
         outcome, raw = self.netlink(requests, timeout_s)
-        return outcome, {"messages": raw, "names": self.index_names()} if outcome == "ok" else raw
+        try:
+            names = dict(socket.if_nameindex())
+        except (OSError, AttributeError):
+            names = {}
+        return outcome, {"messages": raw, "names": names} if outcome == "ok" else raw
 
     def poke(self, addresses, dev, wait_s, timeout_s=None):
         """Send one empty datagram to on-link addresses, so that the kernel asks for their MAC.
@@ -2282,45 +2132,39 @@ class System:
         address that answered our datagram by ICMP is ANSWERED, and one that was REACHABLE before
         and said nothing is CACHED: the kernel believes in it for up to 45 s without asking.
         """
-        before, sockets = self.neighbor_states(), {}
+        before = self.neighbor_states()
         if before is None:
             return "unknown", "netlink does not answer"
         if [before.get(a) for a in addresses] == ["FAILED"]:
             return "ok", {addresses[0]: "FAILED"}       # our own packets have just asked in vain
-        for address in addresses:
-            try:
-                sockets[address] = self.poke_one(address, dev)
-            except OSError:
-                continue
-        began, states, answered = time.monotonic(), {}, set()
-        while True:
-            answered.update(a for a in sockets if a not in answered and any(
-                e["from"] == a for e in read_errors(sockets[a])))
+        sockets = {address: self.poke_one(address, dev) for address in addresses}
+        began, answered, states, quiet, waited = time.monotonic(), set(), before, True, 0
+        while quiet and waited < wait_s:
+            time.sleep(0.05 if waited else 0)
+            answered.update(a for a, sock in sockets.items()
+                            if sock and any(e["from"] == a for e in read_errors(sock)))
             states = self.neighbor_states() or {}
             waited = time.monotonic() - began
-            quiet = {a for a in addresses if a not in answered and (
+            quiet = [a for a in addresses if a not in answered and (
                 states.get(a) in (None, "INCOMPLETE", "STALE", "DELAY", "PROBE")
-                or states[a] == "REACHABLE" == before.get(a) and waited < SEGMENT_WAIT_S)}
-            if not quiet or waited >= wait_s:
-                break
-            time.sleep(0.05)
-        for sock in sockets.values():
+                or states[a] == "REACHABLE" == before.get(a) and waited < SEGMENT_WAIT_S)]
+        for sock in filter(None, sockets.values()):
             sock.close()
-        return "ok", {a: "ANSWERED" if a in answered else "CACHED" if states.get(a) == "REACHABLE"
-                      == before.get(a) else states.get(a) for a in addresses if states.get(a)}
+        cached = {a: "CACHED" for a in addresses if states.get(a) == "REACHABLE" == before.get(a)}
+        states = {**states, **cached, **dict.fromkeys(answered, "ANSWERED")}
+        return "ok", {a: states[a] for a in addresses if a in states}
 
     def poke_one(self, address, dev):
         """A socket that has sent one empty datagram to the discard port of an on-link address."""
-        version = is_address(address)
-        sock = new_socket(version, socket.SOCK_DGRAM, self.options)
-        scope = socket.if_nametoindex(dev) if dev and version == 6 else 0
+        version, sock = is_address(address), None
         try:
-            sock.connect((address, 9) if version == 4 else (address, 9, 0, scope))
+            sock = new_socket(version, socket.SOCK_DGRAM, self.options)
+            scope = (0, socket.if_nametoindex(dev)) if dev and version == 6 else ()
+            sock.connect((address, 9) + scope)
             sock.send(b"")
+            self.packets += 1
         except OSError:
-            sock.close()
-            raise
-        self.packets += 1
+            pass                          # what this means is in the kernel's table
         return sock
 
     def neighbor_states(self):
@@ -2362,11 +2206,9 @@ class System:
 
     def target_lines(self, path):
         """Targets from a file or from standard input: one a line, # begins a comment."""
-        text = sys.stdin.read(FILE_LIMIT) if path == "-" else None
-        if text is None:
-            outcome, text = self.read(path)
-            if outcome != "ok":
-                raise Usage("--targets: %s" % text)
+        outcome, text = ("ok", sys.stdin.read(FILE_LIMIT)) if path == "-" else self.read(path)
+        if outcome != "ok":
+            raise Usage("--targets: %s" % text)
         lines = [line.partition("#")[0].strip() for line in text.splitlines()]
         return [line for line in lines if line]
 
@@ -2443,17 +2285,14 @@ class System:
         return outcome, raw
 
     def udp(self, address, port, payload, wait_s, sends, accept=bool):
-        """A datagram, sent `sends` times within `wait_s` until an accepted reply or an error comes.
-
-        -> (outcome, {reply, icmp, error (errno name), sent, strays, ms})
-        """
+        """A datagram, sent `sends` times in `wait_s` until a reply or an error comes."""
         try:
             with new_socket(is_address(address), socket.SOCK_DGRAM, self.options) as sock:
                 sock.connect((address, port))
                 return self.exchange(sock, payload, wait_s, sends, accept)
         except OSError as error:
-            return outcome_of(errno_name(error.errno)), dict(
-                EXCHANGE, error=errno_name(error.errno), icmp=[])
+            name = errno_name(error.errno)
+            return outcome_of(name), dict(EXCHANGE, error=name, icmp=[])
 
     def exchange(self, sock, payload, wait_s, sends, accept):
         """`udp` on a socket that is there already and connected (echo sockets too)."""
@@ -2464,63 +2303,59 @@ class System:
                 self.packets += 1
                 facts["sent"] = turn
                 while wait_for(sock, False, began + wait_s * turn / sends):
-                    errors = read_errors(sock)
-                    facts["ms"] = round((time.monotonic() - began) * 1000, 2)
-                    if errors:
-                        facts.update(icmp=icmp_facts(errors), error=errors[-1]["errno"])
+                    facts.update(icmp=read_errors(sock), ms=ms_since(began, 2))
+                    if facts["icmp"]:
+                        facts["error"] = facts["icmp"][-1]["errno"]
                         return outcome_of(facts["error"]), facts
                     reply = sock.recv(65535)
                     if accept(reply):
                         return "ok", dict(facts, reply=reply)
                     facts["strays"] += 1
         except OSError as error:
-            facts.update(error=errno_name(error.errno), icmp=icmp_facts(read_errors(sock)))
+            facts.update(error=errno_name(error.errno), icmp=read_errors(sock))
             return outcome_of(facts["error"]), facts
         return "timeout", dict(facts, ms=None)
 
     def query_tcp(self, server, packet, timeout_s):
         """The same question over TCP (RFC 7766); the reply's bytes, or b'' where none came."""
-        try:
-            sock = new_socket(is_address(server), socket.SOCK_STREAM, self.options)
-        except OSError:
+        sock, _, _ = self.open_tcp(server, 53, timeout_s)
+        if sock is None:
             return b""
         with sock:
-            attempt = start_connect(sock, server, 53)
-            if watch_connect(attempt, time.monotonic() + timeout_s)["state"] != "open":
-                return b""
             transmit(sock, struct.pack("!H", len(packet)) + packet, timeout_s)
-            data, _ = receive(sock, timeout_s, lambda d: len(d) > 2 and len(d) >= 2 +
-                              struct.unpack_from("!H", d)[0])
-            return data[2:]
+            return receive(sock, timeout_s, lambda d: len(d) > 2 and len(d) >= 2 +
+                           struct.unpack_from("!H", d)[0])[0][2:]
 
     # -- packets: echo, datagrams, traces
 
     def echo(self, address, timeout_s=PING_WAIT_S):
-        """ICMP echo without the ping command: a datagram socket where the kernel lets us, or raw."""
+        """ICMP echo without the ping command: by a datagram socket where that may be, or raw."""
         version = is_address(address)
         try:
-            sock, header = self.echo_socket(version, 58 if version == 6 else 1)
+            sock, header = self.echo_socket(version)
         except OSError as error:
             return "denied", "ICMP sockets are not permitted (%s)" % errno_name(error.errno)
+        facts = {"sent": 0, "received": 0, "reached": False, "rtt_avg_ms": None, "errors": []}
         with sock:
             try:
                 sock.connect((address, 0))
             except OSError as error:
-                return "ok", {"sent": 0, "received": 0, "reached": False, "rtt_avg_ms": None,
-                              "errors": [], "error": errno_name(error.errno)}
-            outcome, raw = self.exchange(sock, build_echo(version, os.getpid() & 0xffff, 1),
-                                         timeout_s, 1, lambda d: is_echo_reply(d, version, header, 1))
-        return "ok", {"sent": 1, "received": int(outcome == "ok"), "reached": outcome == "ok",
-                      "rtt_avg_ms": raw["ms"] if outcome == "ok" else None,
-                      "errors": raw["icmp"], "error": raw["error"]}
+                return "ok", dict(facts, error=errno_name(error.errno))
+            outcome, raw = self.exchange(
+                sock, build_echo(version, os.getpid() & 0xffff, 1), timeout_s, 1,
+                lambda reply: is_echo_reply(reply, version, header, 1))
+        if outcome == "ok":
+            facts.update(received=1, reached=True, rtt_avg_ms=raw["ms"])
+        return "ok", dict(facts, sent=1, errors=raw["icmp"], error=raw["error"])
 
-    def echo_socket(self, version, proto):
+    def echo_socket(self, version):
         """(socket, bytes of IP header to skip): SOCK_DGRAM first, then SOCK_RAW."""
+        proto = 58 if version == 6 else 1
         try:
             return new_socket(version, socket.SOCK_DGRAM, self.options, proto), 0
         except OSError:
-            return new_socket(version, socket.SOCK_RAW, self.options, proto), \
-                20 if version == 4 else 0
+            header = 0 if version == 6 else 20
+            return new_socket(version, socket.SOCK_RAW, self.options, proto), header
 
     def datagram(self, address, port, payload, timeout_s=UDP_WAIT_S):
         """One UDP question, sent twice: a reply, an ICMP error, or silence."""
@@ -2536,15 +2371,14 @@ class System:
         """
         probes, hops, began = {}, {}, time.monotonic()
         try:
-            for first in range(1, TRACE_MAX_TTL + 1, TRACE_WAVE):
-                for ttl in range(first, first + TRACE_WAVE):
-                    probe = self.trace_probe(address, port, mode, ttl)
-                    probes[ttl] = probe
-                last_wave = first + TRACE_WAVE > TRACE_MAX_TTL or \
-                    first + TRACE_WAVE - 1 - max([0] + list(hops)) >= TRACE_QUIET_HOPS
-                pause = TRACE_WAIT_S if last_wave else TRACE_WAVE_S
+            for last in range(TRACE_WAVE, TRACE_MAX_TTL + 1, TRACE_WAVE):
+                for ttl in range(last - TRACE_WAVE + 1, last + 1):
+                    probes[ttl] = self.trace_probe(address, port, mode, ttl)
+                done = last + TRACE_WAVE > TRACE_MAX_TTL or \
+                    last - max([0] + list(hops)) >= TRACE_QUIET_HOPS
+                pause = TRACE_WAIT_S if done else TRACE_WAVE_S
                 collect_trace(probes, hops, time.monotonic() + pause)
-                if last_wave or trace_end(hops):
+                if done or trace_end(hops):
                     break
             if not trace_end(hops):
                 collect_trace(probes, hops, began + TRACE_WAIT_S)
@@ -2552,56 +2386,44 @@ class System:
             return "denied", "%s trace: %s" % (mode, errno_name(error.errno))
         finally:
             for probe in probes.values():
-                if probe["sock"]:
-                    abort(probe["sock"])
+                abort(probe["sock"])
         end = trace_end(hops)
         rows = [hops[ttl] for ttl in sorted(hops) if not end or ttl <= end["ttl"]]
         return "ok", {"mode": mode, "port": port, "hops": rows, "end": end,
-                      "sent_to_ttl": max(probes or [0])}
+                      "sent_to_ttl": max(probes)}
 
     def trace_probe(self, address, port, mode, ttl):
         """One probe of a trace, already on its way; `failed` when this host would not send it."""
-        version = is_address(address)
-        kind = socket.SOCK_STREAM if mode == "tcp" else socket.SOCK_DGRAM
-        header = 0
+        version, self.packets = is_address(address), self.packets + 1
+        probe = {"sock": None, "ttl": ttl, "mode": mode, "address": address, "failed": None,
+                 "header": 0, "started": time.monotonic()}
+        if mode == "tcp":
+            attempt = start_connect(address, port, self.options, SEND_TTL[version] + (ttl,))
+            return dict(probe, sock=attempt["sock"], failed=attempt["errno"])
         if mode == "icmp":
-            sock, header = self.echo_socket(version, 58 if version == 6 else 1)
+            probe["sock"], probe["header"] = self.echo_socket(version)
         else:
-            sock = new_socket(version, kind, self.options)
-        sock.setsockopt(SEND_TTL[version][0], SEND_TTL[version][1], ttl)
-        probe = {"sock": sock, "ttl": ttl, "mode": mode, "address": address, "failed": None,
-                 "header": header, "started": time.monotonic()}
+            probe["sock"] = new_socket(version, socket.SOCK_DGRAM, self.options)
         try:
-            if mode == "tcp":
-                code = sock.connect_ex((address, port))
-                if code and errno_name(code) != "EINPROGRESS":
-                    probe["failed"] = errno_name(code)
-            else:
-                sock.connect((address, port + ttl if mode == "udp" else 0))
-                sock.send(b"netdiag" if mode == "udp" else
-                          build_echo(version, os.getpid() & 0xffff, ttl))
+            probe["sock"].setsockopt(*SEND_TTL[version], ttl)
+            probe["sock"].connect((address, port + ttl if mode == "udp" else 0))
+            probe["sock"].send(b"netdiag" if mode == "udp" else
+                               build_echo(version, os.getpid() & 0xffff, ttl))
         except OSError as error:
             probe["failed"] = errno_name(error.errno)
-        self.packets += 1
         return probe
 
     # -- TCP and above
 
     def knock(self, address, port, timeout_s=FIRST_LOOK_S):
         """Send the SYN and look for FIRST_LOOK_S; the connection is kept for `settle`."""
-        try:
-            sock = new_socket(is_address(address), socket.SOCK_STREAM, self.options)
-        except OSError as error:
-            return outcome_of(errno_name(error.errno)), {
-                "state": "error", "errno": errno_name(error.errno), "immediate": True, "ms": 0}
-        attempt = start_connect(sock, address, port)
-        self.attempts[address, port] = attempt
+        attempt = start_connect(address, port, self.options)
+        if attempt["sock"]:
+            self.attempts[address, port] = attempt
+            self.packets += 1
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
-        self.packets += 1
-        raw = {"state": attempt["state"], "errno": attempt["errno"],
-               "immediate": attempt["immediate"],
-               "ms": attempt["ms"] and round(attempt["ms"], 2)}
-        return attempt_outcome(attempt), raw
+        return attempt_outcome(attempt), {
+            key: attempt[key] for key in ("state", "errno", "immediate", "ms")}
 
     def settle(self, address, port, listen_s, timeout_s=None):
         """What became of a knock: the end of the handshake, then what the peer does unasked."""
@@ -2610,10 +2432,9 @@ class System:
             return "unknown", "no connection was begun"
         sock = attempt["sock"]
         watch_connect(attempt, attempt["started"] + (self.options.timeout_s or PATIENCE_S))
-        facts = {key: attempt[key] for key in ("state", "errno", "immediate", "icmp")}
-        facts.update(ms=attempt["ms"] and round(attempt["ms"], 2), info=tcp_info(sock),
-                     waited_s=round(time.monotonic() - attempt["started"], 2), after=None,
-                     greeting=None, speaks=None, refuses=None, local=None)
+        facts = {key: attempt[key] for key in ("state", "errno", "immediate", "icmp", "ms")}
+        facts.update(info=tcp_info(sock), waited_s=round(time.monotonic() - attempt["started"], 2),
+                     after=None, greeting=None, speaks=None, refuses=None, local=None)
         if attempt["state"] == "open":
             self.listen_after(sock, listen_s, facts, attempt.get("reset"))
         elif attempt["state"] == "trying":
@@ -2624,9 +2445,8 @@ class System:
 
     def listen_after(self, sock, listen_s, facts, was_reset):
         """Add to `facts` what a fresh connection does: data, close, reset, or nothing."""
-        version = 6 if sock.family == socket.AF_INET6 else 4
+        try_option(sock, RECVERR[6 if sock.family == socket.AF_INET6 else 4], 0)
         try:
-            sock.setsockopt(RECVERR[version][0], RECVERR[version][1], 0)
             facts["local"] = sock.getsockname()[0]
         except OSError:
             pass
@@ -2640,27 +2460,14 @@ class System:
 
     def open_tcp(self, address, port, seconds, clamp=None):
         """A connected socket for a conversation -> (socket, None, ms) or (None, errno, ms)."""
-        try:
-            sock = new_socket(is_address(address), socket.SOCK_STREAM, self.options)
-        except OSError as error:
-            return None, errno_name(error.errno), 0
-        if clamp:
-            sock.setsockopt(TCP_MAXSEG[0], TCP_MAXSEG[1], clamp)
-        try:
-            attempt = start_connect(sock, address, port)
-        except (OSError, OverflowError, ValueError) as error:      # no such port, no such zone
-            sock.close()
-            return None, errno_name(getattr(error, "errno", None)) or "EINVAL", 0
+        attempt = start_connect(address, port, self.options, clamp and TCP_MAXSEG + (clamp,))
         watch_connect(attempt, attempt["started"] + seconds)
         self.packets += 1
+        sock = attempt["sock"]
         if attempt["state"] != "open":
-            sock.close()
+            abort(sock)
             return None, attempt["errno"] or "ETIMEDOUT", attempt["ms"]
-        version = is_address(address)
-        try:
-            sock.setsockopt(RECVERR[version][0], RECVERR[version][1], 0)
-        except OSError:
-            pass
+        try_option(sock, RECVERR[is_address(address)], 0)
         return sock, None, attempt["ms"]
 
     def tls(self, address, port, server_name, verify=True, clamp=None, timeout_s=TLS_WAIT_S):
@@ -2699,13 +2506,12 @@ class System:
         if sock is None:
             return outcome_of(failed), dict(facts, error=failed)
         if secure:
-            raw_sock = sock
-            sock, tls_facts = handshake(sock, server_name, self.options.cafile, False, TLS_WAIT_S)
-            facts["tls_ms"] = tls_facts["ms"]
-            if sock is None:
-                raw_sock.close()
-                return "ok", dict(facts, stage="tls", error=tls_facts["error"],
-                                  ended=tls_facts["ended"])
+            tls, made = handshake(sock, server_name, self.options.cafile, False, TLS_WAIT_S)
+            facts["tls_ms"] = made["ms"]
+            if tls is None:
+                sock.close()
+                return "ok", dict(facts, stage="tls", error=made["error"], ended=made["ended"])
+            sock = tls
         with sock:
             facts["stage"] = "http"
             talk(sock, request, timeout_s, facts, whole)
@@ -2715,13 +2521,13 @@ class System:
     def fetch(self, url, timeout_s=HTTP_WAIT_S):
         """Follow one redirect: look the host up, connect, handshake, ask; the stage that failed."""
         parts = read_url(url)
-        secure = parts["scheme"] == "https"
+        host, secure = parts["host"], parts["scheme"] == "https"
         port = int(parts["port"] or (443 if secure else 80))
-        outcome, found = self.resolve(parts["host"], self.options.family, 3.0)
+        outcome, found = self.resolve(host, self.options.family, 3.0)
         if outcome != "ok":
             return outcome, {"stage": "lookup", "error": found["error"], "data": b""}
-        request = build_http_request("HEAD", parts["path"] or "/", parts["host"], port, secure)
-        outcome, facts = self.http(found[0], port, secure, sni_for(parts["host"]), request)
+        request = build_http_request("HEAD", parts["path"] or "/", host, port, secure)
+        outcome, facts = self.http(found[0], port, secure, sni_for(host), request)
         return outcome, dict(facts, address=found[0]) if outcome != "unknown" else facts
 
     def tunnel(self, proxy_host, proxy_port, host, port, timeout_s=PROXY_WAIT_S):
@@ -2742,23 +2548,20 @@ class System:
 
     def connect_again(self, address, port, count, timeout_s=None):
         """`count` connections at once, from as many source ports, watched for two resends."""
-        open_ones, began = [], time.monotonic()
-        for _ in range(count):
-            try:
-                sock = new_socket(is_address(address), socket.SOCK_STREAM, self.options)
-            except OSError as error:
-                return "denied", "connect: %s" % errno_name(error.errno)
-            open_ones.append(start_connect(sock, address, port))
-        for attempt in open_ones:
+        began = time.monotonic()
+        attempts = [start_connect(address, port, self.options) for _ in range(count)]
+        for attempt in attempts:
             watch_connect(attempt, began + RETRY_WAIT_S)
-            info = tcp_info(attempt["sock"])
+            info = tcp_info(attempt["sock"]) if attempt["sock"] else {}
             attempt["resent"] = info.get("total_retrans") or 0
             self.packets += 1 + attempt["resent"]
             abort(attempt["sock"])
+        if not all(attempt["sock"] for attempt in attempts):
+            return "denied", "connect: %s" % attempts[-1]["errno"]
         return "ok", {
-            "tried": count, "open": sum(a["state"] == "open" for a in open_ones),
-            "silent": sum(a["state"] == "trying" for a in open_ones),
-            "resent": sum(a["state"] == "open" and a["resent"] > 0 for a in open_ones)}
+            "tried": count, "open": sum(a["state"] == "open" for a in attempts),
+            "silent": sum(a["state"] == "trying" for a in attempts),
+            "resent": sum(a["state"] == "open" and a["resent"] > 0 for a in attempts)}
 
     def reset_ttl(self, address, port, host_ttl, far, timeout_s=None):
         """The TTL with which this port's reset arrives, by IP_MINTTL: no privilege is needed.
@@ -2766,38 +2569,29 @@ class System:
         Connections whose minimum is above it hang, the others are refused.  -> {"ttl": the
         highest minimum that was answered, "host_ttl", "far"}
         """
-        version, asked = is_address(address), {}
-        for ttl in range(host_ttl, min(255, host_ttl + min(far, 12)) + 1):
-            try:
-                sock = new_socket(version, socket.SOCK_STREAM, self.options)
-                sock.setsockopt(MIN_TTL[version][0], MIN_TTL[version][1], ttl)
-            except OSError as error:
-                return "unknown", "IP_MINTTL: %s" % errno_name(error.errno)
-            asked[ttl] = start_connect(sock, address, port)
-            self.packets += 1
-        until = time.monotonic() + SIZE_WAIT_S
-        answered = [ttl for ttl, attempt in sorted(asked.items())
+        minimum, until = MIN_TTL[is_address(address)], time.monotonic() + SIZE_WAIT_S
+        asked = {ttl: start_connect(address, port, self.options, minimum + (ttl,))
+                 for ttl in range(host_ttl, min(255, host_ttl + min(far, 12)) + 1)}
+        answered = [ttl for ttl, attempt in asked.items()
                     if watch_connect(attempt, until)["errno"] == "ECONNREFUSED"]
+        self.packets += len(asked)
         for attempt in asked.values():
             abort(attempt["sock"])
-        return "ok", {"ttl": max(answered) if answered else None, "host_ttl": host_ttl,
-                      "far": far}
+            if attempt["immediate"] and attempt["errno"] != "ECONNREFUSED":
+                return "unknown", "IP_MINTTL: %s" % attempt["errno"]
+        return "ok", {"ttl": max(answered) if answered else None, "host_ttl": host_ttl, "far": far}
 
     def fits(self, address, size, wait_s, timeout_s=None):
-        """Does an unfragmentable datagram of `size` bytes (with headers) get an answer?
-
-        Uses echo where it may, else UDP to a closed port.  -> {"answered": bool, "mtu", "from"}.
-        """
-        version = is_address(address)
-        length, port, header = size - (48 if version == 6 else 28), 0, 0
-        payload = build_echo(version, os.getpid() & 0xffff, 7, length)
+        """Does an unfragmentable packet of `size` bytes get an answer?  By echo, or by UDP."""
+        version, port, header = is_address(address), 0, 0
+        payload = build_echo(version, os.getpid() & 0xffff, 7, size - (48 if version == 6 else 28))
         try:
             try:
-                sock, header = self.echo_socket(version, 58 if version == 6 else 1)
+                sock, header = self.echo_socket(version)
             except OSError:
                 sock, port = new_socket(version, socket.SOCK_DGRAM, self.options), 33999
             with sock:
-                sock.setsockopt(MTU_DISCOVER[version][0], MTU_DISCOVER[version][1], 3)
+                sock.setsockopt(*MTU_DISCOVER[version], 3)
                 sock.connect((address, port))
                 outcome, raw = self.exchange(
                     sock, payload[8:] if port else payload, wait_s, 2,
@@ -2819,12 +2613,10 @@ def greeting_is_whole(data):
 
 def talk(sock, request, seconds, facts, whole=False):
     """Send a request and read the reply's head, or all of it up to BYTES_LIMIT, into `facts`."""
-    if isinstance(sock, socket.socket):
-        sock.setblocking(True)
-        sock.settimeout(seconds)
     began, data = time.monotonic(), b""
     until = began + seconds
     try:
+        sock.settimeout(seconds)
         sock.sendall(request)
         while len(data) < BYTES_LIMIT and time.monotonic() < until:
             sock.settimeout(max(0.05, until - time.monotonic()))
@@ -2833,15 +2625,15 @@ def talk(sock, request, seconds, facts, whole=False):
                 facts["ended"] = "closed"
                 break
             if not data:
-                facts["first_byte_ms"] = round((time.monotonic() - began) * 1000, 1)
+                facts["first_byte_ms"] = ms_since(began)
             data += more
             if not whole and (b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5])):
                 break
     except (OSError, ValueError) as error:
-        text = printable(str(error))
-        ended = "silent" if isinstance(error, socket.timeout) else "reset" \
-            if errno_name(getattr(error, "errno", None)) in ("ECONNRESET", "EPIPE") else "error"
-        facts.update(ended=ended, error=text)
+        name = errno_name(getattr(error, "errno", None))
+        cut = "reset" if name in ("ECONNRESET", "EPIPE") else "error"
+        facts.update(error=printable(str(error)),
+                     ended="silent" if isinstance(error, socket.timeout) else cut)
     facts["data"] = data
     if len(data) >= BYTES_LIMIT:
         facts["ended"] = "done"
@@ -2866,20 +2658,19 @@ def read_netlink(sock, dump, found):
 
 def trace_end(hops):
     """The lowest TTL whose answer is not "time exceeded", or None."""
-    ends = [hops[ttl] for ttl in sorted(hops) if hops[ttl]["kind"] not in ("hop", "error")]
-    return ends[0] if ends else None
+    return next((hops[ttl] for ttl in sorted(hops)
+                 if hops[ttl]["kind"] not in ("hop", "error")), None)
 
 
 def collect_trace(probes, hops, until):
     """Gather answers of outstanding probes until all came, the end is known, or time is up."""
     import select
-    poller = select.poll()
-    waiting = {}
+    poller, waiting = select.poll(), {}
     for ttl, probe in probes.items():
-        if probe["failed"] and ttl not in hops:
+        if probe["failed"]:
             hops[ttl] = {"ttl": ttl, "address": None, "ms": None, "kind": "error", "type": None,
                          "code": None, "errno": probe["failed"]}
-        if ttl not in hops:
+        elif ttl not in hops:
             waiting[probe["sock"].fileno()] = probe
             poller.register(probe["sock"], select.POLLIN | select.POLLOUT
                             if probe["mode"] == "tcp" else select.POLLIN)
@@ -2897,29 +2688,27 @@ def collect_trace(probes, hops, until):
 
 def trace_answer(probe):
     """The hop that answered one probe, or None when there was nothing to read after all."""
-    sock = probe["sock"]
-    hop = {"ttl": probe["ttl"], "address": probe["address"], "type": None, "code": None,
-           "from_ttl": None, "ms": round((time.monotonic() - probe["started"]) * 1000, 2), "kind": None}
-    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if probe["mode"] == "tcp" else 0
+    sock, mode, address = probe["sock"], probe["mode"], probe["address"]
+    hop = {"ttl": probe["ttl"], "address": address, "type": None, "code": None, "from_ttl": None,
+           "ms": ms_since(probe["started"], 2), "kind": "reply"}
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if mode == "tcp" else 0
     for error in read_errors(sock):
-        exceeded = icmp_kind(probe["address"], error) in TIME_EXCEEDED
-        mine = error["from"] == probe["address"] and not exceeded and probe["mode"] == "udp"
-        return dict(hop, address=error["from"], type=error["type"], code=error["code"],
-                    from_ttl=error["ttl"], kind="hop" if exceeded else "reply" if mine else "icmp",
-                    errno=error["errno"])
-    if probe["mode"] == "tcp":
-        if code:
-            name = errno_name(code)
-            return dict(hop, kind="refused" if name == "ECONNREFUSED" else "error", errno=name)
+        hop.update(address=error["from"], type=error["type"], code=error["code"],
+                   from_ttl=error["ttl"], errno=error["errno"])
+        if icmp_kind(address, error) in TIME_EXCEEDED:
+            return dict(hop, kind="hop")
+        return hop if mode == "udp" and error["from"] == address else dict(hop, kind="icmp")
+    if code:
+        name = errno_name(code)
+        return dict(hop, kind="refused" if name == "ECONNREFUSED" else "error", errno=name)
+    if mode == "tcp":
         return dict(hop, kind="open") if is_connected(sock) else None
     try:
         packet = sock.recv(2048)
     except OSError:
         return None
-    if probe["mode"] == "icmp" and not is_echo_reply(
-            packet, is_address(probe["address"]), probe["header"], probe["ttl"]):
-        return None
-    return dict(hop, kind="reply")
+    ours = mode == "udp" or is_echo_reply(packet, is_address(address), probe["header"], hop["ttl"])
+    return hop if ours else None
 
 
 def iso_time(epoch):
@@ -2964,7 +2753,7 @@ def ask(subject, *sources):
 
 
 def answer(probe_name, question, system, timeout_s):
-    """Put one question: fall back while it could not be asked; a refusal or silence is an answer."""
+    """Put one question: fall back while it could not be asked; refusal and silence are answers."""
     began, tried = system.monotonic(), []
     outcome, value, via = "unknown", None, None
     for source in question.sources:
@@ -2994,7 +2783,7 @@ def put(source, system, timeout_s):
         return "unknown", "crashed: %s: %s" % (type(error).__name__, error)
 
 
-# == 6 probes: what to ask, in the order of the layers ============================================
+# == 6 probes: what to ask, in the order of the layers =============================================
 #
 #   host      identity  marks  clock  interfaces  counters  routes  policy  resolv_conf  proxy_env
 #   name      lookup  hosts_file  dns  general_dns
@@ -3021,7 +2810,7 @@ def probe(scope="target", steps=False):
     return register
 
 
-# -- this host --------------------------------------------------------------------------------------
+# -- this host -------------------------------------------------------------------------------------
 
 @probe("host")
 def probe_identity():
@@ -3032,11 +2821,11 @@ def probe_identity():
 @probe("host")
 def probe_marks():
     """Marks of containers, virtual machines and clouds, which change the advice."""
+    dmi = "/sys/class/dmi/id/"
     yield ask("self", native("marks", (
         "/.dockerenv", "/run/.containerenv", "/run/systemd/container",
-        "/var/run/secrets/kubernetes.io/serviceaccount/namespace",
-        "/sys/class/dmi/id/sys_vendor", "/sys/class/dmi/id/product_name",
-        "/sys/class/dmi/id/bios_vendor", "/sys/class/dmi/id/chassis_asset_tag",
+        "/var/run/secrets/kubernetes.io/serviceaccount/namespace", dmi + "sys_vendor",
+        dmi + "product_name", dmi + "bios_vendor", dmi + "chassis_asset_tag",
         "/sys/hypervisor/type")))
 
 
@@ -3050,8 +2839,7 @@ def probe_clock():
 def probe_interfaces():
     """State, carrier, MTU, MAC and addresses of the interfaces."""
     yield ask("all", tool(parse_ip_addr, "ip", "addr", "show"),
-              kernel(parse_netlink_interfaces, (RTM_GETLINK, b"\0" * 16, True),
-                     (RTM_GETADDR, b"\0" * 8, True)),
+              kernel(parse_netlink_interfaces, dump(RTM_GETLINK, 16), dump(RTM_GETADDR, 8)),
               tool(parse_ifconfig, "ifconfig", "-a"))
 
 
@@ -3059,8 +2847,7 @@ def probe_interfaces():
 def probe_interfaces_now(tcp):
     """The interfaces once more when a connection failed: the link may have changed meanwhile."""
     if any(row.outcome != "ok" for row in tcp):
-        for question in probe_interfaces():
-            yield question
+        yield from probe_interfaces()
 
 
 @probe("host")
@@ -3072,21 +2859,19 @@ def probe_counters():
 @probe("host")
 def probe_routes():
     """The routing tables, for their default routes."""
-    for version, family in (("4", socket.AF_INET), ("6", socket.AF_INET6)):
-        proc = (parse_proc_route, "/proc/net/route") if version == "4" else \
-            (parse_proc_ipv6_route, "/proc/net/ipv6_route")
+    for version, family, parse, path in (
+            ("4", socket.AF_INET, parse_proc_route, "/proc/net/route"),
+            ("6", socket.AF_INET6, parse_proc_ipv6_route, "/proc/net/ipv6_route")):
         yield ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
-                  kernel(parse_netlink_routes, (
-                      RTM_GETROUTE, struct.pack("=B", family) + b"\0" * 11, True)),
-                  text_file(*proc))
+                  kernel(parse_netlink_routes, dump(RTM_GETROUTE, 12, family)),
+                  text_file(parse, path))
 
 
 @probe("host")
 def probe_policy():
     """Policy routing rules."""
     yield ask("ipv4", tool(parse_ip_rule, "ip", "rule", "show"),
-              kernel(parse_netlink_rules, (
-                  RTM_GETRULE, struct.pack("=B", socket.AF_INET) + b"\0" * 11, True)))
+              kernel(parse_netlink_rules, dump(RTM_GETRULE, 12, socket.AF_INET)))
 
 
 @probe("host", steps=True)
@@ -3107,7 +2892,7 @@ def probe_proxy_env():
                              parse=parse_proxy_variables))
 
 
-# -- the name ---------------------------------------------------------------------------------------
+# -- the name --------------------------------------------------------------------------------------
 
 @probe()
 def probe_lookup(target):
@@ -3128,36 +2913,32 @@ def probe_hosts_file(target):
 @probe()
 def probe_dns(target, resolv_conf):
     """The name asked of every configured resolver directly, past stub and cache."""
-    wish = target[0].value
+    wish, conf = target[0].value, about(resolv_conf, "resolv.conf") or {}
     if not wish["host"] or wish["literal"] or wish["connect_to"]:
         return
-    conf = about(resolv_conf, "resolv.conf")
-    names = search_names(wish["host"], *search_rules(conf))
+    names = search_names(wish["host"], conf.get("search") or [],
+                         (conf.get("options") or {}).get("ndots") or 1)
     for server in resolvers(resolv_conf):
         for name in names:
             for qtype in ("A", "AAAA"):
-                yield ask("%s %s %s" % (server, qtype, name), native(
-                    "query", server, name, qtype, parse=parse_dns_exchange))
+                yield dns_question(server, qtype, name)
 
 
 @probe()
 def probe_general_dns(target, resolv_conf, dns):
     """One general name, asked only of the configured resolvers: this name, or all names?"""
-    wish = target[0].value
-    if wish["host"] and (not dns or any(r.value["rcode"] in ("NOERROR", "NXDOMAIN")
-                                        for r in succeeded(dns))):
-        return
-    for server in resolvers(resolv_conf):
-        yield ask("%s A %s" % (server, GENERAL_NAME), native(
-            "query", server, GENERAL_NAME, "A", parse=parse_dns_exchange))
+    known = [row.value["rcode"] for row in succeeded(dns)]
+    if not target[0].value["host"] or dns and not {"NOERROR", "NXDOMAIN"}.intersection(known):
+        for server in resolvers(resolv_conf):
+            yield dns_question(server, "A", GENERAL_NAME)
 
 
-# -- the way ----------------------------------------------------------------------------------------
+# -- the way ---------------------------------------------------------------------------------------
 
 @probe()
 def probe_route(target, resolv_conf, lookup, dns=()):
-    """The kernel's route decision for these very addresses."""
-    for address in way_addresses(target, resolv_conf, lookup, dns):
+    """The kernel's route decision for these very addresses, or for the resolvers' without any."""
+    for address in addresses(target, lookup, dns) or resolvers(resolv_conf):
         yield ask(address, *route_sources(address, target[0].value["source"]))
 
 
@@ -3172,8 +2953,7 @@ def probe_egress(route):
 @probe()
 def probe_neighbor(egress, tcp):
     """Layer-2 state of the next hop; a hop that nobody has heard from is asked again."""
-    quiet = not any(row.outcome in ("ok", "refused") for row in tcp) \
-        and not any(row.value["icmp"] for row in tcp if row.value)
+    quiet = not any(r.outcome in ("ok", "refused") or (r.value or {}).get("icmp") for r in tcp)
     wait_s = STALE_NEIGHBOR_S - PATIENCE_S if quiet and tcp else PATIENCE_S
     for hop, dev, _ in next_hops(egress):
         yield ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, wait_s, quiet))
@@ -3182,23 +2962,20 @@ def probe_neighbor(egress, tcp):
 @probe()
 def probe_neighbors(egress, tcp):
     """Everybody else whom this host knows on its segments."""
-    yield ask("all", tool(parse_ip_neigh, "ip", "neigh", "show"),
-              kernel(parse_netlink_neighbors, (RTM_GETNEIGH, b"\0" * 12, True)),
-              text_file(parse_proc_arp, "/proc/net/arp"))
+    yield ask("all", *neighbor_tables())
 
 
 @probe()
 def probe_segment(egress, knock, interfaces, resolv_conf, hosts_file=()):
     """Others on the segment, asked for at layer 2 when the next hop has not answered in time."""
-    if any(row.outcome in ("ok", "refused") for row in knock):
-        return
-    for hop, dev, _ in next_hops(egress):
+    heard = any(row.outcome in ("ok", "refused") for row in knock)
+    for hop, dev, _ in () if heard else next_hops(egress):
         others = segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))
         if others:
             yield ask("%s %s" % (hop, dev), native("poke", others + [hop], dev, SEGMENT_WAIT_S))
 
 
-# -- packets ----------------------------------------------------------------------------------------
+# -- packets ---------------------------------------------------------------------------------------
 
 @probe()
 def probe_knock(target, lookup, dns=()):
@@ -3234,19 +3011,17 @@ def probe_counts_after(tcp):
 @probe()
 def probe_control_tcp(target, lookup, dns, hosts_file):
     """Addresses that only the resolvers give, where the hosts file gave another one."""
-    wish = target[0].value
-    if wish["transport"] != "tcp" or not wish["port"] or not hosts_rows(hosts_file, wish["host"]):
-        return
-    known = addresses(target, lookup)
-    for address in [a for a in dns_addresses(dns) if a not in known][:2]:
-        yield ask(address, native("knock", address, wish["port"]))
+    wish, known = target[0].value, addresses(target, lookup)
+    if wish["transport"] == "tcp" and wish["port"] and hosts_rows(hosts_file, wish["host"]):
+        for address in [a for a in dns_addresses(dns) if a not in known][:2]:
+            yield ask(address, native("knock", address, wish["port"]))
 
 
 @probe()
 def probe_ping(target, lookup, egress, dns=()):
     """Echo to the target and to the gateway; silence proves nothing."""
     wanted = addresses(target, lookup, dns) + [hop for hop, _, _ in next_hops(egress)]
-    for address in list(collections.OrderedDict.fromkeys(wanted))[:MAX_ADDRESSES]:
+    for address in unique(wanted)[:MAX_ADDRESSES]:
         yield ask(address, tool(parse_ping, "ping", "-n", "-c", "1", "-W", "1", address),
                   native("echo", address))
 
@@ -3263,9 +3038,10 @@ def probe_trace_udp(target, knock, lookup, dns=()):
 @probe()
 def probe_trace_tcp(target, knock):
     """Where this very port stops: connections to it with rising TTL."""
+    port = target[0].value["knock_port"]
     for row in knock:
         if row.outcome in ("timeout", "refused", "unreachable") and not row.value.get("immediate"):
-            yield ask(row.subject, native("trace", row.subject, target[0].value["knock_port"], "tcp"))
+            yield ask(row.subject, native("trace", row.subject, port, "tcp"))
 
 
 @probe()
@@ -3291,15 +3067,16 @@ def probe_sizes(target, knock, egress):
     """Do packets as large as the first link allows get through?  Large, small, large again."""
     rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
 
-    def sized(rows, size):
-        return [ask("%s %d" % (r.subject, size or link_mtu(egress, r.subject)), native(
-            "fits", r.subject, size or link_mtu(egress, r.subject),
-            max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0)))) for r in rows]
-    large = yield sized(rows, 0)
+    def sized(rows, small=None):
+        sizes = [small or (about(egress, r.subject) or {}).get("mtu") or 1500 for r in rows]
+        return [ask("%s %d" % (r.subject, size), native(
+            "fits", r.subject, size, max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0))))
+            for r, size in zip(rows, sizes)]
+    large = yield sized(rows)
     doubtful = [r for r, a in zip(rows, large) if a.value and not a.value["answered"]
                 and not a.value["mtu"]]
     small = yield sized(doubtful, SMALL_BYTES)
-    yield sized([r for r, a in zip(doubtful, small) if a.value and a.value["answered"]], 0)
+    yield sized([r for r, a in zip(doubtful, small) if a.value and a.value["answered"]])
 
 
 @probe()
@@ -3316,36 +3093,34 @@ def probe_resends(target, tcp, tls, http, sizes, retries):
     """The same when something that works had to be sent again, or was lost once."""
     port = target[0].value["knock_port"]
     for row in succeeded(tcp) if port != 22 else ():
-        talks = [row.value] + [r.value for r in rows_about(list(tls) + list(http), row.subject)
-                               if r.value]
-        sized = [r.value for r in succeeded(sizes) if r.subject.split()[0] == row.subject]
-        lost = any((t.get("info") or {}).get("total_retrans") or t.get("stage") == "connect"
-                   for t in talks) or {v["answered"] for v in sized if v["size"] > SMALL_BYTES} \
-            == {True, False}
-        if lost and not rows_about(retries, row.subject):
+        talks = [r.value for r in rows_about([row] + tls + http, row.subject) if r.value]
+        resent = any((t.get("info") or {}).get("total_retrans") or t.get("stage") == "connect"
+                     for t in talks)
+        large = {r.value["answered"] for r in succeeded(sizes)
+                 if r.subject.split()[0] == row.subject and r.value["size"] > SMALL_BYTES}
+        if (resent or large == {True, False}) and not rows_about(retries, row.subject):
             yield ask(row.subject, native("connect_again", row.subject, port, RETRIES))
 
 
 @probe()
 def probe_reset_ttl(target, tcp, trace_udp):
-    """From how far a reset comes: its TTL, against that of the host's own ICMP (FACTS 14)."""
+    """From how far a reset comes: its TTL, against that of the host's own ICMP."""
     for row in tcp:
-        known = [hop for t in rows_about(trace_udp, row.subject) for hop in
-                 (t.value or {}).get("hops") or () if hop.get("kind") == "reply" and hop["ttl"] > 1]
+        known = [hop for hop in hops_to(trace_udp, row.subject)
+                 if hop.get("kind") == "reply" and hop["ttl"] > 1]
         if row.outcome == "refused" and not row.value["icmp"] and known and known[0]["from_ttl"]:
             yield ask(row.subject, native("reset_ttl", row.subject, target[0].value["knock_port"],
                                           known[0]["from_ttl"], known[0]["ttl"]))
 
 
-# -- above TCP --------------------------------------------------------------------------------------
+# -- above TCP -------------------------------------------------------------------------------------
 
 @probe()
 def probe_tls(target, tcp):
     """The TLS handshake, verified against this host's trust store."""
     wish = target[0].value
     for row in talking(tcp) if wish["tls"] else ():
-        yield ask(row.subject, native("tls", row.subject, wish["port"], wish["sni"],
-                                      parse=parse_handshake))
+        yield ask(row.subject, tls_source(wish, row.subject))
 
 
 @probe()
@@ -3355,19 +3130,17 @@ def probe_hello(target, tls):
     for row in tls:
         if not row.value or row.value["ended"] != "done":
             for name in [wish["sni"], None] if wish["sni"] else [None]:
-                yield ask("%s %s" % (row.subject, "named" if name else "bare"),
-                          native("hello", row.subject, wish["port"], name,
-                                 parse=parse_tls_flight))
+                yield ask("%s %s" % (row.subject, "named" if name else "bare"), native(
+                    "hello", row.subject, wish["port"], name, parse=parse_tls_flight))
 
 
 @probe()
 def probe_small(target, tls):
     """A stalled handshake once more with small segments (TCP_MAXSEG): is it the size?"""
     wish = target[0].value
-    stalled = [r.subject for r in tls if r.value and r.value["ended"] == "stalled"]
-    for address in stalled[:2]:
-        yield ask(address, native("hello", address, wish["port"], wish["sni"],
-                                  CLAMP_MSS, parse=parse_tls_flight))
+    for row in [r for r in tls if r.value and r.value["ended"] == "stalled"][:2]:
+        yield ask(row.subject, native("hello", row.subject, wish["port"], wish["sni"], CLAMP_MSS,
+                                      parse=parse_tls_flight))
 
 
 @probe(steps=True)
@@ -3381,7 +3154,7 @@ def probe_http(target, tcp):
 
 @probe(steps=True)
 def probe_transfer(target, http, sizes):
-    """A larger exchange both ways where large packets seemed to vanish; then with small segments."""
+    """A larger exchange both ways where large packets seem to vanish, then with small segments."""
     wish = target[0].value
     for row in succeeded(latest(http))[:1] if size_suspects(sizes) else ():
         whole = yield ask(row.subject, http_source(wish, row.subject, "GET", None, PADDING))
@@ -3410,9 +3183,9 @@ def probe_udp(target, lookup, dns=()):
     """A datagram to the port: a reply, an ICMP error, or silence."""
     wish = target[0].value
     if wish["transport"] == "udp" and wish["port"]:
+        question = UDP_QUESTIONS.get(wish["protocol"], b"netdiag\n")
         for address in addresses(target, lookup, dns):
-            yield ask(address, native("datagram", address, wish["port"],
-                                      udp_question(wish["protocol"])))
+            yield ask(address, native("datagram", address, wish["port"], question))
 
 
 @probe()
@@ -3429,11 +3202,21 @@ def probe_tunnel(target, proxy_env):
 @probe()
 def probe_peer(target, tls):
     """The peer's certificate when it could not be verified: a handshake that does not ask."""
-    wish = target[0].value
     for row in tls:
         if row.value and row.value["ended"] == "untrusted":
-            yield ask(row.subject, native("tls", row.subject, wish["port"], wish["sni"], False,
-                                          parse=parse_handshake))
+            yield ask(row.subject, tls_source(target[0].value, row.subject, False))
+
+
+# -- what the probes have in common ----------------------------------------------------------------
+
+def about(answers, subject):
+    """The value of the one answer about `subject`, or None."""
+    return next((a.value for a in answers if a.subject == subject and a.outcome == "ok"), None)
+
+
+def dump(kind, size, family=0):
+    """An rtnetlink request for a whole table; its body begins with the address family."""
+    return kind, struct.pack("=B", family).ljust(size, b"\0"), True
 
 
 def counter_files():
@@ -3443,11 +3226,10 @@ def counter_files():
         yield ask(name, text_file(parse, "/proc/net/" + name))
 
 
-# -- what the probes have in common --------------------------------------------------------------------
-
-def about(answers, subject):
-    """The value of the one answer about `subject`, or None."""
-    return next((a.value for a in answers if a.subject == subject and a.outcome == "ok"), None)
+def dns_question(server, qtype, name):
+    """One question to one resolver."""
+    return ask("%s %s %s" % (server, qtype, name),
+               native("query", server, name, qtype, parse=parse_dns_exchange))
 
 
 def succeeded(answers):
@@ -3460,23 +3242,16 @@ def latest(answers):
     return list(collections.OrderedDict((a.subject, a) for a in answers).values())
 
 
-def search_rules(conf):
-    """(search list, ndots) of a resolv.conf; ndots is 1 where nothing is said."""
-    conf = conf or {}
-    return conf.get("search") or [], (conf.get("options") or {}).get("ndots") or 1
-
-
 def resolvers(resolv_conf):
     """The resolvers that are asked directly: at most three, as glibc does, and a stub's own."""
-    conf, upstream = about(resolv_conf, "resolv.conf") or {}, about(resolv_conf, "upstream") or {}
-    found = (conf.get("nameservers") or [])[:3] + (upstream.get("nameservers") or [])[:2]
-    return list(collections.OrderedDict.fromkeys(s for s in found if is_address(s)))
+    conf, upstream = ([s for s in (about(resolv_conf, name) or {}).get("nameservers") or ()
+                       if is_address(s)] for name in ("resolv.conf", "upstream"))
+    return unique(conf[:3] + upstream[:2])
 
 
 def dns_addresses(dns):
     """All addresses in the resolvers' direct answers, without repeats."""
-    found = [a for row in succeeded(dns) for a in row.value["addresses"]]
-    return list(collections.OrderedDict.fromkeys(found))
+    return unique(a for row in succeeded(dns) for a in row.value["addresses"])
 
 
 def hosts_rows(hosts_file, name):
@@ -3502,39 +3277,32 @@ def addresses(target, lookup, dns=()):
 
 def mixed_families(found):
     """Addresses with the families taken in turn, so that a limit cuts neither off."""
-    six = [a for a in found if is_address(a) == 6]
-    four = [a for a in found if is_address(a) == 4]
-    turns = [pair for pair in zip(four, six)]
-    rest = four[len(turns):] + six[len(turns):]
-    return [a for pair in turns for a in pair] + rest
+    four, six = ([a for a in found if is_address(a) == version] for version in (4, 6))
+    return [a for pair in zip(four, six) for a in pair] + four[len(six):] + six[len(four):]
 
 
-def way_addresses(target, resolv_conf, lookup, dns):
-    """The addresses whose way matters: the target's, or the resolvers' when there are none."""
-    found = addresses(target, lookup, dns)
-    return found or resolvers(resolv_conf)
+def then(source, change):
+    """The same source with a change made to what its parser reads."""
+    return source._replace(parse=lambda raw: change(source.parse(raw)))
 
 
 def route_sources(address, source):
-    """The ways to ask for one route decision."""
-    words = ["ip", "route", "get", address] + (["from", source] if source else [])
-    version_body = build_route_query(address, source)
+    """The ways to ask for one route decision (a source of the other family does not count)."""
+    source = source if source and is_address(source) == is_address(address) else None
 
-    def decision(messages):
-        rows = parse_netlink_routes(messages, cloned=True)["routes"]
-        if not rows:
-            raise NotMine("no route in the answer")
-        return {"rows": [dict(route_answer(rows[0]), dev_index=rows[0]["dev_index"],
-                              src=rows[0]["src"] or source)]}
-    way = kernel(decision, (RTM_GETROUTE, version_body, False))
-
-    def from_kernel(raw):
-        return way.parse(raw)["rows"][0]
-
-    def from_tool(text):
-        value = parse_route_answer(text)
+    def with_source(value):
         return dict(value, src=value["src"] or source)
-    return tool(from_tool, *words), Source(way.verb, way.args, from_kernel)
+
+    def every(messages):                          # an answer to a question is marked as cloned
+        return parse_netlink_routes(messages, cloned=True)
+
+    def decision(value):
+        mine(value["routes"], "no route in the answer")
+        return with_source(route_answer(value["routes"][0]))
+    words = ["ip", "route", "get", address] + (["from", source] if source else [])
+    request = (RTM_GETROUTE, build_route_query(address, source), False)
+    return (then(tool(parse_route_answer, *words), with_source),
+            then(kernel(every, request), decision))
 
 
 def next_hops(egress):
@@ -3547,32 +3315,33 @@ def next_hops(egress):
     return [(hop, dev, subject) for (hop, dev), subject in found.items()]
 
 
+def neighbor_tables(*hop):
+    """The ways to ask for the neighbor table (the command can be asked for one hop only)."""
+    return [tool(parse_ip_neigh, "ip", "neigh", "show", *hop),
+            kernel(parse_netlink_neighbors, dump(RTM_GETNEIGH, 12)),
+            text_file(parse_proc_arp, "/proc/net/arp")]
+
+
 def neighbor_sources(hop, dev, wait_s, doubtful):
     """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited."""
     def row_of(value):
-        states = [row for row in value["entries"] if row["ip"] == hop]
-        if not states:
-            raise NotMine("%s is not in the table" % hop)
-        return dict(states[0], dev=states[0].get("dev") or dev)
+        rows = [row for row in value["entries"] if row["ip"] == hop]
+        mine(rows, "%s is not in the table" % hop)
+        return dict(rows[0], dev=rows[0].get("dev") or dev)
 
     def settled(states):
-        if hop not in states:
-            raise NotMine("%s is not in the table" % hop)
+        mine(hop in states, "%s is not in the table" % hop)
         return {"ip": hop, "dev": dev, "state": states[hop], "mac": None}
-
-    plain = [tool(lambda text: row_of(parse_ip_neigh(text)), "ip", "neigh", "show", hop),
-             Source("netlink_named", ([(RTM_GETNEIGH, b"\0" * 12, True)],),
-                    lambda raw: row_of(kernel(parse_netlink_neighbors).parse(raw))),
-             text_file(lambda text: row_of(parse_proc_arp(text)), "/proc/net/arp")]
-    provoked = native("poke", [hop], dev, wait_s, parse=settled)
-    return [provoked] + plain if doubtful else plain + [provoked]
+    plain = [then(source, row_of) for source in neighbor_tables(hop)]
+    provoked = [native("poke", [hop], dev, wait_s, parse=settled)]
+    return provoked + plain if doubtful else plain + provoked
 
 
 def segment_candidates(hop, dev, interfaces, servers):
     """Addresses of others that may live on the segment of `dev`: a bounded, educated guess."""
     import ipaddress
-    rows = [r for r in (about(interfaces, "all") or {}).get("interfaces", []) if r["name"] == dev]
-    nets = [ipaddress.ip_interface(c) for row in rows for c in row["inet"] + row["inet6"]
+    row = interface_named(interfaces, dev) or {"inet": [], "inet6": []}
+    nets = [ipaddress.ip_interface(c) for c in row["inet"] + row["inet6"]
             if in_network(hop, c) and not c.startswith("fe80")]
     found = [s for s in servers for net in nets if in_network(s, str(net))]
     for net in nets[:1]:
@@ -3582,9 +3351,8 @@ def segment_candidates(hop, dev, interfaces, servers):
             steps = [int(str(n), 16) for n in steps]
         wanted = [own + 1, own - 1, own + 2, own - 2, own + steps[5]] + [first + n for n in steps]
         wanted += [last - 1, last - 2, last - 5] if net.version == 4 else []
-        found += [str(ipaddress.ip_address(n)) for n in wanted
-                  if first < n < last and n != own]
-    return [a for a in collections.OrderedDict.fromkeys(found) if a != hop][:SEGMENT_POKES]
+        found += [str(ipaddress.ip_address(n)) for n in wanted if first < n < last and n != own]
+    return [a for a in unique(found) if a != hop][:SEGMENT_POKES]
 
 
 def traced(target, knock, lookup, dns):
@@ -3599,12 +3367,6 @@ def traced(target, knock, lookup, dns):
 def talking(tcp):
     """The connections that opened, as many as are spoken on."""
     return [row for row in tcp if row.outcome == "ok"][:MAX_TALKS]
-
-
-def link_mtu(egress, address):
-    """The MTU of the route to `address`: what it says, else Ethernet's."""
-    value = about(egress, address) or {}
-    return value.get("mtu") or 1500
 
 
 def head_failed(row):
@@ -3624,12 +3386,16 @@ def size_suspects(sizes):
     return sorted(small - passed)
 
 
+def tls_source(wish, address, *verify):
+    """The handshake that this target stands for."""
+    return native("tls", address, wish["port"], wish["sni"], *verify, parse=parse_handshake)
+
+
 def http_source(wish, address, method, clamp=None, padding=0):
     """The request that this target stands for; `padding` makes it larger than one packet."""
-    secure = wish["tls"]
-    request = build_http_request(method, wish["path"] or "/", wish["host"], wish["port"], secure,
-                                 padding)
-    return native("http", address, wish["port"], secure, wish["sni"], request, clamp,
+    request = build_http_request(method, wish["path"] or "/", wish["host"], wish["port"],
+                                 wish["tls"], padding)
+    return native("http", address, wish["port"], wish["tls"], wish["sni"], request, clamp,
                   bool(padding), parse=parse_http_exchange)
 
 
@@ -3642,21 +3408,15 @@ def base_url(wish):
 def redirect_of(step):
     """The Location of a redirecting answer, else None."""
     value = step.value or {}
-    if value.get("status") in (301, 302, 303, 307, 308):
-        return value.get("location")
-    return None
+    return value.get("location") if value.get("status") in (301, 302, 303, 307, 308) else None
 
 
-def udp_question(protocol):
-    """First words of a UDP protocol: something that a healthy server answers."""
-    if protocol == "dns":
-        return build_dns_query("", "NS", 0x6e64)
-    if protocol == "ntp":
-        return b"\x1b" + b"\0" * 47                     # version 3, client (RFC 5905)
-    if protocol == "snmp":                              # get sysDescr.0, community public
-        return bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b"
-                             "060102010101000500")
-    return b"netdiag\n"
+# First words of a UDP protocol: something that a healthy server answers.
+UDP_QUESTIONS = {
+    "dns": build_dns_query("", "NS", 0x6e64),
+    "ntp": b"\x1b" + b"\0" * 47,                        # version 3, client (RFC 5905)
+    "snmp": bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b"
+                          "060102010101000500")}       # get sysDescr.0, community public
 
 
 @guarded
@@ -3689,23 +3449,19 @@ def proxy_for(wish, proxy_env):
     """The proxy that applies to this target, or None (other protocols do not use the variables)."""
     if wish["proxy"]:
         return read_proxy(wish["proxy"], "--proxy")
-    value = proxy_env[0].value if proxy_env and proxy_env[0].outcome == "ok" else None
+    value = about(proxy_env, "self")
     if not value or wish["protocol"] not in ("http", "https") or wish["connect_to"]:
         return None
     found = value.get(wish["protocol"]) or value.get("all")
-    if not found or not found["host"] or bypasses(wish, value["no_proxy"]):
-        return None
-    return found
+    usable = found and found["host"] and not bypasses(wish, value["no_proxy"])
+    return found if usable else None
 
 
 def bypasses(wish, no_proxy):
-    """NO_PROXY in its common dialects: *, suffix, leading dot, address, CIDR, with or without port."""
+    """NO_PROXY in its common dialects: *, suffix, leading dot, address, CIDR, also with a port."""
     host = wish["host"].rstrip(".").lower()
-    for rule in no_proxy:
-        rule = rule.strip().lower()
-        if rule == "*":
-            return True
-        if "/" in rule and wish["literal"] and in_network(host, rule):
+    for rule in [text.strip().lower() for text in no_proxy]:
+        if rule == "*" or "/" in rule and wish["literal"] and in_network(host, rule):
             return True
         try:
             name, port = read_endpoint(rule)
@@ -3718,7 +3474,7 @@ def bypasses(wish, no_proxy):
     return False
 
 
-# == 7 evidence: gathering answers side by side, and looking things up in them ====================
+# == 7 evidence: gathering answers side by side, and looking things up in them =====================
 
 def run_probe(item, needs, system, timeout_s):
     """Put all questions of one probe: side by side, or step by step with answers sent back."""
@@ -3745,10 +3501,9 @@ def answer_all(name, questions, system, timeout_s):
     import threading
     answers = [None] * len(questions)
 
-    def work(place):
-        answers[place] = answer(name, questions[place], system, timeout_s)
-    threads = [threading.Thread(target=work, args=(n,), daemon=True)
-               for n in range(len(questions))]
+    def work(place, question):
+        answers[place] = answer(name, question, system, timeout_s)
+    threads = [threading.Thread(target=work, args=row, daemon=True) for row in enumerate(questions)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -3763,25 +3518,23 @@ def gather(items, known, system, options, until, progress=None):
     """
     import queue
     import threading
-    done, results = dict(known), queue.Queue()
+    done, results, running, complete = dict(known), queue.Queue(), set(), True
     waiting = collections.OrderedDict((item.name, item) for item in items)
     for name in unwanted(options).intersection(waiting):
-        done[name] = [Answer(name, "-", "unknown", None, None, (("", "switched off"),))]
+        done[name] = unasked(name, "switched off")
         del waiting[name]
-    running = set()
 
     def work(item, needs):
         try:
             answers = run_probe(item, needs, system, options.timeout_s)
         except Exception as error:                # a broken probe is a line in the report
-            answers = [Answer(item.name, "-", "unknown", None, None, ((
-                "", "crashed: %s: %s" % (type(error).__name__, error)),))]
+            answers = unasked(item.name, "crashed: %s: %s" % (type(error).__name__, error))
         results.put((item.name, answers))
-    complete = True
     try:
         while waiting or running:
             for item in [i for i in waiting.values() if all(need in done for need in i.needs)]:
-                needs = {n: known_answers(done, n) for n in item.needs + item.optional}
+                needs = {name: [a for a in done.get(name, ()) if a.subject != "-"]
+                         for name in item.needs + item.optional}
                 del waiting[item.name]
                 running.add(item.name)
                 threading.Thread(target=work, args=(item, needs), daemon=True).start()
@@ -3796,14 +3549,13 @@ def gather(items, known, system, options, until, progress=None):
         complete = False
     except KeyboardInterrupt:
         complete = None
-    for name in list(running) + list(waiting):
-        done[name] = [Answer(name, "-", "unknown", None, None, (("", "cut short"),))]
+    done.update((name, unasked(name, "cut short")) for name in list(running) + list(waiting))
     return done, complete
 
 
-def known_answers(done, name):
-    """The answers of a need, without those that say only why nothing was asked."""
-    return [a for a in done.get(name, ()) if a.subject != "-"]
+def unasked(name, why):
+    """The answers of a probe that was not run, or not to its end: only why."""
+    return [Answer(name, "-", "unknown", None, None, (("", why),))]
 
 
 def unwanted(options):
@@ -3819,8 +3571,7 @@ def unwanted(options):
 
 def number_answers(done):
     """All answers in the order of the probes, each with its id."""
-    order = ["target"] + list(PROBES)
-    rows = [a for name in order for a in done.get(name, ())]
+    rows = [a for name in ["target"] + list(PROBES) for a in done.get(name, ())]
     return [row._replace(id="e%d" % number) for number, row in enumerate(rows, 1)]
 
 
@@ -3836,9 +3587,9 @@ def evidence_lines(answers):
     """Answers in the notation of the rule cases: probe/subject outcome value."""
     import json
     for row in answers:
-        value = json.dumps(public(row.value), sort_keys=True, default=str)
-        yield "%s/%s %s %s" % (row.probe, row.subject.replace("%", "%25").replace(
-            ",", "%2C").replace(" ", ","), row.outcome, value)
+        subject = row.subject.replace("%", "%25").replace(",", "%2C").replace(" ", ",")
+        yield "%s/%s %s %s" % (row.probe, subject, row.outcome, json.dumps(
+            public(row.value), sort_keys=True, default=str))
 
 
 @guarded
@@ -3862,17 +3613,20 @@ def public(value):
     return value
 
 
-# -- looking things up: the path and its places ---------------------------------------------------------
+# -- looking things up: the path and its places ----------------------------------------------------
+
+def hops_to(traces, address):
+    """The hops of every trace to `address`, one trace after the other."""
+    return [hop for r in rows_about(traces, address) for hop in (r.value or {}).get("hops") or ()]
+
 
 def hop_table(traces, address):
     """{ttl: address} of the routers on the way, from every trace to `address`."""
     hops = {}
-    for row in traces:
-        if row.subject == address and row.value:
-            for hop in row.value.get("hops") or ():
-                router = hop_address(hop)
-                if router and router != address and hop.get("kind", "hop") == "hop":
-                    hops.setdefault(hop["ttl"], router)
+    for hop in hops_to(traces, address):
+        router = hop_address(hop)
+        if router and router != address and hop.get("kind", "hop") == "hop":
+            hops.setdefault(hop["ttl"], router)
     return hops
 
 
@@ -3883,15 +3637,9 @@ def hop_address(hop):
 
 def distance(traces, address):
     """Number of the hop that is the target itself, or None when no trace got there."""
-    found = []
-    for row in traces:
-        value = row.value if row.subject == address and row.value else {}
-        for hop in value.get("hops") or ():
-            arrived = hop.get("kind") in ("reply", "open") or (
-                hop.get("kind") in ("icmp", None) and hop_address(hop) == address)
-            if arrived:
-                found.append(hop["ttl"])
-    return min(found) if found else None
+    return min((hop["ttl"] for hop in hops_to(traces, address) if hop.get("kind") in (
+        "reply", "open") or hop.get("kind") in ("icmp", None) and hop_address(hop) == address),
+               default=None)
 
 
 def last_hop(traces, address):
@@ -3914,32 +3662,70 @@ def place_of(ttl, target_ttl):
 
 def sender_places(sender, address, traces, own):
     """The places that an ICMP sender may be at, likeliest first."""
-    if sender in own:
-        return ["client"]
-    if sender == address:
-        return ["server"]
+    if sender in own or sender == address:
+        return ["client" if sender in own else "server"]
+    far = distance(traces, address)
     for ttl, router in sorted(hop_table(traces, address).items()):
         if router == sender:
-            return place_of(ttl, distance(traces, address))
-    for row in traces:                            # a router that answers no TTL, but this one
-        end = (row.value or {}).get("end") if row.subject == address else None
+            return place_of(ttl, far)
+    for row in rows_about(traces, address):       # a router that answers no TTL, but this one
+        end = (row.value or {}).get("end")
         if end and end.get("address") == sender and end["kind"] == "icmp":
-            return place_of(end["ttl"], distance(traces, address))
-    beyond = place_of(last_hop(traces, address) + 1, distance(traces, address))
-    return beyond + [p for p in ("server_network", "transit") if p not in beyond]
+            return place_of(end["ttl"], far)
+    return unique(place_of(last_hop(traces, address) + 1, far) + ["server_network", "transit"])
+
+
+def all_links(interfaces):
+    """The rows of all interfaces."""
+    return (about(interfaces, "all") or {}).get("interfaces", [])
 
 
 def own_addresses(interfaces):
     """This host's own addresses."""
-    rows = (about(interfaces, "all") or {}).get("interfaces", [])
-    return {c.partition("/")[0] for row in rows for c in row["inet"] + row["inet6"]} | {
-        "127.0.0.1", "::1"}
+    return {cidr.partition("/")[0] for row in all_links(interfaces)
+            for cidr in row["inet"] + row["inet6"]} | {"127.0.0.1", "::1"}
 
 
 def interface_named(interfaces, name):
     """The row of one interface, or None."""
-    rows = (about(interfaces, "all") or {}).get("interfaces", [])
-    return next((row for row in rows if row["name"] == name), None)
+    return next((row for row in all_links(interfaces) if row["name"] == name), None)
+
+
+def found_addresses(table):
+    """The addresses that were tried, else those that the look-up gave."""
+    return unique([r.subject for r in table["tcp"] + table["udp"]]
+                  or [a for r in succeeded(table["lookup"]) for a in r.value])
+
+
+def path_of(answers):
+    """The hops of the first traced address: [{ttl, address, rtt_ms, place}], silent ones too."""
+    table = by_probe(answers)
+    traces = [r for name in ("trace_tcp", "trace_udp", "trace_icmp") for r in table[name]]
+    traces = [r for r in traces if r.value]
+    if not traces:
+        return []
+    address = traces[0].subject
+    far, routers, times = distance(traces, address), hop_table(traces, address), {}
+    for hop in hops_to(traces, address):
+        times.setdefault((hop["ttl"], hop_address(hop)),
+                         hop.get("ms") or (hop.get("rtts_ms") or [None])[0])
+    if far:
+        routers[far] = address
+    return [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
+             "place": place_of(ttl, far)[0]}
+            for ttl in range(1, 1 + (far or max(routers, default=0)))]
+
+
+def timings_of(answers):
+    """Milliseconds of each phase; None where there was none."""
+    table = by_probe(answers)
+
+    def first(name, key):
+        return next((r.value[key] for r in succeeded(table[name])
+                     if isinstance(r.value, dict) and r.value.get(key) is not None), None)
+    return {"dns": next((r.ms for r in table["lookup"] if r.outcome != "unknown"), None),
+            "tcp": first("tcp", "ms"), "tls": first("tls", "ms") or first("http", "tls_ms"),
+            "first_byte": first("http", "first_byte_ms")}
 
 
 # == 8 rules: what the answers mean ===============================================================
@@ -3966,8 +3752,10 @@ ALL_HTTP = ("http.client_error", "http.server_error", "http.gateway_error", "htt
             "http.not_http", "http.redirect_loop", "http.https_expected")
 ALL_UDP = ("udp.closed", "udp.no_reply")
 ABOVE_TCP = ALL_TLS + ALL_HTTP + ("service.silent", "service.unexpected", "service.error")
-BEYOND = ALL_TCP + ALL_PATH + ALL_UDP + ABOVE_TCP + ("proxy.unreachable",)
+THROUGH = ALL_TCP + ALL_PATH + ALL_UDP + ABOVE_TCP
+BEYOND = THROUGH + ("proxy.unreachable",)
 AWAY = BEYOND + ALL_DNS                    # everything that needs the way out of this host
+ALIVE = {"REACHABLE", "ANSWERED"}          # what a neighbor that answers looks like
 
 
 def rule(codes, where, says, fix, hides=(), severity="fail", ask=None, sure="certain"):
@@ -3986,63 +3774,56 @@ def rule(codes, where, says, fix, hides=(), severity="fail", ask=None, sure="cer
     return register
 
 
-# -- this host: link, address, route --------------------------------------------------------------------
+# -- this host: link, address, route --------------------------------------------------------------
 
-@rule("link.down", "client", hides=("address.missing", "route.missing", "gateway.silent",
-                                    "segment.isolated", "neighbor.silent") + AWAY,
+@rule("link.down", "client", hides=AWAY + ("address.missing", "route.missing", "gateway.silent",
+                                           "segment.isolated", "neighbor.silent"),
       says="The interface {dev} is {state}: nothing can leave this host by it.",
-      fix="Bring the link up: `ip link set {dev} up`, or check the cable, the switch port or the"
-          " virtual network card.")
+      fix="`ip link set {dev} up`; check its cable, switch port or virtual network card.")
 def rule_link_down(target, interfaces, route=(), tcp=(), lookup=(), interfaces_now=()):
     """The interface that should carry the connection is down or has no carrier.
 
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     """
-    wish, interfaces = target[0].value, succeeded(interfaces_now) or interfaces
-    down = down_links(interfaces)
-    if not wish["host"] and down and not usable_links(interfaces):
-        yield dict(dev=down[0]["name"], state=link_state(down[0]), proof=interfaces)
+    interfaces = succeeded(interfaces_now) or interfaces
+    down, usable = down_links(interfaces), usable_links(interfaces)
+    if down and not usable and not target[0].value["host"]:
+        yield dict(link_words(down[0]), proof=interfaces)
     for row in failing_ways(target, route, tcp, lookup):
         if row.value["error"]:
-            found = [d for d in down if d["inet"] or d["inet6"]] or (
-                down if not usable_links(interfaces) else [])
+            found = [d for d in down if d["inet"] or d["inet6"]] or ([] if usable else down)
         else:
             found = [d for d in down if d["name"] == row.value["dev"] and not is_local_bridge(d)]
         for link in found[:1]:
-            yield dict(dev=link["name"], state=link_state(link), proof=list(interfaces) + [row],
-                       scope=row.subject)
+            yield blame(row, interfaces, **link_words(link))
 
 
 @rule("address.missing", "client", hides=("route.missing", "route.overlap", "gateway.silent",
                                           "host.exhausted") + AWAY,
-      says="{dev} is up but has no usable IPv{version} address, so {goal} cannot be reached.",
-      fix="Get an address: check DHCP (is the lease there?) or the static configuration of {dev}.")
+      says="{dev} is up but has no usable IPv{version} address, so {address} cannot be reached.",
+      fix="Get an address: check the DHCP lease or the static configuration of {dev}.")
 def rule_address_missing(target, interfaces, route=(), tcp=(), lookup=()):
     """No interface has an address of the family that is needed (169.254/16 and fe80::/10 are none).
 
     fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     """
-    links = [r for r in real_links(interfaces) if r["up"] and r["carrier"] is not False]
+    links = [r["name"] for r in real_links(interfaces) if r["up"] and r["carrier"] is not False]
     wish = target[0].value
-    if not wish["host"]:
-        if links and not any(global_addresses(interfaces, v) for v in (4, 6)):
-            yield dict(dev=links[0]["name"], version="4 or 6", goal="anything", proof=interfaces)
-        return
-    for row in failing_ways(target, route, tcp, lookup):
+    if links and not wish["host"] and not any(global_addresses(interfaces, v) for v in (4, 6)):
+        yield dict(dev=links[0], version="4 or 6", address="anything", proof=interfaces)
+    for row in failing_ways(target, route, tcp, lookup) if links and wish["host"] else ():
         version = is_address(row.subject)
-        missing = row.value["error"] or any(
-            t.subject == row.subject and (t.value or {}).get("errno") == "EADDRNOTAVAIL"
-            for t in tcp)
-        if missing and links and not global_addresses(interfaces, version):
-            yield dict(dev=links[0]["name"], version=version, goal=row.subject,
-                       proof=list(interfaces) + [row], scope=row.subject,
-                       severity="info" if version == 6 and not wish["literal"] else "fail")
+        missing = row.value["error"] or any((t.value or {}).get("errno") == "EADDRNOTAVAIL"
+                                            for t in rows_about(tcp, row.subject))
+        if missing and not global_addresses(interfaces, version):
+            yield blame(row, interfaces, dev=links[0], version=version,
+                        severity="info" if version == 6 and not wish["literal"] else "fail")
 
 
 @rule("route.missing", "client", hides=("gateway.silent",) + AWAY,
-      says="This host has no route to {goal} (network unreachable, at once).",
+      says="This host has no route to {address} (network unreachable, at once).",
       fix="Add the default route or the missing route: see `ip route`; is the VPN up?")
 def rule_route_missing(target, route, tcp=(), lookup=(), routes=()):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent.
@@ -4050,23 +3831,18 @@ def rule_route_missing(target, route, tcp=(), lookup=(), routes=()):
     fires: route/A ok error=ENETUNREACH
     quiet: route/A ok
     """
-    if not target[0].value["host"]:
-        rows = [r for table in succeeded(routes) for r in table.value["routes"]]
-        if routes and not any(r["dst"] == "default" and r.get("type") in (None, "unicast")
-                              for r in rows):
-            yield dict(goal="anything beyond its own segments: no default route",
-                       proof=list(routes))
-        return
-    for row in failing_ways(target, route, tcp, lookup):
+    rows = [r for table in succeeded(routes) for r in table.value["routes"]]
+    if routes and not target[0].value["host"] and not any(
+            r["dst"] == "default" and r.get("type") in (None, "unicast") for r in rows):
+        yield dict(address="anything beyond its own segments: no default route", proof=routes)
+    for row in failing_ways(target, route, tcp, lookup) if target[0].value["host"] else ():
         if row.value["error"] in ("ENETUNREACH", "ENETDOWN", "ESRCH"):
-            yield dict(goal=row.subject, proof=[row] + rows_about(tcp, row.subject),
-                       scope=row.subject)
+            yield blame(row, rows_about(tcp, row.subject))
 
 
 @rule("route.blocked", "client", hides=AWAY,
-      says="This host's own routing refuses {goal}: a {kind} route or rule.",
-      fix="Look for it with `ip route show table all | grep {kind}` and `ip rule`; remove it if it"
-          " is not meant.")
+      says="This host's own routing refuses {address}: a {kind} route or rule.",
+      fix="Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.")
 def rule_route_blocked(target, route, tcp=(), lookup=()):
     """A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
 
@@ -4076,15 +3852,13 @@ def rule_route_blocked(target, route, tcp=(), lookup=()):
     kinds = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
     for row in failing_ways(target, route, tcp, lookup):
         if row.value["error"] in kinds:
-            yield dict(goal=row.subject, kind=kinds[row.value["error"]], proof=[row] +
-                       rows_about(tcp, row.subject), scope=row.subject)
+            yield blame(row, rows_about(tcp, row.subject), kind=kinds[row.value["error"]])
 
 
 @rule("route.overlap", "client", hides=("neighbor.silent", "gateway.silent",
-                                        "segment.isolated") + BEYOND,
-      says="{goal} falls into a local range, {net} on {dev}, and nobody answers for it there.",
-      fix="Compare the address with the ranges of containers, VPNs and bridges on this host"
-          " (`ip route get {goal}`); change the local range or correct the mask.", sure="likely")
+                                        "segment.isolated") + BEYOND, sure="likely",
+      says="{address} falls into a local range, {net} on {dev}, and nobody answers for it there.",
+      fix="Compare `ip route get {address}` with the ranges used here; change those or the mask.")
 def rule_route_overlap(target, egress, interfaces, neighbor=(), tcp=(), trace_udp=()):
     """A bridge, container or VPN range, or too wide a mask, catches a far address.
 
@@ -4095,99 +3869,89 @@ def rule_route_overlap(target, egress, interfaces, neighbor=(), tcp=(), trace_ud
     for way in succeeded(egress):
         dev, goal = way.value["dev"], way.subject
         link = interface_named(interfaces, dev) or {"name": dev, "inet": [], "inet6": []}
+        bridge = is_local_bridge(link)
         nets = [c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
         wide = [c for c in nets if ":" not in c
                 and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
         dead = [r for r in dead_neighbors(neighbor) if r.value["ip"] == goal]
-        mute = is_local_bridge(link) and not hop_table(trace_udp, goal) and [
-            t for t in rows_about(tcp, goal) if t.outcome == "timeout"]
-        if not way.value["via"] and not works(tcp, goal) and (
-                mute or dead and (wide or is_local_bridge(link))):
-            yield dict(goal=goal, net=(nets or ["a route of its own"])[0], dev=dev,
-                       proof=[way] + dead + (mute or []), scope=goal,
-                       confidence="likely" if dead and is_local_bridge(link) else "possible")
+        mute = [t for t in rows_about(tcp, goal) if t.outcome == "timeout"
+                and bridge and not hop_table(trace_udp, goal)]
+        if not way.value["via"] and not works(tcp, goal) and (mute or dead and (wide or bridge)):
+            yield blame(way, dead + mute, net=(nets or ["a route of its own"])[0], dev=dev,
+                        confidence="likely" if dead and bridge else "possible")
 
 
-@rule("host.exhausted", "client", hides=AWAY,
-      says="This host has run out of {what} ({errno}, before any packet was sent).",
-      fix="{cure}")
-def rule_host_exhausted(target, knock, interfaces=()):
+@rule("host.exhausted", "client", hides=AWAY, fix="{cure}",
+      says="This host has run out of {what} ({errno}, before any packet was sent).")
+def rule_host_exhausted(target, knock):
     """The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
 
     fires: knock/A denied errno=EMFILE
     quiet: knock/A denied errno=EACCES
     """
-    ports = ("source ports", "Too many connections to this address are open or in TIME_WAIT: see"
-             " `ss -s`; reuse connections, or widen net.ipv4.ip_local_port_range.")
     files = ("file descriptors", "Raise the limit (`ulimit -n`) or find the leak.")
-    causes = {"EADDRNOTAVAIL": ports, "EMFILE": files, "ENFILE": files,
+    causes = {"EADDRNOTAVAIL": ("source ports", "See `ss -s`: too many connections are open or in"
+                                " TIME_WAIT. Reuse them, or widen net.ipv4.ip_local_port_range."),
+              "EMFILE": files, "ENFILE": files,
               "ENOBUFS": ("neighbor entries or memory", "See net.ipv4.neigh.default.gc_thresh3 and"
                           " the kernel log.")}
     for row in knock:
         errno = (row.value or {}).get("errno")
         if errno in causes:
-            yield dict(what=causes[errno][0], cure=causes[errno][1], errno=errno, proof=[row],
-                       scope=row.subject)
+            yield blame(row, errno=errno, what=causes[errno][0], cure=causes[errno][1])
 
 
-# -- this host's own firewall -----------------------------------------------------------------------------
+# -- this host's own firewall ---------------------------------------------------------------------
 
 @rule("firewall.local", "client", hides=AWAY + ("gateway.silent", "segment.isolated"),
-      says="This host's own firewall stops the way to {goal}: {how}.",
-      fix="Look at this host's rules (`nft list ruleset`, `iptables -S OUTPUT`) and allow {goal}"
-          " port {port}.")
+      says="This host's own firewall stops the way to {address}: {how}.",
+      fix="Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).")
 def rule_firewall_local(target, tcp=(), interfaces=(), udp=(), trace_tcp=(), egress=(), dns=()):
-    """Refused by our own address, EPERM, or packets that never left (TCP_INFO, FACTS section 2).
+    """Refused by our own address, EPERM, or packets that never left (tcpi_retrans stays 0).
 
     fires: tcp/A timeout info={"retrans":0,"total_retrans":3}
     quiet: tcp/A timeout info={"retrans":1,"total_retrans":3}
     fires: iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9
     quiet: iface/eth0 ; tcp/A refused icmp=3/3@A
     """
-    own = own_addresses(interfaces)
+    own, forbidden = own_addresses(interfaces), "sending is not permitted (EPERM)"
     for row in tcp:
         how = row.value and local_refusal(row, own, trace_tcp, egress)
         if how:
-            yield dict(goal=row.subject, how=how, proof=[row], scope=row.subject)
+            yield blame(row, how=how)
     for row in udp:
         if (row.value or {}).get("error") == "EPERM":
-            yield dict(goal=row.subject, how="sending is not permitted (EPERM)", proof=[row],
-                       scope=row.subject)
+            yield blame(row, how=forbidden)
     stopped = [r for r in dns if isinstance(r.value, dict) and r.value.get("error") == "EPERM"]
     if stopped and len(stopped) == len(dns):
-        yield dict(goal=stopped[0].subject.split()[0], port=53, proof=stopped,
-                   how="sending to the resolver is not permitted (EPERM)")
+        yield dict(address="the resolver " + host_of(stopped[0]), port=53, how=forbidden,
+                   proof=stopped)
 
 
 @rule("firewall.local", "client", hides=BEYOND, sure="likely",
       says="Answers arrive at this host and its own firewall drops them ({count} packets received"
-           " and not delivered while {goal} seemed silent).",
-      fix="Look at the INPUT rules of this host and at rp_filter: is `ct state established` (or"
-          " RELATED) accepted?")
+           " and not delivered while {address} seemed silent).",
+      fix="Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?")
 def rule_answers_dropped(target, tcp, counts_before, counts_after):
-    """InReceives grows and InDelivers does not: own INPUT chain or rp_filter (FACTS section 3).
+    """InReceives grows and InDelivers does not: own INPUT chain or rp_filter.
 
     fires: tcp/A timeout ; counts_before/snmp ok IpInReceives=10 IpInDelivers=10 ;
            counts_after/snmp ok IpInReceives=14 IpInDelivers=10
     quiet: tcp/A timeout ; counts_before/snmp ok IpInReceives=10 IpInDelivers=10 ;
            counts_after/snmp ok IpInReceives=14 IpInDelivers=14
     """
-    for row in tcp:
-        if row.value and row.value["state"] == "silent" and not row.value["icmp"]:
-            version = is_address(row.subject)
-            dropped = undelivered(counts_before, counts_after, version)
-            if dropped >= max(2, row.value["info"].get("total_retrans") or 2):
-                yield dict(goal=row.subject, count=dropped, scope=row.subject,
-                           proof=[row] + list(counts_after))
+    for row in silent_rows(tcp):
+        dropped = undelivered(counts_before, counts_after, is_address(row.subject))
+        if dropped >= max(2, row.value["info"].get("total_retrans") or 2):
+            yield blame(row, counts_after, count=dropped)
 
 
-# -- the segment ------------------------------------------------------------------------------------------
+# -- the segment ----------------------------------------------------------------------------------
 
-@rule("segment.isolated", ("client_network", "client"), hides=("gateway.silent",
-                                                               "neighbor.silent") + AWAY,
+@rule("segment.isolated", ("client_network", "client"), sure="likely",
+      hides=("gateway.silent", "neighbor.silent") + AWAY,
       says="Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.",
-      fix="Wrong VLAN, wrong subnet or a broken cable or port: compare {dev}'s address and VLAN"
-          " with a working neighbor, and check the switch port.", sure="likely")
+      fix="Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.")
 def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), ping=(), trace_udp=(),
                           trace_icmp=(), dns=(), general_dns=()):
     """The next hop fails at layer 2, and so does everybody else who was asked.
@@ -4197,23 +3961,19 @@ def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), ping=(), tr
     quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;
            segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED
     """
-    mute = mute_neighbors(neighbor, tcp, ping, list(trace_udp) + list(trace_icmp),
-                          list(dns) + list(general_dns))
-    for row in dead_neighbors(neighbor) + mute:
-        asked = {k: v for s in segment if s.subject == row.subject
-                 for k, v in (s.value or {}).items() if k != row.value["ip"]}
-        alive = [a for a, state in asked.items() if state in ("REACHABLE", "ANSWERED")]
-        for scope in scopes_behind(row, egress, tcp) if not alive else ():
-            if len(asked) >= 4:
-                yield dict(dev=row.value["dev"], hop=row.value["ip"], count=len(asked),
-                           scope=scope, proof=[row] + list(segment),
-                           confidence="possible" if row in mute else "likely")
+    heard = is_heard(tcp, ping, trace_udp + trace_icmp, dns + general_dns)
+    for row, scope, guess in silent_hops(neighbor, egress, tcp, heard):
+        asked = {a: state for s in rows_about(segment, row.subject)
+                 for a, state in (s.value or {}).items() if a != row.value["ip"]}
+        if len(asked) >= 4 and not set(asked.values()) & ALIVE:
+            yield dict(dev=row.value["dev"], hop=row.value["ip"], count=len(asked), scope=scope,
+                       proof=[row] + segment, confidence="possible" if guess else "likely")
 
 
 @rule("gateway.silent", "client_network", hides=AWAY,
       says="The gateway {hop} does not answer on {dev} (layer 2: {state}).",
-      fix="Check the gateway's address in the route, whether that router is up, and the VLAN of"
-          " {dev}.", ask="Is the router {hop} up, and does it have an interface in this VLAN?")
+      fix="Check the gateway's address in the route, that router, and the VLAN of {dev}.",
+      ask="Is the router {hop} up, and does it have an interface in this VLAN?")
 def rule_gateway_silent(target, neighbor, egress, tcp=(), segment=(), ping=(), trace_udp=(),
                         trace_icmp=(), dns=(), general_dns=()):
     """Without the gateway nothing leaves the segment.
@@ -4221,43 +3981,34 @@ def rule_gateway_silent(target, neighbor, egress, tcp=(), segment=(), ping=(), t
     fires: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
     quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=REACHABLE
     """
-    mute = mute_neighbors(neighbor, tcp, ping, list(trace_udp) + list(trace_icmp),
-                          list(dns) + list(general_dns))
-    others = [a for s in segment for a, state in (s.value or {}).items()
-              if state in ("REACHABLE", "ANSWERED")]
-    for row in dead_neighbors(neighbor) + mute:
-        for scope in scopes_behind(row, egress, tcp):
-            if row.value["ip"] in {w.value["via"] for w in succeeded(egress)}:
-                yield dict(hop=row.value["ip"], dev=row.value["dev"], scope=scope,
-                           proof=[row] + rows_about(tcp, scope), state=row.value["state"],
-                           confidence="possible" if row in mute else
-                           "certain" if others else "likely")
+    heard = is_heard(tcp, ping, trace_udp + trace_icmp, dns + general_dns)
+    others = any(state in ALIVE for s in segment for state in (s.value or {}).values())
+    sure = "certain" if others else "likely"
+    for row, scope, guess in silent_hops(neighbor, egress, tcp, heard):
+        if row.value["ip"] in {w.value["via"] for w in succeeded(egress)}:
+            yield hop_silence(row, scope, tcp, "possible" if guess else sure)
 
 
-@rule("neighbor.silent", ("server", "client_network"), hides=AWAY,
+@rule("neighbor.silent", ("server", "client_network"), hides=AWAY, sure="likely",
       says="{hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).",
-      fix="Is the host {hop} up and its address right? Same VLAN as {dev}? If it belongs to"
-          " another network, the mask or a route here is wrong.", sure="likely")
+      fix="Is {hop} up and in the VLAN of {dev}? If it is elsewhere, the mask or a route is wrong.")
 def rule_neighbor_silent(target, neighbor, egress, tcp=(), lookup=()):
     """The target should be next door, and nobody answers ARP or neighbor discovery for it.
 
     fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
     quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
     """
-    for row in dead_neighbors(neighbor):
-        direct = {w.subject for w in succeeded(egress) if not w.value["via"]}
-        for scope in scopes_behind(row, egress, tcp):
-            if row.value["ip"] in direct and has_addresses(target, lookup):
-                yield dict(hop=row.value["ip"], dev=row.value["dev"], state=row.value["state"],
-                           scope=scope, proof=[row] + rows_about(tcp, row.value["ip"]))
+    direct = {w.subject for w in succeeded(egress) if not w.value["via"]}
+    for row, scope, _ in silent_hops(neighbor, egress, tcp, heard=True):
+        if row.value["ip"] in direct and has_addresses(target, lookup):
+            yield hop_silence(row, scope, tcp, "likely")
 
 
-# -- the name ---------------------------------------------------------------------------------------------
+# -- the name -------------------------------------------------------------------------------------
 
 @rule("dns.unconfigured", "client", hides=("dns.unreachable", "dns.failing", "dns.not_found"),
       says="No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.",
-      fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP,"
-          " NetworkManager, systemd-resolved).")
+      fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).")
 def rule_dns_unconfigured(target, resolv_conf, lookup=()):
     """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1.
 
@@ -4268,44 +4019,44 @@ def rule_dns_unconfigured(target, resolv_conf, lookup=()):
     """
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
     if conf and not conf.get("nameservers") and (failed or not target[0].value["host"]):
-        yield dict(proof=failed + list(resolv_conf))
+        yield dict(proof=failed + resolv_conf)
 
 
 @rule("dns.unreachable", ("dns", "transit"),
       says="No configured resolver answers ({servers}): {how}.",
-      fix="Is the resolver's address right and the service up? Try `dig @{server} {name}`; is port"
-          " 53 allowed on the way?", ask="Is the resolver {server} up, and may this host ask it?")
+      fix="Is the resolver's address right and its port 53 allowed on the way? Try `dig @{server}"
+          " {name}`.", ask="Is the resolver {server} up, and may this host ask it?")
 def rule_dns_unreachable(target, dns=(), general_dns=(), lookup=(), interfaces=(), egress=()):
     """Silence or ICMP from every resolver; the system's look-up failed as well.
 
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     """
-    rows = list(dns) or [r for r in general_dns if not target[0].value["host"]]
+    wish, own = target[0].value, own_addresses(interfaces)
+    rows = dns or ([] if wish["host"] else general_dns)
     if not rows or any(r.outcome == "ok" for r in rows) or succeeded(lookup):
         return
-    icmp = [dict(e, server=r.subject.split()[0]) for r in rows for e in (r.value or {}).get(
-        "icmp", []) if e["from"] not in own_addresses(interfaces)]
-    servers = list(collections.OrderedDict.fromkeys(r.subject.split()[0] for r in rows))
+    errors = [(host_of(r), e) for r in rows for e in (r.value or {}).get("icmp", [])
+              if e["from"] not in own]
+    servers = unique(host_of(r) for r in rows)
     how, places = "silence", ["dns", "transit", "server_network"]
-    if icmp:
-        first = icmp[0]
-        how = "%s says %s" % (first["from"], icmp_words(first["from"], first))
-        gateways = [w.value["via"] for w in succeeded(egress)]
-        places = ["dns"] if first["from"] == first["server"] else [
-            "client_network" if first["from"] in gateways else "transit", "dns"]
+    if errors:
+        server, error = errors[0]
+        how = "%s says %s" % (error["from"], icmp_words(error["from"], error))
+        near = error["from"] in [w.value["via"] for w in succeeded(egress)]
+        places = ["client_network" if near else "transit", "dns"]
+        if error["from"] == server:
+            places = ["dns"]
     elif any(r.outcome == "refused" for r in rows):
         how, places = "its port is closed", ["dns"]
     if servers[0].startswith("127."):
         places = ["dns", "client"]
-    yield dict(servers=", ".join(servers), server=servers[0], how=how, suspects=places,
-               name=target[0].value["host"] or GENERAL_NAME, proof=rows,
-               confidence="certain" if icmp else "likely")
+    yield dict(servers=", ".join(servers), server=servers[0], how=how, suspects=places, proof=rows,
+               name=wish["host"] or GENERAL_NAME, confidence="certain" if errors else "likely")
 
 
-@rule("dns.failing", "dns", hides=("dns.unreachable",),
-      says="The resolver {server} answers {rcode} for {name}{contrast}.",
-      fix="Ask the operator of {server}; {advice}.",
+@rule("dns.failing", "dns", says="The resolver {server} answers {rcode} for {name}{contrast}.",
+      fix="Ask the operator of {server}: {advice}.", hides=("dns.unreachable",),
       ask="Why does {server} answer {rcode} for {name}?")
 def rule_dns_failing(target, dns=(), lookup=(), general_dns=()):
     """SERVFAIL, REFUSED or nonsense, and no resolver that knows better.
@@ -4313,38 +4064,34 @@ def rule_dns_failing(target, dns=(), lookup=(), general_dns=()):
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     """
-    rows = succeeded(dns) or [r for r in succeeded(general_dns) if not target[0].value["host"]]
-    decisive = [r for r in rows if r.value["rcode"] in ("NOERROR", "NXDOMAIN")]
-    if not rows or decisive or succeeded(lookup):
+    rows = succeeded(dns) or ([] if target[0].value["host"] else succeeded(general_dns))
+    if not rows or {"NOERROR", "NXDOMAIN"} & set(rcodes_of(rows)) or succeeded(lookup):
         return
-    row = rows[0]
-    server, _, name = row.subject.split()[:3]
-    fine = any(r.value["rcode"] == "NOERROR" for r in succeeded(general_dns))
-    contrast = ", and answers other names" if fine else ""
-    yield dict(server=server, rcode=row.value["rcode"], name=name, contrast=contrast, proof=rows,
-               advice="the zone of this name is broken (lame delegation, DNSSEC)" if fine else
-               "may this host use it, and does it reach its upstream?")
+    contrast, advice = "", "may this host use it, and does it reach its upstream"
+    if "NOERROR" in rcodes_of(general_dns):
+        contrast = ", and answers other names"
+        advice = "the zone of this name is broken (lame delegation, DNSSEC)"
+    server, _, name = rows[0].subject.split()[:3]
+    yield dict(server=server, rcode=rows[0].value["rcode"], name=name, contrast=contrast,
+               advice=advice, proof=rows)
 
 
 @rule("dns.failing", "client", sure="likely",
-      says="The resolvers know {host} ({address}), but this host's own look-up fails ({error}).",
-      fix="Look at /etc/nsswitch.conf (hosts: files dns), at a local stub or cache (nscd,"
-          " systemd-resolved), and at /etc/resolv.conf.")
+      says="The resolvers know {host} ({known}), but this host's own look-up fails ({error}).",
+      fix="Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.")
 def rule_dns_local(target, lookup, dns):
     """A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.
 
     fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]
     quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]
     """
-    family = target[0].value["family"]
-    found = [a for a in dns_addresses(dns) if not family or is_address(a) == family]
+    found = wanted_addresses(target, dns)
     for row in lookup:
         if row.outcome == "refused" and found:
-            yield dict(address=found[0], error=row.value["error"], proof=[row] + list(dns))
+            yield dict(known=found[0], error=row.value["error"], proof=[row] + dns)
 
 
-@rule("dns.not_found", "dns",
-      says="The name {host} does not exist ({who} NXDOMAIN).",
+@rule("dns.not_found", "dns", says="The name {host} does not exist ({who} NXDOMAIN).",
       fix="Check the spelling and the search list; if the name is new, ask for the record.",
       ask="Please create or correct the record {host}.")
 def rule_dns_not_found(target, lookup, dns=()):
@@ -4353,34 +4100,28 @@ def rule_dns_not_found(target, lookup, dns=()):
     fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok
     """
+    rcodes = rcodes_of(dns)
+    absent = "NXDOMAIN" in rcodes and "NOERROR" not in rcodes
+    who = (["%s says" % host_of(r) for r in succeeded(dns)] or ["the look-up says"])[0]
     for row in lookup:
-        rcodes = [r.value["rcode"] for r in succeeded(dns)]
-        absent = "NXDOMAIN" in rcodes and "NOERROR" not in rcodes
-        unasked = not dns and row.outcome == "refused" and row.value["error"] == "EAI_NONAME"
-        if row.outcome == "refused" and (absent or unasked):
-            servers = [r.subject.split()[0] for r in succeeded(dns)]
-            who = "%s says" % servers[0] if servers else "the look-up says"
-            yield dict(who=who, proof=[row] + list(dns),
-                       confidence="certain" if absent else "likely")
+        if row.outcome == "refused" and (absent or not dns and row.value["error"] == "EAI_NONAME"):
+            yield dict(who=who, proof=[row] + dns, confidence="certain" if absent else "likely")
 
 
-@rule("dns.no_address", "dns",
-      says="The name {host} exists but has no {kind}.",
-      fix="Ask for the missing record, or use the family or name that has one.",
-      ask="Please add the missing address record for {host}.")
+@rule("dns.no_address", "dns", says="The name {host} exists but has no {kind}.",
+      fix="Ask for the missing record of {host}, or use the family or name that has one.")
 def rule_dns_no_address(target, lookup, dns):
     """NOERROR without an address of the wanted family.
 
     fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     """
-    family = target[0].value["family"]
     kinds = {4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
-    usable = [a for a in dns_addresses(dns) if not family or is_address(a) == family]
+    kind = kinds.get(target[0].value["family"], "address")
+    empty = "NOERROR" in rcodes_of(dns) and not wanted_addresses(target, dns)
     for row in lookup:
-        if row.outcome == "refused" and not usable and any(
-                r.value["rcode"] == "NOERROR" for r in succeeded(dns)):
-            yield dict(kind=kinds.get(family, "address"), proof=[row] + list(dns))
+        if row.outcome == "refused" and empty:
+            yield dict(kind=kind, proof=[row] + dns)
 
 
 @rule("dns.hosts_override", "client", severity="warn", hides=BEYOND,
@@ -4394,22 +4135,22 @@ def rule_dns_hosts_override(target, hosts_file, dns, tcp=(), control_tcp=()):
     quiet: hosts_file/N ok [{"address":"192.0.2.8","names":["web.example"]}] ;
            dns/R,A,N ok addresses=["192.0.2.8"]
     """
-    wish = target[0].value
-    ours, theirs = hosts_rows(hosts_file, wish["host"]), dns_addresses(dns)
+    ours, theirs = hosts_rows(hosts_file, target[0].value["host"]), dns_addresses(dns)
     same = {is_address(a) for a in ours} & {is_address(a) for a in theirs}
     if not same or set(ours) & set(theirs):
         return
     failed = [r for r in tcp if r.subject in ours and r.outcome != "ok"]
     better = [r for r in control_tcp if r.outcome == "ok"]
     cause = failed and better and not any(r.outcome == "ok" for r in tcp)
-    yield dict(address=ours[0], other=", ".join(theirs[:3]), proof=list(hosts_file) + failed + better,
-               so=", and only that one answers" if cause else "",
-               severity="fail" if cause else "warn", hides=BEYOND if cause else ())
+    words = dict(severity="fail", so=", and only that one answers") if cause else \
+        dict(severity="warn", so="", hides=())
+    yield dict(words, address=ours[0], other=", ".join(theirs[:3]),
+               proof=hosts_file + failed + better)
 
 
-@rule("dns.inconsistent", "dns", severity="warn",
+@rule("dns.inconsistent", "dns", severity="warn", sure="likely",
       says="The resolvers disagree about {name}: {views}.",
-      fix="Ask the operators of both; one of them has old or private data.", sure="likely")
+      fix="Ask the operators of both; one of them has old or private data.")
 def rule_dns_inconsistent(target, dns):
     """Two configured resolvers give different answers to the same question.
 
@@ -4421,81 +4162,73 @@ def rule_dns_inconsistent(target, dns):
         server, qtype, name = row.subject.split()[:3]
         if row.value["rcode"] in ("NOERROR", "NXDOMAIN"):
             views.setdefault((qtype, name), collections.OrderedDict())[server] = row
-    for (qtype, name), rows in views.items():
+    for (_, name), rows in views.items():
         sets = [set(r.value["addresses"]) for r in rows.values()]
-        if len(sets) > 1 and any(sets) and any(not a & sets[0] for a in sets[1:] if a or sets[0]):
-            words = ["%s says %s" % (s, ", ".join(r.value["addresses"][:2]) or
-                                     r.value["rcode"]) for s, r in rows.items()]
+        if any(not a & sets[0] for a in sets[1:] if a or sets[0]):
+            words = ["%s says %s" % (s, ", ".join(r.value["addresses"][:2]) or r.value["rcode"])
+                     for s, r in rows.items()]
             yield dict(name=name, views="; ".join(words), proof=list(rows.values()))
             return
 
 
-@rule("dns.slow", "dns", severity="warn",
+@rule("dns.slow", "dns", severity="warn", sure="likely",
       says="Looking up {host} took {seconds:.1f} s{dead}.",
-      fix="Put a resolver that answers first in /etc/resolv.conf, or repair the slow one.",
-      sure="likely")
+      fix="Put a resolver that answers first in /etc/resolv.conf, or repair the slow one.")
 def rule_dns_slow(target, lookup, dns=()):
     """A dead first resolver costs its whole timeout at every look-up; a slow one costs less.
 
     fires: lookup/N ok ["192.0.2.7"] ; dns/R,A,N timeout ; dns/S,A,N ok addresses=["192.0.2.7"]
     quiet: lookup/N ok ["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]
     """
-    servers = [r.subject.split()[0] for r in dns]
-    first = [r for r in dns if r.subject.split()[0] == servers[0]] if dns else []
-    dead = bool(first) and not any(r.outcome == "ok" for r in first) and bool(succeeded(dns))
+    first = rows_at(dns, host_of(dns[0])) if dns else []
+    dead = "; the first resolver, %s, is silent" % host_of(dns[0]) if succeeded(dns) and not any(
+        r.outcome == "ok" for r in first) else ""
     for row in lookup:
         slow = (row.ms or 0) > DNS_SLOW_MS
         if (slow or dead) and (row.outcome == "ok" or succeeded(dns)):
-            yield dict(seconds=(row.ms or 0) / 1000, proof=[row] + first,
-                       dead="; the first resolver, %s, is silent" % servers[0] if dead else "")
+            yield dict(seconds=(row.ms or 0) / 1000, proof=[row] + first, dead=dead)
 
 
-# -- the way and the port -----------------------------------------------------------------------------------
+# -- the way and the port -------------------------------------------------------------------------
 
 @rule("path.loop", "transit", hides=ALL_TCP + ("path.dead_end",) + ALL_UDP,
-      says="Packets to {address} go round in circles: {router} says that their time to live ran"
-           " out{between}.",
-      fix="Correct the routes of these routers: each sends {address} to the other.",
-      ask="{routers} pass {address} to each other: please correct the route.")
+      says="Packets to {address} go round in circles{between}: {router} says their TTL ran out.",
+      fix="Correct the routes of {routers}: each sends {address} to the other.")
 def rule_path_loop(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=()):
     """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop.
 
     fires: tcp/A unreachable icmp=11/0@G
     quiet: tcp/A unreachable icmp=3/1@G
     """
-    traces = list(trace_tcp) + list(trace_udp)
-    for row, error in refusals(list(tcp) + list(udp), interfaces, TIME_EXCEEDED):
+    traces = trace_tcp + trace_udp
+    for row, error in refusals(tcp + udp, interfaces, TIME_EXCEEDED):
         hops = hop_table(traces, row.subject)
-        routers = [a for a in hops.values()]
+        routers = list(hops.values())
         again = sorted({a for a in routers if routers.count(a) > 1})
-        first = min([t for t, a in hops.items() if a in again] or [2])
-        yield dict(address=row.subject, router=error["from"], scope=row.subject,
-                   between=", between %s" % " and ".join(again) if again else "",
-                   routers=" and ".join(again or [error["from"]]), proof=[row] + traces,
-                   suspects=(["client_network"] if first == 1 else []) +
-                   ["transit", "server_network"])
+        near = hops.get(1) in again
+        yield blame(row, traces, router=error["from"],
+                    between=", between %s" % " and ".join(again) if again else "",
+                    routers=" and ".join(again or [error["from"]]),
+                    suspects=["client_network"] * near + ["transit", "server_network"])
 
 
 @rule("path.net_unreachable", "transit", hides=ALL_TCP + ("path.dead_end",) + ALL_UDP,
       says="{router} has no route to {address} ({words}).",
-      fix="Correct the routing table of {router}.",
-      ask="{router} answers '{words}' for {address}: please check its route to that network.")
+      fix="Correct the route of {router} to the network of {address}.")
 def rule_path_net_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=()):
     """A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
 
     fires: tcp/A unreachable icmp=3/0@G
     quiet: tcp/A unreachable icmp=3/9@G
     """
-    for row, error in refusals(list(tcp) + list(udp), interfaces, NET_UNREACHABLE):
-        yield refusal_facts(row, error, list(trace_tcp) + list(trace_udp), interfaces)
+    for row, error in refusals(tcp + udp, interfaces, NET_UNREACHABLE):
+        yield refusal_facts(row, error, trace_tcp + trace_udp)
 
 
-@rule("path.host_unreachable", ("server", "server_network"), hides=ALL_TCP + (
-    "path.dead_end",) + ALL_UDP,
+@rule("path.host_unreachable", ("server", "server_network"),
       says="The last router, {router}, says that {address} does not answer there ({words} after"
-           " {seconds:.1f} s).",
-      fix="Is the server up, with this address, in the right VLAN? Check it from a host next to"
-          " it.", ask="Is the host {address} up and connected?")
+           " {seconds:.1f} s).", hides=ALL_TCP + ("path.dead_end",) + ALL_UDP,
+      fix="Is {address} up and in the right VLAN? Check from a host next to it.")
 def rule_path_host_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=(),
                                ping=(), other_ports=()):
     """The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
@@ -4503,25 +4236,21 @@ def rule_path_host_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), 
     fires: tcp/A unreachable icmp=3/1@G ms=3080
     quiet: tcp/A unreachable icmp=3/13@G
     """
-    traces = list(trace_tcp) + list(trace_udp)
-    for row, error in refusals(list(tcp) + list(udp), interfaces, HOST_UNREACHABLE):
-        late = (row.value["ms"] or 0) > 700
-        if error["from"] == row.subject or not late and is_alive(
-                row.subject, ping, other_ports, traces):
-            continue
-        facts = refusal_facts(row, error, traces, interfaces)
-        places = ["server", "server_network"] if late else \
-            facts["suspects"] + [p for p in ("server_network", "server")
-                                 if p not in facts["suspects"]]
-        yield dict(facts, seconds=(row.value["ms"] or 0) / 1000, suspects=places,
-                   confidence="certain" if late else "likely")
+    traces, usual = trace_tcp + trace_udp, ["server", "server_network"]
+    for row, error in refusals(tcp + udp, interfaces, HOST_UNREACHABLE):
+        late = is_late(row)
+        if error["from"] != row.subject and (late or not alive_words(
+                row.subject, ping, other_ports, traces)):
+            facts = refusal_facts(row, error, traces)
+            places = usual if late else unique(facts["suspects"] + usual[::-1])
+            yield dict(facts, seconds=(row.value["ms"] or 0) / 1000, suspects=places,
+                       confidence="certain" if late else "likely")
 
 
 @rule("tcp.rejected", "server_network", hides=("path.dead_end",),
       says="A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'"
            "{own}.",
-      fix="Allow {here} to {address} port {port} in the rules of {router}.",
-      ask="Please allow {here} to {address} port {port} on {router}: it answers '{words}'.")
+      fix="Allow {here} to {address} port {port} in the rules of {router}.")
 def rule_tcp_rejected(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=(), ping=(),
                       other_ports=()):
     """An ICMP "no" with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4 to 1/6.
@@ -4529,26 +4258,22 @@ def rule_tcp_rejected(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interface
     fires: tcp/A refused icmp=3/3@A
     quiet: tcp/A refused
     """
-    traces = list(trace_tcp) + list(trace_udp)
-    for row, error in refusals(list(tcp) + list(udp), interfaces, REJECTED | HOST_UNREACHABLE):
-        kind = icmp_kind(row.subject, error)
-        late = (row.value["ms"] or 0) > 700
-        if kind in HOST_UNREACHABLE and error["from"] != row.subject and (
-                late or not is_alive(row.subject, ping, other_ports, traces)):
-            continue
-        if row.probe == "udp" and error["from"] == row.subject or not judged_port(
-                target, row.subject, ping, other_ports, traces):
-            continue
-        facts = refusal_facts(row, error, traces, interfaces)
-        own = " (the server's own firewall)" if error["from"] == row.subject else ""
-        yield dict(facts, own=own, protocol=row.probe)
+    traces, bare = trace_tcp + trace_udp, target[0].value["port"] is None
+    for row, error in refusals(tcp + udp, interfaces, REJECTED | HOST_UNREACHABLE):
+        itself = error["from"] == row.subject
+        alive = alive_words(row.subject, ping, other_ports, traces)
+        vain = not itself and icmp_kind(row.subject, error) in HOST_UNREACHABLE and (
+            is_late(row) or not alive)             # path.host_unreachable says it
+        closed = itself and row.probe == "udp"     # udp.closed says it
+        if not vain and not closed and not (bare and alive):
+            yield dict(refusal_facts(row, error, traces), protocol=row.probe,
+                       own=" (the server's own firewall)" if itself else "")
 
 
 @rule("tcp.refused", ("service", "server"), hides=("path.loss",),
       says="{address} refuses port {port} with a real reset: {why}.",
-      fix="On the server: `ss -ltnp | grep :{port}`. Start the service, let it listen on {address}"
-          " and not only on loopback, or correct the port.",
-      ask="Does the service run on {address} port {port}, and on which addresses does it listen?")
+      fix="{where}, `ss -ltnp sport = :{port}` shows who listens. Start the service, let it listen"
+          " on {address}, or correct the port.")
 def rule_tcp_refused(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), egress=(),
                      interfaces=(), reset_ttl=()):
     """A RST and no ICMP: nothing listens there, or a box on the way answers in its place.
@@ -4557,176 +4282,158 @@ def rule_tcp_refused(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), egr
     quiet: tcp/A refused icmp=3/3@A
     """
     own = own_addresses(interfaces)
-    for row in tcp:
-        if row.outcome != "refused" or row.value["icmp"] or target[0].value["port"] is None \
-                or local_refusal(row, own, trace_tcp, egress):
+    for row in tcp if target[0].value["port"] is not None else ():
+        if row.outcome != "refused" or row.value["icmp"] or local_refusal(
+                row, own, trace_tcp, egress):
             continue
-        far = distance(list(trace_udp) + list(trace_icmp), row.subject)
+        far = distance(trace_udp + trace_icmp, row.subject)
         boxes = reset_hops(row.subject, trace_tcp, reset_ttl, far)
+        where, places, sure = "On the server", ["service", "server"], "likely"
+        why = "nothing listens there, or a firewall answers in its place"
         if row.subject in own:
-            places, why = ["service"], "nothing listens there on this host"
+            where, places, sure = "On this host", ["service"], "certain"
+            why = "nothing listens there on this host"
         elif boxes:
-            places = unique(p for hop in boxes for p in place_of(hop, far))
+            places, sure = unique(p for hop in boxes for p in place_of(hop, far)), "certain"
             why = "it comes from hop %s, before the server (hop %d): a firewall" % (
                 " or ".join(str(hop) for hop in boxes), far)
-        else:
-            places, why = ["service", "server"], "nothing listens there, or a firewall answers" \
-                " in its place"
-        yield dict(address=row.subject, why=why, suspects=places, scope=row.subject,
-                   proof=[row] + rows_about(trace_tcp, row.subject) + rows_about(
-                       reset_ttl, row.subject),
-                   confidence="certain" if row.subject in own or boxes else "likely")
+        yield blame(row, rows_about(trace_tcp + reset_ttl, row.subject), why=why, where=where,
+                    suspects=places, confidence=sure)
 
 
 @rule("tcp.filtered", ("server", "server_network"), hides=("path.dead_end", "path.loss"),
       says="Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though {contrast}"
-           "{where}.",
-      fix="Allow {here} to {address} port {port} in the firewalls named; on the server `tcpdump"
-          " -ni any tcp port {port} and host {here}` shows whether the SYN arrives.",
-      ask="Please check the rules for {here} to {address} port {port}: is the SYN dropped?",
-      sure="likely")
+           "{where}.", sure="likely",
+      fix="Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp"
+          " port {port} and host {here}` shows whether the SYN arrives.")
 def rule_tcp_filtered(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), ping=(),
-                      other_ports=(), egress=(), interfaces=(), neighbor=()):
+                      other_ports=(), egress=(), neighbor=()):
     """This port is silent while the host answers otherwise, or other packets get further.
 
     fires: tcp/A timeout ; other_ports/A,80 refused
     quiet: tcp/A timeout ; other_ports/A,80 timeout
     """
-    traces = list(trace_udp) + list(trace_icmp)
-    for row in silent_rows(tcp):
+    traces = trace_udp + trace_icmp
+    for row in silent_rows(tcp) if target[0].value["port"] is not None else ():
         address = row.subject
         contrast = alive_words(address, ping, other_ports, traces, egress, neighbor)
-        far, stop = distance(traces, address), last_hop(trace_tcp, address)
-        further = last_hop(traces, address)
+        stop, further = last_hop(trace_tcp, address), last_hop(traces, address)
         if not contrast and further > stop and trace_tcp:
             contrast = "other packets get to hop %d and this port only to hop %d" % (further, stop)
-        if not contrast or target[0].value["port"] is None:
-            continue
-        places, where = filter_places(stop, far, further, bool(rows_about(trace_tcp, address)))
+        places, where = filter_places(stop, distance(traces, address), further,
+                                      rows_about(trace_tcp, address))
         if is_next_door(egress, address):
             places, where = ["server"], ""
-        yield dict(address=address, contrast=contrast, where=where, suspects=places,
-                   syns=1 + (row.value["info"].get("total_retrans") or 0), scope=address,
-                   seconds=row.value.get("waited_s") or PATIENCE_S, proof=[row] + [
-                       r for r in traces + list(ping) + list(other_ports)
-                       if r.subject.split()[0] == address])
+        if contrast:
+            yield blame(row, rows_at(traces + ping + other_ports, address), contrast=contrast,
+                        where=where, suspects=places,
+                        spots=" or ".join(PLACE_WORDS[place] for place in places),
+                        syns=1 + (row.value["info"].get("total_retrans") or 0),
+                        seconds=row.value.get("waited_s") or PATIENCE_S)
 
 
-@rule("path.dead_end", ("transit", "server_network", "server"),
+@rule("path.dead_end", ("transit", "server_network", "server"), sure="likely",
       says="Nothing answers beyond {where}: no protocol gets an answer from {address}.",
-      fix="Is the server up? On the server `tcpdump -ni any host {here}` decides: nothing arrives"
-          " (lost going), or it answers and the answer is lost (way back, its gateway).",
-      ask="Packets from {here} to {address} are lost behind {where}: please look there.",
-      sure="likely")
+      fix="Is the server up? There, `tcpdump -ni any host {here}` decides: nothing arrives (lost"
+          " going), or the answer is lost (its gateway, the way back).",
+      ask="Packets from {here} to {address} are lost behind {where}: please look there.")
 def rule_path_dead_end(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), ping=(),
-                       other_ports=(), egress=(), neighbor=(), interfaces=()):
+                       other_ports=(), egress=(), neighbor=()):
     """Silence by every protocol; the last router that still answers is the last that is known good.
 
     fires: tcp/A timeout ; trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
     quiet: tcp/A timeout ; trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]
     """
-    traces = list(trace_tcp) + list(trace_udp) + list(trace_icmp)
+    traces = trace_tcp + trace_udp + trace_icmp
     for row in silent_rows(tcp):
         address = row.subject
         if alive_words(address, ping, other_ports, traces, egress, neighbor):
             continue
         last = last_hop(traces, address)
-        router = hop_table(traces, address).get(last)
-        where = "hop %d, %s" % (last, router) if router else "this host's first hop"
-        places = ["client_network", "transit", "server_network", "server"] if not last else \
-            ["client_network", "transit", "server_network"] if last == 1 else \
-            unique(place_of(last, None) + ["server_network", "server"])
-        yield dict(address=address, where=where, suspects=places, scope=address, proof=[row] + [
-            r for r in traces if r.subject == address],
-                   confidence="likely" if last else "possible")
+        places = ["client_network", "transit", "server_network", "server"][:3 if last else 4]
+        where = "this host's first hop"
+        if last:
+            where = "hop %d, %s" % (last, hop_table(traces, address)[last])
+        if last > 1:
+            places = unique(place_of(last, None) + ["server_network", "server"])
+        yield blame(row, rows_about(traces, address), where=where, suspects=places,
+                    confidence="likely" if last else "possible")
 
 
 @rule("path.mtu_blackhole", ("transit", "server_network", "client_network"),
       hides=("tls.handshake_stalled", "http.no_response", "service.silent", "path.loss"),
       says="Small packets pass and large ones vanish on the way to {address}: {how}.",
-      fix="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass on the way, or clamp the MSS at the"
-          " tunnel: `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
-          " --clamp-mss-to-pmtu`.",
-      ask="The path to {address} loses large packets without ICMP 3/4: please check the MTU of"
-          " tunnels on it.")
+      fix="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel:"
+          " `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
+          " --clamp-mss-to-pmtu`.")
 def rule_path_mtu_blackhole(target, tls=(), small=(), transfer=()):
-    """A talk stalls with full-size segments and works with small ones (FACTS section 6).
+    """A talk stalls with full-size segments and works with small ones (RFC 2923).
 
     fires: tls/A ok ended=stalled ; small/A ok ended=done
     quiet: tls/A ok ended=stalled ; small/A ok ended=silent
     """
-    for row in list(tls) + [r for r in transfer if not r.subject.endswith(" clamped")]:
-        if not row.value or row.value["ended"] not in ("stalled", "silent"):
-            continue
-        cured = [r for r in small if r.subject == row.subject and r.value["ended"] == "done"] + [
-            r for r in succeeded(transfer) if r.subject == row.subject + " clamped"
-            and r.value["ended"] in ("closed", "done") and r.value["bytes"] > row.value["bytes"]]
-        if cured:
-            yield dict(address=row.subject, scope=row.subject, proof=[row] + cured,
-                       how="the talk stalls, and works with small segments (MSS %d)" % CLAMP_MSS)
+    how = "the talk stalls, and works with small segments (MSS %d)" % CLAMP_MSS
+    for row in tls + [r for r in transfer if not r.subject.endswith(" clamped")]:
+        if row.value and row.value["ended"] in ("stalled", "silent"):
+            cured = [r for r in rows_about(small, row.subject) if r.value["ended"] == "done"] + [
+                r for r in succeeded(rows_about(transfer, row.subject + " clamped"))
+                if r.value["ended"] in ("closed", "done") and r.value["bytes"] > row.value["bytes"]]
+            if cured:
+                yield blame(row, cured, how=how)
 
 
 @rule("path.mtu_blackhole", ("transit", "server_network", "client_network"), severity="warn",
       says="Packets of full size to {address} get no answer and no ICMP 'too big', smaller ones"
-           " do: large transfers may hang.",
-      fix="Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.",
-      sure="possible")
+           " do: large transfers may hang.", sure="possible",
+      fix="Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.")
 def rule_path_size_limit(target, sizes, transfer=(), retries=()):
     """An unfragmentable packet of the link's size vanishes where a small one is answered.
 
     fires: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false
-    quiet: sizes/A,576 ok size=576 answered=true ;
-           sizes/A,1500 ok size=1500 answered=false mtu=1400
+    quiet: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false mtu=1400
     """
     for address in size_suspects(sizes):
         fine = [r for r in rows_about(transfer, address) if r.value["ended"] in ("closed", "done")]
-        lossy = [r for r in succeeded(retries) if r.subject == address]
-        if not fine and not lossy:
-            yield dict(address=address, scope=address, proof=[
-                r for r in sizes if r.subject.split()[0] == address])
+        if not fine and not succeeded(rows_about(retries, address)):
+            yield dict(address=address, scope=address, proof=rows_at(sizes, address))
 
 
 @rule("path.loss", ("transit", "client_network", "server_network"), severity="warn",
       says="Packets to {address} port {port} are lost: of {tried} connections {silent} got no"
            " answer and {resent} only after the SYN was sent again.", sure="likely",
-      fix="Run `mtr -T -P {port} {address}` for a minute from both ends: loss that carries on to"
-          " the last hop is real; a fixed share of dead connections is one bad link or pool member.")
+      fix="Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.")
 def rule_path_loss(target, retries=(), resends=(), tcp=(), tls=(), http=()):
     """Several connections from several source ports: some work at once, some late, some never.
 
     fires: tcp/A timeout ; retries/A ok tried=4 open=3 silent=1 resent=0
     quiet: tcp/A timeout ; retries/A ok tried=4 open=0 silent=4 resent=0
     """
-    for row in succeeded(list(retries) + list(resends)):
+    for row in succeeded(retries + resends):
         value, first = row.value, rows_about(tcp, row.subject)
-        talks = rows_about(list(tls) + list(http), row.subject)
         mute = [t for t in first if t.outcome == "timeout"] + [
-            t for t in talks if is_stuck(t) or (t.value or {}).get("stage") == "connect"]
+            t for t in rows_about(tls + http, row.subject) if is_stuck(t)]
         late = [t for t in succeeded(first) if t.value["info"].get("total_retrans")]
         lost = value["silent"] + value["resent"] + len(mute) + len(late)
         if value["silent"] < value["tried"] and lost:
-            yield dict(address=row.subject, proof=[row] + first + mute, scope=row.subject,
-                       silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
-                       tried=value["tried"] + max(1, len(mute) + len(late)),
-                       severity="fail" if mute else "warn",
-                       confidence="likely" if lost > 1 else "possible",
-                       hides=("tcp.filtered", "path.dead_end", "http.no_response",
-                              "tls.handshake_stalled") if mute else ())
+            yield blame(row, first + mute, silent=value["silent"] + len(mute),
+                        resent=value["resent"] + len(late),
+                        tried=value["tried"] + max(1, len(mute) + len(late)),
+                        severity="fail" if mute else "warn",
+                        confidence="likely" if lost > 1 else "possible",
+                        hides=("tcp.filtered", "path.dead_end", "http.no_response",
+                               "tls.handshake_stalled") if mute else ())
 
 
 def is_stuck(row):
-    """A talk whose last bytes the peer's kernel never acknowledged: the path, not the program."""
+    """A talk without a connection, or whose last bytes the peer's kernel never acknowledged."""
     value = row.value or {}
-    return value.get("ended") in ("silent", "stalled") and bool(
-        (value.get("info") or {}).get("unacked"))
+    return value.get("stage") == "connect" or value.get("ended") in (
+        "silent", "stalled") and bool((value.get("info") or {}).get("unacked"))
 
 
 @rule("tcp.reset tcp.closed", ("service", "server"), hides=ABOVE_TCP,
       says="{address} accepts port {port} and {how} the connection at once, before any data.",
-      fix="Look at the service's log: an address allow list (hosts.deny too), a full service, or a"
-          " balancer without a live back end does this.",
-      ask="Connections to {address} port {port} are accepted and ended at once: what does the"
-          " service's log say?")
+      fix="See the service's log: an allow list, a full service or a dead back end does this.")
 def rule_tcp_ended(target, tcp):
     """Accepted, then RST or FIN before a byte: allow list, wrapper, dead back end, full service.
 
@@ -4736,11 +4443,10 @@ def rule_tcp_ended(target, tcp):
     quiet: tcp/A ok
     """
     words = {"reset": "resets", "closed": "closes"}
-    for row in tcp:
+    for row in tcp if target[0].value["port"] else ():
         after = (row.value or {}).get("after")
-        if after in words and target[0].value["port"]:
-            yield dict(code="tcp." + after, how=words[after], address=row.subject, proof=[row],
-                       scope=row.subject)
+        if after in words:
+            yield blame(row, code="tcp." + after, how=words[after])
 
 
 @rule("udp.closed", ("service", "server"),
@@ -4755,14 +4461,12 @@ def rule_udp_closed(target, udp):
     for row in udp:
         for error in (row.value or {}).get("icmp", [])[:1]:
             if error["from"] == row.subject:
-                yield dict(address=row.subject, words=icmp_words(row.subject, error), proof=[row],
-                           scope=row.subject)
+                yield blame(row, words=icmp_words(row.subject, error))
 
 
 @rule("udp.no_reply", ("service", "server", "server_network"), severity="warn", sure="possible",
       says="No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.",
-      fix="UDP owes no answer. Ask with the service's own client, or watch on the server: `tcpdump"
-          " -ni any udp port {port}`.")
+      fix="Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.")
 def rule_udp_no_reply(target, udp):
     """Silence: the service may not answer such a datagram, or something drops it.
 
@@ -4771,16 +4475,14 @@ def rule_udp_no_reply(target, udp):
     """
     for row in udp:
         if row.outcome == "timeout":
-            yield dict(address=row.subject, proof=[row], scope=row.subject)
+            yield blame(row)
 
 
-# -- TLS ------------------------------------------------------------------------------------------------------
+# -- TLS ------------------------------------------------------------------------------------------
 
 @rule("clock.skewed", "client", hides=("tls.expired", "tls.not_yet_valid", "tls.expiring"),
-      severity="warn",
-      says="This host's clock is wrong: it shows {here_time} UTC, {witness}.",
-      fix="Set the clock (chrony, systemd-timesyncd, `date -u`); certificates and logins depend"
-          " on it.")
+      says="This host's clock is wrong: it shows {here_time} UTC, {witness}.", severity="warn",
+      fix="Set the clock (chrony, systemd-timesyncd, `date -u`): certificates depend on it.")
 def rule_clock_skewed(target, clock, http=(), tls=(), hello=(), peer=()):
     """The local time is before this program was made, or far from the server's Date header.
 
@@ -4788,19 +4490,21 @@ def rule_clock_skewed(target, clock, http=(), tls=(), hello=(), peer=()):
     quiet: clock/self ok epoch=1999999999
     """
     now = clock[0].value["epoch"]
-    told = [(r, r.value["date"]) for r in succeeded(http) if r.value.get("date")]
-    far = [(r, date) for r, date in told if abs(date - now) > CLOCK_SKEW_S]
-    if not far and now >= BORN - 86400:
+    far = [r for r in succeeded(http) if r.value.get("date")
+           and abs(r.value["date"] - now) > CLOCK_SKEW_S]
+    early = now < BORN - 86400
+    if not far and not early:
         return
-    witness = "the server's clock %s" % utc_text(far[0][1]) if far else \
-        "which is before this program was made"
-    bad = [r for r, chain in chains(tls, hello, peer) if any(time_faults(chain, now))]
-    good_there = far and any(
-        not any(time_faults(chain, far[0][1])) for _, chain in chains(tls, hello, peer))
-    cause = bool(bad) and (good_there or not far)
-    yield dict(here_time=utc_text(now), witness=witness, proof=list(clock) + [r for r, _ in far],
+    chains = [chain for chain in [chain_of(row, hello, peer) for row in tls] if chain]
+    cause, witness = True, "which is before this program was made"
+    if far:
+        there = far[0].value["date"]
+        cause = not all(any(time_faults(chain, there)) for chain in chains)
+        witness = "the server's clock %s" % utc_text(there)
+    cause = cause and any(any(time_faults(chain, now)) for chain in chains)
+    yield dict(here_time=utc_text(now), witness=witness, proof=clock + far,
                severity="fail" if cause else "warn",
-               confidence="certain" if cause or now < BORN - 86400 else "likely",
+               confidence="certain" if cause or early else "likely",
                hides=("tls.expired", "tls.not_yet_valid") if cause else ())
 
 
@@ -4810,8 +4514,7 @@ def certificate_rule(code, where, says, fix, fires, quiet="tls/A ok", sure="cert
         for row in tls:
             for found, holes in trust_faults(row, hello, peer, target[0].value, clock):
                 if found == code:
-                    yield dict(holes, address=row.subject, scope=row.subject, proof=[row] + [
-                        h for h in hello if h.subject.split()[0] == row.subject])
+                    yield blame(row, rows_at(hello, row.subject), **holes)
     judge_certificate.__doc__ = (
         "One way in which a certificate is not trusted (RFC 5280).\n\n"
         "    fires: clock/self ok epoch=5000 ; %s\n    quiet: clock/self ok epoch=5000 ; %s\n" % (
@@ -4821,8 +4524,7 @@ def certificate_rule(code, where, says, fix, fires, quiet="tls/A ok", sure="cert
 
 
 certificate_rule(
-    "tls.expired", "service",
-    "The certificate of {address} for {name} expired on {date}.",
+    "tls.expired", "service", "The certificate of {address} for {name} expired on {date}.",
     "Renew it and reload the service (a renewed file on disk is not enough).",
     "tls/A ok ended=untrusted verify_code=10 cert.not_after=4000")
 certificate_rule(
@@ -4844,41 +4546,35 @@ certificate_rule(
     "tls/A ok ended=untrusted verify_code=20 cert.self_issued=true", sure="likely")
 certificate_rule(
     "tls.untrusted_ca", ("service", "client"),
-    "The certificate of {address} ({name}) comes from '{issuer}', a CA that {store} does not"
-    " hold.",
-    "If that CA is yours, add it to this host's trust store or give --cafile; if not, ask who"
-    " stands between (an inspecting proxy signs with its own CA).",
+    "The certificate of {address} ({name}) comes from '{issuer}', a CA that {store} does not hold.",
+    "If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?",
     "tls/A ok ended=untrusted verify_code=20", sure="likely")
 certificate_rule(
     "tls.name_mismatch", "service",
     "The certificate of {address} is for {names}, not for {wanted}.",
-    "Use a name that the certificate holds, add {wanted} to it, or correct the virtual host; is"
-    " this address the right one?",
+    "Use a name that the certificate holds, or add {wanted} to it; is this the right address?",
     'tls/A ok cert.san=[["DNS","other.example"]]')
 
 
-@rule("tls.expiring", "service", severity="warn",
-      says="The certificate of {address} for {name} expires in {days} days, on {date}.",
-      fix="Renew it now.")
+@rule("tls.expiring", "service", severity="warn", fix="Renew it now.",
+      says="The certificate of {address} for {name} expires in {days} days, on {date}.")
 def rule_tls_expiring(target, clock, tls):
     """Fewer than 14 days are left.
 
     fires: clock/self ok epoch=5000 ; tls/A ok cert.not_after=90000
     quiet: clock/self ok epoch=5000 ; tls/A ok
     """
-    now = clock[0].value["epoch"]
     for row in succeeded(tls):
-        for certificate in row.value["chain"][:1]:
-            left_s = certificate["not_after"] - now
+        for leaf in row.value["chain"][:1]:
+            left_s = leaf["not_after"] - clock[0].value["epoch"]
             if 0 < left_s < CERT_SOON_S:
-                yield dict(address=row.subject, name=name_text(certificate["subject"]),
-                           days=int(left_s // 86400), date=utc_text(certificate["not_after"]),
-                           proof=[row], scope=row.subject)
+                yield blame(row, name=name_text(leaf["subject"]), days=int(left_s // 86400),
+                            date=utc_text(leaf["not_after"]))
 
 
-@rule("tls.not_tls", ("service",), hides=("tls.handshake_cut", "tls.handshake_stalled",
-                                          "service.unexpected") + ALL_HTTP,
-      says="Port {port} on {address} does not speak TLS: it {speaks}.",
+@rule("tls.not_tls", "service", hides=("tls.handshake_cut", "tls.handshake_stalled",
+                                       "service.unexpected") + ALL_HTTP,
+      says="Port {port} on {address} does not speak TLS: it answers in {kind}{words}.",
       fix="Use the plain protocol on this port, or the service's TLS port.")
 def rule_tls_not_tls(target, tls, hello=(), tcp=()):
     """The answer to a ClientHello is no TLS record, or a plain greeting came first.
@@ -4887,20 +4583,13 @@ def rule_tls_not_tls(target, tls, hello=(), tcp=()):
     quiet: tls/A ok ended=closed
     """
     for row in succeeded(tls):
-        clear = [h for h in hello if h.subject.split()[0] == row.subject and h.value
-                 and h.value.get("not_tls")]
+        clear = [h for h in rows_at(hello, row.subject) if h.value and h.value.get("not_tls")]
         early = [t for t in rows_about(tcp, row.subject) if t.value and t.value.get("greeting")]
-        if row.value["ended"] == "done" or not (row.value["ended"] == "not_tls" or clear
-                                                or early):
-            continue
-        words = (early[0].value["greeting"] if early else clear[0].value["not_tls"]
-                 if clear else "")[:60]
-        kind = (early[0].value["speaks"] if early else clear[0].value.get("speaks")
-                if clear else None)
-        speaks = "%s%s" % ("answers in %s" % kind.upper() if kind else "answers in plain text",
-                           ' ("%s")' % words.strip() if words else "")
-        yield dict(address=row.subject, speaks=speaks, proof=[row] + clear + early,
-                   scope=row.subject)
+        if row.value["ended"] == "not_tls" or row.value["ended"] != "done" and (clear or early):
+            told = (early + clear)[0].value if early or clear else {}
+            words = (told.get("greeting" if early else "not_tls") or "")[:60].strip()
+            kind = (told.get("speaks") or "").upper() or "plain text"
+            yield blame(row, clear + early, kind=kind, words=' ("%s")' % words if words else "")
 
 
 @rule("tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut", ("service", "client"),
@@ -4926,13 +4615,11 @@ def rule_tls_refused(target, tls, hello=(), http=(), tcp=()):
         gone = any((t.value or {}).get("after") in ("reset", "closed")
                    for t in rows_about(tcp, row.subject))
         if late or row.value["ended"] in ("alert", "reset", "closed") and not gone:
-            clear = {h.subject.split()[1]: h.value for h in succeeded(hello)
-                     if h.subject.split()[0] == row.subject}
-            code, why, places, sure = handshake_refusal(row.value, clear, bool(late))
-            yield dict(code=code, why=why, cure=TLS_CURES[code], address=row.subject,
-                       scope=row.subject, suspects=places, confidence=sure,
-                       proof=[row] + late + [h for h in hello
-                                             if h.subject.split()[0] == row.subject])
+            met = rows_at(hello, row.subject)
+            code, why, places, sure = handshake_refusal(
+                row.value, {h.subject.split()[1]: h.value for h in succeeded(met)}, late)
+            yield blame(row, late + met, code=code, why=why, cure=TLS_CURES[code],
+                        suspects=places, confidence=sure)
 
 
 TLS_CURES = {
@@ -4950,38 +4637,37 @@ def handshake_refusal(value, clear, late):
 
     The module's texts differ with Python and OpenSSL; the server's own bytes do not.
     """
-    text = "%s %s" % (value.get("error"), value.get("reason"))
+    text, alert = "%s %s" % (value.get("error"), value.get("reason")), value.get("alert")
     named, bare = clear.get("named"), clear.get("bare")
     asked = [c["client_cert"] for c in clear.values() if c["client_cert"] is not None]
     offered = [c["version"] for c in clear.values() if c["version"]]
-    if late or asked or value.get("alert") == "certificate_required":
+    answers_bare, both = bool(bare and bare["chain"]), ["service", "client"]
+    if late or asked or alert == "certificate_required":
         names = " of %s" % ", ".join(asked[0][:2]) if asked and asked[0] else ""
         return ("tls.client_cert", "it demands a client certificate%s and got none" % names,
-                ["client", "service"], "certain")
-    if value.get("alert") == "protocol_version" or value["ended"] == "alert" and (
+                both[::-1], "certain")
+    if alert == "protocol_version" or value["ended"] == "alert" and (
             set(offered) & {"SSLv3", "TLSv1", "TLSv1.1"} or re.search(
                 "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text)):
-        return ("tls.version", "no common version%s" % (
-            ", it offers %s" % offered[0] if offered else ""), ["service", "client"], "certain")
-    if value.get("alert") == "unrecognized_name" or named and bare and not named["chain"] \
-            and bare["chain"]:
-        return ("tls.sni", "it refuses the name that was asked for%s" % (
-            ", and answers without one" if bare and bare["chain"] else ""), ["service"], "certain")
+        offer = ", it offers %s" % offered[0] if offered else ""
+        return "tls.version", "no common version" + offer, both, "certain"
+    if alert == "unrecognized_name" or named and answers_bare and not named["chain"]:
+        return ("tls.sni", "it refuses the name that was asked for" + (
+            ", and answers without one" if answers_bare else ""), ["service"], "certain")
     weak = re.search(r"(?i)dh.key.too.small|no.ciphers|wrong.cipher|ee.key.too.small", text)
-    if value["ended"] == "alert" and (weak or value.get("alert") in (
+    if value["ended"] == "alert" and (weak or alert in (
             "handshake_failure", "insufficient_security")):
-        return ("tls.cipher", "no common cipher or parameter (%s)" % (
-            value.get("alert") or weak.group(0)), ["service", "client"], "likely")
+        return ("tls.cipher", "no common cipher or parameter (%s)" % (alert or weak.group(0)),
+                both, "likely")
     how = {"reset": "with a reset", "closed": "by closing the connection"}.get(
-        value["ended"], "with the alert '%s'" % (value.get("alert") or value.get("error")))
+        value["ended"], "with the alert '%s'" % (alert or value.get("error")))
     return ("tls.handshake_cut", how + " after the ClientHello",
             ["service", "server_network", "transit"], "likely")
 
 
 @rule("tls.handshake_stalled", ("service", "server", "server_network"), hides=ALL_HTTP,
-      says="{address} says nothing after the ClientHello (TCP is open).",
-      fix="Is the service hung, or does the port speak another protocol? If other clients work,"
-          " suspect the size of packets (MTU) or a filter on the way.", sure="likely")
+      says="{address} says nothing after the ClientHello (TCP is open).", sure="likely",
+      fix="Is the service hung, or the port's protocol another? Else suspect MTU or a filter.")
 def rule_tls_handshake_stalled(target, tls):
     """Silence after the ClientHello.
 
@@ -4990,10 +4676,10 @@ def rule_tls_handshake_stalled(target, tls):
     """
     for row in succeeded(tls):
         if row.value["ended"] == "stalled":
-            yield dict(address=row.subject, proof=[row], scope=row.subject)
+            yield blame(row)
 
 
-# -- HTTP and greetings ------------------------------------------------------------------------------------------
+# -- HTTP and greetings ---------------------------------------------------------------------------
 
 @rule("http.https_expected", "client", hides=("http.client_error", "http.not_http"),
       says="Port {port} on {address} wants HTTPS, and plain HTTP was spoken to it.",
@@ -5004,10 +4690,9 @@ def rule_http_https_expected(target, http):
     fires: http/A ok status=400 wants_tls=true
     quiet: http/A ok status=400
     """
-    for row in succeeded(http):
-        if not target[0].value["tls"] and (row.value.get("wants_tls")
-                                           or row.value.get("speaks") == "tls"):
-            yield dict(address=row.subject, proof=[row], scope=row.subject)
+    for row in succeeded(http) if not target[0].value["tls"] else ():
+        if row.value.get("wants_tls") or row.value.get("speaks") == "tls":
+            yield blame(row)
 
 
 @rule("http.client_error http.gateway_error http.server_error", ("service", "client"),
@@ -5023,25 +4708,25 @@ def rule_http_status(target, http, clock=()):
     fires: http/A ok status=502
     quiet: http/A ok status=302
     """
+    when = utc_text(clock[0].value["epoch"]) if clock else "that time"
     for row in latest(succeeded(http)):
         status, path = row.value["status"] or 0, target[0].value["path"] or "/"
         if status < 400 or status == 401 and path == "/":
             continue
-        family, meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[400 if status < 500
-                                                                         else 500]
+        usual = ("client_error", ["service", "client"]) if status < 500 else (
+            "server_error", ["service"])
+        family = "gateway_error" if status in (502, 503, 504) else usual[0]
+        meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[400 if status < 500 else 500]
         front = row.value["headers"].get("server") or "the front"
-        yield dict(code="http." + family, address=row.subject, status=status, scope=row.subject,
-                   reason=row.value["reason"], path=hide_secret(path), meaning=meaning,
-                   cure=cure.format(address=row.subject, front=front), proof=[row],
-                   when=utc_text(clock[0].value["epoch"]) if clock else "that time",
-                   suspects=["service", "client"] if status < 500 else ["service"])
+        yield blame(row, code="http." + family, status=status, reason=row.value["reason"],
+                    path=hide_secret(path), meaning=meaning, when=when, suspects=usual[1],
+                    cure=cure.format(address=row.subject, front=front))
 
 
-@rule("http.no_response", ("service", "server"),
+@rule("http.no_response", ("service", "server"), sure="likely",
       says="{address} takes the HTTP request and {how} without an answer.",
-      fix="Is the application hung or crashing? Look at its log and its load on the server.",
-      sure="likely")
-def rule_http_no_response(target, http, tcp=()):
+      fix="Is the application hung or crashing? Look at its log and its load on the server.")
+def rule_http_no_response(target, http):
     """The connection opens, the request goes out, and no byte of a reply comes.
 
     fires: http/A ok status=null ended=silent
@@ -5051,12 +4736,11 @@ def rule_http_no_response(target, http, tcp=()):
              "reset": "resets the connection"}
     for row in latest(succeeded(http)):
         if row.value["stage"] == "http" and not row.value["status"] and not row.value["not_http"]:
-            yield dict(address=row.subject, proof=[row], scope=row.subject,
-                       how=words.get(row.value["ended"], "ends"))
+            yield blame(row, how=words.get(row.value["ended"], "ends"))
 
 
 @rule("http.not_http", "service",
-      says="Port {port} on {address} does not speak HTTP: it answers {words}.",
+      says="Port {port} on {address} does not speak HTTP: it answers {kind}\"{words}\".",
       fix="Is this the right port? Use the client of the protocol that answers there.")
 def rule_http_not_http(target, http):
     """Bytes came back, and they are no HTTP status line.
@@ -5067,8 +4751,8 @@ def rule_http_not_http(target, http):
     for row in latest(succeeded(http)):
         if row.value.get("not_http"):
             kind = row.value.get("speaks")
-            words = '%s"%s"' % (kind.upper() + " " if kind else "", row.value["not_http"][:60])
-            yield dict(address=row.subject, words=words, proof=[row], scope=row.subject)
+            yield blame(row, kind=kind.upper() + " " if kind else "",
+                        words=row.value["not_http"][:60])
 
 
 @rule("http.redirect_loop", "service",
@@ -5085,8 +4769,8 @@ def rule_http_redirect_loop(target, http, redirects):
 
 
 @rule("dns.not_found tls.handshake_cut http.no_response tcp.refused path.host_unreachable"
-      " path.net_unreachable tcp.filtered", ("service",), sure="likely",
-      says="The redirect to {url} leads nowhere: {how}.",
+      " path.net_unreachable tcp.filtered", "service", sure="likely",
+      says="The redirect to {url} leads nowhere: {stage} fails ({error}).",
       fix="Correct the redirect's address, or repair the host that it names.")
 def rule_redirect_broken(target, redirects):
     """A redirect whose own host cannot be looked up, reached or trusted.
@@ -5100,14 +4784,14 @@ def rule_redirect_broken(target, redirects):
     for row in redirects:
         value = row.value or {}
         if not value.get("status") and value.get("stage") in codes:
-            code = codes.get(value.get("error"), codes[value["stage"]])
-            how = "%s fails (%s)" % (value["stage"], value.get("error") or value.get("ended"))
-            yield dict(code=code, url=row.subject, how=how, proof=[row])
+            yield dict(code=codes.get(value.get("error"), codes[value["stage"]]), url=row.subject,
+                       stage=value["stage"], error=value.get("error") or value.get("ended"),
+                       proof=[row])
 
 
-@rule("service.silent", ("service",), hides=(), sure="likely",
+@rule("service.silent", "service", sure="likely",
       says="{address} accepts port {port} and stays silent; {protocol} servers speak first.",
-      fix="Is the service hung, or does something else hold the port? On the server: `ss -ltnp`.")
+      fix="Is the service hung? There, `ss -ltnp sport = :{port}` shows who holds the port.")
 def rule_service_silent(target, tcp):
     """Connected, and no greeting from a protocol whose server speaks first.
 
@@ -5115,14 +4799,12 @@ def rule_service_silent(target, tcp):
     quiet: tcp/A ok
     """
     wish = target[0].value
-    for row in tcp:
-        if wish["speaks_first"] and not wish["tls"] and row.value \
-                and row.value.get("after") == "open":
-            yield dict(address=row.subject, protocol=wish["protocol"].upper(), proof=[row],
-                       scope=row.subject)
+    for row in tcp if wish["speaks_first"] and not wish["tls"] else ():
+        if row.value and row.value.get("after") == "open":
+            yield blame(row, protocol=wish["protocol"].upper())
 
 
-@rule("service.unexpected", ("service",), hides=("http.not_http",),
+@rule("service.unexpected", "service", hides=("http.not_http",),
       says="Port {port} on {address} does not speak {wanted}: {speaks} answers (\"{words}\").",
       fix="Is this the right port and host? Another program holds it.")
 def rule_service_unexpected(target, tcp):
@@ -5133,19 +4815,15 @@ def rule_service_unexpected(target, tcp):
     """
     wish = target[0].value
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
-    for row in tcp:
-        value = row.value or {}
-        if wanted in ("tcp", "tls") or wish["tls"] or value.get("after") != "data":
-            continue
-        speaks = value["speaks"]
-        if wanted == "http" and not speaks:
-            continue                              # garbage: http.not_http says it
-        if speaks == wanted or {speaks, wanted} == {"smtp", "ftp"} and value["greeting"][:3] == "220" \
-                and not re.search("(?i)smtp|ftp", value["greeting"]) or value.get("refuses"):
-            continue
-        yield dict(address=row.subject, wanted=wish["protocol"].upper(), scope=row.subject,
-                   speaks=(speaks or "something else").upper() if speaks else "something else",
-                   words=value["greeting"][:60].strip(), proof=[row])
+    judged = wanted not in ("tcp", "tls") and not wish["tls"]
+    for row in [r for r in tcp if judged and (r.value or {}).get("after") == "data"]:
+        speaks, words = row.value["speaks"], row.value["greeting"]
+        garbage = wanted == "http" and not speaks            # http.not_http says it
+        either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
+            and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
+        if not (garbage or either or speaks == wanted or row.value.get("refuses")):
+            yield blame(row, wanted=wish["protocol"].upper(), words=words[:60].strip(),
+                        speaks=speaks.upper() if speaks else "something else")
 
 
 @rule("service.error ssh.throttled", "service",
@@ -5157,16 +4835,16 @@ def rule_service_refuses(target, tcp):
     fires: target/A ok protocol=smtp ; tcp/A ok after=data greeting=554 refuses=service.error
     quiet: target/A ok protocol=smtp ; tcp/A ok after=data greeting=220
     """
-    for row in tcp:
-        if row.value and row.value.get("refuses") and target[0].value["protocol"] != "tcp":
-            yield dict(code=row.value["refuses"], address=row.subject, proof=[row],
-                       words=row.value["greeting"][:100].strip(), scope=row.subject)
+    for row in tcp if target[0].value["protocol"] != "tcp" else ():
+        if row.value and row.value.get("refuses"):
+            yield blame(row, code=row.value["refuses"],
+                        words=row.value["greeting"][:100].strip())
 
 
-# -- proxy ---------------------------------------------------------------------------------------------------------
+# -- proxy ----------------------------------------------------------------------------------------
 
-@rule("proxy.unreachable", ("proxy", "client"), hides=BEYOND + ALL_DNS,
-      says="The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how}.",
+@rule("proxy.unreachable", ("proxy", "client"), hides=THROUGH + ALL_DNS,
+      says="The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).",
       fix="Correct or unset {variable}, add {host} to NO_PROXY, or repair the proxy.",
       ask="Is the proxy {proxy} up, and may this host use it?")
 def rule_proxy_unreachable(target, tunnel, proxy_env=()):
@@ -5175,20 +4853,19 @@ def rule_proxy_unreachable(target, tunnel, proxy_env=()):
     fires: target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P refused stage=connect status=null
     quiet: target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P ok status=200
     """
+    words = {"lookup": "its name has no address", "connect": "no connection"}
     found = proxy_for(target[0].value, proxy_env)
-    for row in tunnel:
+    for row in tunnel if found else ():
         value = row.value or {}
-        if found and not value.get("status") and row.outcome != "unknown":
-            how = {"lookup": "its name has no address", "connect": "no connection"}.get(
-                value.get("stage"), "no HTTP answer")
-            how += " (%s)" % (value.get("error") or value.get("ended"))
-            yield dict(proxy=row.subject, variable=found["variable"], how=how, proof=[row])
+        if not value.get("status"):
+            yield dict(proxy=row.subject, variable=found["variable"], proof=[row],
+                       how=words.get(value.get("stage"), "no HTTP answer"),
+                       error=value.get("error") or value.get("ended"))
 
 
-@rule("proxy.denied", "proxy", hides=BEYOND + ALL_DNS,
-      says="The proxy {proxy} refuses {host}: HTTP {status} {reason}.",
+@rule("proxy.denied", "proxy", says="The proxy {proxy} refuses {host}: HTTP {status} {reason}.",
       fix="403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.",
-      ask="Please allow {here} to reach {host}:{port} through {proxy}.")
+      hides=AWAY, ask="Please allow {here} to reach {host}:{port} through {proxy}.")
 def rule_proxy_denied(target, tunnel):
     """The proxy answers CONNECT with 403 or 407.
 
@@ -5196,29 +4873,26 @@ def rule_proxy_denied(target, tunnel):
     quiet: tunnel/P ok status=200
     """
     for row in tunnel:
-        if (row.value or {}).get("status") in (403, 407):
-            yield dict(proxy=row.subject, status=row.value["status"],
-                       reason=row.value["reason"], proof=[row])
+        status = (row.value or {}).get("status")
+        if status in (403, 407):
+            yield dict(proxy=row.subject, status=status, reason=row.value["reason"], proof=[row])
 
 
-# -- what the rules have in common ----------------------------------------------------------------------------------
+# -- what the rules have in common ----------------------------------------------------------------
 
-BEHIND = ("gateway_error", "the front works, what is behind it does not", "Look at the back end of"
-          " {front} on {address}: is it running, and can the front reach it? Its error log says"
-          " which one.")
+BEHIND = ("the front works, what is behind it does not", "Look at the back end of {front} on"
+          " {address}: is it running, and can the front reach it? Its error log says which one.")
 STATUS_WORDS = {
-    400: ("client_error", "the server does not understand the request", "Check the URL, the Host"
-          " name and what stands in front of the server."),
-    401: ("client_error", "it asks for a login", "Give credentials; the network works."),
-    403: ("client_error", "access is forbidden", "Check the rights for this URL and address; a WAF"
-          " or an allow list answers so too."),
-    404: ("client_error", "nothing is there", "Check the path and the virtual host."),
-    405: ("client_error", "this method is not allowed there", "Use the method that it expects."),
-    407: ("client_error", "a proxy asks for a login", "Give the proxy's credentials."),
-    408: ("client_error", "the server waited too long for the request", "Look for loss on the way."),
-    421: ("client_error", "this server is not for that name", "Check the name, SNI and address."),
-    429: ("client_error", "too many requests", "Wait (Retry-After), then ask more slowly."),
-    500: ("server_error", "the application failed", "Look at the application's log on {address}."),
+    400: ("the server does not understand the request", "Check the URL and the Host name."),
+    401: ("it asks for a login", "Give credentials; the network works."),
+    403: ("access is forbidden", "Check the rights for this URL, allow lists and the WAF."),
+    404: ("nothing is there", "Check the path and the virtual host."),
+    405: ("this method is not allowed there", "Use the method that it expects."),
+    407: ("a proxy asks for a login", "Give the proxy's credentials."),
+    408: ("the server waited too long for the request", "Look for loss on the way."),
+    421: ("this server is not for that name", "Check the name, SNI and address."),
+    429: ("too many requests", "Wait (Retry-After), then ask more slowly."),
+    500: ("the application failed", "Look at the application's log on {address}."),
     502: BEHIND, 503: BEHIND, 504: BEHIND}
 
 
@@ -5232,6 +4906,21 @@ def rows_about(answers, subject):
     return [a for a in answers if a.subject == subject]
 
 
+def rows_at(answers, address):
+    """All answers whose subject begins with an address ('192.0.2.1 80', '192.0.2.1 bare')."""
+    return [a for a in answers if host_of(a) == address]
+
+
+def host_of(row):
+    """The address that the subject of an answer begins with: the host or resolver asked."""
+    return row.subject.split()[0]
+
+
+def blame(row, more=(), **holes):
+    """A finding about the address that an answer is about: its scope, and the proof."""
+    return dict(dict(address=row.subject, scope=row.subject, proof=[row] + list(more)), **holes)
+
+
 def works(tcp, address):
     """True when a TCP connection to `address` opened."""
     return any(row.outcome == "ok" for row in rows_about(tcp, address))
@@ -5242,8 +4931,19 @@ def utc_text(epoch):
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch))
 
 
-VIRTUAL_LINKS = re.compile(r"(docker|br-|virbr|veth|cni|flannel|cali|lxc|lxd|podman|dummy|sit\d|tunl|"
-                           r"gre|erspan|ip6|ifb|teql|nlmon|vxlan|kube|cilium)")
+def rcodes_of(answers):
+    """What the resolvers that answered say."""
+    return [r.value["rcode"] for r in succeeded(answers)]
+
+
+def wanted_addresses(target, dns):
+    """The addresses of the wanted family that the resolvers know."""
+    family = target[0].value["family"]
+    return [a for a in dns_addresses(dns) if not family or is_address(a) == family]
+
+
+VIRTUAL_LINKS = re.compile(r"docker|br-|virbr|veth|cni|flannel|cali|lxc|lxd|podman|dummy|sit\d|"
+                           r"tunl|gre|erspan|ip6|ifb|teql|nlmon|vxlan|kube|cilium")
 LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|kube|cilium|tun|tap|"
                            r"wg|ppp|zt|tailscale|vmnet|vboxnet|nordlynx|utun)")
 
@@ -5266,9 +4966,10 @@ def usable_links(interfaces):
             and any(not is_link_local(c) for c in r["inet"] + r["inet6"])]
 
 
-def link_state(row):
-    """'down' or 'without carrier'."""
-    return "switched off (down)" if not row["up"] else "without carrier (no cable or peer)"
+def link_words(row):
+    """The name of an interface that cannot be used, and what ails it."""
+    return dict(dev=row["name"], state="without carrier (no cable or peer)" if row["up"]
+                else "switched off (down)")
 
 
 def is_link_local(cidr):
@@ -5294,9 +4995,9 @@ def failing_ways(target, route, tcp, lookup):
     rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
     if has_addresses(target, lookup):
         return [r for r in rows if not works(tcp, r.subject)]
-    if succeeded(lookup) or not target[0].value["host"]:
+    if not target[0].value["host"] or not all(r.value["error"] for r in rows):
         return []
-    return rows[:1] if rows and all(r.value["error"] for r in rows) else []
+    return rows[:1]
 
 
 def has_addresses(target, lookup):
@@ -5311,60 +5012,66 @@ def dead_neighbors(neighbor):
         "FAILED", "INCOMPLETE", "incomplete")]
 
 
-def mute_neighbors(neighbor, tcp, ping, traces, dns):
-    """Next hops that the kernel still believes in, while nothing at all comes from or by them."""
-    heard = any(t.value and (t.value["icmp"] or t.outcome in ("ok", "refused")) for t in tcp) \
+def is_heard(tcp, ping, traces, dns):
+    """Did anything at all come from a next hop or by it?"""
+    return any(t.value and (t.value["icmp"] or t.outcome in ("ok", "refused")) for t in tcp) \
         or any(r.value and r.value.get("reached") for r in ping) \
         or any(d.outcome in ("ok", "refused") or (d.value or {}).get("icmp") for d in dns) \
         or any(hop_table([r], r.subject) or distance([r], r.subject) for r in traces)
-    return [] if heard else [r for r in neighbor if r.value and r.value["state"] in (
-        "CACHED", "DELAY", "PROBE")]
 
 
-def scopes_behind(row, egress, tcp):
-    """The failing addresses behind a next hop; none when any of them works."""
-    subjects = [w.subject for w in succeeded(egress)
-                if (w.value["via"] or w.subject) == row.value["ip"]]
-    if any(works(tcp, s) for s in subjects):
-        return []
-    if any(t.value and t.value["icmp"] and t.value["icmp"][0]["from"] not in (None,)
-           and t.subject in subjects and t.value["errno"] != "EHOSTUNREACH" for t in tcp):
-        return []                       # somebody beyond the hop answered: the entry is outdated
-    return subjects
+def silent_hops(neighbor, egress, tcp, heard):
+    """(next hop, a failing address behind it, is it a guess) of silence at layer 2.
+
+    A guess: the kernel still believes in the hop, while nothing is `heard` from it or by it.
+    """
+    guesses = [r for r in neighbor if r.value and not heard
+               and r.value["state"] in ("CACHED", "DELAY", "PROBE")]
+    for row in dead_neighbors(neighbor) + guesses:
+        behind = [w.subject for w in succeeded(egress)
+                  if (w.value["via"] or w.subject) == row.value["ip"]]
+        talks = [t for t in tcp if t.subject in behind]
+        outdated = any(t.outcome == "ok" or t.value and t.value["icmp"] and t.value["icmp"][0][
+            "from"] and t.value["errno"] != "EHOSTUNREACH" for t in talks)
+        for address in behind if not outdated else ():
+            yield row, address, row in guesses
+
+
+def hop_silence(row, scope, tcp, confidence):
+    """The holes of a finding about one next hop that is silent."""
+    return dict(hop=row.value["ip"], dev=row.value["dev"], state=row.value["state"], scope=scope,
+                proof=[row] + rows_about(tcp, scope), confidence=confidence)
 
 
 def local_refusal(row, own, trace_tcp, egress):
     """How this host itself stopped a connection, in words; None where it did not."""
-    value = row.value
-    senders = [e for e in value["icmp"] if e["from"] in own and row.subject not in own]
+    value, address = row.value, row.subject
     info = value.get("info") or {}
-    if senders:
-        kind = icmp_kind(row.subject, senders[0])
-        late = kind in HOST_UNREACHABLE and (value["ms"] or 0) > 700       # a failed ARP, not a rule
-        return None if late else "its own address answers '%s'" % icmp_words(row.subject, senders[0])
+    for error in [e for e in value["icmp"] if e["from"] in own and address not in own][:1]:
+        if icmp_kind(address, error) in HOST_UNREACHABLE and is_late(row):
+            return None                           # a failed ARP, and no rule
+        return "its own address answers '%s'" % icmp_words(address, error)
     if value["state"] == "silent" and not info.get("retrans", 1) and info.get("total_retrans"):
         return "the SYN is sent and dropped before it leaves (TCP_INFO)"
     if value.get("immediate") and value["errno"] in ("EPERM", "EACCES"):
-        way = about(egress, row.subject)
-        return "connecting is not permitted (%s)" % value["errno"] if way and not way["error"] \
-            else None
-    first = refused_at(trace_tcp, row.subject)
-    if row.outcome == "refused" and first == 1 and row.subject not in own \
-            and not is_next_door(egress, row.subject) and not value["icmp"]:
+        way = about(egress, address)
+        by_route = not way or way["error"]
+        return None if by_route else "connecting is not permitted (%s)" % value["errno"]
+    if row.outcome == "refused" and not value["icmp"] and refused_at(trace_tcp, address) == 1 \
+            and address not in own and not is_next_door(egress, address):
         return "the reset comes from hop 0, this host"
     return None
 
 
 def undelivered(before, after, version):
-    """Packets that arrived and were not delivered between two readings (FACTS section 3)."""
-    names = ("Ip6In", "snmp6") if version == 6 else ("IpIn", "snmp")
+    """Packets that arrived and were neither delivered nor forwarded between two readings."""
+    front, table = ("Ip6", "snmp6") if version == 6 else ("Ip", "snmp")
+    words = ("InDelivers", "InHdrErrors", "InAddrErrors", "InDiscards", "InNoRoutes",
+             "InTruncatedPkts", "ForwDatagrams", "OutForwDatagrams")
 
     def residual(answers):
-        table = about(answers, names[1]) or {}
-        lost = ("HdrErrors", "AddrErrors", "Discards", "NoRoutes", "TruncatedPkts")
-        forwarded = table.get("Ip6OutForwDatagrams" if version == 6 else "IpForwDatagrams", 0)
-        return table.get(names[0] + "Receives", 0) - table.get(names[0] + "Delivers", 0) \
-            - forwarded - sum(table.get(names[0] + word, 0) for word in lost)
+        counts = about(answers, table) or {}
+        return counts.get(front + "InReceives", 0) - sum(counts.get(front + w, 0) for w in words)
     return residual(after) - residual(before)
 
 
@@ -5372,23 +5079,21 @@ def refusals(answers, interfaces, kinds):
     """(answer, ICMP error) of those refused from elsewhere by one of the kinds."""
     own = own_addresses(interfaces)
     for row in answers:
-        for error in (row.value or {}).get("icmp") or ():
-            if error["from"] not in own and icmp_kind(row.subject, error) in kinds:
-                yield row, error
-                break
+        for error in [e for e in (row.value or {}).get("icmp") or () if e["from"] not in own
+                      and icmp_kind(row.subject, e) in kinds][:1]:
+            yield row, error
 
 
-def refusal_facts(row, error, traces, interfaces):
-    """The holes that every finding about an ICMP error has."""
-    places = sender_places(error["from"], row.subject, traces, own_addresses(interfaces))
-    return dict(address=row.subject, router=error["from"], words=icmp_words(row.subject, error),
-                scope=row.subject, proof=[row] + rows_about(traces, row.subject),
-                suspects=places)
+def is_late(row):
+    """Did the refusal take as long as asking in vain for a MAC address does (about 3 s)?"""
+    return (row.value["ms"] or 0) > 700
 
 
-def is_alive(address, ping, other_ports, traces):
-    """Does the host answer anything at all?"""
-    return bool(alive_words(address, ping, other_ports, traces))
+def refusal_facts(row, error, traces):
+    """The holes that every finding about an ICMP error from elsewhere has."""
+    return blame(row, rows_about(traces, row.subject), router=error["from"],
+                 words=icmp_words(row.subject, error),
+                 suspects=sender_places(error["from"], row.subject, traces, ()))
 
 
 def alive_words(address, ping, other_ports, traces, egress=(), neighbor=()):
@@ -5405,12 +5110,6 @@ def alive_words(address, ping, other_ports, traces, egress=(), neighbor=()):
     if near and near[0].value["state"] in ("REACHABLE", "complete", "DELAY"):
         return "the host answers at layer 2 (ARP or neighbor discovery)"
     return ""
-
-
-def judged_port(target, address, ping, other_ports, traces):
-    """A bare host that is alive is fine, whatever one of its ports says."""
-    return target[0].value.get("port") is not None or not is_alive(
-        address, ping, other_ports, traces)
 
 
 def refused_at(trace_tcp, address):
@@ -5441,15 +5140,9 @@ def silent_rows(tcp):
 
 def filter_places(stop, far, further, traced):
     """Where a port is dropped that stops at hop `stop`: (places, words)."""
-    if not traced:
-        return ["server", "server_network"], ""
-    if far and stop < far - 1:
-        places = unique(place_of(max(stop, 1), far) + place_of(stop + 1, far))
-        return places, "; it is lost at hop %s" % ("1" if not stop else "%d or %d" % (
-            stop, stop + 1))
-    if not far and further > stop:
-        return unique(place_of(max(stop, 1), None) + place_of(stop + 1, None)), \
-            "; it is lost at hop %d or %d" % (max(stop, 1), stop + 1)
+    if traced and (stop < far - 1 if far else further > stop):
+        return unique(place_of(max(stop, 1), far) + place_of(stop + 1, far)), \
+            "; it is lost at hop " + ("%d or %d" % (stop, stop + 1) if stop else "1")
     return ["server", "server_network"], ""
 
 
@@ -5459,16 +5152,11 @@ def is_next_door(egress, address):
     return bool(value) and not value["via"]
 
 
-def chains(tls, hello, peer=()):
-    """(tls answer, the certificates that the peer sent, leaf first)."""
-    for row in tls:
-        found = [h.value["chain"] for h in list(peer) + list(hello)
-                 if h.value and h.value.get("chain") and h.subject.split()[0] == row.subject
-                 and not h.subject.endswith(" bare")]
-        own = (row.value or {}).get("chain") or []
-        longest = max([own] + found, key=len)
-        if longest:
-            yield row, longest
+def chain_of(row, hello, peer):
+    """The certificates that the peer of a TLS answer sent, leaf first: the longest chain seen."""
+    found = [h.value.get("chain") or [] for h in rows_at(peer + hello, row.subject)
+             if h.value and not h.subject.endswith(" bare")]
+    return max([(row.value or {}).get("chain") or []] + found, key=len)
 
 
 def time_faults(chain, now):
@@ -5485,28 +5173,28 @@ def trust_faults(row, hello, peer, wish, clock):
     value = row.value or {}
     if value.get("ended") not in ("done", "untrusted"):
         return
-    chain = next((c for r, c in chains([row], hello, peer)), [])
+    chain = chain_of(row, hello, peer)
     if value["ended"] == "untrusted":
         dated = list(time_faults(chain, clock[0].value["epoch"]))
         for code, certificate in dated[:1]:
             date = certificate["not_after" if code == "tls.expired" else "not_before"]
             yield code, dict(name=name_text(certificate["subject"]), date=utc_text(date))
         if not dated or value.get("verify_code") not in (None, 9, 10):
-            yield chain_fault(chain, value)
+            yield chain_fault(chain, value.get("store") or {})
     wanted = wish.get("sni") or wish["host"]
     if chain and wanted and not name_matches(chain[0], wanted):
         names = ", ".join(printable(n, 60) for n in names_of(chain[0])[:3]) or "nobody"
         yield "tls.name_mismatch", dict(names=names, wanted=wanted)
 
 
-def chain_fault(chain, value):
+def chain_fault(chain, store):
     """Self-signed, incomplete or unknown CA: from what was sent, not from OpenSSL's number 20."""
-    store = value.get("store") or {}
-    holder = store.get("file") or "this host's trust store"
+    holes = dict(name="unknown", issuer="unknown", store=store.get("file")
+                 or "this host's trust store")
     if not chain:
-        return "tls.untrusted_ca", dict(name="unknown", issuer="unknown", store=holder)
+        return "tls.untrusted_ca", holes
     leaf, last = chain[0], chain[-1]
-    holes = dict(name=name_text(leaf["subject"]), issuer=name_text(last["issuer"]), store=holder)
+    holes.update(name=name_text(leaf["subject"]), issuer=name_text(last["issuer"]))
     if leaf["self_issued"]:
         return "tls.self_signed", holes
     issuer = dict(reversed([tuple(p) for p in last["issuer"]]))
@@ -5518,10 +5206,10 @@ def chain_fault(chain, value):
     return "tls.untrusted_ca", holes
 
 
-# -- judging ----------------------------------------------------------------------------------------------------------
+# -- judging --------------------------------------------------------------------------------------
 
 def judge(answers):
-    """All rules on the answers -> (verdict, findings, unjudged).  Pure: same answers, same result."""
+    """All rules on the answers -> (verdict, findings, unjudged); pure."""
     table = by_probe(answers)
     usable = {name: [a for a in rows if a.outcome != "unknown"] for name, rows in table.items()}
     found, unjudged = [], list(not_asked(answers))
@@ -5540,11 +5228,10 @@ def judge(answers):
 def apply_rule(item, usable):
     """Findings of one rule; the words get the target's own names beside the rule's."""
     wish = usable["target"][0].value if usable["target"] else {}
-    arguments = [usable[name] for name in item.needs + item.optional]
     mine = {wish.get("connect_to") or wish.get("host")}.union(
         *(r.value for r in succeeded(usable["lookup"]))).union(
             r.subject for r in usable["knock"] + usable["udp"])
-    for holes in item.function(*arguments):
+    for holes in item.function(*[usable[name] for name in item.needs + item.optional]):
         scope = holes.get("scope")
         if scope not in mine:               # the way to a resolver: it concerns the whole target
             scope = None
@@ -5552,13 +5239,12 @@ def apply_rule(item, usable):
                 if scope in (None, a.subject)]
         words = dict({"host": wish.get("host"), "port": wish.get("port") or wish.get("knock_port"),
                       "here": (ways or [None])[0] or "this host"}, **holes)
-        says = item.says.format(**words)
-        fix = item.fix.format(**words)
+        says, fix, ask = [text.format(**words) for text in (
+            item.says, item.fix, item.ask or item.fix)]
         yield holes.get("hides", item.hides), Finding(
             holes.get("code", item.codes[0]), holes.get("severity", item.severity),
             list(holes.get("suspects") or item.where), holes.get("confidence", item.sure), says,
-            [fix], (item.ask or item.fix).format(**words), list(holes["proof"]),
-            (scope,) if scope else (), [], item.layer)
+            [fix], ask, list(holes["proof"]), (scope,) if scope else (), [], item.layer)
 
 
 def not_asked(answers):
@@ -5575,18 +5261,16 @@ def not_asked(answers):
 
 def hide_consequences(found):
     """Move each finding that a cause explains into that cause's consequences."""
-    rows = [finding for _, finding in found]
     hidden = set()
     for hides, cause in found:
-        for finding in rows:
-            if cause.severity == "fail" and finding is not cause and finding.code in hides \
-                    and finding.severity != "info" \
-                    and (not cause.scope or cause.scope == finding.scope
-                         or not finding.scope and cause.code != finding.code):
-                if finding.code not in cause.consequences:
-                    cause.consequences.append(finding.code)
+        for _, finding in found:
+            same = not cause.scope or cause.scope == finding.scope \
+                or not finding.scope and cause.code != finding.code
+            if same and cause.severity == "fail" and finding is not cause \
+                    and finding.code in hides and finding.severity != "info":
+                cause.consequences[:] = unique(cause.consequences + [finding.code])
                 hidden.add(id(finding))
-    return [finding for finding in rows if id(finding) not in hidden]
+    return [finding for _, finding in found if id(finding) not in hidden]
 
 
 def merge(findings):
@@ -5594,15 +5278,13 @@ def merge(findings):
     merged = collections.OrderedDict()
     for finding in findings:
         key = finding.code, finding.severity, tuple(finding.suspects)
-        first = merged.get(key)
-        if first is None:
-            merged[key] = finding
-        elif finding.scope and finding.scope[0] not in first.scope:
-            summary = "%s (also %s)" % (first.summary, finding.scope[0]) \
-                if "(also " not in first.summary else \
-                first.summary[:-1] + ", %s)" % finding.scope[0]
-            merged[key] = first._replace(summary=summary, scope=first.scope + finding.scope,
-                                         proof=first.proof + finding.proof)
+        first = merged.setdefault(key, finding)
+        if finding.scope and finding.scope[0] not in first.scope:
+            front = first.summary[:-1] + "," if "(also " in first.summary else \
+                first.summary + " (also"
+            merged[key] = first._replace(
+                summary="%s %s)" % (front, finding.scope[0]), scope=first.scope + finding.scope,
+                proof=first.proof + finding.proof)
     return list(merged.values())
 
 
@@ -5610,16 +5292,17 @@ def working_addresses(findings, usable):
     """Addresses that work at the layer asked for: open, and with no failure of their own."""
     wish = usable["target"][0].value
     if wish["host"] and wish["port"] is None:
-        rows = usable["tcp"]
-        good = [r.subject for r in rows if is_alive(
+        good = [r.subject for r in usable["tcp"] if r.outcome in ("ok", "refused") or alive_words(
             r.subject, usable["ping"], usable["other_ports"],
-            usable["trace_udp"] + usable["trace_icmp"]) or r.outcome in ("ok", "refused")]
+            usable["trace_udp"] + usable["trace_icmp"])]
     else:
-        spoken = {r.subject for r in latest(usable["http"]) if (r.value or {}).get("status")} \
-            if wish["protocol"] in ("http", "https") else {
-                r.subject for r in succeeded(usable["tls"]) if r.value["ended"] == "done"}
-        good = [r.subject for r in usable["tcp"] + usable["udp"] if r.outcome == "ok" and (
-            r.subject in spoken or not wish["tls"] and wish["protocol"] != "http")]
+        good = [r.subject for r in usable["tcp"] + usable["udp"] if r.outcome == "ok"]
+        if wish["protocol"] in ("http", "https"):
+            spoken = {r.subject for r in latest(usable["http"]) if (r.value or {}).get("status")}
+            good = [a for a in good if a in spoken]
+        elif wish["tls"]:
+            done = {r.subject for r in succeeded(usable["tls"]) if r.value["ended"] == "done"}
+            good = [a for a in good if a in done]
     bad = {a for f in findings if f.severity == "fail" for a in f.scope}
     return [a for a in good if a not in bad]
 
@@ -5631,40 +5314,31 @@ def through_proxy(usable):
 
 def demote(findings, usable):
     """A failure of one address is a warning while another address (or the proxy) works."""
-    if not usable["target"]:
-        return findings
-    good = working_addresses(findings, usable)
-    tunnel = through_proxy(usable)
-
-    def milder(finding):
-        if finding.severity != "fail":
-            return finding
-        if good and finding.scope or tunnel and finding.code in BEYOND + ALL_DNS:
-            return finding._replace(severity="warn")
-        return finding
-    return [milder(finding) for finding in findings]
+    good = usable["target"] and working_addresses(findings, usable)
+    excused = AWAY if through_proxy(usable) else ()
+    return [f._replace(severity="warn") if usable["target"] and f.severity == "fail" and (
+        good and f.scope or f.code in excused) else f for f in findings]
 
 
 def verdict(findings, usable):
     """One cause: the first failure in the order of the layers; else ok, or what is undecided."""
-    fails = sorted((f for f in findings if f.severity == "fail"), key=lambda f: f.layer)
+    fails = [f for f in findings if f.severity == "fail"]
     if fails:
-        return finding_verdict(fails[0])
+        return finding_verdict(min(fails, key=lambda f: f.layer))
     wish = usable["target"][0].value if usable["target"] else {}
     good = working_addresses(findings, usable) if wish else []
     if not wish.get("host") or good or through_proxy(usable):
         return Verdict("ok", [], "certain", ok_words(wish, good, usable), [], None)
-    warns = [f for f in findings if f.severity == "warn"]
-    telling = [f for f in warns if f.code in ("udp.no_reply", "path.loss", "dns.slow")]
+    telling = [f for f in findings if f.severity == "warn"
+               and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
         return finding_verdict(telling[-1])
-    opened = [r.subject for r in succeeded(usable["tcp"])]
-    words = "%s port %s opens, and what lies above TCP could not be tested." % (
-        opened[0], wish["port"]) if opened else \
-        "Not enough was seen to name a cause for %s." % wish.get("host")
-    return Verdict("undecided", ["service"] if opened else list(PLACES[:6]), "possible", words,
-                   ["See 'not tested' below; run again with more time (--deadline 60) or as root."],
-                   None)
+    places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % wish["host"]
+    for row in succeeded(usable["tcp"])[:1]:
+        places, words = ["service"], "%s port %s opens, and what lies above TCP could not be" \
+            " tested." % (row.subject, wish["port"])
+    return Verdict("undecided", list(places), "possible", words, [
+        "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
 
 
 def finding_verdict(finding):
@@ -5678,25 +5352,19 @@ def ok_words(wish, good, usable):
     """What works, in one sentence."""
     if not wish.get("host"):
         return "Link, address, route, gateway and resolver of this host look fine."
-    tunnel = through_proxy(usable)
-    if tunnel and not good:
-        return "%s is reached through the proxy %s." % (wish["host"], tunnel.subject)
-    where = "%s%s" % (wish["host"], " port %s" % wish["port"] if wish["port"] else "")
-    parts = ["%s answers" % where]
-    statuses = [r.value["status"] for r in latest(usable["http"]) if r.value
-                and r.value.get("status")]
-    greeting = [r.value["greeting"] for r in usable["tcp"] if r.value and r.value.get("greeting")]
-    versions = [r.value["version"] for r in usable["tls"] if r.value and r.value["version"]]
-    if versions:
-        parts.append("%s with a trusted certificate" % versions[0])
-    if statuses:
-        parts.append("HTTP %d" % statuses[0])
-    elif greeting:
-        parts.append('"%s"' % re.sub(r"\\r|\\n.*", "", greeting[0])[:50])
+    if not good:
+        return "%s is reached through the proxy %s." % (wish["host"], through_proxy(usable).subject)
+
+    def told(probe, key):
+        return [r.value[key] for r in latest(usable[probe]) if r.value and r.value.get(key)][:1]
+    parts = [wish["host"] + (" port %s" % wish["port"] if wish["port"] else "") + " answers"]
+    parts += ["%s with a trusted certificate" % version for version in told("tls", "version")]
+    parts += ["HTTP %d" % status for status in told("http", "status")] or [
+        '"%s"' % re.sub(r"\\r|\\n.*", "", words)[:50] for words in told("tcp", "greeting")]
     return ", ".join(parts) + "."
 
 
-# == 9 report: values in, text out ==================================================================
+# == 9 report: values in, text out =================================================================
 
 WIDTH = 80
 COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36", "dim": "2"}
@@ -5719,11 +5387,11 @@ def shorten(text, width):
     return text if len(text) <= width else text[:max(0, width - 3)] + "..."
 
 
-def render_text(report, facts, color=False):
+def render_text(report, packets, color=False):
     """The whole report: verdict, path, times, findings, not tested, ticket."""
-    blocks = [render_verdict(report, color), render_path(report, facts),
-              render_times(report), render_findings(report, color),
-              render_unjudged(report), render_ticket(report, facts)]
+    blocks = [render_verdict(report, color), render_path(report), render_times(report),
+              render_findings(report, color), render_unjudged(report),
+              render_ticket(report, packets)]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
@@ -5737,63 +5405,65 @@ def title(target):
 def render_verdict(report, color):
     """Under the title at most five lines: code, place and sureness; what; do this; ask them."""
     result = report.verdict
-    kind = "OK" if result.code == "ok" else "UNDECIDED" if result.code in (
-        "undecided", "udp.no_reply") else "FAULT"
-    where = " at: %s" % " or ".join(p.replace("_", " ") for p in result.suspects[:3]) \
-        if result.suspects else ""
-    head = "%s  %s, %s%s" % (kind, result.code, result.confidence, where)
-    what = wrap(result.summary)
+    kind = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}.get(
+        result.code, "FAULT")
+    where = " at: " + " or ".join(p.replace("_", " ") for p in result.suspects[:3])
+    head = "%s  %s, %s%s" % (kind, result.code, result.confidence, where if result.suspects else "")
+    blocks = [wrap(result.summary)] + [wrap(text, "       ", "  do:  ") for text in result.fix[:1]]
+    if result.ask:
+        text = result.ask["text"] if result.ask["text"] not in result.fix[:1] else "please do that."
+        blocks.append(wrap("%s - %s" % (result.ask["who"], text), "       ", "  ask: "))
     lines = [shorten("netdiag %s: %s" % (VERSION, title(report.target)), WIDTH),
              paint(shorten(head, WIDTH), "ok" if kind == "OK" else "fail", color)]
-    lines += what if len(what) < 3 else [what[0], shorten(" ".join(what[1].split()), 72) + " ..."]
-    if result.fix:
-        lines.append("  do:  " + one_line(result.fix[0], WIDTH - 7))
-    if result.ask:
-        lines.append("  ask: " + one_line("%s: %s" % (
-            result.ask["who"], result.ask["text"]), WIDTH - 7))
+    lines += share_lines(blocks, 4)
     if not report.complete:
         lines.append("  The run was cut short: this rests on what was seen until then.")
     return lines
 
 
-def one_line(text, width):
-    """The beginning of a text up to a word's end; the whole of it stands further below."""
-    if len(text) <= width:
-        return text
-    return text[:width - 4].rpartition(" ")[0].rstrip(",;:") + " ..."
+def share_lines(blocks, room):
+    """Blocks of lines cut to `room` lines in all: the longest gives first, each keeps one."""
+    sizes = [len(block) for block in blocks]
+    while sum(sizes) > room:
+        sizes[sizes.index(max(sizes))] -= 1
+    lines = []
+    for block, size in zip(blocks, sizes):
+        lines += block[:size]
+        if size < len(block):                     # the whole of it stands further below
+            longer = "%s %s" % (block[size - 1], block[size].strip())
+            lines[-1] = longer[:WIDTH - 3].rpartition(" ")[0].rstrip(",;:") + " ..."
+    return lines
 
 
-def render_path(report, facts):
+def render_path(report):
     """The way drawn from client to service, with a mark where it breaks."""
-    target, result = report.target, report.verdict
+    target, result, table = report.target, report.verdict, by_probe(report.answers)
     if not target.host or not report.path and result.code.startswith("dns."):
         return []
-    rows = [("client", "   0  %-39s %9s  this host%s" % (
-        facts.get("client") or "", "", " (%s)" % facts["dev"] if facts.get("dev") else ""))]
-    for hop in report.path:
-        rows.append((hop["place"], "%4d  %-39s %9s  %s" % (
-            hop["ttl"], hop["address"] or "* (no answer)",
-            "%.1f ms" % hop["rtt_ms"] if hop["rtt_ms"] is not None else "",
-            (hop["place"] or "").replace("_", " "))))
+    way = way_out(table)
+    rows = [("client", "   0", way.get("src"), None,
+             "this host (%s)" % way["dev"] if way.get("dev") else "this host")]
+    rows += [(hop["place"], "%4d" % hop["ttl"], hop["address"] or "* (no answer)", hop["rtt_ms"],
+              (hop["place"] or "").replace("_", " ")) for hop in report.path]
     if rows[-1][0] != "server":
-        rows.append(("server", "      %-39s %9s  server" % (
-            shorten(facts.get("server") or target.host, 39), "")))
+        rows.append(("server", "", shorten(server_words(target, table), 39), None, "server"))
     if target.port:
-        rows.append(("service", "      %-39s %9s  service" % (
-            "%s port %d" % (target.transport.upper(), target.port), "")))
-    return ["PATH"] + [line for _, line in mark_break(rows, result)]
+        port = "%s port %d" % (target.transport.upper(), target.port)
+        rows.append(("service", "", port, None, "service"))
+    return ["PATH"] + mark_break([(place, "%-4s  %-39s %9s  %s" % (
+        ttl, name or "", "" if ms is None else "%.1f ms" % ms, words))
+        for place, ttl, name, ms, words in rows], result)
 
 
 def mark_break(rows, result):
-    """The rows of the path with the mark behind the place that is suspected most."""
-    if result.code == "ok" or not result.suspects:
-        return rows
-    order = {place: number for number, place in enumerate(PLACES)}
-    suspect = order[result.suspects[0]] if order[result.suspects[0]] < 6 else 0
-    before = [n for n, (place, _) in enumerate(rows) if order.get(place, 0) <= suspect]
-    at = before[-1] + (1 if suspect < 4 else 0)
-    mark = "   X  ---- it breaks here: %s ----" % result.code
-    return rows[:at] + [("", mark)] + rows[at:]
+    """The lines of the path with the mark behind the place that is suspected most."""
+    lines = [line for _, line in rows]
+    if result.code != "ok" and result.suspects:
+        order = {place: number for number, place in enumerate(PLACES[:6])}
+        suspect = order.get(result.suspects[0], 0)
+        at = max(n for n, (place, _) in enumerate(rows) if order.get(place, 0) <= suspect)
+        lines.insert(at + (suspect < 4), "   X  ---- it breaks here: %s ----" % result.code)
+    return lines
 
 
 def render_times(report):
@@ -5810,18 +5480,16 @@ def render_times(report):
 
 def render_findings(report, color):
     """Findings by layer: what was seen, how sure, what to do."""
-    rank = {"fail": 0, "warn": 1, "info": 2}
-    rows = sorted(report.findings, key=lambda f: (rank[f.severity], f.layer))
+    rows = sorted(report.findings, key=lambda f: (list(SEVERITY_WORDS).index(f.severity), f.layer))
     lines = ["FINDINGS"] if rows else []
     for finding in rows:
         ids = ",".join(unique(a.id for a in finding.proof if a.id))
-        lines.append(paint("  %-4s  %s (%s)" % (finding.severity, finding.code,
-                                               finding.confidence), finding.severity, color)
+        head = "  %-4s  %s (%s)" % (finding.severity, finding.code, finding.confidence)
+        lines.append(paint(head, finding.severity, color)
                      + shorten("  seen in %s" % ids if ids else "", 40))
-        lines += wrap(finding.summary, "        ")
-        lines += wrap(finding.fix[0], "        -> ".replace("->", "  "), "        -> ")
+        lines += wrap(finding.summary, " " * 8) + wrap(finding.fix[0], " " * 11, "        -> ")
         if finding.consequences:
-            lines += wrap("explains: " + ", ".join(finding.consequences), "        ")
+            lines += wrap("explains: " + ", ".join(finding.consequences), " " * 8)
     return lines
 
 
@@ -5829,31 +5497,89 @@ def render_unjudged(report):
     """What was not tested, and why."""
     lines = ["NOT TESTED"] if report.unjudged else []
     for row in report.unjudged:
-        question = row["question"].rstrip(".")
-        lines += wrap("%s: %s" % (question, row["why"]), "    ", "  - ")
+        lines += wrap("%s: %s" % (row["question"].rstrip("."), row["why"]), "    ", "  - ")
     return lines
 
 
-def render_ticket(report, facts):
-    """The ticket, filled in: what the network team always asks for; blanks for what we cannot know."""
-    result, target = report.verdict, report.target
-    rows = [("symptom", "%s: %s" % (result.code, result.summary)),
-            ("sure", "%s; suspected: %s" % (result.confidence, ", ".join(result.suspects) or "-"))]
-    if result.ask:
-        rows += [("to", result.ask["who"]), ("request", result.ask["text"])]
-    rows += [(label, facts.get(key)) for label, key in (
-        ("client", "client_cidr"), ("client host", "name"), ("interface", "dev_words"),
-        ("VLAN", "vlan"), ("gateway", "gateway"), ("server", "server"))]
-    port = "%s %s" % (target.transport.upper(), target.port) if target.port else "-"
-    rows += [("protocol", "%s (%s)" % (port, target.protocol) if target.port else "-"),
-             ("time", facts.get("when")), ("route taken", facts.get("route")),
-             ("ruled out", facts.get("ruled_out")), ("packets sent", facts.get("packets")),
-             ("run by", facts.get("run_by")), ("environment", facts.get("environment")),
-             ("location", None), ("switch", None), ("switch port", None)]
+def render_ticket(report, packets):
+    """The ticket, filled in: what network teams always ask for; blanks for what we cannot know."""
     lines = ["TICKET (copy from here)"]
-    for label, text in rows:
+    for label, text in ticket_rows(report, packets):
         lines += wrap(str(text) if text else "________", " " * 16, "  %-13s " % (label + ":"))
     return lines
+
+
+def ticket_rows(report, packets):
+    """[(label, text)] of the ticket, from the evidence; None where nobody can know."""
+    result, target, table = report.verdict, report.target, by_probe(report.answers)
+    way, host = way_out(table), about(table["identity"], "self") or {}
+    src, dev, via = way.get("src"), way.get("dev"), way.get("via")
+    link = interface_named(table["interfaces"], dev) or {}
+    cidr = [c for c in link.get("inet", []) + link.get("inet6", []) if c.partition("/")[0] == src]
+    vlan = re.search(r"(?:\.|^vlan)(\d+)$", dev or "")
+    layer_2 = [" (layer 2: %s)" % row.value["state"] for row in table["neighbor"] if row.value]
+    clock = about(table["clock"], "self")
+    asked = result.ask and [("to", result.ask["who"]), ("request", result.ask["text"])]
+    return [("symptom", "%s: %s" % (result.code, result.summary)),
+            ("sure", "%s; suspected: %s" % (result.confidence, ", ".join(result.suspects) or "-"))
+            ] + (asked or []) + [
+        ("client", (cidr or [src])[0]), ("client host", host.get("name")),
+        ("interface", dev and "%s, MAC %s, MTU %s" % (
+            dev, link.get("mac") or "?", link.get("mtu") or "?")),
+        ("VLAN", vlan and vlan.group(1)),
+        ("gateway", via + "".join(layer_2[:1]) if via else dev and "none: on the own segment"),
+        ("server", server_words(target, table)),
+        ("protocol", "%s %d (%s)" % (target.transport.upper(), target.port, target.protocol)
+         if target.port else "-"),
+        ("time", clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19])),
+        ("route taken", dev and "from %s by %s%s" % (src, dev, " via " + via if via else "")),
+        ("ruled out", ruled_out(table, result)), ("packets sent", "about %d" % packets),
+        ("run by", "%s%s, Python %s, netdiag %s" % (
+            host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION)),
+        ("environment", environment_words(table)),
+        ("location", None), ("switch", None), ("switch port", None)]
+
+
+def way_out(table):
+    """The route that is taken, or {}."""
+    return next((row.value for row in succeeded(table["egress"]) + succeeded(table["route"])
+                 if not row.value["error"]), {})
+
+
+def server_words(target, table):
+    """The target's host, and the addresses that it stands for."""
+    found = found_addresses(table)
+    known = " = " + ", ".join(found) if found not in ([], [target.host]) else ""
+    return target.host + known if target.host else "-"
+
+
+def ruled_out(table, result):
+    """The layers that were seen to work, in words; None where the target itself does."""
+    links = table["interfaces"]
+    fine = (("link", any(row["up"] and row.get("carrier") for row in real_links(links))),
+            ("address", usable_links(links)),
+            ("route", any(not row.value["error"] for row in succeeded(table["route"]))),
+            ("gateway", any(row.value and row.value["state"] in ("REACHABLE", "complete", "DELAY")
+                            for row in table["neighbor"])),
+            ("dns", succeeded(table["lookup"])), ("tcp", succeeded(table["tcp"])),
+            ("tls", any(row.value["ended"] == "done" for row in succeeded(table["tls"]))))
+    return result.code != "ok" and ", ".join(
+        layer for layer, seen in fine if seen and not result.code.startswith(layer + "."))
+
+
+def environment_words(table):
+    """Container, cloud and Kubernetes marks in words: they say whose firewall may be meant."""
+    marks, env = about(table["marks"], "self") or {}, about(table["proxy_env"], "self") or {}
+    words = []
+    if env.get("kubernetes") or any("kubernetes" in path for path in marks):
+        words.append("Kubernetes pod (think of NetworkPolicy and endpoints)")
+    elif "/.dockerenv" in marks or "/run/.containerenv" in marks:
+        words.append("container (think of its network mode)")
+    maker = " ".join(text.lower() for path, text in marks.items() if "dmi" in path)
+    return "; ".join(words + [advice for name, advice in (
+        ("amazon", "AWS: security group, network ACL"),
+        ("google", "Google Cloud: VPC firewall rules"),
+        ("microsoft", "Azure: network security group")) if name in maker])
 
 
 NOISY = ("target", "counts_before", "counts_after", "counters", "marks", "interfaces_now")
@@ -5876,96 +5602,152 @@ def render_transcript(transcript, answers, verbose):
 
 
 def render_brief(report):
-    """One line for one target."""
+    """One line for one target, of at most 120 columns."""
     result = report.verdict
-    places = "/".join(result.suspects[:2]) or "-"
-    return shorten("%-28s %-20s %-9s %-22s %s" % (
-        shorten(report.target.text or "this host", 28), result.code, result.confidence, places,
-        result.summary), 160) + "\n"
+    return shorten("%-24s %-21s %-8s %s: %s" % (
+        shorten(report.target.text or "this host", 24), result.code, result.confidence,
+        "/".join(result.suspects[:2]) or "-", result.summary), 120) + "\n"
 
 
 def finding_json(finding):
     """A finding as the contract names its parts."""
-    return {"code": finding.code, "severity": finding.severity, "suspects": finding.suspects,
-            "confidence": finding.confidence, "summary": finding.summary, "fix": finding.fix,
-            "proof": unique(a.id for a in finding.proof if a.id), "scope": list(finding.scope),
-            "consequences": finding.consequences,
-            "ask": {"who": PLACE_OWNER.get((finding.suspects or ["client"])[0]),
-                    "text": finding.ask}}
+    row = dict(finding._asdict(), proof=unique(a.id for a in finding.proof if a.id), ask={
+        "who": PLACE_OWNER.get((finding.suspects or ["client"])[0]), "text": finding.ask})
+    del row["layer"]
+    return row
 
 
-def target_json(report, found_addresses):
+def target_json(report):
     """One target as the contract names its parts."""
-    result = report.verdict
-    return {"target": report.target.text or "this host", "host": report.target.host,
-            "port": report.target.port, "protocol": report.target.protocol,
-            "addresses": found_addresses, "verdict": {
-                "code": result.code, "suspects": result.suspects,
-                "confidence": result.confidence, "summary": result.summary, "fix": result.fix,
-                "ask": result.ask},
-            "findings": [finding_json(f) for f in report.findings],
-            "unjudged": report.unjudged, "path": report.path, "timings_ms": report.timings_ms,
-            "elapsed_s": report.elapsed_s, "complete": report.complete}
+    target = report.target
+    return {"target": target.text or "this host", "host": target.host, "port": target.port,
+            "protocol": target.protocol, "addresses": found_addresses(by_probe(report.answers)),
+            "verdict": report.verdict._asdict(),
+            "findings": [finding_json(f) for f in report.findings], "unjudged": report.unjudged,
+            "path": report.path, "timings_ms": report.timings_ms, "elapsed_s": report.elapsed_s,
+            "complete": report.complete}
 
 
-def render_json(document):
-    """Exactly one JSON document."""
+def render_json(reports, run):
+    """Exactly one JSON document; `run` holds what is known of the whole run."""
     import json
-    return json.dumps(document, indent=1, sort_keys=False, default=str) + "\n"
+    table = by_probe(reports[0].answers)
+    who, marks = (about(table[name], "self") or {} for name in ("identity", "marks"))
+    if len(reports) > 1:
+        reports = [renumber(report, number) for number, report in enumerate(reports, 1)]
+    document = {
+        "schema": 1, "netdiag": {"version": VERSION, "sha256": run["sha256"]},
+        "mode": "target" if reports[0].target.host else "host", "started": run["started"],
+        "elapsed_s": run["elapsed_s"], "complete": all(report.complete for report in reports),
+        "host": dict({key: who.get(key) for key in ("name", "system", "user", "root", "python")},
+                     container=any("dmi" not in p and "hypervisor" not in p for p in marks),
+                     addresses=sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})),
+        "targets": [target_json(report) for report in reports],
+        "evidence": [dict(row._asdict(), value=public(row.value))
+                     for report in reports for row in report.answers],
+        "transcript": run["transcript"], "packets_sent": run["packets_sent"]}
+    return json.dumps(document, indent=1, default=str) + "\n"
 
 
-def evidence_json(answers):
-    """Answers as the contract names their parts."""
-    return [{"id": a.id, "probe": a.probe, "subject": a.subject, "outcome": a.outcome,
-             "value": public(a.value), "via": a.via, "tried": [list(t) for t in a.tried], "ms": a.ms}
-            for a in answers]
+def renumber(report, number):
+    """With several targets the evidence ids carry the target's number."""
+    def again(rows):
+        return [row._replace(id=row.id and "t%d.%s" % (number, row.id)) for row in rows]
+    return report._replace(answers=again(report.answers), findings=[
+        f._replace(proof=again(f.proof)) for f in report.findings])
+
+
+HOLE = re.compile(r"(?<=[\w}])\{(?!version)\w+\}|(?<=\}')\{\w+\}|\{(\w+)[^}]*\}")
+HOLE_NAMES = {"goal": "TARGET", "here": "CLIENT", "here_time": "TIME", "hop": "NEXT HOP",
+              "version": "4/6"}
+PHRASES = "advice contrast cure how meaning other speaks views what who why witness words".split()
+
+
+def plain_words(template):
+    """The words of a rule without a case: NAMES for its holes, ... for a phrase."""
+    def word(found):
+        name = found.group(1)
+        return "..." if name in PHRASES else HOLE_NAMES.get(name, (name or "").upper())
+    return HOLE.sub(word, template).replace("....", "...")
+
+
+def rules_of(code):
+    """The rules that say this code, the most particular first; NotMine for an unknown code."""
+    rows = sorted((r for r in RULES.values() if code in r.codes), key=lambda r: len(r.codes))
+    mine(rows or code in OTHER_CODES or code in LATER_CODES, code)
+    return rows
 
 
 def render_explain(code):
     """The manual page of one cause, from its rules; NotMine where no such code exists."""
-    rows = [r for r in RULES.values() if code in r.codes]
-    if not rows and code not in OTHER_CODES:
-        raise NotMine(code)
     lines = [code, "=" * len(code)]
-    if code in OTHER_CODES:
-        lines += wrap(OTHER_CODES[code], "  ")
-    for row in rows:
-        words = re.sub(r"\{([a-z_]+)(:[^}]*)?\}", r"<\1>", "%s\n%s" % (row.says, row.fix))
-        says, _, fix = words.partition("\n")
+    for text in filter(None, (OTHER_CODES.get(code), LATER_CODES.get(code))):
+        lines += [""] + wrap(text)
+    for row in rules_of(code):
         doc = (row.function.__doc__ or "").split("fires:")[0].split()
-        lines += [""] + wrap(" ".join(doc), "  ") + wrap(says, "          ", "  says:   ")
-        lines += wrap(fix, "          ", "  do:     ")
-        lines += wrap(", ".join(PLACE_WORDS[p] for p in row.where), "          ", "  where:  ")
-        lines += wrap("%s; on its own a %s" % (row.sure, row.severity), "          ",
-                      "  sure:   ")
+        cure = plain_words(row.fix) if row.fix != "{cure}" else "It depends: the report says it."
+        lines += [""] + wrap(" ".join(doc))
+        for label, text in (
+                ("says", plain_words(row.says)), ("do", cure),
+                ("where", ", or ".join(PLACE_WORDS[p] for p in row.where)),
+                ("sure", "%s; taken alone it is %s" % (row.sure, SEVERITY_WORDS[row.severity]))):
+            lines += wrap(text, " " * 10, "  %-7s " % (label + ":"))
     return "\n".join(lines) + "\n"
 
 
+def render_codes():
+    """Every code with its first sentence."""
+    lines = ["All causes; `netdiag.py explain CODE` is the manual page of one.", ""]
+    words = {code: plain_words(rules_of(code)[0].says)
+             for rule in RULES.values() for code in rule.codes}
+    for code, text in sorted(dict(words, **dict(OTHER_CODES, **LATER_CODES)).items()):
+        lines += wrap(text, " " * 24, "%-23s " % code)
+    return "\n".join(lines) + "\n"
+
+
+SEVERITY_WORDS = collections.OrderedDict((
+    ("fail", "a fault"), ("warn", "a warning"), ("info", "a remark")))
 OTHER_CODES = {
     "ok": "The target works at the layer that was asked for.",
     "undecided": "Not enough was seen to name a cause; the report says what was not tested.",
 }
+# Codes of the contract that this version does not find yet.
+LATER_CODES = {code: says + " (not yet: " + finder + ")" for code, finder, says in (
+    ("proxy.required", "a later test", "The way out leads only through a proxy."),
+    ("ssh.denied", "a later test", "The SSH server refuses this user or key."),
+    ("ssh.host_key", "a later test", "The SSH host key is not the known one."),
+    ("listen.none", "mode `server`", "Nobody listens on the port."),
+    ("listen.loopback_only", "mode `server`", "The service listens on loopback only."),
+    ("listen.other_address", "mode `server`", "The service listens on another address or family."),
+    ("listen.backlog_full", "mode `server`", "The accept queue of the service is full."),
+    ("handshake.incomplete", "mode `server`", "SYNs arrive and are answered, no handshake is"
+     " completed: the way back is broken."),
+    ("route.return_missing", "mode `server`", "No route to the client, or rp_filter drops it."),
+    ("oneway.forward", "modes `merge` and `capture`", "Packets are lost on the way to the server."),
+    ("oneway.reverse", "modes `merge` and `capture`", "Packets are lost on the way back."),
+    ("intermittent", "mode `watch`", "It works now and then; the findings say what failed when."))}
 
 
-# == 10 cli: options, modes, exit status ==============================================================
+# == 10 cli: options, modes, exit status ===========================================================
 
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
 MODES = ("server", "capture", "listen", "watch", "merge", "explain")
 EXAMPLES = """examples:
   netdiag.py web.example                  is the host there?
-  netdiag.py db.example:5432              a port (a well-known one picks its protocol)
+  netdiag.py db.example:5432              a port (known ones pick the protocol)
   netdiag.py https://web.example/path     name, way, TCP, TLS and HTTP
   netdiag.py ssh://web.example [2001:db8::1]:22
-  netdiag.py                              this host alone: link, route, gateway, resolver
+  netdiag.py                              this host alone: link, route, resolver
+  netdiag.py explain                      all causes by their codes
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py
 
-exit status: 0 fine, 1 a fault was found, 3 undecided or cut short, 64 wrong command line,
-130 interrupted (after the partial report)
+exit status: 0 fine, 1 a fault was found, 3 undecided or cut short,
+64 wrong command line, 130 interrupted (after the partial report)
 """
 # (flags, what argparse needs to know)
 OPTION_TABLE = (
-    (("--json",), dict(action="store_true", help="one JSON document instead of the report")),
+    (("--json",), dict(action="store_true", help="one JSON document (wins over --brief)")),
     (("--brief",), dict(action="store_true", help="one line per target")),
     (("-4",), dict(dest="family", action="store_const", const=4, help="IPv4 only")),
     (("-6",), dict(dest="family", action="store_const", const=6, help="IPv6 only")),
@@ -5975,8 +5757,7 @@ OPTION_TABLE = (
                            help="for everything (default %(default)s)")),
     (("--source",), dict(metavar="ADDR", help="connect from this address")),
     (("--interface",), dict(metavar="DEV", help="connect by this interface")),
-    (("--connect-to",), dict(metavar="ADDR", help="connect to this address; the name stays in SNI"
-                             " and Host")),
+    (("--connect-to",), dict(metavar="ADDR", help="connect there; SNI and Host keep the name")),
     (("--sni",), dict(metavar="NAME", help="another name in the TLS handshake")),
     (("--no-sni",), dict(action="store_true", help="no name in the TLS handshake")),
     (("--proxy",), dict(metavar="URL", help="use this proxy, whatever the variables say")),
@@ -5985,10 +5766,12 @@ OPTION_TABLE = (
     (("--skip",), dict(metavar="PROBE,...", default="", help="leave these probes out")),
     (("--no-tools",), dict(action="store_true", help="run no installed command")),
     (("--targets",), dict(metavar="FILE", help="targets from a file, one a line; - for stdin")),
-    (("--redact",), dict(action="store_true", help="mask addresses and names")),
-    (("--lang",), dict(choices=("en", "ja"), default="en", help="language of the report")),
+    (("--redact",), dict(action="store_true", help="mask addresses and names (not yet)")),
+    (("--lang",), dict(choices=("en", "ja"), default="en", metavar="en|ja",
+                       help="language of the report (ja: not yet)")),
     (("--output",), dict(metavar="FILE", help="write the report there (mode 0600)")),
-    (("--color",), dict(choices=("auto", "always", "never"), default="auto")),
+    (("--color",), dict(choices=("auto", "always", "never"), default="auto", metavar="WHEN",
+                        help="auto (only on a terminal), always or never")),
     (("-v", "--verbose"), dict(action="store_true", help="with all evidence and the transcript")),
     (("--version",), dict(action="store_true", help="print the version")),
 )
@@ -6001,9 +5784,9 @@ def read_arguments(argv):
     class Parser(argparse.ArgumentParser):
         def error(self, message):
             raise Usage(message)
-    parser = Parser(prog="netdiag.py", usage="netdiag.py [options] [TARGET...]  |  explain CODE",
-                    description=EXAMPLES, epilog="The codes of all causes: see README.md.",
-                    formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser(prog="netdiag.py", usage="netdiag.py [options] [TARGET...]  |  explain [CODE]",
+                    description=EXAMPLES, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     for flags, words in OPTION_TABLE:
         parser.add_argument(*flags, **words)
     parser.add_argument("target", nargs="*", metavar="TARGET", help="host, host:port or URL")
@@ -6011,56 +5794,52 @@ def read_arguments(argv):
     texts, _ = known.pop("target"), known.pop("version")
     for name in ("only", "skip"):
         known[name] = tuple(p for p in known[name].split(",") if p)
-    known["family"] = known["family"] or 0
-    return Options(**known), texts
+    return Options(**dict(known, family=known["family"] or 0)), texts
+
+
+def demand(condition, words, *values):
+    """Usage unless the condition holds; what was typed is made safe to show."""
+    if not condition:
+        raise Usage(words % tuple(printable(str(value), 100) for value in values))
 
 
 def check_options(options, system):
     """Usage for values that cannot be meant; nothing has been run yet."""
     for name in ("timeout_s", "deadline_s"):
         value = getattr(options, name)
-        if value is not None and not 0 < value <= 3600:
-            raise Usage("--%s takes seconds, from more than 0 to 3600" % name[:-2])
+        demand(value is None or 0 < value <= 3600,
+               "--%s takes seconds, from more than 0 to 3600", name[:-2])
     for name in options.only + options.skip:
-        if name not in PROBES:
-            raise Usage("there is no probe %s; they are: %s" % (
-                printable(name, 40), " ".join(PROBES)))
-    if options.interface and not system.has_interface(options.interface):
-        raise Usage("--interface: there is no %s here" % printable(options.interface, 40))
+        demand(name in PROBES, "there is no probe %s; they are: " + " ".join(PROBES), name)
+    demand(not options.interface or system.has_interface(options.interface),
+           "--interface: there is no %s here", options.interface)
     if options.sni:
         check_name(options.sni, "--sni " + printable(options.sni, 60))
     for name in ("source", "connect_to"):
         value = getattr(options, name)
-        if value and not is_address(value):
-            raise Usage("--%s takes an IP address" % name.replace("_", "-"))
-    if options.source and not system.is_own(options.source):
-        raise Usage("--source %s is not an address of this host" % options.source)
-    if options.cafile:
-        problem = system.check_cafile(options.cafile)
-        if problem:
-            raise Usage("--cafile %s: %s" % (printable(options.cafile, 100), problem))
-    if options.proxy and not read_proxy(options.proxy, "--proxy")["host"]:
-        raise Usage("--proxy takes a URL such as http://proxy.example:3128")
-    if options.redact:
-        raise Usage("--redact is not built into this version")
-    if options.lang != "en":
-        raise Usage("--lang %s is not built into this version" % options.lang)
+        demand(not value or is_address(value), "--%s takes an IP address", name.replace("_", "-"))
+    demand(not options.source or system.is_own(options.source),
+           "--source %s is not an address of this host", options.source)
+    problem = options.cafile and system.check_cafile(options.cafile)
+    demand(not problem, "--cafile %s: %s", options.cafile, problem)
+    demand(not options.proxy or read_proxy(options.proxy, "--proxy")["host"],
+           "--proxy takes a URL such as http://proxy.example:3128")
+    demand(not options.redact, "--redact is not built into this version")
+    demand(options.lang == "en", "--lang %s is not built into this version", options.lang)
 
 
 def read_target(text, options):
     """A target as it was typed -> Target; Usage with one clear line where it is absurd."""
     shown = "target " + hide_secret(printable(text, 60))
-    if not text.strip():
-        raise Usage("a target is empty")
-    if len(text) > 2000 or re.search(r"[\x00-\x20\x7f-\x9f]", text):
-        raise Usage("%s: spaces, control characters or far too long" % shown)
+    demand(text.strip(), "a target is empty")
+    demand(len(text) <= 2000 and not re.search(r"[\x00-\x20\x7f-\x9f]", text),
+           "%s: spaces, control characters or far too long", shown)
     try:
         parts = read_url(text)
     except NotMine as error:
         raise Usage("%s: %s" % (shown, error))
     host, scheme = parts["host"], SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
-    if scheme and scheme not in PROTOCOLS:
-        raise Usage("%s: unknown scheme %s://" % (shown, printable(scheme, 20)))
+    demand(not scheme or scheme in PROTOCOLS, "%s: unknown scheme %s://", shown, scheme)
     literal = is_address(host)
     if not literal:
         check_name(host, shown)
@@ -6068,26 +5847,22 @@ def read_target(text, options):
     protocol = scheme or PORT_PROTOCOL.get(port, "tcp")
     default, transport, tls, _ = PROTOCOLS[protocol]
     port = port or default
-    if scheme and port is None:
-        raise Usage("%s: %s:// needs a port" % (shown, scheme))
+    demand(port or not scheme, "%s: %s:// needs a port", shown, scheme)
     return Target(hide_secret(printable(text, 300)), host, port, protocol, transport, tls,
                   parts["path"], parts["user"] if protocol in ("ssh", "sftp") else None, literal)
 
 
 def check_name(host, shown):
     """A host name that DNS could carry; no option in disguise."""
-    if not host:
-        raise Usage("%s: no host in it" % shown)
-    if host.startswith("-"):
-        raise Usage("%s: a host does not begin with '-'" % shown)
-    if re.match(r"^[0-9.]+$", host):
-        raise Usage("%s: not an IPv4 address" % shown)
+    demand(host, "%s: no host in it", shown)
+    demand(not host.startswith("-"), "%s: a host does not begin with '-'", shown)
+    demand(not re.match(r"^[0-9.]+$", host), "%s: not an IPv4 address", shown)
     try:
         dns_labels(host)
     except NotMine as error:
         raise Usage("%s: %s" % (shown, error))
-    if re.search(r"[^\w.-]", host):
-        raise Usage("%s: a host name has letters, digits, '-' and '.'" % shown)
+    demand(not re.search(r"[^\w.-]", host),
+           "%s: a host name has letters, digits, '-' and '.'", shown)
 
 
 def read_port(text, shown):
@@ -6095,28 +5870,24 @@ def read_port(text, shown):
     if text is None:
         return None
     if re.match(r"[0-9]{1,6}$", text):
-        if 1 <= int(text) <= 65535:
-            return int(text)
-        raise Usage("%s: a port is a number from 1 to 65535" % shown)
-    row = PROTOCOLS.get(SAME_PROTOCOL.get(text, text))
-    if row and row[0]:
-        return row[0]
-    raise Usage("%s: a port is a number from 1 to 65535 or a known service" % shown)
+        demand(1 <= int(text) <= 65535, "%s: a port is a number from 1 to 65535", shown)
+        return int(text)
+    port = PROTOCOLS.get(SAME_PROTOCOL.get(text, text), (None,))[0]
+    demand(port, "%s: a port is a number from 1 to 65535 or a known service", shown)
+    return port
 
 
 def wish_of(target, options):
     """The answer that stands for the target itself: all that probes and rules may know of it."""
-    if target.host is None:
-        value = dict.fromkeys(("host", "port", "knock_port", "path", "sni", "connect_to"))
-        return dict(value, literal=0, protocol=None, transport="tcp", tls=False, user=None,
-                    family=options.family, source=options.source, proxy=None, speaks_first=False)
-    sni = None if options.no_sni else options.sni or sni_for(target.host)
-    return {"host": target.host, "port": target.port, "knock_port": target.port or 443,
-            "protocol": target.protocol, "transport": target.transport, "tls": target.tls,
-            "path": target.path, "user": target.user, "literal": target.literal, "sni": sni,
-            "connect_to": options.connect_to, "family": options.family,
-            "source": options.source, "proxy": options.proxy,
-            "speaks_first": PROTOCOLS[target.protocol][3]}
+    named = target.host and not options.no_sni
+    return {"host": target.host, "port": target.port, "protocol": target.protocol,
+            "knock_port": target.port or (443 if target.host else None),
+            "transport": target.transport, "tls": target.tls, "path": target.path,
+            "user": target.user, "literal": target.literal, "family": options.family,
+            "sni": options.sni or sni_for(target.host) if named else None, "source": options.source,
+            "connect_to": options.connect_to if target.host else None,
+            "proxy": options.proxy if target.host else None,
+            "speaks_first": bool(target.host) and PROTOCOLS[target.protocol][3]}
 
 
 THIS_HOST = Target("", None, None, None, "tcp", False, None, None, 0)
@@ -6133,110 +5904,6 @@ def diagnose(target, shared, system, options, progress=None):
     result, findings, unjudged = judge(answers)
     return Report(target, result, findings, unjudged, path_of(answers), timings_of(answers),
                   answers, round(system.monotonic() - began, 2), complete)
-
-
-def path_of(answers):
-    """The hops of the first traced address: [{ttl, address, rtt_ms, place}], silent ones too."""
-    table = by_probe(answers)
-    traces = [r for name in ("trace_tcp", "trace_udp", "trace_icmp") for r in table[name]]
-    if not any(r.value for r in traces):
-        return []
-    address = unique(r.subject for r in traces if r.value)[0]
-    far, routers = distance(traces, address), hop_table(traces, address)
-    times = {}
-    for row in traces:
-        for hop in (row.value or {}).get("hops") or () if row.subject == address else ():
-            times.setdefault((hop["ttl"], hop_address(hop)), hop.get("ms") or (
-                hop.get("rtts_ms") or [None])[0])
-    rows = [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
-             "place": place_of(ttl, far)[0]} for ttl in range(1, max([0] + list(routers)) + 1)]
-    if far:
-        rows = [r for r in rows if r["ttl"] < far]
-        rows += [{"ttl": ttl, "address": None, "rtt_ms": None, "place": place_of(ttl, far)[0]}
-                 for ttl in range(len(rows) + 1, far)]
-        rows.append({"ttl": far, "address": address, "rtt_ms": times.get((far, address)),
-                     "place": "server"})
-    return rows
-
-
-def timings_of(answers):
-    """Milliseconds of each phase; None where there was none."""
-    table = by_probe(answers)
-
-    def first(rows, key):
-        values = [r.value.get(key) for r in succeeded(rows) if isinstance(r.value, dict)]
-        return next((v for v in values if v is not None), None)
-    lookups = [r.ms for r in table["lookup"] if r.outcome != "unknown"]
-    return {"dns": lookups[0] if lookups else None, "tcp": first(table["tcp"], "ms"),
-            "tls": first(table["tls"], "ms") or first(table["http"], "tls_ms"),
-            "first_byte": first(table["http"], "first_byte_ms")}
-
-
-def ticket_facts(report, system):
-    """The facts that a ticket needs, from the evidence; None where nobody can know."""
-    table = by_probe(report.answers)
-    way = next((r.value for r in succeeded(table["egress"]) + succeeded(table["route"])
-                if not r.value["error"]), {})
-    link = interface_named(table["interfaces"], way.get("dev")) or {}
-    cidrs = [c for c in link.get("inet", []) + link.get("inet6", [])
-             if c.partition("/")[0] == way.get("src")]
-    who = about(table["identity"], "self") or {}
-    clock = about(table["clock"], "self") or {}
-    tcp = [r.subject for r in table["tcp"] + table["udp"]] or table_addresses(table)
-    vlan = re.search(r"\.(\d+)$|^vlan(\d+)", way.get("dev") or "")
-    state = [r.value for r in table["neighbor"] if r.value]
-    gateway = "%s%s" % (way.get("via"), " (layer 2: %s)" % state[0]["state"] if state else "") \
-        if way.get("via") else "none: on the own segment" if way.get("dev") else None
-    alive = [f for f in ("link", "address", "route", "gateway", "dns", "tcp", "tls")
-             if report.verdict.code != "ok" and layer_is_fine(f, table, report)]
-    return {"client": way.get("src"), "client_cidr": (cidrs or [way.get("src")])[0],
-            "dev": way.get("dev"), "name": who.get("name"),
-            "dev_words": way.get("dev") and "%s, MAC %s, MTU %s" % (
-                way["dev"], link.get("mac") or "?", link.get("mtu") or "?"),
-            "vlan": vlan and vlan.group(1), "gateway": gateway,
-            "server": "%s%s" % (report.target.host, " = " + ", ".join(tcp) if tcp and tcp != [
-                report.target.host] else "") if report.target.host else "-",
-            "when": clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
-            "route": way.get("dev") and "from %s by %s%s" % (
-                way.get("src"), way["dev"], " via %s" % way["via"] if way.get("via") else ""),
-            "ruled_out": ", ".join(alive) or None, "packets": "about %d" % system.packets,
-            "run_by": "%s%s, Python %s, netdiag %s" % (
-                who.get("user"), " (root)" if who.get("root") else "", who.get("python"), VERSION),
-            "environment": environment_words(table)}
-
-
-def table_addresses(table):
-    """The addresses of the target, as far as its name was looked up."""
-    return [a for r in succeeded(table["lookup"]) for a in r.value]
-
-
-def layer_is_fine(layer, table, report):
-    """Was this layer seen to work (for the ticket's 'ruled out')?"""
-    fine = {"link": any(r["up"] and r.get("carrier") for r in real_links(table["interfaces"])),
-            "address": bool(usable_links(table["interfaces"])),
-            "route": any(not r.value["error"] for r in succeeded(table["route"])),
-            "gateway": any(r.value and r.value["state"] in ("REACHABLE", "complete", "DELAY")
-                           for r in table["neighbor"]),
-            "dns": bool(succeeded(table["lookup"])),
-            "tcp": bool(succeeded(table["tcp"])),
-            "tls": any(r.value["ended"] == "done" for r in succeeded(table["tls"]))}[layer]
-    return fine and not report.verdict.code.startswith(layer + ".")
-
-
-def environment_words(table):
-    """Container, cloud and Kubernetes marks in words: they say whose firewall may be meant."""
-    marks, env = about(table["marks"], "self") or {}, about(table["proxy_env"], "self") or {}
-    words = []
-    if env.get("kubernetes") or any("kubernetes" in path for path in marks):
-        words.append("Kubernetes pod (think of NetworkPolicy and endpoints)")
-    elif "/.dockerenv" in marks or "/run/.containerenv" in marks:
-        words.append("container (think of its network mode)")
-    for name, advice in (("Amazon", "AWS: security group, network ACL"),
-                         ("Google", "Google Cloud: VPC firewall rules"),
-                         ("Microsoft", "Azure: network security group")):
-        if any(name.lower() in text.lower() for path, text in marks.items() if "dmi" in path):
-            words.append(advice)
-    return "; ".join(words) or None
 
 
 def main(argv=None, system=None, out=None):
@@ -6283,13 +5950,11 @@ def quiet_exit():
 
 
 def run_mode(argv, out):
-    """`explain CODE`; the other modes are named and not built yet."""
-    if argv[0] != "explain":
-        raise Usage("the mode '%s' is not built into this version" % argv[0])
-    if len(argv) != 2:
-        raise Usage("explain takes one code, such as tcp.rejected")
+    """`explain [CODE]`; the other modes are named and not built yet."""
+    demand(argv[0] == "explain", "the mode '%s' is not built into this version", argv[0])
+    demand(len(argv) < 3, "explain takes one code, such as tcp.rejected")
     try:
-        out.write(render_explain(argv[1]))
+        out.write(render_explain(argv[1]) if argv[1:] else render_codes())
     except NotMine:
         raise Usage("no such code: %s" % printable(argv[1], 60))
     return EXIT_OK
@@ -6335,16 +6000,10 @@ def diagnose_many(targets, shared, system, options):
     """Several targets side by side, TARGETS_AT_ONCE of them at a time, reports in their order."""
     import queue
     import threading
-    places, results, reports = queue.Queue(), queue.Queue(), {}
-    for place in range(len(targets)):
-        places.put(place)
+    places, results, reports = iter(range(len(targets))), queue.Queue(), {}
 
     def work():
-        while True:
-            try:
-                place = places.get_nowait()
-            except queue.Empty:
-                return
+        for place in places:                      # one step of a range is atomic: threads share it
             results.put((place, diagnose(targets[place], shared, system, options)))
     for _ in range(min(TARGETS_AT_ONCE, len(targets))):
         threading.Thread(target=work, daemon=True).start()
@@ -6353,80 +6012,42 @@ def diagnose_many(targets, shared, system, options):
             place, report = results.get()
             reports[place] = report
     except KeyboardInterrupt:
-        for place in set(range(len(targets))) - set(reports):
-            reports[place] = interrupted(targets[place], shared)
-    return [reports[place] for place in sorted(reports)]
+        pass
+    return [reports.get(n) or interrupted(target, shared) for n, target in enumerate(targets)]
 
 
 def interrupted(target, shared):
     """The report about a target that was not reached any more."""
-    return Report(target, Verdict("undecided", [], "possible", "Interrupted before it was looked"
-                                  " at.", [], None), [], [], [], timings_of([]),
-                  number_answers(shared), 0, None)
+    result = Verdict("undecided", [], "possible", "Interrupted before it was looked at.", [], None)
+    return Report(target, result, [], [], [], timings_of([]), number_answers(shared), 0, None)
 
 
 def exit_status(reports):
     """130 interrupted, 1 a fault, 3 undecided or cut short, 0 fine."""
-    codes = [report.verdict.code for report in reports]
+    codes = {report.verdict.code for report in reports}
     if any(report.complete is None for report in reports):
         return EXIT_INTERRUPTED
-    if any(code not in ("ok", "undecided", "udp.no_reply") for code in codes):
+    if codes - {"ok", "undecided", "udp.no_reply"}:
         return EXIT_FAULT
-    if any(code != "ok" for code in codes) or not all(report.complete for report in reports):
-        return EXIT_UNDECIDED
-    return EXIT_OK
+    fine = codes == {"ok"} and all(report.complete for report in reports)
+    return EXIT_OK if fine else EXIT_UNDECIDED
 
 
 def render_document(reports, system, options, started, began):
     """All reports as text, as brief lines or as one JSON document."""
+    if options.json:
+        return render_json(reports, {
+            "started": started, "elapsed_s": round(system.monotonic() - began, 2),
+            "sha256": system.own_digest(), "transcript": system.transcript,
+            "packets_sent": system.packets})
     if options.brief:
         return "".join(render_brief(report) for report in reports)
-    if options.json:
-        return render_json(document(reports, system, started, began))
     color = options.color == "always" or options.color == "auto" and system.wants_color(
         sys.stdout if not options.output else None)
-    texts = [render_text(report, ticket_facts(report, system), color)
-             for report in reports]
+    texts = [render_text(report, system.packets, color) for report in reports]
     answers = reports[0].answers if len(reports) == 1 else []
     return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
         system.transcript, answers, options.verbose)
-
-
-def document(reports, system, started, began):
-    """The JSON document of the contract."""
-    table = by_probe(reports[0].answers)
-    who = about(table["identity"], "self") or {}
-    marks = about(table["marks"], "self") or {}
-    mine = sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})
-    evidence, targets = [], []
-    for number, report in enumerate(reports):
-        report = renumber(report, number) if len(reports) > 1 else report
-        found = unique([r.subject for r in report.answers if r.probe in ("tcp", "udp")]
-                       or table_addresses(by_probe(report.answers)))
-        targets.append(target_json(report, found))
-        evidence += evidence_json(report.answers)
-    return {
-        "schema": 1, "netdiag": {"version": VERSION, "sha256": system.own_digest()},
-        "mode": "target" if reports[0].target.host else "host", "started": started,
-        "elapsed_s": round(system.monotonic() - began, 2),
-        "complete": all(bool(report.complete) for report in reports),
-        "host": {"name": who.get("name"), "system": who.get("system"), "user": who.get("user"),
-                 "root": who.get("root"), "python": who.get("python"),
-                 "container": any("dmi" not in p and "hypervisor" not in p for p in marks),
-                 "addresses": mine},
-        "targets": targets, "evidence": evidence, "transcript": system.transcript,
-        "packets_sent": system.packets}
-
-
-def renumber(report, number):
-    """With several targets the evidence ids carry the target's number."""
-    names = {row.id: "t%d.%s" % (number + 1, row.id) for row in report.answers}
-
-    def again(row):
-        return row._replace(id=names.get(row.id, row.id))
-    return report._replace(
-        answers=[again(row) for row in report.answers],
-        findings=[f._replace(proof=[again(row) for row in f.proof]) for f in report.findings])
 
 
 if __name__ == "__main__":
