@@ -54,6 +54,8 @@ SIZE_WAIT_S = 0.5            # for an unfragmentable packet, sent twice; or thre
 SMALL_BYTES = 1280           # IPv6's minimum MTU (RFC 8200): every path carries it
 RETRIES = 4                  # more connections where the first met silence or loss
 RETRY_WAIT_S = 2.15          # two resends each
+UNHEARD_SYNS = 6             # more than a noisy segment brings in
+UNHEARD_S = 0.25             # one window of that count
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
@@ -390,6 +392,7 @@ MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "av
 
 
 def new_hop(ttl):
+    """The facts of a hop before anything of it is read."""
     return dict(ttl=int(ttl), addrs=[], names=[], rtts_ms=[], timeouts=0, annotations=[])
 
 
@@ -644,7 +647,6 @@ ARP_FORMS = (
     r"(?P<host>\S+) +(?:\w+ +(?P<mac>[0-9A-Fa-f:]{11,59}) +(?=[CMP])|\(incomplete\))"
     r"(?P<rest>.*) (?P<dev>\S+)\s*$",
     r"\s*(?P<ip>[0-9.]+)\s+(?P<mac>\w\w-\S+)\s+(?P<rest>.*)")
-parse_ip_link = parse_ip_addr
 
 
 def ip_route_line(words):
@@ -687,7 +689,7 @@ def parse_ip_route(text):
 
 
 @parser
-def parse_netstat_rn(text):
+def parse_route(text):
     """netstat -r and route (-n, -e, -ee, -6) of net-tools and BusyBox, netstat -r of BSD, macOS:
     {routes: [{dst, via, dev, src, metric, flags, family, BSD: gateway_raw (link#4, a MAC)}]}."""
     routes, columns, family, kernel = [], [], 4, "Kernel I" in text
@@ -765,40 +767,6 @@ def parse_arp(text):
     mine(entries or device or not text.strip() or re.search(
         r"(?i)HWtype|no match found|no entry|no arp entries|ARP .{0,12}(?:見つかりません|trouvée)", text))
     return {"entries": entries}
-
-
-# -- resolvectl -----------------------------------------------------------------------------------
-
-parse_route = parse_netstat_rn
-RESOLVE_KEYS = {"dns server": "dns", "dns domain": "domains", "current scope": "scopes",
-                "fallback dns server": "fallback_dns"}  # without a plural s
-@parser
-def parse_resolvectl(text):
-    """resolvectl (status, dns, ...) and systemd-resolve --status: {sections: [{scope, index,
-    ifname, dns, current_dns, fallback_dns, domains, scopes, default_route or values}], error}."""
-    sections, key = [], ""
-    for line in text.splitlines():
-        head = re.match(r"(?:Global|Link ([0-9]+) \(([^()\s]+)\))(:.*)?\s*$", line)
-        entry = re.match(r"\s*([A-Za-z][A-Za-z. ]{1,30}):(?: +(\S.*)|\s*)$", line)
-        if head:
-            index, name, values = head.groups()
-            sections.append({
-                "scope": "link" if name else "global", "index": to_int(index), "ifname": name})
-            sections[-1].update({"values": values[1:].split()} if values else {
-                "dns": [], "fallback_dns": [], "domains": [], "scopes": [], "current_dns": None,
-                "default_route": None})
-        elif sections and "dns" in sections[-1] and line.strip():
-            key = entry.group(1).lower().rstrip("s") if entry else key
-            words = ((entry.group(2) or "") if entry else line).split()
-            if key in RESOLVE_KEYS:
-                sections[-1][RESOLVE_KEYS[key]] += [word for word in words if word != "none"]
-            elif key == "current dns server":
-                sections[-1]["current_dns"] = " ".join(words)
-            elif key.startswith("default") or "DefaultRoute" in line:
-                sections[-1]["default_route"] = bool({"yes", "+DefaultRoute"} & set(words))
-    error = None if sections else find_kind(TOOL_ERRORS, text)
-    mine(sections or error and re.search(r"resolve|bus", text), "no section")
-    return {"sections": sections, "error": error}
 
 
 # -- configuration and kernel files ---------------------------------------------------------------
@@ -978,8 +946,7 @@ def read_endpoint(text):
              "brackets are for an IPv6 address, as in [2001:db8::1]:443")
         return host, rest[1:] if rest else None
     host, colon, port = text.partition(":")
-    mine(":" not in port,
-         "more than one colon: an IPv6 address with a port is written [addr]:port")
+    mine(":" not in port, "more than one colon: an IPv6 address with a port is written [addr]:port")
     return host, port if colon else None
 
 
@@ -992,7 +959,7 @@ def read_url(text):
     user, at, endpoint = rest[:cut].rpartition("@")
     host, port = read_endpoint(endpoint)
     return {"scheme": scheme.lower() or None, "user": user if at else None, "host": host,
-            "port": port, "path": rest[cut:].partition("#")[0] or None}
+            "port": port, "path": re.sub(r"^\?", "/?", rest[cut:].partition("#")[0]) or None}
 
 
 # -- netlink (linux/netlink.h, linux/rtnetlink.h) -------------------------------------------------
@@ -1658,11 +1625,6 @@ GREETING_FAULTS = (
     ("service.error", rb"-ERR"), ("service.error", rb"(?s)...\x00\xff"))
 
 
-def greeting_fault(data):
-    """The code of a greeting in which the service itself says no, or None."""
-    return next((code for code, pattern in GREETING_FAULTS if re.match(pattern, data)), None)
-
-
 # == 4 system: the only code that touches the machine =============================================
 #
 # Socket numbers that Python does not name, from linux/in.h, in6.h, tcp.h, errqueue.h.  Timeouts are
@@ -1739,20 +1701,15 @@ def read_errors(sock):
             if (level, kind) in RECVERR.values() and len(raw) >= 16:
                 number, origin, error["type"], error["code"], _, mtu = \
                     struct.unpack_from("=IBBBBI", raw)
+                sender = raw[20:24] if level == 0 else raw[24:40]    # linux/errqueue.h: behind 16
                 error.update({"origin": {1: "local", 2: "icmp", 3: "icmp"}.get(origin),
-                              "from": offender(raw), "mtu": mtu or None,
+                              "from": address_text(sender), "mtu": mtu or None,
                               "errno": errno_name(number)})
             elif (level, kind) in ((0, 2), (41, 52)):
                 error["ttl"] = struct.unpack_from("=i", raw)[0]
         if error["origin"]:
             found.append(error)
     return found
-
-
-def offender(raw):
-    """The sender's address behind a sock_extended_err (16 bytes, linux/errqueue.h)."""
-    family = struct.unpack_from("=H", raw, 16)[0] if len(raw) >= 18 else None
-    return address_text({socket.AF_INET: raw[20:24], socket.AF_INET6: raw[24:40]}.get(family))
 
 
 def tcp_info(sock):
@@ -2225,6 +2182,10 @@ class System:
             return "%s: %s" % (printable(path, 100), errno_name(error.errno))
         return None
 
+    def hush(self):
+        """Standard output takes no more: say nothing of it, not even at interpreter exit."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
     def wants_color(self, stream):
         """Colour only on a terminal that has it and when nobody said no (no-color.org)."""
         return bool(stream and stream.isatty() and not os.environ.get("NO_COLOR")
@@ -2456,7 +2417,8 @@ class System:
             {"silent": "open"}.get(ended, ended)
         if data:
             facts.update(greeting=printable(data[:300]), speaks=guess_protocol(data),
-                         refuses=greeting_fault(data), ended=ended)
+                         ended=ended, refuses=next((
+                             code for code, said in GREETING_FAULTS if re.match(said, data)), None))
 
     def open_tcp(self, address, port, seconds, clamp=None):
         """A connected socket for a conversation -> (socket, None, ms) or (None, errno, ms)."""
@@ -2562,6 +2524,31 @@ class System:
             "tried": count, "open": sum(a["state"] == "open" for a in attempts),
             "silent": sum(a["state"] == "trying" for a in attempts),
             "resent": sum(a["state"] == "open" and a["resent"] > 0 for a in attempts)}
+
+    def unheard(self, address, port, timeout_s=None):
+        """Packets received and not delivered in two windows: without, and with UNHEARD_SYNS SYNs.
+
+        A noisy segment fills both; only our own answers fill the second alone (SNMP MIB, RFC 4293).
+        """
+        six = is_address(address) == 6
+        parse, word, forwarded = (parse_snmp6, "Ip6", "Ip6OutForwDatagrams") if six else (
+            parse_proc_counters, "Ip", "IpForwDatagrams")
+        lost, attempts = [], []
+        for syns in (0, UNHEARD_SYNS, None):
+            outcome, text = self.read("/proc/net/snmp6" if six else "/proc/net/snmp")
+            if outcome != "ok":
+                return "unknown", text
+            counts = parse(text)
+            lost.append(counts[word + "InReceives"] - counts[word + "InDelivers"]
+                        - counts.get(forwarded, 0))
+            attempts += [start_connect(address, port, self.options) for _ in range(syns or 0)]
+            if syns is not None:
+                time.sleep(UNHEARD_S)
+        for attempt in attempts:
+            if attempt["sock"]:
+                abort(attempt["sock"])
+        self.packets += UNHEARD_SYNS
+        return "ok", {"idle": lost[1] - lost[0], "lost": lost[2] - lost[1], "sent": UNHEARD_SYNS}
 
     def reset_ttl(self, address, port, host_ttl, far, timeout_s=None):
         """The TTL with which this port's reset arrives, by IP_MINTTL: no privilege is needed.
@@ -2776,6 +2763,8 @@ def put(source, system, timeout_s):
             *args, **({"timeout_s": timeout_s} if timeout_s else {}))
         if source.parse and (outcome == "ok" or isinstance(raw, dict) and "data" in raw):
             raw = source.parse(raw)           # a talk that failed has facts of the same shape
+        elif isinstance(raw, dict):
+            raw = {key: item for key, item in raw.items() if not isinstance(item, bytes)}
         return outcome, raw
     except NotMine as error:
         return "unknown", "not understood: %s" % error
@@ -2864,7 +2853,7 @@ def probe_routes():
             ("6", socket.AF_INET6, parse_proc_ipv6_route, "/proc/net/ipv6_route")):
         yield ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
                   kernel(parse_netlink_routes, dump(RTM_GETROUTE, 12, family)),
-                  text_file(parse, path))
+                  text_file(parse, path), tool(parse_route, "route", "-n", "-" + version))
 
 
 @probe("host")
@@ -2880,8 +2869,7 @@ def probe_resolv_conf():
     conf = yield ask("resolv.conf", text_file(parse_resolv_conf, "/etc/resolv.conf", ""))
     yield ask("nsswitch", text_file(parse_nsswitch, "/etc/nsswitch.conf", ""))
     if any(s.startswith("127.") for s in (conf.value or {}).get("nameservers", ())):
-        yield ask("upstream", text_file(parse_resolv_conf, "/run/systemd/resolve/resolv.conf", ""),
-                  tool(parse_resolvectl, "resolvectl", "status"))
+        yield ask("upstream", text_file(parse_resolv_conf, "/run/systemd/resolve/resolv.conf", ""))
 
 
 @probe("host")
@@ -2939,7 +2927,9 @@ def probe_general_dns(target, resolv_conf, dns):
 def probe_route(target, resolv_conf, lookup, dns=()):
     """The kernel's route decision for these very addresses, or for the resolvers' without any."""
     for address in addresses(target, lookup, dns) or resolvers(resolv_conf):
-        yield ask(address, *route_sources(address, target[0].value["source"]))
+        source = target[0].value["source"]
+        yield ask(address, *route_sources(
+            address, source if is_address(source or "") == is_address(address) else None))
 
 
 @probe()
@@ -2997,15 +2987,11 @@ def probe_tcp(target, knock):
 
 
 @probe()
-def probe_counts_before(target):
-    """The kernel's packet counters at the start."""
-    yield from counter_files()
-
-
-@probe()
-def probe_counts_after(tcp):
-    """The kernel's packet counters when the connections had their time: only the change counts."""
-    yield from counter_files()
+def probe_unheard(target, tcp, retries):
+    """Packets that this host receives and does not deliver: does it drop the answers itself?"""
+    for row in tcp[:2]:
+        if row.value and row.value["state"] == "silent" and not row.value["icmp"]:
+            yield ask(row.subject, native("unheard", row.subject, target[0].value["knock_port"]))
 
 
 @probe()
@@ -3032,7 +3018,8 @@ def probe_trace_udp(target, knock, lookup, dns=()):
     for address in traced(target, knock, lookup, dns):
         yield ask(address, native("trace", address, 33434, "udp"),
                   tool(parse_traceroute, "traceroute", "-n", "-q", "1", "-w", "1", address),
-                  tool(parse_tracepath, "tracepath", "-n", address))
+                  tool(parse_tracepath, "tracepath", "-n", address),
+                  tool(parse_mtr, "mtr", "-n", "-r", "-c", "1", address))
 
 
 @probe()
@@ -3064,7 +3051,7 @@ def probe_other_ports(target, knock):
 
 @probe(steps=True)
 def probe_sizes(target, knock, egress):
-    """Do packets as large as the first link allows get through?  Large, small, large again."""
+    """Do packets as large as the first link allows get through?  Large, small; twice over."""
     rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
 
     def sized(rows, small=None):
@@ -3072,11 +3059,13 @@ def probe_sizes(target, knock, egress):
         return [ask("%s %d" % (r.subject, size), native(
             "fits", r.subject, size, max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0))))
             for r, size in zip(rows, sizes)]
-    large = yield sized(rows)
-    doubtful = [r for r, a in zip(rows, large) if a.value and not a.value["answered"]
+    for _ in (1, 2):
+        large = yield sized(rows)
+        rows = [r for r, a in zip(rows, large) if a.value and not a.value["answered"]
                 and not a.value["mtu"]]
-    small = yield sized(doubtful, SMALL_BYTES)
-    yield sized([r for r, a in zip(doubtful, small) if a.value and a.value["answered"]])
+        small = yield sized(rows, SMALL_BYTES)
+        rows = [r for r, a in zip(rows, small) if a.value and a.value["answered"]]
+    yield sized(rows)
 
 
 @probe()
@@ -3219,13 +3208,6 @@ def dump(kind, size, family=0):
     return kind, struct.pack("=B", family).ljust(size, b"\0"), True
 
 
-def counter_files():
-    """/proc/net/snmp, netstat and snmp6: world-readable, of this network namespace."""
-    for name, parse in (("snmp", parse_proc_counters), ("netstat", parse_proc_counters),
-                        ("snmp6", parse_snmp6)):
-        yield ask(name, text_file(parse, "/proc/net/" + name))
-
-
 def dns_question(server, qtype, name):
     """One question to one resolver."""
     return ask("%s %s %s" % (server, qtype, name),
@@ -3272,13 +3254,9 @@ def addresses(target, lookup, dns=()):
             found = dns_addresses(dns)
     if wish["family"]:
         found = [a for a in found if is_address(a) == wish["family"]]
-    return mixed_families(found)[:MAX_ADDRESSES]
-
-
-def mixed_families(found):
-    """Addresses with the families taken in turn, so that a limit cuts neither off."""
     four, six = ([a for a in found if is_address(a) == version] for version in (4, 6))
-    return [a for pair in zip(four, six) for a in pair] + four[len(six):] + six[len(four):]
+    turns = [a for pair in zip(four, six) for a in pair]          # a limit cuts neither family off
+    return (turns + four[len(six):] + six[len(four):])[:MAX_ADDRESSES]
 
 
 def then(source, change):
@@ -3319,7 +3297,7 @@ def neighbor_tables(*hop):
     """The ways to ask for the neighbor table (the command can be asked for one hop only)."""
     return [tool(parse_ip_neigh, "ip", "neigh", "show", *hop),
             kernel(parse_netlink_neighbors, dump(RTM_GETNEIGH, 12)),
-            text_file(parse_proc_arp, "/proc/net/arp")]
+            text_file(parse_proc_arp, "/proc/net/arp"), tool(parse_arp, "arp", "-an")]
 
 
 def neighbor_sources(hop, dev, wait_s, doubtful):
@@ -3592,16 +3570,6 @@ def evidence_lines(answers):
             public(row.value), sort_keys=True, default=str))
 
 
-@guarded
-def parse_evidence_line(line):
-    """The reverse of `evidence_lines`: one line of a case, a report or a saved file -> Answer."""
-    import json
-    name, subject, outcome, value = re.match(r"\s*(\w+)/(\S*) (\w+)(?: (.*))?$", line).groups()
-    mine(outcome in OUTCOMES, "not an outcome: %s" % outcome)
-    subject = subject.replace(",", " ").replace("%2C", ",").replace("%25", "%")
-    return Answer(name, subject, outcome, json.loads(value or "null"))
-
-
 def public(value):
     """A value without secrets: user parts and queries of URLs and paths are masked."""
     if isinstance(value, dict):
@@ -3632,7 +3600,7 @@ def hop_table(traces, address):
 
 def hop_address(hop):
     """The router of one hop, in the shape of a trace or of a traceroute command."""
-    return hop.get("address") or (hop.get("addrs") or [None])[0]
+    return hop.get("address") or hop.get("addr") or (hop.get("addrs") or [None])[0]
 
 
 def distance(traces, address):
@@ -3776,8 +3744,9 @@ def rule(codes, where, says, fix, hides=(), severity="fail", ask=None, sure="cer
 
 # -- this host: link, address, route --------------------------------------------------------------
 
-@rule("link.down", "client", hides=AWAY + ("address.missing", "route.missing", "gateway.silent",
-                                           "segment.isolated", "neighbor.silent"),
+@rule("link.down", "client",
+      hides=AWAY + ("address.missing", "route.missing", "gateway.silent", "segment.isolated",
+                    "neighbor.silent", "firewall.local"),
       says="The interface {dev} is {state}: nothing can leave this host by it.",
       fix="`ip link set {dev} up`; check its cable, switch port or virtual network card.")
 def rule_link_down(target, interfaces, route=(), tcp=(), lookup=(), interfaces_now=()):
@@ -3787,7 +3756,8 @@ def rule_link_down(target, interfaces, route=(), tcp=(), lookup=(), interfaces_n
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     """
     interfaces = succeeded(interfaces_now) or interfaces
-    down, usable = down_links(interfaces), usable_links(interfaces)
+    usable = usable_links(interfaces)
+    down = [r for r in real_links(interfaces) if not r["up"] or r.get("carrier") is False]
     if down and not usable and not target[0].value["host"]:
         yield dict(link_words(down[0]), proof=interfaces)
     for row in failing_ways(target, route, tcp, lookup):
@@ -3932,18 +3902,16 @@ def rule_firewall_local(target, tcp=(), interfaces=(), udp=(), trace_tcp=(), egr
       says="Answers arrive at this host and its own firewall drops them ({count} packets received"
            " and not delivered while {address} seemed silent).",
       fix="Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?")
-def rule_answers_dropped(target, tcp, counts_before, counts_after):
-    """InReceives grows and InDelivers does not: own INPUT chain or rp_filter.
+def rule_answers_dropped(target, tcp, unheard):
+    """Packets are received and not delivered, with our SYNs and not without: INPUT or rp_filter.
 
-    fires: tcp/A timeout ; counts_before/snmp ok IpInReceives=10 IpInDelivers=10 ;
-           counts_after/snmp ok IpInReceives=14 IpInDelivers=10
-    quiet: tcp/A timeout ; counts_before/snmp ok IpInReceives=10 IpInDelivers=10 ;
-           counts_after/snmp ok IpInReceives=14 IpInDelivers=14
+    fires: tcp/A timeout ; unheard/A ok idle=0 sent=6 lost=6
+    quiet: tcp/A timeout ; unheard/A ok idle=4 sent=6 lost=7
     """
     for row in silent_rows(tcp):
-        dropped = undelivered(counts_before, counts_after, is_address(row.subject))
-        if dropped >= max(2, row.value["info"].get("total_retrans") or 2):
-            yield blame(row, counts_after, count=dropped)
+        for test in succeeded(rows_about(unheard, row.subject)):
+            if test.value["lost"] - test.value["idle"] >= test.value["sent"] - 1:
+                yield blame(row, [test], count=test.value["lost"])
 
 
 # -- the segment ----------------------------------------------------------------------------------
@@ -4837,8 +4805,7 @@ def rule_service_refuses(target, tcp):
     """
     for row in tcp if target[0].value["protocol"] != "tcp" else ():
         if row.value and row.value.get("refuses"):
-            yield blame(row, code=row.value["refuses"],
-                        words=row.value["greeting"][:100].strip())
+            yield blame(row, code=row.value["refuses"], words=row.value["greeting"][:100].strip())
 
 
 # -- proxy ----------------------------------------------------------------------------------------
@@ -4955,11 +4922,6 @@ def real_links(interfaces):
             and not VIRTUAL_LINKS.match(r["name"])]
 
 
-def down_links(interfaces):
-    """Real interfaces that are down or have no carrier."""
-    return [r for r in real_links(interfaces) if not r["up"] or r.get("carrier") is False]
-
-
 def usable_links(interfaces):
     """Real interfaces that are up, have carrier and an address that leads beyond the link."""
     return [r for r in real_links(interfaces) if r["up"] and r.get("carrier") is not False
@@ -5061,18 +5023,6 @@ def local_refusal(row, own, trace_tcp, egress):
             and address not in own and not is_next_door(egress, address):
         return "the reset comes from hop 0, this host"
     return None
-
-
-def undelivered(before, after, version):
-    """Packets that arrived and were neither delivered nor forwarded between two readings."""
-    front, table = ("Ip6", "snmp6") if version == 6 else ("Ip", "snmp")
-    words = ("InDelivers", "InHdrErrors", "InAddrErrors", "InDiscards", "InNoRoutes",
-             "InTruncatedPkts", "ForwDatagrams", "OutForwDatagrams")
-
-    def residual(answers):
-        counts = about(answers, table) or {}
-        return counts.get(front + "InReceives", 0) - sum(counts.get(front + w, 0) for w in words)
-    return residual(after) - residual(before)
 
 
 def refusals(answers, interfaces, kinds):
@@ -5582,7 +5532,7 @@ def environment_words(table):
         ("microsoft", "Azure: network security group")) if name in maker])
 
 
-NOISY = ("target", "counts_before", "counts_after", "counters", "marks", "interfaces_now")
+NOISY = ("target", "counters", "marks", "interfaces_now")
 
 
 def render_transcript(transcript, answers, verbose):
@@ -5929,7 +5879,7 @@ def main(argv=None, system=None, out=None):
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:                      # the reader has gone, or the disk is full
-        quiet_exit()
+        (system or System(None)).hush()
         return EXIT_OK if isinstance(error, BrokenPipeError) else complain(
             "the report could not be written: %s" % errno_name(error.errno), EXIT_UNDECIDED)
     finally:
@@ -5942,11 +5892,6 @@ def complain(text, status):
     if sys.stderr:
         sys.stderr.write("netdiag: %s\n" % printable(text, 400))
     return status
-
-
-def quiet_exit():
-    """Standard output takes no more: let nothing be said of it, not even at interpreter exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run_mode(argv, out):

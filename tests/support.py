@@ -107,7 +107,7 @@ BLANKS = {
     "neighbor": {"ip": None, "dev": None, "state": "REACHABLE", "mac": None},
     "neighbors": {"entries": [], "error": None}, "segment": {},
     "knock": KNOCK, "control_tcp": KNOCK, "other_ports": KNOCK, "tcp": TCP,
-    "counts_before": {}, "counts_after": {}, "ping": PING,
+    "unheard": {"idle": 0, "sent": 6, "lost": 0}, "ping": PING,
     "trace_udp": TRACE, "trace_tcp": dict(TRACE, mode="tcp", port=443),
     "trace_icmp": dict(TRACE, mode="icmp", port=0),
     "sizes": {"size": 1500, "answered": True, "mtu": None, "from": None, "by": "echo"},
@@ -323,6 +323,14 @@ def number(answers):
 def as_table(answers):
     """{probe: [answers]} of a list, with an entry for every probe."""
     return load().by_probe(answers)
+
+
+def read_evidence(line):
+    """One line of `evidence_lines` (or of a report) -> Answer: the notation as it was saved."""
+    head, outcome, value = line.split(" ", 2)
+    probe, _, subject = head.partition("/")
+    subject = subject.replace(",", " ").replace("%2C", ",").replace("%25", "%")
+    return load().Answer(probe, subject, outcome, json.loads(value))
 
 
 def docstring_cases(docstring):
@@ -659,3 +667,16 @@ def wait_gone(pid, seconds=3):
     while not is_gone(pid) and time.monotonic() < until:
         time.sleep(0.01)
     return is_gone(pid)
+
+
+def parse_evidence_line(line):
+    """The reverse of netdiag's `evidence_lines`: one line -> Answer, or NotMine."""
+    netdiag = load()
+    try:
+        name, subject, outcome, value = re.match(
+            r"\s*(\w+)/(\S*) (\w+)(?: (.*))?$", line).groups()
+        netdiag.mine(outcome in netdiag.OUTCOMES, "not an outcome")
+        subject = subject.replace(",", " ").replace("%2C", ",").replace("%25", "%")
+        return netdiag.Answer(name, subject, outcome, json.loads(value or "null"))
+    except (ValueError, AttributeError) as error:
+        raise netdiag.NotMine(str(error))

@@ -6,8 +6,8 @@ import unittest
 import support
 
 netdiag = support.load()
-UNITS = ("_S", "_MS", "_LIMIT", "_TTL", "_HOPS", "_BYTES", "_SIZE", "_MSS", "_V4")
-COUNTS = ("MAX_", "_POKES", "_WAVE", "_AT_ONCE", "RETRIES", "_SENDS", "PADDING", "BORN")
+UNITS = ("_S", "_MS", "_LIMIT", "_TTL", "_HOPS", "_BYTES", "_SYNS", "_SIZE", "_MSS", "_V4")
+COUNTS = ("MAX_", "_POKES", "_WAVE", "_AT_ONCE", "RETRIES", "_SENDS", "_SYNS", "PADDING", "BORN")
 
 
 def knobs():

@@ -856,17 +856,6 @@ class FirstBytes(unittest.TestCase):
                 (b"hello", None), (b"", None)):
             self.assertEqual(netdiag.guess_protocol(data), name, repr(data))
 
-    def test_refusals(self):
-        """Greetings in which the service says no."""
-        for data, code in (
-                (b"554 5.7.1 no\r\n", "service.error"), (b"421 too busy\r\n", "service.error"),
-                (b"* BYE full\r\n", "service.error"), (b"-ERR down\r\n", "service.error"),
-                (b"E\0\0\0\xff\x6a\x04Host 'x' is not allowed", "service.error"),
-                (b"Not allowed at this time\r\n", "ssh.throttled"),
-                (b"Exceeded MaxStartups\r\n", "ssh.throttled"),
-                (b"220 fine\r\n", None), (b"SSH-2.0-x\r\n", None), (b"", None)):
-            self.assertEqual(netdiag.greeting_fault(data), code, repr(data))
-
 
 # -- text from outside -----------------------------------------------------------------------------
 
@@ -976,8 +965,6 @@ SAMPLES = (
      b"203.0.113.1 via 192.0.2.1 dev eth0 src 192.0.2.10 uid 0 \n    cache mtu 1400 \n"),
     ("url", lambda raw: netdiag.read_url(raw.decode("latin-1")), b"https://me@h.example:8443/a?b"),
     ("endpoint", lambda raw: netdiag.read_endpoint(raw.decode("latin-1")), b"[2001:db8::1]:443"),
-    ("evidence", lambda raw: netdiag.parse_evidence_line(raw.decode("latin-1")),
-     b'tcp/192.0.2.1 ok {"state": "open", "icmp": []}'),
     ("proxy variables", lambda raw: netdiag.parse_proxy_variables(
         {"http_proxy": raw.decode("latin-1"), "no_proxy": raw.decode("latin-1")}),
      b"http://me:x@proxy.example:3128/"),

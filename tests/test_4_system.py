@@ -30,7 +30,7 @@ class SystemCase(unittest.TestCase):
     def tearDown(self):
         """Nothing may be left behind."""
         self.system.close()
-        self.assertFalse(self.system.children)
+        self.assertEqual([c.pid for c in self.system.children if c.poll() is None], [])
         left = {number: what for number, what in support.open_descriptors().items()
                 if number not in self.before and "/proc/" not in what}
         self.assertEqual(left, {})
@@ -259,6 +259,17 @@ class Connections(SystemCase):
             facts = self.settle(server)[1]
         self.assertEqual((facts["speaks"], facts["refuses"]), ("smtp", "service.error"))
         self.assertRegex(facts["greeting"], r"\A[ -~]+\Z")
+
+    def test_refusals(self):
+        """Greetings in which the service says no, and some in which it does not."""
+        for data, code in (
+                (b"421 too busy\r\n", "service.error"), (b"* BYE full\r\n", "service.error"),
+                (b"-ERR down\r\n", "service.error"), (b"220 fine\r\n", None),
+                (b"E\0\0\0\xff\x6a\x04Host 'x' is not allowed", "service.error"),
+                (b"Not allowed at this time\r\n", "ssh.throttled"),
+                (b"Exceeded MaxStartups\r\n", "ssh.throttled"), (b"SSH-2.0-x\r\n", None)):
+            with support.Server(support.says(data)) as server:
+                self.assertEqual(self.settle(server)[1]["refuses"], code, data)
 
     def test_greeting_is_not_waited_out(self):
         """A whole greeting ends the waiting; half a line does not."""
@@ -534,7 +545,7 @@ class Names(SystemCase):
         """A look-up that never ends is a timeout, in time."""
         release = threading.Event()
         with mock.patch.object(socket, "getaddrinfo",
-                               side_effect=lambda *_: release.wait(20) or []):
+                               side_effect=lambda *_: [] if release.wait(20) else []):
             began = time.monotonic()
             outcome, raw = self.system.resolve("web.example", 0, 0.3)
             self.assertLess(time.monotonic() - began, 3)

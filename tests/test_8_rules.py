@@ -158,7 +158,7 @@ SUBJECTS = {"dns": "192.0.2.53 A web.example", "general_dns": "192.0.2.53 A exam
             "interfaces_now": "all", "neighbors": "all", "counters": "all", "routes": "ipv4",
             "policy": "ipv4", "resolv_conf": "resolv.conf", "neighbor": "192.0.2.1 eth0",
             "segment": "192.0.2.1 eth0", "hello": "192.0.2.1 named", "sizes": "192.0.2.1 1500",
-            "other_ports": "192.0.2.1 80", "counts_before": "snmp", "counts_after": "snmp",
+            "other_ports": "192.0.2.1 80",
             "tunnel": "192.0.2.8:3128", "redirects": "http://x.example/"}
 
 
