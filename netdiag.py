@@ -645,8 +645,7 @@ ARP_FORMS = (
     r"\s*(?P<host>\S+) \((?P<ip>[^()\s]+)\) at (?P<mac>\S+)(?P<rest>.*)",
     # arp -n: "10.0.0.1  ether  00:00:00:00:00:01  C  eth0"; then arp -a of Windows
     r"(?P<host>\S+) +(?:\w+ +(?P<mac>[0-9A-Fa-f:]{11,59}) +(?=[CMP])|\(incomplete\))"
-    r"(?P<rest>.*) (?P<dev>\S+)\s*$",
-    r"\s*(?P<ip>[0-9.]+)\s+(?P<mac>\w\w-\S+)\s+(?P<rest>.*)")
+    r"(?P<rest>.*) (?P<dev>\S+)\s*$", r"\s*(?P<ip>[0-9.]+)\s+(?P<mac>\w\w-\S+)\s+(?P<rest>.*)")
 
 
 def ip_route_line(words):
@@ -1524,7 +1523,7 @@ def parse_http_head(data):
     match = mine(re.match(rb"HTTP/(\d(?:\.\d)?) (\d{3})(?: ([^\r\n]*))?\r?\n", data),
                  "no HTTP status line")
     headers = {}
-    head = re.split(rb"\r?\n\r?\n", data[match.end():], 1)[0]
+    head = re.split(rb"\r?\n\r?\n", data[match.end():], maxsplit=1)[0]
     for line in re.split(rb"\r?\n", head)[:200]:
         name, colon, text = line.partition(b":")
         if colon:
@@ -1572,7 +1571,7 @@ def parse_http_exchange(raw):
     except NotMine:
         return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
     every = head["headers"]
-    body = re.split(rb"\r?\n\r?\n", data, 1)[1:] or [b""]
+    body = re.split(rb"\r?\n\r?\n", data, maxsplit=1)[1:] or [b""]
     return dict(value, status=head["status"], reason=head["reason"], version=head["version"],
                 headers={k: printable(hide_secret(every[k])) for k in every if k in KEPT_HEADERS},
                 location=every.get("location"), date=parse_http_date(every.get("date")),
@@ -1950,8 +1949,8 @@ def end_child(child):
     import signal
     try:
         os.killpg(child.pid, signal.SIGKILL)
-    except OSError:
-        child.kill() if child.poll() is None else None
+    except OSError:                       # they have all ended
+        pass
     child.wait()
     child.stdout.close()
 
@@ -1974,7 +1973,8 @@ class System:
         self.transcript = []
         self.packets = 0                  # sent towards targets
         self.attempts = {}
-        self.children = set()
+        import threading
+        self.children, self.closed, self.lock = set(), False, threading.Lock()
 
     # -- here: clock, environment, files, commands
 
@@ -2038,14 +2038,16 @@ class System:
             return "unknown", "%s: %s" % (argv[0], "commands are switched off (--no-tools)"
                                           if self.options.no_tools else "not installed")
         began = time.monotonic()
-        try:
-            child = subprocess.Popen(
-                [path] + list(argv[1:]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, close_fds=True, start_new_session=True,
-                env=dict(os.environ, LC_ALL="C", LANG="C"))
-        except OSError as error:
-            return "denied", "%s: %s" % (argv[0], errno_name(error.errno))
-        self.children.add(child)
+        with self.lock:                   # close() must know of every child, also of the newest
+            mine(not self.closed, "the run has ended")
+            try:
+                child = subprocess.Popen(
+                    [path] + list(argv[1:]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT, close_fds=True, start_new_session=True,
+                    env=dict(os.environ, LC_ALL="C", LANG="C"))
+            except OSError as error:
+                return "denied", "%s: %s" % (argv[0], errno_name(error.errno))
+            self.children.add(child)
         raw, late = read_child(child, began + timeout_s)
         end_child(child)
         self.children.discard(child)
@@ -2163,7 +2165,8 @@ class System:
 
     def target_lines(self, path):
         """Targets from a file or from standard input: one a line, # begins a comment."""
-        outcome, text = ("ok", sys.stdin.read(FILE_LIMIT)) if path == "-" else self.read(path)
+        outcome, text = self.read(path) if path != "-" else (
+            "ok", sys.stdin.buffer.read(FILE_LIMIT).decode("utf-8", "replace"))
         if outcome != "ok":
             raise Usage("--targets: %s" % text)
         lines = [line.partition("#")[0].strip() for line in text.splitlines()]
@@ -2202,10 +2205,12 @@ class System:
 
     def close(self):
         """End what still runs: children are killed and reaped, sockets closed."""
+        with self.lock:
+            self.closed = True
         for child in list(self.children):
             end_child(child)
-        for attempt in self.attempts.values():
-            attempt["sock"].close()
+        for sock in [a["sock"] for a in self.attempts.values() if a["sock"]]:
+            sock.close()
 
     # -- names
 
@@ -2526,10 +2531,7 @@ class System:
             "resent": sum(a["state"] == "open" and a["resent"] > 0 for a in attempts)}
 
     def unheard(self, address, port, timeout_s=None):
-        """Packets received and not delivered in two windows: without, and with UNHEARD_SYNS SYNs.
-
-        A noisy segment fills both; only our own answers fill the second alone (SNMP MIB, RFC 4293).
-        """
+        """Packets received, not delivered: in a window without SYNs of ours, and in one with them."""
         six = is_address(address) == 6
         parse, word, forwarded = (parse_snmp6, "Ip6", "Ip6OutForwDatagrams") if six else (
             parse_proc_counters, "Ip", "IpForwDatagrams")
@@ -3350,8 +3352,7 @@ def talking(tcp):
 def head_failed(row):
     """Is HEAD's answer one that GET may better?  Some servers dislike or mishandle HEAD."""
     value = row.value or {}
-    return value.get("stage") == "http" and (
-        value["status"] in (400, 403, 404, 405, 500, 501, 503)
+    return value.get("stage") == "http" and (value["status"] in (400, 403, 404, 405, 500, 501, 503)
         or not value["status"] and value["ended"] in ("closed", "reset"))
 
 

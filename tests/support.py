@@ -667,16 +667,3 @@ def wait_gone(pid, seconds=3):
     while not is_gone(pid) and time.monotonic() < until:
         time.sleep(0.01)
     return is_gone(pid)
-
-
-def parse_evidence_line(line):
-    """The reverse of netdiag's `evidence_lines`: one line -> Answer, or NotMine."""
-    netdiag = load()
-    try:
-        name, subject, outcome, value = re.match(
-            r"\s*(\w+)/(\S*) (\w+)(?: (.*))?$", line).groups()
-        netdiag.mine(outcome in netdiag.OUTCOMES, "not an outcome")
-        subject = subject.replace(",", " ").replace("%2C", ",").replace("%25", "%")
-        return netdiag.Answer(name, subject, outcome, json.loads(value or "null"))
-    except (ValueError, AttributeError) as error:
-        raise netdiag.NotMine(str(error))

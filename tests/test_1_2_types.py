@@ -7,15 +7,14 @@ import support
 
 netdiag = support.load()
 UNITS = ("_S", "_MS", "_LIMIT", "_TTL", "_HOPS", "_BYTES", "_SYNS", "_SIZE", "_MSS", "_V4")
-COUNTS = ("MAX_", "_POKES", "_WAVE", "_AT_ONCE", "RETRIES", "_SENDS", "_SYNS", "PADDING", "BORN")
+COUNTS = ("MAX_", "_POKES", "_WAVE", "_AT_ONCE", "RETRIES", "_SENDS", "PADDING", "BORN")
 
 
 def knobs():
     """[(name, value text, comment)] of room 1."""
     with open(support.PROGRAM, encoding="utf-8") as stream:
         room = stream.read().split("\n# == 1 ")[1].split("\n# == 2 ")[0].split("\n", 1)[1]
-    return [re.match(r"(\w+) = (.*?)(?:\s+# (.*))?$", line).groups()
-            for line in room.splitlines() if re.match(r"\w", line)]
+    return re.findall(r"(?m)^(\w+) = (.*?)(?:\s+# (.*))?$", room)
 
 
 class Knobs(unittest.TestCase):
