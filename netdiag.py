@@ -2531,7 +2531,7 @@ class System:
             "resent": sum(a["state"] == "open" and a["resent"] > 0 for a in attempts)}
 
     def unheard(self, address, port, timeout_s=None):
-        """Packets received, not delivered: in a window without SYNs of ours, and in one with them."""
+        """Packets received, not delivered: in a window without SYNs of ours, then in one with."""
         six = is_address(address) == 6
         parse, word, forwarded = (parse_snmp6, "Ip6", "Ip6OutForwDatagrams") if six else (
             parse_proc_counters, "Ip", "IpForwDatagrams")
