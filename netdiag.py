@@ -5058,7 +5058,7 @@ def alive_words(address, ping, other_ports, traces, egress=(), neighbor=()):
     if distance([r for r in traces if (r.value or {}).get("mode") != "tcp"], address):
         return "the trace reaches the host"
     near = [r for r in neighbor if r.value and r.value["ip"] == address]
-    if near and near[0].value["state"] in ("REACHABLE", "complete", "DELAY"):
+    if near and near[0].value["state"] in ("REACHABLE", "ANSWERED", "complete"):
         return "the host answers at layer 2 (ARP or neighbor discovery)"
     return ""
 
@@ -5373,10 +5373,10 @@ def render_verdict(report, color):
 
 
 def share_lines(blocks, room):
-    """Blocks of lines cut to `room` lines in all: the longest gives first, each keeps one."""
+    """Blocks of lines cut to `room` lines in all: the last gives first, each keeps one."""
     sizes = [len(block) for block in blocks]
-    while sum(sizes) > room:
-        sizes[sizes.index(max(sizes))] -= 1
+    for number in reversed(range(len(sizes))):
+        sizes[number] -= max(0, min(sizes[number] - 1, sum(sizes) - room))
     lines = []
     for block, size in zip(blocks, sizes):
         lines += block[:size]
@@ -5510,8 +5510,8 @@ def ruled_out(table, result):
     fine = (("link", any(row["up"] and row.get("carrier") for row in real_links(links))),
             ("address", usable_links(links)),
             ("route", any(not row.value["error"] for row in succeeded(table["route"]))),
-            ("gateway", any(row.value and row.value["state"] in ("REACHABLE", "complete", "DELAY")
-                            for row in table["neighbor"])),
+            ("gateway", any(row.value["state"] in ("REACHABLE", "ANSWERED", "complete")
+                            for row in succeeded(table["neighbor"]))),
             ("dns", succeeded(table["lookup"])), ("tcp", succeeded(table["tcp"])),
             ("tls", any(row.value["ended"] == "done" for row in succeeded(table["tls"]))))
     return result.code != "ok" and ", ".join(
