@@ -3147,11 +3147,11 @@ def probe_http(target, tcp):
 def probe_transfer(target, http, sizes):
     """A larger exchange both ways where large packets seem to vanish, then with small segments."""
     wish = target[0].value
-    for row in succeeded(latest(http))[:1] if size_suspects(sizes) else ():
-        whole = yield ask(row.subject, http_source(wish, row.subject, "GET", None, PADDING))
-        if whole.value and whole.value["ended"] == "silent":
-            yield ask("%s clamped" % row.subject, http_source(
-                wish, row.subject, "GET", CLAMP_MSS, PADDING))
+    suspects = set(size_suspects(sizes))
+    whole = yield [ask(row.subject, http_source(wish, row.subject, "GET", None, PADDING))
+                   for row in succeeded(latest(http)) if row.subject in suspects]
+    yield [ask(row.subject + " clamped", http_source(wish, row.subject, "GET", CLAMP_MSS, PADDING))
+           for row in whole if row.value and row.value["ended"] == "silent"]
 
 
 @probe(steps=True)
@@ -4356,12 +4356,12 @@ def rule_path_mtu_blackhole(target, tls=(), small=(), transfer=()):
            " do: large transfers may hang.", sure="possible",
       fix="Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.")
 def rule_path_size_limit(target, sizes, transfer=(), retries=()):
-    """An unfragmentable packet of the link's size vanishes where a small one is answered.
+    """A full-size echo vanishes where a small one is answered (replies to UDP are rate limited).
 
     fires: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false
     quiet: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false mtu=1400
     """
-    for address in size_suspects(sizes):
+    for address in size_suspects([r for r in succeeded(sizes) if r.value["by"] == "echo"]):
         fine = [r for r in rows_about(transfer, address) if r.value["ended"] in ("closed", "done")]
         if not fine and not succeeded(rows_about(retries, address)):
             yield dict(address=address, scope=address, proof=rows_at(sizes, address))
