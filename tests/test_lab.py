@@ -31,7 +31,7 @@ class TableTest(unittest.TestCase):
                 self.assertLessEqual(set(fault.where), PLACES)
                 self.assertTrue(fault.code)
                 for code in fault.code + fault.findings + fault.never:
-                    self.assertRegex(code, r"^(ok|intermittent|[a-z]+\.[a-z_]+)$")
+                    self.assertRegex(code, r"^(ok|undecided|intermittent|[a-z]+\.[a-z_]+)$")
                 self.assertFalse(set(fault.findings) & set(fault.never))
 
     def test_nodes(self):

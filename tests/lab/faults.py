@@ -447,8 +447,9 @@ WAY = [
           do=[drop("transit", "forward", "numgen inc mod 3 == 0")]),
     fault("loss-every-third-v6", FAR6, "ok path.loss", "", findings="path.loss",
           do=[drop("transit", "forward", "numgen inc mod 3 == 0")]),
-    fault("loss-every-third-https", "https://web.lab.example/", "ok path.loss", "",
-          findings="path.loss", do=[drop("transit", "forward", "numgen inc mod 3 == 0")]),
+    # By name the same loss first slows the look-up; which packets are hit then differs by run.
+    fault("loss-every-third-https", "https://web.lab.example/", "ok path.loss dns.slow undecided",
+          "", do=[drop("transit", "forward", "numgen inc mod 3 == 0")]),
     # Half of the flows, by port, go to a router that drops them: works, or does not, by chance.
     fault("ecmp-member-dead", FAR4, "ok path.loss intermittent", "",
           do=[sysctl("gateway", ipv4__fib_multipath_hash_policy="1"),
