@@ -401,6 +401,9 @@ WAY = [
     # Everything towards the server is lost, the server's own answers cannot be told apart.
     fault("server-drops-all", FAR4, "path.dead_end tcp.filtered", "server server_network",
           do=[drop("server", "input", 'iifname "eth0"')]),
+    fault("server-drops-all-bare", WEB4, "path.dead_end", "server server_network",
+          do=[drop("server", "input", 'iifname "eth0"')]),
+    fault("host-down-bare", DEAD4, "path.host_unreachable", "server"),
     fault("server-drops-all-v6", FAR6, "path.dead_end tcp.filtered", "server server_network",
           do=[rules("server", "input", ND + " accept", 'iifname "eth0" drop')]),
     # sgw has no way back: its own answers to a trace are lost like the server's.
@@ -720,6 +723,9 @@ HEALTHY = [
     healthy("ok-http-v4", "http://" + WEB4 + "/"),
     healthy("ok-http-v6", "http://[%s]/" % WEB6),
     healthy("ok-host-and-port", "web.lab.example:443"),
+    healthy("ok-bare-host", WEB4),
+    healthy("ok-bare-name", "web.lab.example"),
+    healthy("ok-bare-host-no-ping", WEB4, do=[drop("server", "input", ICMP)]),
     healthy("ok-no-target", ""),
     healthy("ok-ssh", "root@web.lab.example:22"),
     healthy("ok-smtp", "smtp://web.lab.example", serve=["liars 25=greet:smtp"]),
