@@ -1314,11 +1314,20 @@ def read_name(data):
 
 def read_time(tag, raw):
     """UTCTime (two-digit year: 50-99 are 19xx) or GeneralizedTime -> seconds since 1970."""
-    import calendar
     text = raw.decode("ascii")
     if tag == 23:
         text = ("19" if text[:2] >= "50" else "20") + text
-    return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ"))
+    return epoch_of(*re.match(r"(\d{4})" + 5 * r"(\d\d)" + "Z$", text).groups())
+
+
+def epoch_of(year, month, day, hour, minute, second):
+    """A moment in UTC -> seconds since 1970; time.strptime would load 0.8 MB of modules for it."""
+    year, month, day = int(year), int(month), int(day)
+    if not 0 < month < 13 or not 0 < day < 32:
+        raise NotMine("no such day")
+    past = year - (month < 3)                  # years that begin in March end with the leap day
+    days = past * 365 + past // 4 - past // 100 + past // 400 + (153 * ((month - 3) % 12) + 2) // 5
+    return ((days + day - 719469) * 24 + int(hour)) * 3600 + int(minute) * 60 + int(second)
 
 
 def read_extensions(data):
@@ -1578,13 +1587,17 @@ def parse_http_exchange(raw):
                 wants_tls=bool(re.search(PLAIN_ON_TLS, body[0])))
 
 
+MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
 def parse_http_date(text):
     """An HTTP date -> seconds since 1970, or None (RFC 9110 5.6.7, the preferred form)."""
-    import calendar
-    try:
-        return calendar.timegm(time.strptime((text or "")[:29], "%a, %d %b %Y %H:%M:%S GMT"))
-    except ValueError:
+    match = re.match(r"\w{3}, (0[1-9]|[12]\d|3[01]) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", text or "")
+    month = match and MONTHS.find(match.group(2))
+    if not match or month % 3:
         return None
+    day, _, year, hour, minute, second = match.groups()
+    return epoch_of(year, 1 + month // 3, day, hour, minute, second)
 
 
 def join_url(base, location):
@@ -2223,7 +2236,7 @@ class System:
 
         def look_up():
             try:
-                rows = socket.getaddrinfo(name, None, wanted, socket.SOCK_STREAM)
+                rows = socket.getaddrinfo(dns_bytes(name), None, wanted, socket.SOCK_STREAM)
                 box.put(("ok", [row[4][0] for row in rows]))
             except socket.gaierror as error:
                 box.put(("refused", {"error": GAI_NAMES.get(error.errno, str(error.errno)),
