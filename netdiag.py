@@ -1592,7 +1592,8 @@ MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 def parse_http_date(text):
     """An HTTP date -> seconds since 1970, or None (RFC 9110 5.6.7, the preferred form)."""
-    match = re.match(r"\w{3}, (0[1-9]|[12]\d|3[01]) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", text or "")
+    match = re.match(r"\w{3}, (0[1-9]|[12]\d|3[01]) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT",
+                     text or "")
     month = match and MONTHS.find(match.group(2))
     if not match or month % 3:
         return None
