@@ -41,10 +41,10 @@ STALE_NEIGHBOR_S = 9.0       # DELAY 5 s + PROBE 3 s: a cached neighbor that die
 SEGMENT_WAIT_S = 1.25        # two ARP requests (1 s apart) unanswered
 SEGMENT_POKES = 24           # addresses asked for when the gateway is silent
 TRACE_MAX_TTL = 20           # far enough for any company; the internet rarely needs more
-TRACE_WAVE = 5               # TTLs sent at once: a Linux router answers 6 at once, then 1 a second
+TRACE_WAVE = 4               # TTLs sent at once: a Linux router answers 6 at once, then 1 a second
 TRACE_WAVE_S = 0.22          # pause between waves
 TRACE_WAIT_S = 0.85          # a TCP probe must be closed before its SYN is sent again at 1.0 s
-TRACE_QUIET_HOPS = 6         # so many silent TTLs in a row end a trace
+TRACE_QUIET_HOPS = 5         # so many silent TTLs in a row end a trace
 LOOKUP_S = 5.6               # glibc gives the first resolver 5 s, then asks the next
 DNS_WAIT_S = 2.4             # three datagrams unanswered:
 DNS_SENDS = 3                # one lost datagram must not condemn a resolver
@@ -52,10 +52,11 @@ DNS_SLOW_MS = 2000           # a look-up that a person notices
 PING_WAIT_S = 1.0
 SIZE_WAIT_S = 0.5            # for an unfragmentable packet, sent twice; or three RTTs where longer
 SMALL_BYTES = 1280           # IPv6's minimum MTU (RFC 8200): every path carries it
-RETRIES = 4                  # more connections where the first met silence or loss
+RETRIES = 3                  # more connections where the first met silence or loss
 RETRY_WAIT_S = 2.15          # two resends each
-UNHEARD_SYNS = 6             # more than a noisy segment brings in
+UNHEARD_SYNS = 4             # more than a noisy segment brings in
 UNHEARD_S = 0.25             # one window of that count
+CUT_WAIT_S = 0.3             # for the reset of a box on the way, which is nearer than the server
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
@@ -64,6 +65,7 @@ PROXY_WAIT_S = 3.5
 COMMAND_S = 3.0              # any installed command
 DEADLINE_S = 20.0            # everything for one target
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
+SSH_MARK = 0x48              # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
 MAX_ADDRESSES = 6            # addresses of a name that are knocked on
 MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
@@ -968,7 +970,7 @@ NUD = {0: "NONE", 1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "
        32: "FAILED", 64: "NOARP", 128: "PERMANENT"}
 RTN_NAMES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole",
                7: "unreachable", 8: "prohibit", 9: "throw"}
-IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP = 1, 8, 0x10000
+IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP, IFA_F_DADFAILED = 1, 8, 0x10000, 8
 
 
 def netlink_attributes(payload, start):
@@ -1027,8 +1029,10 @@ def parse_netlink_interfaces(messages):
     for payload, found in netlink_rows(messages, 20, 8):
         index, address = netlink_number(payload[4:]), address_text(found.get(2) or found.get(1))
         if index in links and address:
-            links[index]["inet6" if payload[0] == socket.AF_INET6 else "inet"].append(
-                "%s/%d" % (address, payload[1]))
+            cidr = "%s/%d" % (address, payload[1])
+            links[index]["inet6" if payload[0] == socket.AF_INET6 else "inet"].append(cidr)
+            if payload[2] & IFA_F_DADFAILED:
+                links[index].setdefault("flags_of", {})[cidr] = ["dadfailed"]
     return {"interfaces": list(links.values())}
 
 
@@ -1140,6 +1144,14 @@ def icmp_words(address, error):
     """The name of an ICMP error, with its numbers: 'port unreachable (3/3)'."""
     kind = icmp_kind(address, error)
     return "%s (%s/%s)" % (ICMP_WORDS.get(kind, "unreachable"), kind[1], kind[2])
+
+
+def quoted_mss(segment):
+    """The MSS in a SYN that an ICMP error quotes: who rewrote it on the way is seen by hop."""
+    options = segment[20:(segment[12] >> 4) * 4] if len(segment) > 20 else b""
+    while len(options) >= 4 and options[0] != 2:
+        options = options[1 if options[0] == 1 else max(options[1], 2):]
+    return struct.unpack_from("!H", options, 2)[0] if len(options) >= 4 else None
 
 
 def is_echo_reply(packet, version, header, sequence):
@@ -1605,8 +1617,7 @@ def join_url(base, location):
     """The URL that a Location header leads to, seen from `base` (both absolute http URLs)."""
     if re.match(r"[a-z][a-z0-9+.-]*://", location, re.I):
         return location
-    scheme, _, rest = base.partition("://")
-    authority, _, path = rest.partition("/")
+    scheme, authority, path = re.match(r"([^:]+)://([^/?#]*)/?([^?#]*)", base).groups()
     if location.startswith("//"):
         return scheme + ":" + location
     if not location.startswith("/"):
@@ -1648,6 +1659,7 @@ SEND_TTL = {4: (0, 2), 6: (41, 16)}
 RECV_TTL = {4: (0, 12), 6: (41, 51)}
 MTU_DISCOVER = {4: (0, 10), 6: (41, 23)}
 MIN_TTL = {4: (0, 21), 6: (41, 73)}
+MARK = {4: (0, 1), 6: (41, 67)}      # IP_TOS, IPV6_TCLASS
 BIND_DEVICE = (1, 25)
 TCP_INFO, TCP_MAXSEG = (6, 11), (6, 2)
 MSG_ERRQUEUE = 0x2000
@@ -1706,7 +1718,7 @@ def read_errors(sock):
     found = []
     while hasattr(sock, "recvmsg") and len(found) < 20:
         try:
-            ancillary = sock.recvmsg(2048, 512, MSG_ERRQUEUE)[1]
+            quoted, ancillary = sock.recvmsg(2048, 512, MSG_ERRQUEUE)[:2]
         except OSError:
             break
         error = {"ttl": None, "origin": None}
@@ -1718,6 +1730,7 @@ def read_errors(sock):
                 error.update({"origin": {1: "local", 2: "icmp", 3: "icmp"}.get(origin),
                               "from": address_text(sender), "mtu": mtu or None,
                               "errno": errno_name(number)})
+                error["mss"] = quoted_mss(quoted) if sock.type == socket.SOCK_STREAM else None
             elif (level, kind) in ((0, 2), (41, 52)):
                 error["ttl"] = struct.unpack_from("=i", raw)[0]
         if error["origin"]:
@@ -1985,7 +1998,7 @@ class System:
     def __init__(self, options):
         self.options = options
         self.transcript = []
-        self.packets = 0                  # sent towards targets
+        self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.attempts = {}
         import threading
         self.children, self.closed, self.lock = set(), False, threading.Lock()
@@ -2123,22 +2136,25 @@ class System:
                 or states[a] == "REACHABLE" == before.get(a) and waited < SEGMENT_WAIT_S)]
         for sock in filter(None, sockets.values()):
             sock.close()
-        cached = {a: "CACHED" for a in addresses if states.get(a) == "REACHABLE" == before.get(a)}
+        cached = {a: "CACHED" if sockets[a] else None for a in addresses
+                  if states.get(a) == "REACHABLE" == before.get(a)}
         states = {**states, **cached, **dict.fromkeys(answered, "ANSWERED")}
-        return "ok", {a: states[a] for a in addresses if a in states}
+        return "ok", {a: states[a] for a in addresses if states.get(a)}
 
     def poke_one(self, address, dev):
-        """A socket that has sent one empty datagram to the discard port of an on-link address."""
+        """A socket that has sent one empty datagram to an on-link address, or None: it could not.
+        """
         version, sock = is_address(address), None
         try:
             sock = new_socket(version, socket.SOCK_DGRAM, self.options)
             scope = (0, socket.if_nametoindex(dev)) if dev and version == 6 else ()
             sock.connect((address, 9) + scope)
             sock.send(b"")
-            self.packets += 1
-        except OSError:
-            pass                          # what this means is in the kernel's table
-        return sock
+            return sock
+        except OSError:                   # what this means is in the kernel's table
+            if sock:
+                sock.close()
+            return None
 
     def neighbor_states(self):
         """{address: state} of the kernel's neighbor table; None where netlink does not answer."""
@@ -2280,7 +2296,6 @@ class System:
         try:
             for turn in range(1, sends + 1):
                 sock.send(payload)
-                self.packets += 1
                 facts["sent"] = turn
                 while wait_for(sock, False, began + wait_s * turn / sends):
                     facts.update(icmp=read_errors(sock), ms=ms_since(began, 2))
@@ -2324,6 +2339,7 @@ class System:
             outcome, raw = self.exchange(
                 sock, build_echo(version, os.getpid() & 0xffff, 1), timeout_s, 1,
                 lambda reply: is_echo_reply(reply, version, header, 1))
+        self.packets += raw["sent"]
         if outcome == "ok":
             facts.update(received=1, reached=True, rtt_avg_ms=raw["ms"])
         return "ok", dict(facts, sent=1, errors=raw["icmp"], error=raw["error"])
@@ -2340,6 +2356,7 @@ class System:
     def datagram(self, address, port, payload, timeout_s=UDP_WAIT_S):
         """One UDP question, sent twice: a reply, an ICMP error, or silence."""
         outcome, facts = self.udp(address, port, payload, timeout_s, 2)
+        self.packets += facts["sent"]
         return outcome, dict(facts, reply=facts["reply"] and printable(facts["reply"][:200]))
 
     def trace(self, address, port, mode, timeout_s=None):
@@ -2419,7 +2436,7 @@ class System:
             self.listen_after(sock, listen_s, facts, attempt.get("reset"))
         elif attempt["state"] == "trying":
             facts["state"] = "silent"
-        self.packets += facts["info"].get("total_retrans") or 0
+        self.packets += max(0, (facts["info"].get("segs_out") or 1) - 1)
         sock.close()
         return attempt_outcome(attempt), facts
 
@@ -2462,6 +2479,7 @@ class System:
         spare = sock.dup()                # the handshake may close its socket before we look at it
         tls, facts = handshake(sock, server_name, self.options.cafile, verify, timeout_s)
         facts["info"] = tcp_info(spare)
+        self.packets += max(0, (facts["info"].get("segs_out") or 1) - 1)
         spare.close()
         (tls or sock).close()
         return "ok", facts
@@ -2497,6 +2515,7 @@ class System:
             facts["stage"] = "http"
             talk(sock, request, timeout_s, facts, whole)
             facts["info"] = tcp_info(sock)
+            self.packets += max(0, (facts["info"].get("segs_out") or 1) - 1)
         return "ok", facts
 
     def fetch(self, url, timeout_s=HTTP_WAIT_S):
@@ -2527,10 +2546,31 @@ class System:
             talk(sock, request.encode("ascii", "replace"), timeout_s, facts)
         return "ok", facts
 
-    def connect_again(self, address, port, count, timeout_s=None):
+    def cut_ttl(self, address, port, server_name, far, timeout_s=None):
+        """The lowest TTL at which a ClientHello is answered by a reset: who cuts, by its distance.
+
+        Each of `far` connections is opened in full, then says hello with a TTL that ends earlier
+        (the server never sees it).  -> {"ttl" (None: only the server itself cuts), "far"}
+        """
+        hello, cut = build_client_hello(server_name, os.urandom(32)), []
+        for ttl in range(1, min(far, TRACE_MAX_TTL)):
+            sock, failed, _ = self.open_tcp(address, port, RETRY_WAIT_S)
+            if failed:
+                return "unknown", "connect: %s" % failed
+            sock.setsockopt(*SEND_TTL[is_address(address)], ttl)
+            transmit(sock, hello, CUT_WAIT_S)
+            _, ended = receive(sock, CUT_WAIT_S, flight_is_over)
+            self.packets += 2
+            sock.setsockopt(*SEND_TTL[is_address(address)], 64)      # the farewell has to arrive
+            abort(sock)
+            if ended in ("reset", "closed"):
+                return "ok", {"ttl": ttl, "far": far}
+        return "ok", {"ttl": None, "far": far}
+
+    def connect_again(self, address, port, count, mark=None, timeout_s=None):
         """`count` connections at once, from as many source ports, watched for two resends."""
-        began = time.monotonic()
-        attempts = [start_connect(address, port, self.options) for _ in range(count)]
+        began, option = time.monotonic(), mark and MARK[is_address(address)] + (mark,)
+        attempts = [start_connect(address, port, self.options, option) for _ in range(count)]
         for attempt in attempts:
             watch_connect(attempt, began + RETRY_WAIT_S)
             info = tcp_info(attempt["sock"]) if attempt["sock"] else {}
@@ -2599,6 +2639,7 @@ class System:
                 outcome, raw = self.exchange(
                     sock, payload[8:] if port else payload, wait_s, 2,
                     lambda reply: port or is_echo_reply(reply, version, header, 7))
+            self.packets += raw["sent"]
         except OSError as error:
             return "denied", "size probe: %s" % errno_name(error.errno)
         last = raw["icmp"][-1] if raw["icmp"] else {}
@@ -2697,7 +2738,7 @@ def trace_answer(probe):
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if mode == "tcp" else 0
     for error in read_errors(sock):
         hop.update(address=error["from"], type=error["type"], code=error["code"],
-                   from_ttl=error["ttl"], errno=error["errno"])
+                   from_ttl=error["ttl"], errno=error["errno"], mss=error["mss"])
         if icmp_kind(address, error) in TIME_EXCEEDED:
             return dict(hop, kind="hop")
         return hop if mode == "udp" and error["from"] == address else dict(hop, kind="icmp")
@@ -2757,7 +2798,7 @@ def ask(subject, *sources):
 
 def answer(probe_name, question, system, timeout_s):
     """Put one question: fall back while it could not be asked; refusal and silence are answers."""
-    began, tried = system.monotonic(), []
+    began, tried, refusal = system.monotonic(), [], None
     outcome, value, via = "unknown", None, None
     for source in question.sources:
         via = source.args[0][0] if source.verb == "run" else source.verb
@@ -2765,6 +2806,10 @@ def answer(probe_name, question, system, timeout_s):
         if outcome not in ("unknown", "denied"):
             break
         tried.append([via, printable(value) if isinstance(value, str) else outcome])
+        if isinstance(value, dict):
+            refusal = refusal or (outcome, value, via)
+    if outcome == "unknown" and refusal:          # why it was denied says more than why it is unknown
+        outcome, value, via = refusal
     if outcome != "ok" and isinstance(value, str):
         value = None                          # a reason, or half of an output: no facts
     ms = round((system.monotonic() - began) * 1000, 1)
@@ -2856,9 +2901,17 @@ def probe_interfaces_now(tcp):
 
 
 @probe("host")
+def probe_conntrack():
+    """How full the table of tracked connections is; a full one drops every new connection."""
+    for name in ("count", "max"):
+        yield ask(name, text_file(int, "/proc/sys/net/netfilter/nf_conntrack_" + name))
+
+
+@probe("host")
 def probe_counters():
-    """Error counters of the interfaces."""
-    yield ask("all", text_file(parse_proc_net_dev, "/proc/net/dev"))
+    """What the kernel has counted so far: see `probe_moved`."""
+    for path, parse in COUNTER_FILES:
+        yield ask(path, text_file(parse, path))
 
 
 @probe("host")
@@ -3005,8 +3058,8 @@ def probe_tcp(target, knock):
 @probe()
 def probe_unheard(target, tcp, retries):
     """Packets that this host receives and does not deliver: does it drop the answers itself?"""
-    for row in tcp[:2]:
-        if row.value and row.value["state"] == "silent" and not row.value["icmp"]:
+    for row in one_of_each(tcp, "timeout")[:1]:
+        if not row.value["icmp"]:
             yield ask(row.subject, native("unheard", row.subject, target[0].value["knock_port"]))
 
 
@@ -3042,16 +3095,16 @@ def probe_trace_udp(target, knock, lookup, dns=()):
 def probe_trace_tcp(target, knock):
     """Where this very port stops: connections to it with rising TTL."""
     port = target[0].value["knock_port"]
-    for row in knock:
-        if row.outcome in ("timeout", "refused", "unreachable") and not row.value.get("immediate"):
+    for row in one_of_each(knock, "timeout", "refused", "unreachable"):
+        if not row.value.get("immediate"):
             yield ask(row.subject, native("trace", row.subject, port, "tcp"))
 
 
 @probe()
-def probe_trace_icmp(target, knock):
-    """Where echo gets to, when the port is silent."""
-    for row in knock:
-        if row.outcome == "timeout":
+def probe_trace_icmp(target, knock, trace_udp):
+    """Where echo gets to, when the port is silent and UDP did not get to the host."""
+    for row in one_of_each(knock, "timeout")[:1]:
+        if not distance(trace_udp, row.subject):
             yield ask(row.subject, native("trace", row.subject, 0, "icmp"))
 
 
@@ -3059,10 +3112,9 @@ def probe_trace_icmp(target, knock):
 def probe_other_ports(target, knock):
     """Other ports of the same host, when this one is silent: is the host alive?"""
     port = target[0].value["knock_port"]
-    for row in knock:
-        if row.outcome in ("timeout", "unreachable"):
-            for other in [p for p in (443, 80, 22, 33435) if p != port][:3]:
-                yield ask("%s %d" % (row.subject, other), native("knock", row.subject, other))
+    for row, count in zip(one_of_each(knock, "timeout", "unreachable"), (3, 2)):
+        for other in [p for p in (443, 80, 22, 33435) if p != port][:count]:
+            yield ask("%s %d" % (row.subject, other), native("knock", row.subject, other))
 
 
 @probe(steps=True)
@@ -3088,23 +3140,44 @@ def probe_sizes(target, knock, egress):
 def probe_retries(target, knock):
     """More connections from other source ports, when the first is silent or was resent."""
     port = target[0].value["knock_port"]
-    for row in knock if port != 22 else ():
-        if row.outcome == "timeout" or row.outcome == "ok" and row.value["ms"] > RESENT_MS:
-            yield ask(row.subject, native("connect_again", row.subject, port, RETRIES))
+    rows = [r for r in one_of_each(knock, "timeout", "ok") if port != 22 and (
+        r.outcome == "timeout" or r.value["ms"] > RESENT_MS)]
+    yield from retry(rows, port)
 
 
 @probe()
 def probe_resends(target, tcp, tls, http, sizes, retries):
     """The same when something that works had to be sent again, or was lost once."""
-    port = target[0].value["knock_port"]
-    for row in succeeded(tcp) if port != 22 else ():
+    port, rows = target[0].value["knock_port"], []
+    for row in one_of_each(tcp, "ok") if port != 22 else ():
         talks = [r.value for r in rows_about([row] + tls + http, row.subject) if r.value]
         resent = any((t.get("info") or {}).get("total_retrans") or t.get("stage") == "connect"
                      for t in talks)
         large = {r.value["answered"] for r in succeeded(sizes)
                  if r.subject.split()[0] == row.subject and r.value["size"] > SMALL_BYTES}
-        if (resent or large == {True, False}) and not rows_about(retries, row.subject):
-            yield ask(row.subject, native("connect_again", row.subject, port, RETRIES))
+        rows += [row] * ((resent or large == {True, False})
+                         and not rows_about(retries, row.subject))
+    yield from retry(rows, port)
+
+
+@probe()
+def probe_marked(target, tcp):
+    """A connection marked as ssh marks its packets, where a plain one works."""
+    for row in succeeded(tcp)[:2]:
+        if row.value["after"] in ("open", "data"):
+            yield ask(row.subject, native("connect_again", row.subject,
+                                          target[0].value["knock_port"], 1, SSH_MARK))
+
+
+@probe()
+def probe_moved(target, counters, tcp, retries, tls, http):
+    """Which counters moved meanwhile: support only, for others use this host as well."""
+    for path, parse in COUNTER_FILES:
+        before = about(counters, path)
+        if target[0].value["host"] and before:
+            yield ask(path, then(text_file(parse, path), lambda now, before=before: {
+                name: now[name] - before.get(name, 0) for name in now
+                if re.search(TELLING, name) and now[name] != before.get(name, 0)}))
 
 
 @probe()
@@ -3137,6 +3210,16 @@ def probe_hello(target, tls):
             for name in [wish["sni"], None] if wish["sni"] else [None]:
                 yield ask("%s %s" % (row.subject, "named" if name else "bare"), native(
                     "hello", row.subject, wish["port"], name, parse=parse_tls_flight))
+
+
+@probe()
+def probe_cut_ttl(target, tls, trace_udp, ping):
+    """A handshake that is cut, with TTLs too small to reach the server: does a box cut it?"""
+    wish = target[0].value
+    for row in [r for r in tls if r.value and r.value["ended"] in ("reset", "closed")][:1]:
+        far = distance(trace_udp, row.subject)
+        if far and far > 1:
+            yield ask(row.subject, native("cut_ttl", row.subject, wish["port"], wish["sni"], far))
 
 
 @probe()
@@ -3210,6 +3293,20 @@ def probe_peer(target, tls):
     for row in tls:
         if row.value and row.value["ended"] == "untrusted":
             yield ask(row.subject, tls_source(target[0].value, row.subject, False))
+
+
+def parse_link_counters(text):
+    """/proc/net/dev, flat: {"eth0 rx_errors": 0, ...}."""
+    return {"%s %s" % (name, column): number for name, row in parse_proc_net_dev(text).items()
+            for column, number in row.items()}
+
+
+COUNTER_FILES = (("/proc/net/snmp", parse_proc_counters),
+                 ("/proc/net/netstat", parse_proc_counters), ("/proc/net/snmp6", parse_snmp6),
+                 ("/proc/net/dev", parse_link_counters))
+# Loss, refusal and exhaustion; the rest counts what works.
+TELLING = (r"Retrans|Timeouts|Drop|Fail|Err|err|NoRoutes|DestUnreach|Discards|TimeExcds|PathFilter"
+           r"|TooBig|Overflow|_dropped|_carrier")
 
 
 # -- what the probes have in common ----------------------------------------------------------------
@@ -3352,10 +3449,22 @@ def segment_candidates(hop, dev, interfaces, servers):
 def traced(target, knock, lookup, dns):
     """Addresses worth a trace: those knocked on (two at most), or the target of a UDP question."""
     wish = target[0].value
-    found = [row.subject for row in knock if row.outcome != "denied"]
+    found = [r.subject for r in one_of_each(knock, "ok", "timeout", "refused", "unreachable")]
     if not found and wish["transport"] == "udp":
-        found = addresses(target, lookup, dns)
-    return found[:2]
+        found = addresses(target, lookup, dns)[:2]
+    return found
+
+
+def one_of_each(rows, *outcomes):
+    """The first address of each family among these outcomes: what is asked of it costs packets."""
+    found = {is_address(r.subject): r for r in reversed(rows) if r.outcome in outcomes}
+    return [r for r in rows if r in found.values()]
+
+
+def retry(rows, port):
+    """More connections to the first address, and one to that of the other family."""
+    for row, count in zip(rows, (RETRIES + 1 - len(rows), 1)):
+        yield ask(row.subject, native("connect_again", row.subject, port, count))
 
 
 def talking(tcp):
@@ -5498,7 +5607,7 @@ def ticket_rows(report, packets):
          if target.port else "-"),
         ("time", clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19])),
         ("route taken", dev and "from %s by %s%s" % (src, dev, " via " + via if via else "")),
-        ("ruled out", ruled_out(table, result)), ("packets sent", "about %d" % packets),
+        ("ruled out", ruled_out(table, result)), ("packets sent", "about %d to the target" % packets),
         ("run by", "%s%s, Python %s, netdiag %s" % (
             host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION)),
         ("environment", environment_words(table)),
