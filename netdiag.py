@@ -143,9 +143,6 @@ class Usage(Exception):
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
 BLANK_IS_EMPTY = {"parse_ip_neigh", "parse_arp", "parse_ip_route", "parse_ifconfig",
                   "parse_resolv_conf", "parse_hosts", "parse_nsswitch"}
-NUMBER = re.compile(r"-?[0-9]{1,18}(?:[.,][0-9]{1,18})?\Z")
-HEX_PAIRS = re.compile(r"[0-9a-f]{1,2}(?:[:-][0-9a-f]{1,2}){5,19}\Z")
-ADDRESS_LIKE = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?")
 
 
 def guarded(read):
@@ -162,13 +159,11 @@ def guarded(read):
 
 def parser(read):
     """`guarded` for text; blank text is not mine unless BLANK_IS_EMPTY has the parser's name."""
-    inner = guarded(read)
-
     def parse(text):
         mine(text.strip() or read.__name__ in BLANK_IS_EMPTY, "blank")
-        return inner(text.replace("\r\n", "\n").lstrip("\ufeff"))
+        return read(text.replace("\r\n", "\n").lstrip("\ufeff"))
     parse.__name__, parse.__doc__ = read.__name__, read.__doc__
-    return parse
+    return guarded(parse)
 
 
 def mine(condition, why=""):
@@ -192,13 +187,13 @@ def pairs(words):
 
 def to_int(word):
     """Decimal word -> int; anything else -> None."""
-    return int(word) if word and NUMBER.match(word) and word.lstrip("-").isdigit() else None
+    return int(word) if re.match(r"-?[0-9]{1,18}\Z", word or "") else None
 
 
 def to_float(word):
     """"0.045", "0,045" or "33%" -> float; anything else -> None."""
-    word = (word or "").rstrip("%")
-    return float(word.replace(",", ".")) if NUMBER.match(word) else None
+    word = (word or "").rstrip("%").replace(",", ".")
+    return float(word) if re.match(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?\Z", word) else None
 
 
 def find(pattern, text):
@@ -225,16 +220,16 @@ def is_ip(word):
 
 def first_address(line):
     """The first address in a sentence, without its punctuation, or None."""
-    spellings = ((word, word.rstrip(".:"), word.rstrip(".:").lstrip("."))
-                 for word in ADDRESS_LIKE.findall(line))
-    return next((w for words in spellings for w in words if w != "::" and is_ip(w)), None)
+    words = re.findall(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?", line)
+    spellings = (form for word in words for form in (word, word.rstrip(".:"), word.strip(".:")))
+    return next((form for form in spellings if form != "::" and is_ip(form)), None)
 
 
 def to_mac(word):
     """"0:1c:42:0:0:8" or "00-1C-42-00-00-08" -> "00:1c:42:00:00:08"; no MAC -> None."""
-    word = (word or "").lower()
-    parts = re.split("[:-]", word) if HEX_PAIRS.match(word) else []
-    return ":".join(part.zfill(2) for part in parts) or None
+    parts = (word or "").lower().replace("-", ":").split(":")
+    valid = 6 <= len(parts) <= 20 and all(re.match(r"[0-9a-f]{1,2}\Z", part) for part in parts)
+    return ":".join(part.zfill(2) for part in parts) if valid else None
 
 
 def mask_length(mask):
@@ -267,21 +262,23 @@ COMMON_ERRORS = (
     ("command_not_found", r"command not found|not recognized as an internal|: not found$"),
     ("usage", r"^\s*usage\b|unrecognized option|invalid option|bad option|unknown option"),
     ("unknown_host", r"name resolution|name or service not known|unknown host|bad address '"
-     r"|nodename nor servname|no address associated|cannot resolve|can't resolve"
-     r"|failed to resolve host|unable to resolve|name lookup failure|could not find host"
-     r"|名.{0,80}を解決できません|が見つかりません|nicht aufgelöst|konnte host|impossible de résoudre"
-     r"|pas pu trouver l|no se puede resolver|no pudo encontrar el host|无法解析|無法解析|找不到主机|找不到主機"),
+     r"|nodename nor servname|no address associated|(?:cannot|can't|unable to|failed to) resolve"
+     r"|name lookup failure|could not find host|名.{0,80}を解決できません|が見つかりません|[无無]法解析"
+     r"|nicht aufgelöst|konnte host|impossible de résoudre|pas pu trouver l|no se puede resolver"
+     r"|no pudo encontrar el host|找不到主[机機]"),
     ("permission_denied", r"enough privileges|socket.{0,40}(?:operation not permitted|permission)"
      r"|permission denied|lacking privilege|raw socket|are you root"),
     ("local_not_permitted", r"operation not permitted"),
     ("local_net_unreachable", r"network (?:is )?(?:unreachable|down)"))
+# A refusal says more than the silence after it.
 TOOL_ERRORS = (
     ("no_such_device", r"no such device|cannot find device|device not found|unknown interface"
      r"|failed to resolve interface|(?:device|interface) \S{1,40} does not exist"),
-    ("daemon_not_running", r"sd_bus_open|resolve1|connect to bus|could not be activated"),
+    ("server_name_not_found", r"couldn't get address for"), ("refused", r"connection refused"),
 ) + COMMON_ERRORS + (
-    ("no_route", r"no route to host|host unreachable"),
-    ("send_failed", r"send failed"), ("too_many_hops", r"too many hops"))
+    ("no_route", r"no route to host|host unreachable"), ("send_failed", r"send failed"),
+    ("too_many_hops", r"too many hops"), ("usage", r"is not a legal name|invalid query"),
+    ("timeout", SILENCE + r"|no servers could be reached|no response from server"))
 PING_LOCAL = (
     ("timeout", SILENCE), ("broadcast_refused", r"do you want to ping broadcast"),
     ("reverse_lookup_failed", r"getnameinfo|gethostbyaddr"),
@@ -298,8 +295,7 @@ PING_NETWORK = (
      r"|durée de vie|gültigkeitsdauer"),
     ("packet_too_big", r"frag(?:mentation)? needed|packet too big|needs to be fragmented|断片化"
      r"|doit être fragmenté|müsste fragmentiert|拆分数据包|fragmentar"),
-    ("host_prohibited", r"host prohibited|code: 10"),
-    ("net_prohibited", r"net prohibited|code: 9"),
+    ("host_prohibited", r"host prohibited|code: 10"), ("net_prohibited", r"net prohibited|code: 9"),
     ("admin_prohibited", r"packet filtered|prohibited|ingress/egress policy|code: 13"),
     ("port_unreachable", r"port unreachable|ポートに到達|joindre le port|zielport|目标端口"
      r"|puerto de destino"),
@@ -313,10 +309,6 @@ PING_NETWORK = (
 
 # -- ping -----------------------------------------------------------------------------------------
 
-BRACKETED = r"([^\s\[\]]{1,255}) \[([0-9A-Fa-f:.]{2,45}(?:%\w+)?)\]"
-ECHO_REPLY = re.compile(r"(?:ttl|hlim|hop limit)=[0-9]|[=<] ?[0-9.,]{1,12} ?(?:ms|мс)", re.I)
-
-
 def ping_head(lines):
     """(target, address) out of the first line: POSIX, BSD ping6, or Windows in any language."""
     for line in lines:
@@ -325,15 +317,16 @@ def ping_head(lines):
         if bsd6 or posix:
             return (bsd6, bsd6) if bsd6 else (posix.group(1) or None, posix.group(2))
         if re.search(r"(?i)ping|пакетами", line) and line.rstrip().endswith((":", "：")):
-            windows = re.search(BRACKETED, line)
-            return windows.groups() if windows else (first_address(line),) * 2
+            named = re.search(r"([^\s\[\]]{1,255}) \[([0-9A-Fa-f:.]{2,45}(?:%\w+)?)\]", line)
+            return named.groups() if named else (first_address(line),) * 2
     return None, None
 
 
 def ping_line(line):
     """One line between head and summary: (error kind, sender), ("reply", None) or (None, None)."""
     sender = first_address(line)
-    if sender and ECHO_REPLY.search(line):
+    if sender and re.search(
+            r"(?i)(?:ttl|hlim|hop limit)=[0-9]|[=<] ?[0-9.,]{1,12} ?(?:ms|мс)", line):
         return "reply", None
     if not sender or re.match(r"\s*(?:\w+-)?ping6?:", line):
         return find_kind(PING_LOCAL + PING_NETWORK, line), None
@@ -341,26 +334,17 @@ def ping_line(line):
     return kind, kind and (find(r"\(([^()\s]+)\)", line.split("icmp_seq")[0]) or sender)
 
 
-def ping_summary(lines):
-    """(sent, received, loss_pct, rtts, rest of it) by shape: Windows translates the words."""
-    sent = received = loss = None
-    rtts, rest = [None] * 3, ""
-    for line in lines:
-        posix = re.match(r"\s*([0-9]+) [^0-9,%]{1,40}, ([0-9]+) [^0-9,%]{1,40}(,.*)", line)
-        windows = re.findall(r"= ([0-9]{1,9})(?![0-9.])", line)
-        times = re.search(r"= ?([0-9.,]+)/([0-9.,]+)/([0-9.,]+)(?:/[0-9.,]+)? ?ms", line)
-        if posix:
-            sent, received, rest = to_int(posix.group(1)), to_int(posix.group(2)), posix.group(3)
-            loss = to_float(find(r"([0-9.]{1,12})% ?", rest))
-        elif times:
-            rtts = [to_float(word) for word in times.groups()]
-        elif len(windows) == 3 and sent is None:
-            sent, received = map(int, windows[:2])
-        elif len(windows) == 3:  # minimum, maximum, average
-            rtts = [float(windows[spot]) for spot in (0, 2, 1)]
-        if sent is not None and loss is None:
-            loss = to_float(find(r"[(（][^()0-9]{0,20}([0-9]{1,3}) ?%", line))
-    return sent, received, loss, rtts, rest
+def ping_summary(text):
+    """(sent, received, loss, [min, avg, max], rest) by shape: Windows translates the words."""
+    posix = re.search(r"(?m)^ *([0-9]+) [^0-9,%\n]{1,40}, ([0-9]+) [^0-9,%\n]{1,40}(,.*)", text)
+    times = re.search(r"= ?([0-9.,]+)/([0-9.,]+)/([0-9.,]+)(?:/[0-9.,]+)? ?ms", text)
+    # Windows: a line of three numbers (sent, received, lost), another of minimum, maximum, average.
+    rows = [re.findall(r"= ([0-9]{1,9})(?![0-9.])", line) for line in text.splitlines()]
+    counts, spread = ([row for row in rows if len(row) == 3] + [[None] * 3] * 2)[:2]
+    sent, received, rest = posix.groups() if posix else counts[:2] + [""]
+    loss = find(r"([0-9.]{1,12})%", rest) or find(r"[(（][^()0-9]{0,20}([0-9]{1,3}) ?%", text)
+    rtts = times.groups() if times else (spread[0], spread[2], spread[1])
+    return to_int(sent), to_int(received), to_float(loss), [to_float(word) for word in rtts], rest
 
 
 @parser
@@ -368,82 +352,48 @@ def parse_ping(text):
     """ping, ping6 of iputils, BusyBox, inetutils, BSD, macOS, Windows (any language): {target,
     target_ip, sent, received (Windows counts unreachables), loss_pct, duplicates, echo_replies
     (None under -q), reached, rtt_*_ms, summary_errors, errors: [{kind, from, count}]}."""
-    lines = text.splitlines()
-    (target, address), (sent, received, loss, rtts, rest) = ping_head(lines), ping_summary(lines)
+    target, address = ping_head(text.splitlines())
+    sent, received, loss, rtts, rest = ping_summary(text)
     recognized = target or address or sent is not None
-    counts = collections.Counter(ping_line(line) for line in lines if recognized or re.search(
-        r"(?i)\bping|^(?:connect|socket|usage)\b", line))
+    counts = collections.Counter(ping_line(line) for line in text.splitlines() if recognized or
+                                 re.search(r"(?i)\bping|^(?:connect|socket|usage)\b", line))
     errors = [{"kind": kind, "from": sender, "count": count}
               for (kind, sender), count in counts.items() if kind not in (None, "reply")]
     mine(recognized or errors and "traceroute" not in text, "neither head, summary nor error")
     replies = counts["reply", None] or (None if received and not errors else 0)
-    return {
-        "target": target, "target_ip": address, "sent": sent, "received": received,
-        "loss_pct": loss, "duplicates": to_int(find(r"\+([0-9]+) dup", rest)) or 0,
-        "echo_replies": replies, "reached": bool(received if replies is None else replies),
-        "rtt_min_ms": rtts[0], "rtt_avg_ms": rtts[1], "rtt_max_ms": rtts[2],
-        "summary_errors": to_int(find(r"\+([0-9]+) err", rest)) or 0, "errors": errors}
+    return dict(
+        zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms"), rtts), target=target, target_ip=address,
+        sent=sent, received=received, loss_pct=loss, echo_replies=replies, errors=errors,
+        reached=bool(received if replies is None else replies),
+        duplicates=to_int(find(r"\+([0-9]+) dup", rest)) or 0,
+        summary_errors=to_int(find(r"\+([0-9]+) err", rest)) or 0)
 
 
 # -- traceroute, tracepath, mtr -------------------------------------------------------------------
 
-TIMED = r"<?[0-9.]{1,9} ?(?:ms|毫秒|мс)|(?:^|\s)\*(?:\s|$)"
-HOP_TIME = re.compile(r"(<?[0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|毫秒|мсек|мс)?$")
+TIMED = r"[0-9.]{1,9} ?ms|(?:^|\s)\*(?:\s|$)"
 MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "avg_ms",
                "Best": "best_ms", "Wrst": "worst_ms", "StDev": "stdev_ms"}
 
 
-def new_hop(ttl):
-    """The facts of a hop before anything of it is read."""
-    return dict(ttl=int(ttl), addrs=[], names=[], rtts_ms=[], timeouts=0, annotations=[])
-
-
-def read_hop(hop, words):
-    """Add times, marks and hosts ("name (address)", "name [address]", or a bare word behind the
-    TTL) to the hop.  Other bare words are a sentence: "Request timed out."."""
+def read_hop(hops, ttl, words):
+    """Add times, marks and hosts ("name (address)", or a bare word behind the TTL) to a new hop
+    or, where the TTL is None, to the last one.  Other bare words are remarks."""
+    if ttl is not None:
+        hops.append(dict(ttl=int(ttl), addrs=[], names=[], rtts_ms=[], timeouts=0, annotations=[]))
+    hop = hops[-1]
     for position, (word, after) in enumerate(zip(words, words[1:] + [""])):
-        time = HOP_TIME.match(word)
+        time = re.match(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms)?$", word)
         address = word if is_ip(word) else find(r"^[\[(]([^\[\]()\s]+)[\])]$", after)
         if word == "*":
             hop["timeouts"] += 1
-        elif time and (time.group(2) or after in ("ms", "毫秒", "мс", "мсек")):
-            number = time.group(1)
-            hop["rtts_ms"].append(number if "<" in number else float(number))
+        elif time and (time.group(2) or after == "ms"):
+            hop["rtts_ms"].append(float(time.group(1)))
         elif re.match(r"!|(?:F=[0-9]+|reached)$", word):
             hop["annotations"].append(word)
         elif re.match(r"[\w:]", word) and not time and (address or position == 0):
             for key, found in (("names", None if is_ip(word) else word), ("addrs", address)):
-                if found and found not in hop[key]:
-                    hop[key].append(found)
-    return hop
-
-
-def trace_facts(hops, text, target, address, limit):
-    """The facts of a trace; reached = the last hop that answered has the target's address."""
-    last = next((hop for hop in reversed(hops) if hop["addrs"]), new_hop(0))
-    return {"target": target, "target_ip": address, "max_hops": to_int(limit), "hops": hops,
-            "reached": None if hops and address is None else address in last["addrs"],
-            "error": None if hops else find_kind(TOOL_ERRORS, text)}
-
-
-def trace_hops(text):
-    """Hops of traceroute and tracert; a line without a TTL (BSD, second responder) continues."""
-    hops = []
-    for line in text.splitlines():
-        found = re.match(r"\s*([0-9]{1,3})(?: +-)? +(\S.*)", line)
-        words = (found.group(2) if found else line).split()
-        # "3  192.0.2.1  reports: Destination host unreachable."
-        timed = re.search(TIMED, line) and "hops max" not in line
-        report = re.match(r"\s*[0-9]+\s+(\S+(?: \[\S+\])?)\s+[^\s:]{3,20} ?: +(\S.*)", line)
-        if found and report and first_address(report.group(1)):
-            hops.append(read_hop(new_hop(found.group(1)), report.group(1).split()))
-            hops[-1]["annotations"].append(report.group(2).strip())
-        elif timed and found and (words[0][0] in "*[" or words[1:] and words[1][0] == "("
-                                  or is_ip(words[0]) or re.match(TIMED, found.group(2))):
-            hops.append(read_hop(new_hop(found.group(1)), words))
-        elif timed and hops and line[0].isspace() and not found:
-            read_hop(hops[-1], words)
-    return hops
+                hop[key] += [found] if found and found not in hop[key] else []
 
 
 @parser
@@ -451,12 +401,21 @@ def parse_traceroute(text):
     """traceroute and traceroute6 of Linux, BusyBox, inetutils, BSD and macOS: {target, target_ip,
     max_hops, hops: [{ttl, addrs, names, rtts_ms, timeouts, annotations}], reached, error}."""
     head = re.search(r"(?m)^ *traceroute6? to (\S+) +\(([^()\s]+)\)(.*)", text)
-    target, address, rest = head.groups() if head else (None, None, "")
-    facts = trace_facts(trace_hops(text), text, target, address, find(r"([0-9]+) hops max", rest))
-    told = re.search("(?i)traceroute|cmdline arg|not handled|socket", text) and not re.search(
-        r"(?m)^(?:\S*ping6?|mtr|tracepath\w?|dig|host):", text)
-    mine(head or facts["hops"] or facts["error"] and told, "neither head, hop nor error")
-    return facts
+    (target, address, rest), hops = head.groups() if head else (None, None, ""), []
+    for line in text.splitlines():
+        ttl, told = re.match(r"(?:\s*([0-9]{1,3})(?: +-)? +(?=\S))?(.*)", line).groups()
+        timed = re.search(TIMED, line) and "hops max" not in line
+        begins = re.match(r"[*\[]|\S+\s+\(|" + TIMED, told) or is_ip(re.split(r"\s", told)[0])
+        # A line without a TTL (BSD, a second responder) continues the last hop.
+        if timed and (begins if ttl else hops and line[0].isspace()):
+            read_hop(hops, ttl, told.split())
+    error = None if hops else find_kind(TOOL_ERRORS, text)
+    mine(head or hops or error and re.search(
+        r"(?im)traceroute|cmdline arg|not handled|^socket", text), "neither head, hop nor error")
+    answered = [hop["addrs"] for hop in hops if hop["addrs"]] or [[]]
+    return {"target": target, "target_ip": address, "hops": hops, "error": error,
+            "max_hops": to_int(find(r"([0-9]+) hops max", rest)),
+            "reached": None if hops and address is None else address in answered[-1]}
 
 
 @parser
@@ -467,17 +426,17 @@ def parse_tracepath(text):
     for ttl, rest in steps:
         # A new pmtu is news of a router on the way, no answer to this TTL: tracepath asks again.
         if not re.search(r"\[LOCALHOST\]|\bpmtu [0-9]", rest):
-            hops += [new_hop(ttl)] if not hops or hops[-1]["ttl"] != int(ttl) else []
+            words = rest.replace("no reply", "*").replace("send failed", "").split()
+            read_hop(hops, None if hops and hops[-1]["ttl"] == int(ttl) else ttl, words)
             hops[-1]["annotations"] += re.findall("send failed", rest)
-            read_hop(hops[-1], rest.replace("no reply", "*").replace("send failed", "").split())
     resume, error = find(r"Resume:( .*)", text) or "", find_kind(TOOL_ERRORS, text)
     mine(resume or error and "tracepath" in text or any(
         re.search(r"LOCALHOST|no reply|ms\b|send fail", rest) for _, rest in steps))
     pmtus = re.findall(r"pmtu ([0-9]{1,6})", resume) or re.findall(r"pmtu ([0-9]{1,6})", text)
-    return {"hops": hops, "pmtu": int(pmtus[-1]) if pmtus else None,
+    return {"hops": hops, "pmtu": int(pmtus[-1]) if pmtus else None, "error": error,
             "reached": any("reached" in hop["annotations"] for hop in hops),
             "hops_to_target": to_int(find(r"hops ([0-9]+)", resume)),
-            "back": to_int(find(r"back ([0-9]+)", resume)), "error": error}
+            "back": to_int(find(r"back ([0-9]+)", resume))}
 
 
 def mtr_rows(text):
@@ -506,12 +465,11 @@ def parse_mtr(text):
     for ttl, host, columns in mtr_rows(text):
         silent = "???" in host or "waiting for reply" in host
         name, address = host.split()[0], find(r"\(([^()\s]+)\)\s*$", host) or host.split()[-1]
-        hop = {"ttl": int(ttl), "addr": address if is_ip(address) and not silent else None,
-               "name": None if silent or is_ip(name) else name}
+        hops.append({"ttl": int(ttl), "addr": address if is_ip(address) and not silent else None,
+                     "name": None if silent or is_ip(name) else name})
         for column, key in MTR_COLUMNS.items():
             read = to_int if key == "sent" else to_float
-            hop[key] = None if silent and key.endswith("_ms") else read(columns.get(column))
-        hops.append(hop)
+            hops[-1][key] = None if silent and "_ms" in key else read(columns.get(column))
     error = None if hops or "Loss%" in text else find_kind(TOOL_ERRORS, text)
     mine(hops or "Loss%" in text or error and re.search(r"(?m)^.{0,20}\bmtr\b", text))
     return {"hops": hops, "error": error}
@@ -527,7 +485,7 @@ IP_HEAD = re.compile(
 
 
 def new_interface(name, flags, **known):
-    """An interface with what its flag list says; flags None = the list is not printed."""
+    """An interface and what its flag list says (None: it is not printed); inet*: CIDR words."""
     words = re.split(r"[\s,]+", flags or "")
     return dict({
         "name": name, "up": None if flags is None else "UP" in words, "state": None, "mtu": None,
@@ -543,27 +501,24 @@ def ip_interface(line):
         return None
     index, name, parent, state, rest = found.groups()
     words, facts = rest.split(), pairs(rest.split())
-    interface = new_interface(
+    return new_interface(
         name, find(r"<([^<>]*)>", rest), index=to_int(index), mtu=to_int(facts.get("mtu")),
-        state=state or facts.get("state"), mac=to_mac("".join(words[:1])))
-    optional = (("parent", parent), ("master", facts.get("master")))
-    interface.update((key, word) for key, word in optional if word)
-    add_ip_addresses(interface, words)
-    return interface
+        state=state or facts.get("state"), mac=to_mac("".join(words[:1])), parent=parent,
+        master=facts.get("master"))
 
 
 def add_ip_addresses(interface, words):
     """Those of "inet 10.8.0.6 peer 10.8.0.5/32 scope global", or of a line of ip -br."""
-    for position, address in enumerate(words):
-        before = words[position - 1]
+    for spot, address in enumerate(words):
+        before, rest = words[spot - 1], words[spot + 1:]
         if not is_ip(address.partition("/")[0]) or before in ("peer", "brd", "any", "metric"):
             continue
         family, longest = ("inet6", "128") if ":" in address else ("inet", "32")
-        peer = pairs(words[position:position + 3]).get("peer")
+        peer = rest[1] if rest[:1] == ["peer"] else ""
         if "/" not in address:
-            address += "/" + ((peer or "").partition("/")[2] or longest)
+            address += "/" + (peer.partition("/")[2] or longest)
         interface[family].append(address)
-        flags = [flag for flag in ADDRESS_FLAGS if flag in words[position:]]
+        flags = [flag for flag in ADDRESS_FLAGS if flag in rest]
         for key, fact in (("peers", peer), ("flags_of", flags)):
             if fact:
                 interface.setdefault(key, {})[address] = fact
@@ -571,19 +526,18 @@ def add_ip_addresses(interface, words):
 
 @parser
 def parse_ip_addr(text):
-    """ip addr and ip link of iproute2 and BusyBox, with -s, -d, -o, -br, -4, -6: {interfaces:
-    [{name, up, state, mtu, mac, inet: [cidr], inet6: [cidr], index, carrier, loopback, where
-    printed: parent, link, master, peers, flags_of}], error}."""
-    interfaces, last = [], None
+    """ip addr and ip link of iproute2 and BusyBox, with -s, -d, -o, -br, -4, -6: {interfaces: [
+    facts as `new_interface`, parent, master, where printed link, peers, flags_of], error}."""
+    interfaces = []
     for line in text.replace("\\", "\n").splitlines():
-        interface, words = ip_interface(line.rstrip()), line.split() or [""]
-        if interface and (not last or interface["name"] != last["name"]):
-            last = interface
-            interfaces.append(last)
-        elif last and (interface or words[0] in ("inet", "inet6")):  # ip -o names it in each line
-            add_ip_addresses(last, words)
-        elif last and words[0].startswith("link/"):
-            last.update(link=words[0][5:].strip("[]"), mac=to_mac("".join(words[1:2])))
+        found, words = ip_interface(line.rstrip()), line.split() or [""]
+        if found and not (interfaces and interfaces[-1]["name"] == found["name"]):
+            interfaces.append(found)
+        if interfaces and (found or words[0] in ("inet", "inet6")):  # ip -o: on each line its name
+            add_ip_addresses(interfaces[-1], words)
+        elif interfaces and words[0].startswith("link/"):
+            link, mac = words[0][5:].strip("[]"), to_mac("".join(words[1:2]))
+            interfaces[-1].update(link=link, mac=mac)
     error = None if interfaces else find_kind(TOOL_ERRORS, text)
     mine(interfaces or error == "no_such_device"
          or error and re.search(r"(?m)^ip\b|\bip:|netlink", text), "no interface")
@@ -594,21 +548,18 @@ def ifconfig_interface(block):
     """A block that starts "eth0: flags=..<UP> mtu 1500" or "eth0  Link encap:Ethernet"."""
     name, head = re.match(r"(\S+?)(: flags=[^<\s]*<.*|\s+Link encap:.*)", block).groups()
     flags = find(r"<([^<>]*)>", head) or find(r"(?m)^(.*)\bMTU:[0-9]", block) or ""
+    status, running = find(r"(?m)^\s+status: (.*)", block), "RUNNING" in flags
     interface = new_interface(
-        name, flags, running="RUNNING" in flags, state=find(r"(?m)^\s+status: (.*)", block),
-        index=to_int(find(r" index ([0-9]+)", head)),
+        name, flags, running=running, state=status, index=to_int(find(r" index ([0-9]+)", head)),
         mtu=to_int(find(r"\b(?:mtu |MTU:)([0-9]+)", block)), mac=to_mac(find(
             r"(?m)(?:^\s+(?:ether|lladdr|address:|infiniband)|Link encap:.*) (\S+:\S+)", block)))
     # The media status where BSD prints it, else RUNNING, which says nothing of a down link.
-    if interface["state"] is not None:
-        interface["carrier"] = interface["state"] in ("active", "associated", "running")
-    elif interface["up"]:
-        interface["carrier"] = interface["running"]
+    flag = running if interface["up"] else None
+    interface["carrier"] = status in ("active", "associated", "running") if status else flag
     for family, address, rest in re.findall(
             r"(?m)^\s+(inet6?)(?: \S*(?:adr|dr|Adresse):)?\s*([0-9a-fA-F:.]+)(.*)", block):
-        lengths = (to_int(find(r"(?:/|prefixlen )([0-9]{1,3})\b", rest)),
-                   mask_length(find(r"(?:netmask |[Mm]as[a-z]{1,4}:)(\S+)", rest)),
-                   128 if family == "inet6" else 32)
+        word = find(r"(?:/|prefixlen |netmask |[Mm]as[a-z]{1,4}:)(\w\S*)", rest)
+        lengths = to_int(word), mask_length(word), 128 if family == "inet6" else 32
         if is_ip(address):
             length = next(length for length in lengths if length is not None)
             interface[family].append("{}/{}".format(address, length))
@@ -619,16 +570,16 @@ def ifconfig_interface(block):
 def parse_ifconfig(text):
     """ifconfig of net-tools (old, new, -s), BusyBox, BSD, macOS, Solaris: facts as parse_ip_addr,
     without zones, and running (the flag); state is "status:".  Blank text: no interface is up."""
-    heading, *table = re.split(r"(?m)^Iface +MTU.*\n", text)
-    if table:
-        interfaces = [new_interface(
-            row[0], "UP" if "U" in row[-1] else "", mtu=to_int(row[1]), loopback="L" in row[-1],
-            carrier="R" in row[-1] if "U" in row[-1] else None) for row in word_rows(table[0])]
-        return {"interfaces": interfaces, "error": None}
-    interfaces = [ifconfig_interface(block) for block in re.split(r"\n(?=\S)", text)
+    blocks, *table = re.split(r"(?m)^Iface +MTU.*\n", text)
+    interfaces = [ifconfig_interface(block) for block in re.split(r"\n(?=\S)", blocks)
                   if re.match(r"\S+(?:: flags=[^<\s]*<|\s+Link encap:)", block)]
-    error = find_kind(TOOL_ERRORS, text) if text.strip() and not interfaces else None
-    mine(interfaces or not text.strip() or error and re.search("ifconfig|interface", text))
+    interfaces += [new_interface(
+        name, "UP" if "U" in flags else "", mtu=to_int(mtu), loopback="L" in flags,
+        carrier="R" in flags if "U" in flags else None)
+        for name, mtu, *_, flags in word_rows("".join(table))]
+    told = interfaces or table or not text.strip()
+    error = None if told else find_kind(TOOL_ERRORS, text)
+    mine(told or error and re.search("ifconfig|interface", text), "no interface")
     return {"interfaces": interfaces, "error": error}
 
 
@@ -638,10 +589,8 @@ ROUTE_TYPES = ("unicast", "local", "broadcast", "multicast", "anycast", "blackho
                "prohibit", "throw", "nat")
 ROUTE_FLAGS = ("linkdown", "onlink", "pervasive", "dead", "offload", "trap")
 ROUTE_KEYS = {"via", "dev", "proto", "scope", "src", "metric", "table", "from", "nhid", "error"}
-COLUMN_NAMES = {"Flag": "Flags", "Met": "Metric", "If": "Iface", "Netif": "Iface",
-                "Interface": "Iface"}
+COLUMN_NAMES = dict(Flag="Flags", Met="Metric", If="Iface", Netif="Iface", Interface="Iface")
 NUD_STATES = set("REACHABLE STALE DELAY PROBE FAILED INCOMPLETE PERMANENT NOARP NONE".split())
-NOT_IN_ROUTES = NUD_STATES | {"lladdr", "lookup"}
 ARP_FORMS = (
     # "host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0"
     r"\s*(?P<host>\S+) \((?P<ip>[^()\s]+)\) at (?P<mac>\S+)(?P<rest>.*)",
@@ -656,35 +605,33 @@ def ip_route_line(words):
     dst, *rest = words[typed:] or [""]
     # A type may stand alone with its destination; lladdr is of ip neigh, lookup of ip rule.
     known = ROUTE_KEYS.intersection(rest) if rest else typed
-    address = "::" if dst == "default" else dst.partition("/")[0]
-    if not known or NOT_IN_ROUTES & set(rest) or not is_ip(address):
+    strange = NUD_STATES.union(["lladdr", "lookup"]).intersection(rest)
+    if not known or strange or not (dst == "default" or is_ip(dst.partition("/")[0])):
         return None
     facts = pairs(rest)
-    route = {key: facts.get(key) for key in ("via", "dev", "src")}
-    route.update(dst=destination(dst), metric=to_int(facts.get("metric")),
-                 type=words[0] if typed else "unicast")
-    optional = {"table": facts.get("table"), "from": facts.get("from"),
-                "mtu": to_int(facts.get("mtu")), "flags": [f for f in ROUTE_FLAGS if f in rest]}
-    route.update((key, fact) for key, fact in optional.items() if fact)
-    return route
+    return dict(
+        {key: facts.get(key) for key in ("via", "dev", "src", "table", "from")},
+        dst=destination(dst), type=words[0] if typed else "unicast", mtu=to_int(facts.get("mtu")),
+        metric=to_int(facts.get("metric")), flags=[flag for flag in ROUTE_FLAGS if flag in rest])
 
 
 @parser
 def parse_ip_route(text):
     """ip route and ip route get of iproute2 and BusyBox: {routes: [{dst, via, dev, src, metric,
-    type, where printed table, from, mtu, flags, nexthops: [{via, dev}]}], error: its text}."""
+    type, table, from, mtu, flags, where printed nexthops: [{via, dev}]}], error: its text}."""
     error = find(r"(?m)^(?:ip: |RTNETLINK answers: |Error: |(?=Cannot find|Device ))+(.*)$", text)
     routes, strange = [], 0
     for words in word_rows(text.replace("\\", "\n").replace("via inet6 ", "via ")):
-        if words[0] == "nexthop" and routes:
-            hop = {key: pairs(words).get(key) for key in ("via", "dev")}
+        facts, route = pairs(words), ip_route_line(words)
+        if route:
+            routes.append(route)
+        elif words[0] == "nexthop" and routes:
+            hop = {"via": facts.get("via"), "dev": facts.get("dev")}
             routes[-1].setdefault("nexthops", []).append(hop)
         elif words[0] == "cache" and routes:
-            routes[-1].update({"mtu": to_int(pairs(words).get("mtu"))} if "mtu" in words else {})
+            routes[-1]["mtu"] = to_int(facts.get("mtu")) or routes[-1]["mtu"]
         else:
-            route = ip_route_line(words)
-            routes += [route] if route else []
-            strange += not route
+            strange += 1
     mine(error or not text.strip() or routes and strange <= len(routes), "hardly any route")
     return {"routes": routes, "error": error}
 
@@ -693,9 +640,9 @@ def parse_ip_route(text):
 def parse_route(text):
     """netstat -r and route (-n, -e, -ee, -6) of net-tools and BusyBox, netstat -r of BSD, macOS:
     {routes: [{dst, via, dev, src, metric, flags, family, BSD: gateway_raw (link#4, a MAC)}]}."""
-    routes, columns, family, kernel = [], [], 4, "Kernel I" in text
-    for line in text.splitlines():
-        words = line.replace("Next Hop", "Gateway").split()
+    routes, columns, family = [], [], 4
+    for line in text.replace("Next Hop", "Gateway").splitlines():
+        words = line.split()
         row = dict(zip(columns, words))
         if re.match(r"\s*(?:Kernel IP|\(?Internet)", line):
             family = 6 if "v6" in line or "net6" in line else 4
@@ -705,10 +652,11 @@ def parse_route(text):
             gateway, length = row["Gateway"], mask_length(row.get("Genmask"))
             mine("Genmask" not in row or length is not None, "netmask")
             on_link = gateway.startswith("link#") or to_mac(gateway)
-            routes.append(dict({} if kernel else {"gateway_raw": gateway}, **{
-                "dst": destination(row["Destination"], length), "flags": row["Flags"],
-                "via": None if on_link else next_hop(gateway), "family": family, "src": None,
-                "dev": next_hop(row.get("Iface")), "metric": to_int(row.get("Metric"))}))
+            routes.append(dict(
+                {} if "Kernel I" in text else {"gateway_raw": gateway}, src=None, family=family,
+                dst=destination(row["Destination"], length), flags=row["Flags"],
+                via=None if on_link else next_hop(gateway), dev=next_hop(row.get("Iface")),
+                metric=to_int(row.get("Metric"))))
     mine(columns, "no heading")
     return {"routes": routes}
 
@@ -719,7 +667,7 @@ def parse_ip_rule(text):
     blackhole, unreachable or prohibit), from, to, iif, oif, fwmark, not}]}."""
     rules = []
     for priority, rest in re.findall(r"(?m)^([0-9]+):\s+(.*)$", text):
-        facts = pairs(mine(rest.split() + [""]))
+        facts = pairs(rest.split() + [""])
         action = find(r"\b(blackhole|unreachable|prohibit|goto|nop|lookup)\b", rest)
         mine("from" in facts and action, rest)
         rules.append({key: facts.get(key) for key in ("from", "to", "iif", "oif", "fwmark")})
@@ -732,16 +680,15 @@ def parse_ip_rule(text):
 def parse_ip_neigh(text):
     """ip neigh of iproute2 and BusyBox, -s and "show proxy" too; blank text: no entries.
     {entries: [{ip, mac, state (None for a proxy entry), dev, router, proxy}], error}."""
-    error = find_kind(TOOL_ERRORS[:1], text)
-    lines, entries = [] if error else word_rows(text), []
-    for words in lines:
-        state = next((word for word in reversed(words) if word in NUD_STATES), None)
-        facts = pairs(words)
-        if is_ip(words[0]) and (state or "proxy" in words):
+    error, entries = find_kind(TOOL_ERRORS[:1], text), []
+    for ip_word, *words in [] if error else word_rows(text):
+        states, facts = [word for word in words if word in NUD_STATES], pairs(words)
+        if is_ip(ip_word) and (states or "proxy" in words):
             entries.append({
-                "ip": words[0], "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
-                "state": state, "router": "router" in words, "proxy": "proxy" in words})
-    mine(2 * len(entries) >= len(lines), "most lines are strange")
+                "ip": ip_word, "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
+                "state": states[-1] if states else None, "router": "router" in words,
+                "proxy": "proxy" in words})
+    mine(error or 2 * len(entries) >= len(word_rows(text)), "most lines are strange")
     return {"entries": entries, "error": error}
 
 
@@ -770,19 +717,60 @@ def parse_arp(text):
     return {"entries": entries}
 
 
-# -- configuration and kernel files ---------------------------------------------------------------
+# -- dig, configuration files, kernel files -------------------------------------------------------
+
+RECORD = (r"(?m)^(?P<name>[^\s;]\S*)[ \t]+(?P<ttl>[0-9]{1,10})[ \t]+(?:IN|CH|HS|ANY|NONE)[ \t]+"
+          r"(?P<type>[A-Z0-9]+)[ \t]+(?P<data>\S.*)")
+SHORT_ANSWER = (r'(?:[0-9]+ ){0,4}\S*\.$|"[^"]|\S+\. \S+\. [0-9 ]+$|[0-9]+ [a-z]+ "|[0-9]+ \S+ \w+='
+                r'|[0-9]+ [0-9]+ [0-9]+ [0-9A-F]{16}')
+
+
+def dig_records(text):
+    """[{name, ttl, type, data}] of the lines that are records in the form of zone files."""
+    rows = [found.groupdict() for found in re.finditer(RECORD, text)]
+    return [dict(row, ttl=int(row["ttl"]), data=row["data"].strip()) for row in rows]
+
+
+def dig_headless(text):
+    """Answers where no header is printed: a zone transfer, +noall +answer, or +short."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != ";"]
+    short = all(is_ip(line) or re.match(SHORT_ANSWER, line) for line in lines)
+    return dig_records(text) or [
+        dict(name=None, ttl=None, type=None, data=line) for line in lines if short]
+
+
+@parser
+def parse_dig(text):
+    """dig of BIND 9.9 to 9.20, +short, +noall, zone transfers: {status, error, server, flags,
+    query_time_ms, question: {name, type}, answers, authority (records), queries (messages)}."""
+    _, *messages = text.split("->>HEADER<<-")
+    message = (messages or [text])[0]
+    section = dict(re.findall(r"(?ms)^;; (\w+) SECTION:\n(.*?)(?:^\s*$|\Z)", message))
+    error = None if messages else find_kind(TOOL_ERRORS, text)
+    answers = dig_records(section.get("ANSWER", "")) if messages or error else dig_headless(text)
+    mine(messages or answers or "<<>>" in text or error and re.search(r"(?m)^;; |\bdig\b", text))
+    question = re.match(r";(?P<name>\S+)\s+\S+\s+(?P<type>\S+)", section.get("QUESTION", ""))
+    flags = find(r"(?mi)^;; flags: ?([a-z ]*)", message)
+    time = re.search(r"Query time: ([0-9]{1,9}) ([mu])sec", message)
+    return {"status": find(r"status: (\w+)", message) if messages else None, "error": error,
+            "server": find(r"(?m)^;; SERVER: ([^#\s]+)", message), "queries": len(messages),
+            "query_time_ms": time and int(time.group(1)) // (1000 if time.group(2) == "u" else 1),
+            "question": question and question.groupdict(), "answers": answers,
+            "flags": None if flags is None else flags.split(),
+            "authority": len(dig_records(section.get("AUTHORITY", "")))}
+
 
 @parser
 def parse_resolv_conf(text):
     """/etc/resolv.conf as glibc reads it: {nameservers, used (at most three, else 127.0.0.1),
     search, options: {ndots, timeout, attempts: int as capped, other written ones: True}}."""
-    facts, caps = {"nameservers": [], "search": []}, {"ndots": 15, "timeout": 30, "attempts": 5}
-    options, strange = {}, 0
+    servers, search, options, strange = [], [], {}, 0
+    caps = {"ndots": 15, "timeout": 30, "attempts": 5}
     for key, *values in word_rows(text):
         if key == "nameserver":
-            facts["nameservers"] += values[:1]
+            servers += values[:1]
         elif key in ("search", "domain"):
-            facts["search"] = values[:1] if key == "domain" else values
+            search = values[:1] if key == "domain" else values
         elif key == "options":
             for name, _, value in (word.partition(":") for word in values):
                 number, cap = to_int(value), caps.get(name, 1 << 30)
@@ -790,8 +778,8 @@ def parse_resolv_conf(text):
         else:
             strange += key[0] not in "#;" and key != "sortlist"
     mine(2 * strange <= len(text.splitlines()), "most lines are strange")
-    used = [word for word in facts["nameservers"] if is_ip(word)][:3] or ["127.0.0.1"]
-    return dict(facts, used=used, options=options)
+    used = [word for word in servers if is_ip(word)][:3] or ["127.0.0.1"]
+    return {"nameservers": servers, "used": used, "search": search, "options": options}
 
 
 @parser
@@ -820,63 +808,53 @@ def hex_ip(digits, step=1):
 @parser
 def parse_proc_arp(text):
     """/proc/net/arp: facts as parse_arp (flags 0x2 complete, 0x4 permanent)."""
-    lines = word_rows(text)
-    mine(lines.pop(0)[:2] == ["IP", "address"], "heading")
-    entries = []
-    for address, _, flags, mac, _, device in lines:
-        flags = int(flags, 16)
-        state = "complete" if flags & 2 else "incomplete"
-        entries.append({"ip": address, "mac": to_mac(mac) if flags & 6 else None, "dev": device,
-                        "state": "permanent" if flags & 4 else state, "hostname": None})
-    return {"entries": entries}
+    heading, *rows = word_rows(text)
+    mine(heading[:2] == ["IP", "address"], "heading")
+    states = ("incomplete", "complete", "permanent", "permanent")
+    return {"entries": [
+        {"ip": address, "mac": to_mac(mac) if int(flags, 16) & 6 else None, "dev": device,
+         "state": states[int(flags, 16) >> 1 & 3], "hostname": None}
+        for address, _, flags, mac, _, device in rows]}
 
 
 @parser
 def parse_proc_route(text):
     """/proc/net/route (main IPv4 table): facts as parse_ip_route; a reject is unreachable."""
-    heading, *lines = word_rows(text)
-    table, routes = [dict(zip(heading, words)) for words in lines], []
+    heading, *rows = word_rows(text)
     mine(heading[:2] == ["Iface", "Destination"], "heading")
     # Words are in the byte order of the machine; a netmask reads well in the right one only.
     step = next(step for step in (-1, 1) if None not in (
-        mask_length(hex_ip(row["Mask"], step)) for row in table))
-    for row in table:
-        dst, via, mask = (hex_ip(row[key], step) for key in ("Destination", "Gateway", "Mask"))
-        routes.append({
-            "dst": destination(dst, mask_length(mask)), "via": next_hop(via), "src": None,
-            "dev": next_hop(row["Iface"]), "metric": int(row["Metric"]),
-            "type": "unreachable" if int(row["Flags"], 16) & 0x200 else "unicast"})
-    return {"routes": routes, "error": None}
+        mask_length(hex_ip(row[7], step)) for row in rows))
+    return {"error": None, "routes": [
+        {"dst": destination(hex_ip(dst, step), mask_length(hex_ip(mask, step))), "src": None,
+         "via": next_hop(hex_ip(via, step)), "dev": next_hop(device), "metric": int(metric),
+         "type": "unreachable" if int(flags, 16) & 0x200 else "unicast"}
+        for device, dst, via, flags, _, _, metric, mask, *_ in rows]}
 
 
 @parser
 def parse_proc_ipv6_route(text):
     """/proc/net/ipv6_route: facts as parse_ip_route, all tables in one; cached routes left out."""
-    routes = []
-    for dst, length, _, _, via, metric, _, _, flags, device in word_rows(text):
-        flags, dst = int(flags, 16), hex_ip(dst)
-        kinds = ((0x200, "unreachable"), (0x80000000, "local"), (0x100000, "anycast"))  # RTF_
-        usual = "multicast" if dst.startswith("ff") else "unicast"
-        if not flags & 0x01000000:
-            routes.append({
-                "dst": destination(dst, int(length, 16)), "via": next_hop(hex_ip(via)),
-                "dev": device, "src": None, "metric": int(metric, 16),
-                "type": next((kind for bit, kind in kinds if flags & bit), usual)})
-    return {"routes": routes, "error": None}
+    kinds = ((0x200, "unreachable"), (0x80000000, "local"), (0x100000, "anycast"))  # RTF_
+    return {"error": None, "routes": [
+        {"dst": destination(hex_ip(dst), int(length, 16)), "via": next_hop(hex_ip(via)),
+         "dev": device, "src": None, "metric": int(metric, 16),
+         "type": next((kind for bit, kind in kinds if int(flags, 16) & bit),
+                      "multicast" if dst.startswith("ff") else "unicast")}
+        for dst, length, _, _, via, metric, _, _, flags, device in word_rows(text)
+        if not int(flags, 16) & 0x01000000]}
 
 
 @parser
 def parse_proc_net_dev(text):
     """/proc/net/dev -> {ifname: {rx_bytes, rx_packets, ..., tx_carrier, tx_compressed}}."""
-    columns = ("rx_bytes rx_packets rx_errors rx_dropped rx_fifo rx_frame rx_compressed "
-               "rx_multicast tx_bytes tx_packets tx_errors tx_dropped tx_fifo tx_collisions "
-               "tx_carrier tx_compressed").split()
-    (heading, _, *lines), counters = text.splitlines(), {}
-    mine(heading.startswith("Inter-|"), "heading")
-    for name, _, rest in (line.rpartition(":") for line in lines):
-        mine(name.strip() and len(rest.split()) == len(columns), rest)
-        counters[name.strip()] = dict(zip(columns, map(int, rest.split())))
-    return counters
+    received = "bytes packets errors dropped fifo frame compressed multicast".split()
+    sent = "bytes packets errors dropped fifo collisions carrier compressed".split()
+    columns = ["rx_" + word for word in received] + ["tx_" + word for word in sent]
+    heading, _, *lines = text.splitlines()
+    rows = [(name.strip(), rest.split()) for name, rest in (row.rsplit(":", 1) for row in lines)]
+    mine(heading.startswith("Inter-|") and all(name and len(row) == 16 for name, row in rows))
+    return {name: dict(zip(columns, map(int, row))) for name, row in rows}
 
 
 @parser
@@ -884,10 +862,9 @@ def parse_proc_counters(text):
     """/proc/net/snmp and /proc/net/netstat: {"TcpRetransSegs": 3, "TcpExtListenDrops": 0, ...}."""
     lines, counters = word_rows(text), {}
     mine(len(lines) % 2 == 0, "odd number of lines")
-    for names, values in zip(lines[::2], lines[1::2]):
-        prefix = names[0].rstrip(":")
-        mine(names[0] == values[0] == prefix + ":" and len(names) == len(values))
-        counters.update((prefix + name, int(value)) for name, value in zip(names[1:], values[1:]))
+    for (prefix, *names), (again, *values) in zip(lines[::2], lines[1::2]):
+        mine(prefix == again and prefix.endswith(":") and len(names) == len(values))
+        counters.update((prefix[:-1] + name, int(value)) for name, value in zip(names, values))
     return counters
 
 
@@ -3322,9 +3299,18 @@ def dump(kind, size, family=0):
 
 
 def dns_question(server, qtype, name):
-    """One question to one resolver."""
+    """One question to one resolver; dig is tried where this process may send nothing itself."""
     return ask("%s %s %s" % (server, qtype, name),
-               native("query", server, name, qtype, parse=parse_dns_exchange))
+               native("query", server, name, qtype, parse=parse_dns_exchange),
+               then(tool(parse_dig, "dig", "+time=1", "+tries=2", "@" + server, name, qtype),
+                    dig_reply))
+
+
+def dig_reply(facts):
+    """What dig printed, in the shape of `parse_dns_exchange`."""
+    rows = facts["answers"]
+    return dict(facts, rcode=mine(facts["status"], "dig got no answer"), over="dig", strays=0,
+                addresses=[r["data"] for r in rows if r["type"] in ("A", "AAAA")])
 
 
 def succeeded(answers):

@@ -14,7 +14,7 @@ formats = support.load()
 FIXTURES = os.path.join(support.TESTS, "fixtures")
 
 FOLDERS = ("ping ip_addr ip_link ifconfig ip_route route netstat_rn ip_rule ip_neigh arp "
-           "traceroute tracepath mtr").split()
+           "traceroute tracepath mtr dig").split()
 FILES = ("resolv_conf hosts nsswitch proc_arp proc_route proc_ipv6_route proc_net_dev "
          "proc_counters snmp6").split()
 # Folders whose command prints what the parser of another one reads.
@@ -36,7 +36,7 @@ DOUBTFUL = {
 
 # Families whose outputs resemble each other: they may read each other's texts.
 RELATED = ({"ip_addr", "ip_link"}, {"route", "netstat_rn"}, {"arp", "proc_arp"},
-           {"traceroute", "tracert"})
+           {"traceroute", "tracert"}, {"dig", "host", "nslookup"})
 
 
 def read(path):
@@ -169,6 +169,7 @@ class Languages(unittest.TestCase):
                        "Destination        Gateway            Flags     Netif Expire\n"
                        "default            192.0.2.1          UGS         em0\n"
                        "192.0.2.0/24       link#1             U           em0\n")
+    DIG_NO_SERVER = "dig: couldn't get address for 'ns.lab.example': not found\n"
     MTR_RAW_ERROR = "mtr-packet: Failure to open IPv4 sockets: Permission denied\n"
     EXPECTED = (
         ("ping", PING_FR, {"target": "example.com", "target_ip": "192.0.2.7", "sent": 2,
@@ -203,6 +204,8 @@ class Languages(unittest.TestCase):
         ("netstat_rn", NETSTAT_FREEBSD, {"routes": [
             {"dst": "default", "via": "192.0.2.1", "dev": "em0"},
             {"dst": "192.0.2.0/24", "via": None, "gateway_raw": "link#1", "dev": "em0"}]}),
+        ("dig", DIG_920, {"status": None, "error": "local_net_unreachable"}),
+        ("dig", DIG_NO_SERVER, {"status": None, "error": "server_name_not_found", "queries": 0}),
         ("mtr", MTR_RAW_ERROR, {"hops": [], "error": "permission_denied"}),
         ("ip_route", "RTNETLINK answers: Network is unreachable\n",
          {"routes": [], "error": "Network is unreachable"}),
@@ -221,7 +224,7 @@ class Languages(unittest.TestCase):
                 self.assertFalse(found, "\n" + "\n".join(found))
 
     def test_command_not_found(self):
-        for folder in ("ping traceroute tracepath mtr").split():
+        for folder in ("ping traceroute tracepath mtr dig").split():
             facts = parse(folder, "bash: {}: command not found\n".format(folder))
             self.assertIn("command_not_found", json.dumps(facts))
 

@@ -19,6 +19,7 @@ import os
 import select
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -41,7 +42,7 @@ Python = collections.namedtuple("Python", "path home version")
 Shared = collections.namedtuple("Shared", "folder netdiag suffix lock")
 Job = collections.namedtuple("Job", "fault environment python")
 Outcome = collections.namedtuple("Outcome", "fault environment python code suspect seconds "
-                                            "code_right place_right problems excerpt")
+                                            "code_right place_right problems excerpt packets")
 
 
 # -- once per run ---------------------------------------------------------------------------------
@@ -245,13 +246,13 @@ def run_job(job, shared):
         code_right, place_right, problems = judge(job.fault, document, status)
         verdict = document["targets"][0]["verdict"]
         suspect = (verdict["suspects"] or ["-"])[0]
-        lines = excerpt(document, err)
+        lines, packets = excerpt(document, err), document["packets_sent"]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         lines = (err.strip() or out.strip()).split("\n")[-12:]
         return Outcome(*names + ("-", "-", seconds, False, False,
-                                 ["no report, status %s: %r" % (status, error)], lines))
+                                 ["no report, status %s: %r" % (status, error)], lines, 0))
     return Outcome(*names + (verdict["code"], suspect, seconds, code_right, place_right, problems,
-                             lines))
+                             lines, packets))
 
 
 # -- many at a time -------------------------------------------------------------------------------
@@ -264,7 +265,7 @@ def in_child(job, shared, pipe):
         outcome = run_job(job, shared)
     except Exception as error:                  # the lab's own trouble is an outcome as well
         outcome = Outcome(job.fault.name, job.environment, job.python.version, "lab", "-", 0.0,
-                          False, False, ["lab: %s: %s" % (type(error).__name__, error)], [])
+                          False, False, ["lab: %s: %s" % (type(error).__name__, error)], [], 0)
     topology.reap_orphans()
     with os.fdopen(pipe, "w") as handle:
         json.dump(outcome, handle)
@@ -309,7 +310,7 @@ def run_all(jobs, shared, parallel):
                 os.waitpid(pid, 0)
                 yield Outcome(*json.loads(told.decode())) if told else Outcome(
                     job.fault.name, job.environment, job.python.version, "lab", "-", 0.0, False,
-                    False, ["lab: the worker died"], [])
+                    False, ["lab: the worker died"], [], 0)
     finally:
         for pid, _ in running.values():
             os.kill(pid, signal.SIGTERM)
@@ -317,12 +318,12 @@ def run_all(jobs, shared, parallel):
             os.waitpid(pid, 0)
 
 
-def run_matrix(wanted, environments, pythons, parallel, netdiag=NETDIAG):
-    """Every fault in every environment on every Python."""
+def run_matrix(wanted, environments, pythons, parallel, netdiag=NETDIAG, repeat=1):
+    """Every fault in every environment on every Python, so many times."""
     topology.sweep_stale()
     shared = make_shared(pythons, netdiag)
     jobs = [Job(fault, environment, python) for python in pythons for environment in environments
-            for fault in wanted]
+            for fault in wanted] * repeat
     try:
         for outcome in run_all(jobs, shared, parallel):
             yield outcome
@@ -352,9 +353,9 @@ def print_list(wanted):
 
 def print_outcome(outcome):
     """One line of the table, and the reasons below it when it is wrong."""
-    print("%-34s %-15s %-5s %-22s %-15s %5.1f  %s" % (
+    print("%-34s %-15s %-5s %-22s %-15s %5.1f %4d  %s" % (
         outcome.fault, outcome.environment, outcome.python, outcome.code, outcome.suspect,
-        outcome.seconds, "WRONG" if outcome.problems else "ok"))
+        outcome.seconds, outcome.packets, "WRONG" if outcome.problems else "ok"))
     for line in outcome.problems:
         print("    ! " + line)
     if outcome.problems:
@@ -371,8 +372,22 @@ def print_accuracy(outcomes, seconds):
                          ("all", sum(not o.problems for o in outcomes))):
         print("%-6s %4d of %4d  %5.1f %%" % (title, right, len(outcomes), 100.0 * right / count))
     slow = sorted(outcomes, key=lambda o: -o.seconds)[:3]
-    print("%.0f s; slowest: %s" % (seconds, ", ".join(
-        "%s %.1f s" % (o.fault, o.seconds) for o in slow)))
+    chatty = sorted(outcomes, key=lambda o: -o.packets)[:3]
+    print("%.0f s; median %.1f s, slowest: %s; most packets: %s" % (
+        seconds, statistics.median([o.seconds for o in outcomes] or [0]),
+        ", ".join("%s %.1f s" % (o.fault, o.seconds) for o in slow),
+        ", ".join("%s %d" % (o.fault, o.packets) for o in chatty)))
+
+
+def print_flicker(outcomes):
+    """With --repeat: the faults whose verdict was not the same in every run of one environment."""
+    said = collections.OrderedDict()
+    for o in outcomes:
+        said.setdefault((o.fault, o.environment, o.python), collections.Counter())[o.code] += 1
+    for key, codes in said.items():
+        if len(codes) > 1:
+            print("flickers: %s %s %s: %s" % (key + (dict(codes),)))
+    print("%d of %d verdicts flicker" % (sum(len(c) > 1 for c in said.values()), len(said)))
 
 
 def show(fault, environment, python, netdiag):
@@ -393,6 +408,7 @@ def parse(argv):
     parser.add_argument("--python", nargs="+", default=[sys.executable])
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--netdiag", default=NETDIAG, help="another program to put to the test")
+    parser.add_argument("--repeat", type=int, default=1, help="so many times: does it flicker?")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--show", action="store_true")
     options = parser.parse_args(argv)
@@ -415,10 +431,12 @@ def main(argv):
         return show(wanted[0], options.env[0], pythons[0], options.netdiag)
     started, outcomes = time.monotonic(), []
     for outcome in run_matrix(wanted, options.env, pythons, options.jobs,
-                              options.netdiag):
+                              options.netdiag, options.repeat):
         outcomes.append(outcome)
         print_outcome(outcome)
     print_accuracy(outcomes, time.monotonic() - started)
+    if options.repeat > 1:
+        print_flicker(outcomes)
     return 2 if any(o.code == "lab" for o in outcomes) else int(any(o.problems for o in outcomes))
 
 
