@@ -2785,7 +2785,7 @@ def answer(probe_name, question, system, timeout_s):
         tried.append([via, printable(value) if isinstance(value, str) else outcome])
         if isinstance(value, dict):
             refusal = refusal or (outcome, value, via)
-    if outcome == "unknown" and refusal:          # why it was denied says more than why it is unknown
+    if outcome == "unknown" and refusal:          # why it was denied says more
         outcome, value, via = refusal
     if outcome != "ok" and isinstance(value, str):
         value = None                          # a reason, or half of an output: no facts
@@ -2881,7 +2881,8 @@ def probe_interfaces_now(tcp):
 def probe_conntrack():
     """How full the table of tracked connections is; a full one drops every new connection."""
     for name in ("count", "max"):
-        yield ask(name, text_file(int, "/proc/sys/net/netfilter/nf_conntrack_" + name))
+        yield ask(name, text_file(parse_entries, "/proc/sys/net/netfilter/nf_conntrack_" + name,
+                                  "0"))
 
 
 @probe("host")
@@ -3270,6 +3271,12 @@ def probe_peer(target, tls):
     for row in tls:
         if row.value and row.value["ended"] == "untrusted":
             yield ask(row.subject, tls_source(target[0].value, row.subject, False))
+
+
+@parser
+def parse_entries(text):
+    """A file of /proc that holds one number."""
+    return {"entries": int(text)}
 
 
 def parse_link_counters(text):
@@ -3808,185 +3815,209 @@ def timings_of(answers):
 
 # == 8 rules: what the answers mean ===============================================================
 #
-# A rule's parameters name the answers that it looks at, without those that are `unknown`.  Its
-# docstring holds the cases that prove it (run as tests): `fires:` and `quiet:`, answers parted by
-# ` ; ` in the notation of the evidence, where key=value changes one part of an unremarkable answer
-# (tests/support.py; A is the target, G its gateway, R and S resolvers, N a name, P a proxy).
-# `hides` names the codes that are its consequences.  A finding about one address has it as `scope`.
+# A rule's parameters name what it looks at: the answers of a probe without those that are
+# `unknown`, or one of the VIEWS; where there are none it says nothing.  With `each` it judges one
+# answer at a time, `row`, and returns what its words need to blame it (True: nothing), or not.  Its
+# cases prove it (run as tests): `fires:` and `quiet:`, answers parted by ` ; ` in the notation of
+# the evidence, where key=value changes one part of an unremarkable answer (tests/support.py; A is
+# the target, G its gateway, R and S resolvers, N a name, P a proxy).  `hides` names the codes that
+# are its consequences.  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
-    "Rule", "name codes function needs optional where severity hides says fix ask sure layer")
+    "Rule", "name codes function sees each where severity hides says fix ask sure layer")
 RULES = collections.OrderedDict()
-ALL_TCP = ("tcp.refused", "tcp.rejected", "tcp.filtered", "tcp.reset", "tcp.closed")
-ALL_PATH = ("path.net_unreachable", "path.host_unreachable", "path.loop", "path.dead_end",
-            "path.mtu_blackhole", "path.loss")
-ALL_DNS = ("dns.unconfigured", "dns.unreachable", "dns.failing", "dns.not_found",
-           "dns.no_address", "dns.slow", "dns.inconsistent")
-ALL_TLS = ("tls.expired", "tls.not_yet_valid", "tls.self_signed", "tls.untrusted_ca",
-           "tls.incomplete_chain", "tls.name_mismatch", "tls.version", "tls.cipher",
-           "tls.client_cert", "tls.sni", "tls.not_tls", "tls.handshake_cut",
-           "tls.handshake_stalled")
-ALL_HTTP = ("http.client_error", "http.server_error", "http.gateway_error", "http.no_response",
-            "http.not_http", "http.redirect_loop", "http.https_expected")
-ALL_UDP = ("udp.closed", "udp.no_reply")
-ABOVE_TCP = ALL_TLS + ALL_HTTP + ("service.silent", "service.unexpected", "service.error")
-THROUGH = ALL_TCP + ALL_PATH + ALL_UDP + ABOVE_TCP
-BEYOND = THROUGH + ("proxy.unreachable",)
-AWAY = BEYOND + ALL_DNS                    # everything that needs the way out of this host
-ALIVE = {"REACHABLE", "ANSWERED"}          # what a neighbor that answers looks like
+ALL_TCP = "tcp.refused tcp.rejected tcp.filtered tcp.reset tcp.closed"
+ALL_PATH = ("path.net_unreachable path.host_unreachable path.loop path.dead_end path.mtu_blackhole"
+            " path.loss")
+ALL_DNS = ("dns.unconfigured dns.unreachable dns.failing dns.not_found dns.no_address dns.slow"
+           " dns.inconsistent")
+ALL_TLS = ("tls.expired tls.not_yet_valid tls.self_signed tls.untrusted_ca tls.incomplete_chain"
+           " tls.name_mismatch tls.version tls.cipher tls.client_cert tls.sni tls.not_tls"
+           " tls.handshake_cut tls.handshake_stalled")
+ALL_HTTP = ("http.client_error http.server_error http.gateway_error http.no_response http.not_http"
+            " http.redirect_loop http.https_expected")
+ALL_UDP = "udp.closed udp.no_reply"
+FILTERS = ("tcp.filtered", "tcp.rejected", "path.dead_end")     # advice names the cloud's as well
+ABOVE_TCP = ALL_TLS + " " + ALL_HTTP + " service.silent service.unexpected service.error"
+THROUGH = " ".join((ALL_TCP, ALL_PATH, ALL_UDP, ABOVE_TCP))
+BEYOND = THROUGH + " proxy.unreachable"
+AWAY = BEYOND + " " + ALL_DNS              # everything that needs the way out of this host
+PORT_ONLY = ALL_TCP + " path.dead_end " + ALL_UDP
+ALIVE = ("REACHABLE", "ANSWERED", "complete")       # what a neighbor that answers looks like,
+DEAD = ("FAILED", "INCOMPLETE", "incomplete")       # one that does not,
+BELIEVED = ("CACHED", "DELAY", "PROBE")             # and one that was not asked lately
 
 
-def rule(codes, where, says, fix, hides=(), severity="fail", ask=None, sure="certain"):
+def parameters(function):
+    """The names of a function's parameters."""
+    return function.__code__.co_varnames[:function.__code__.co_argcount]
+
+
+def rule(codes, where, says, fix, each=None, hides="", severity="fail", ask=None, sure="certain"):
     """Register a rule: its code, words, usual places, and the consequences that it explains.
 
-    A rule with several codes (parted by blanks) says `code=` with each finding.
+    Codes and places are parted by blanks; a rule with several codes says `code=` when it fires.
     """
     def register(function):
-        names = function.__code__.co_varnames[:function.__code__.co_argcount]
-        split = len(names) - len(function.__defaults__ or ())
-        places = (where,) if isinstance(where, str) else tuple(where)
-        RULES[function.__name__] = Rule(function.__name__, codes.split(), function, names[:split],
-                                        names[split:], places, severity, tuple(hides), says,
-                                        fix, ask, sure, len(RULES))
+        sees = parameters(function)
+        RULES[function.__name__] = Rule(
+            function.__name__, codes.split(), function, sees[1:] if each else sees, each,
+            where.split(), severity, hides.split(), says, fix, ask, sure, len(RULES))
         return function
     return register
+
+
+def sign(codes, where, says, fix, means, fires, quiet, each, judge, **more):
+    """Register a rule that judges one answer in a single expression; its cases, one a line."""
+    cases = ["fires: " + case for case in fires.split("\n")]
+    cases += ["quiet: " + case for case in quiet.split("\n")]
+    judge.__doc__ = "\n    ".join([means, ""] + cases) + "\n"
+    judge.__name__ = "rule_%s_%s" % (codes.split()[0].replace(".", "_"), each)
+    rule(codes, where, says, fix, each, **more)(judge)
+
+
+class Seen(dict):
+    """Usable answers by probe, and views of them, each made when it is first looked at."""
+
+    def __missing__(self, name):
+        self[name] = VIEWS[name](*[self[need] for need in parameters(VIEWS[name])])
+        return self[name]
 
 
 # -- this host: link, address, route --------------------------------------------------------------
 
 @rule("link.down", "client",
-      hides=AWAY + ("address.missing", "route.missing", "gateway.silent", "segment.isolated",
-                    "neighbor.silent", "firewall.local"),
+      hides=AWAY + " address.missing route.missing gateway.silent segment.isolated neighbor.silent"
+            " firewall.local",
       says="The interface {dev} is {state}: nothing can leave this host by it.",
       fix="`ip link set {dev} up`; check its cable, switch port or virtual network card.")
-def rule_link_down(target, interfaces, route=(), tcp=(), lookup=(), interfaces_now=()):
+def rule_link_down(wish, interfaces, interfaces_now, failing):
     """The interface that should carry the connection is down or has no carrier.
 
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     """
-    interfaces = succeeded(interfaces_now) or interfaces
-    usable = usable_links(interfaces)
-    down = [r for r in real_links(interfaces) if not r["up"] or r.get("carrier") is False]
-    if down and not usable and not target[0].value["host"]:
-        yield dict(link_words(down[0]), proof=interfaces)
-    for row in failing_ways(target, route, tcp, lookup):
-        if row.value["error"]:
-            found = [d for d in down if d["inet"] or d["inet6"]] or ([] if usable else down)
-        else:
-            found = [d for d in down if d["name"] == row.value["dev"] and not is_local_bridge(d)]
+    proof = succeeded(interfaces_now) or interfaces
+    down = [link for link in real_links(proof) if not is_up(link)]
+    only = [] if usable_links(proof) else down         # nothing else leads out
+    for row in failing if wish["host"] else proof:
+        found = [d for d in down if d["name"] == said(row, "dev") and not is_local_bridge(d)]
+        if not wish["host"] or said(row, "error"):
+            found = wish["host"] and [d for d in down if d["inet"] or d["inet6"]] or only
         for link in found[:1]:
-            yield blame(row, interfaces, **link_words(link))
+            yield blame(row, proof, dev=link["name"], state="switched off (down)"
+                        if not link["up"] else "without carrier (no cable or peer)")
 
 
-@rule("address.missing", "client", hides=("route.missing", "route.overlap", "gateway.silent",
-                                          "host.exhausted") + AWAY,
+@rule("address.missing", "client",
+      hides=AWAY + " route.missing route.overlap gateway.silent host.exhausted",
       says="{dev} is up but has no usable IPv{version} address, so {address} cannot be reached.",
       fix="Get an address: check the DHCP lease or the static configuration of {dev}.")
-def rule_address_missing(target, interfaces, route=(), tcp=(), lookup=()):
+def rule_address_missing(wish, interfaces, failing, tcp):
     """No interface has an address of the family that is needed (169.254/16 and fe80::/10 are none).
 
     fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     """
-    links = [r["name"] for r in real_links(interfaces) if r["up"] and r["carrier"] is not False]
-    wish = target[0].value
-    if links and not wish["host"] and not any(global_addresses(interfaces, v) for v in (4, 6)):
+    links = [link["name"] for link in real_links(interfaces) if is_up(link)]
+    own = [address for link in all_links(interfaces) for address in far_reaching(link)]
+    if links and not wish["host"] and not own:
         yield dict(dev=links[0], version="4 or 6", address="anything", proof=interfaces)
-    for row in failing_ways(target, route, tcp, lookup) if links and wish["host"] else ():
+    for row in failing if links else ():
         version = is_address(row.subject)
-        missing = row.value["error"] or any((t.value or {}).get("errno") == "EADDRNOTAVAIL"
-                                            for t in rows_about(tcp, row.subject))
-        if missing and not global_addresses(interfaces, version):
+        no_port = saying(rows_about(tcp, row.subject), "errno", "EADDRNOTAVAIL")
+        if (row.value["error"] or no_port) and version not in map(is_address, own):
             yield blame(row, interfaces, dev=links[0], version=version,
                         severity="info" if version == 6 and not wish["literal"] else "fail")
 
 
-@rule("route.missing", "client", hides=("gateway.silent",) + AWAY,
+@rule("address.missing", "client", hides=AWAY + " route.missing", severity="warn",
+      says="Another host on the segment of {dev} already uses {twin} (duplicate address detection),"
+           " so this host may not.", fix="Give {dev} another address, or find the other host.")
+def rule_address_duplicate(interfaces, failing):
+    """The kernel keeps an IPv6 address for which somebody else answered unused (RFC 4862 5.4).
+
+    fires: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative","dadfailed"]}
+    quiet: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative"]}
+    """
+    hit = [row for row in failing if is_address(row.subject) == 6]
+    for link in real_links(interfaces):
+        for cidr in [c for c, flags in (link.get("flags_of") or {}).items()
+                     if "dadfailed" in flags]:
+            words = dict(twin=cidr.partition("/")[0], dev=link["name"])
+            yield blame(hit[0], interfaces, severity="fail", **words) if hit else dict(
+                words, proof=interfaces)
+
+
+@rule("route.missing", "client", hides="gateway.silent " + AWAY,
       says="This host has no route to {address} (network unreachable, at once).",
       fix="Add the default route or the missing route: see `ip route`; is the VPN up?")
-def rule_route_missing(target, route, tcp=(), lookup=(), routes=()):
+def rule_route_missing(wish, failing, tcp, routes):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent.
 
     fires: route/A ok error=ENETUNREACH
     quiet: route/A ok
     """
-    rows = [r for table in succeeded(routes) for r in table.value["routes"]]
-    if routes and not target[0].value["host"] and not any(
-            r["dst"] == "default" and r.get("type") in (None, "unicast") for r in rows):
+    table = [r for part in succeeded(routes) for r in part.value["routes"]]
+    if routes and not wish["host"] and not any(
+            r["dst"] == "default" and r.get("type") in (None, "unicast") for r in table):
         yield dict(address="anything beyond its own segments: no default route", proof=routes)
-    for row in failing_ways(target, route, tcp, lookup) if target[0].value["host"] else ():
-        if row.value["error"] in ("ENETUNREACH", "ENETDOWN", "ESRCH"):
-            yield blame(row, rows_about(tcp, row.subject))
+    for row in saying(failing, "error", "ENETUNREACH", "ENETDOWN", "ESRCH"):
+        yield blame(row, rows_about(tcp, row.subject))
 
 
-@rule("route.blocked", "client", hides=AWAY,
-      says="This host's own routing refuses {address}: a {kind} route or rule.",
-      fix="Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.")
-def rule_route_blocked(target, route, tcp=(), lookup=()):
-    """A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
-
-    fires: route/A ok error=EINVAL
-    quiet: route/A ok error=ENETUNREACH
-    """
-    kinds = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
-    for row in failing_ways(target, route, tcp, lookup):
-        if row.value["error"] in kinds:
-            yield blame(row, rows_about(tcp, row.subject), kind=kinds[row.value["error"]])
-
-
-@rule("route.overlap", "client", hides=("neighbor.silent", "gateway.silent",
-                                        "segment.isolated") + BEYOND, sure="likely",
+@rule("route.overlap", "client", each="ways", sure="likely",
+      hides=BEYOND + " neighbor.silent gateway.silent segment.isolated",
       says="{address} falls into a local range, {net} on {dev}, and nobody answers for it there.",
       fix="Compare `ip route get {address}` with the ranges used here; change those or the mask.")
-def rule_route_overlap(target, egress, interfaces, neighbor=(), tcp=(), trace_udp=()):
+def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
     """A bridge, container or VPN range, or too wide a mask, catches a far address.
 
-    fires: iface/docker0 inet=["192.0.2.9/16"] ; egress/A ok dev=docker0 ;
-           neighbor/A,docker0 ok ip=A state=FAILED
+    fires: iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ; neighbor/A,br-1 ok state=FAILED
     quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
     """
-    for way in succeeded(egress):
-        dev, goal = way.value["dev"], way.subject
-        link = interface_named(interfaces, dev) or {"name": dev, "inet": [], "inet6": []}
-        bridge = is_local_bridge(link)
-        nets = [c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
-        wide = [c for c in nets if ":" not in c
-                and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
-        dead = [r for r in dead_neighbors(neighbor) if r.value["ip"] == goal]
-        mute = [t for t in rows_about(tcp, goal) if t.outcome == "timeout"
-                and bridge and not hop_table(trace_udp, goal)]
-        if not way.value["via"] and not works(tcp, goal) and (mute or dead and (wide or bridge)):
-            yield blame(way, dead + mute, net=(nets or ["a route of its own"])[0], dev=dev,
-                        confidence="likely" if dead and bridge else "possible")
+    dev, goal, talks = row.value["dev"], row.subject, rows_about(tcp, row.subject)
+    link = interface_named(interfaces, dev) or {"name": dev, "inet": [], "inet6": []}
+    bridge = is_local_bridge(link)
+    nets = [c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
+    wide = [c for c in nets if ":" not in c and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
+    dead = [r for r in saying(neighbor, "state", *DEAD) if r.value["ip"] == goal]
+    mute = met(talks, "timeout") if bridge and not hop_table(trace_udp, goal) else []
+    if row.value["via"] or met(talks, "ok") or not (mute or dead and (wide or bridge)):
+        return None
+    return dict(net=(nets or ["a route of its own"])[0], dev=dev, proof=dead + mute,
+                confidence="likely" if dead and bridge else "possible")
 
 
-@rule("host.exhausted", "client", hides=AWAY, fix="{cure}",
-      says="This host has run out of {what} ({errno}, before any packet was sent).")
-def rule_host_exhausted(target, knock):
-    """The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
-
-    fires: knock/A denied errno=EMFILE
-    quiet: knock/A denied errno=EACCES
-    """
-    files = ("file descriptors", "Raise the limit (`ulimit -n`) or find the leak.")
-    causes = {"EADDRNOTAVAIL": ("source ports", "See `ss -s`: too many connections are open or in"
-                                " TIME_WAIT. Reuse them, or widen net.ipv4.ip_local_port_range."),
-              "EMFILE": files, "ENFILE": files,
-              "ENOBUFS": ("neighbor entries or memory", "See net.ipv4.neigh.default.gc_thresh3 and"
-                          " the kernel log.")}
-    for row in knock:
-        errno = (row.value or {}).get("errno")
-        if errno in causes:
-            yield blame(row, errno=errno, what=causes[errno][0], cure=causes[errno][1])
+sign("route.blocked", "client",
+     "This host's own routing refuses {address}: a {kind} route or rule.",
+     "Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.",
+     "A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.",
+     "route/A ok error=EINVAL", "route/A ok error=ENETUNREACH",
+     "failing", lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and dict(
+         kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)), hides=AWAY)
+sign("host.exhausted", "client",
+     "This host has run out of {what} ({errno}, before any packet was sent).", "{cure}",
+     "The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.",
+     "knock/A denied errno=EMFILE", "knock/A denied errno=EACCES",
+     "knock", lambda row: said(row, "errno") in EXHAUSTED and dict(
+         EXHAUSTED[row.value["errno"]], errno=row.value["errno"]), hides=AWAY)
+sign("host.exhausted", "client",
+     "This host tracks as many connections as it may ({full}): new ones are dropped.",
+     "Raise net.netfilter.nf_conntrack_max, or find who opens so many (`conntrack -L`).",
+     "The connection table of netfilter is full; the kernel log says 'table full'.",
+     "conntrack/count ok entries=65536 ; conntrack/max ok entries=65536 ; tcp/A timeout",
+     "conntrack/count ok entries=100 ; conntrack/max ok entries=65536 ; tcp/A timeout",
+     "silent", lambda row, conntrack, full: full and dict(full=full[0], proof=conntrack),
+     hides=AWAY + " firewall.local", sure="likely")
 
 
 # -- this host's own firewall ---------------------------------------------------------------------
 
-@rule("firewall.local", "client", hides=AWAY + ("gateway.silent", "segment.isolated"),
+@rule("firewall.local", "client", hides=AWAY + " gateway.silent segment.isolated",
       says="This host's own firewall stops the way to {address}: {how}.",
       fix="Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).")
-def rule_firewall_local(target, tcp=(), interfaces=(), udp=(), trace_tcp=(), egress=(), dns=()):
+def rule_firewall_local(tcp, stopped, udp, dns):
     """Refused by our own address, EPERM, or packets that never left (tcpi_retrans stays 0).
 
     fires: tcp/A timeout info={"retrans":0,"total_retrans":3}
@@ -3994,100 +4025,67 @@ def rule_firewall_local(target, tcp=(), interfaces=(), udp=(), trace_tcp=(), egr
     fires: iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9
     quiet: iface/eth0 ; tcp/A refused icmp=3/3@A
     """
-    own, forbidden = own_addresses(interfaces), "sending is not permitted (EPERM)"
-    for row in tcp:
-        how = row.value and local_refusal(row, own, trace_tcp, egress)
-        if how:
-            yield blame(row, how=how)
-    for row in udp:
-        if (row.value or {}).get("error") == "EPERM":
-            yield blame(row, how=forbidden)
-    stopped = [r for r in dns if isinstance(r.value, dict) and r.value.get("error") == "EPERM"]
-    if stopped and len(stopped) == len(dns):
-        yield dict(address="the resolver " + host_of(stopped[0]), port=53, how=forbidden,
-                   proof=stopped)
+    forbidden = "sending is not permitted (EPERM)"
+    for row in [r for r in tcp if r.subject in stopped]:
+        yield blame(row, how=stopped[row.subject])
+    for row in saying(udp, "error", "EPERM"):
+        yield blame(row, how=forbidden)
+    mute = saying(dns, "error", "EPERM")
+    if mute and len(mute) == len(dns):
+        yield dict(address="the resolver " + host_of(mute[0]), port=53, how=forbidden, proof=mute)
 
 
-@rule("firewall.local", "client", hides=BEYOND, sure="likely",
-      says="Answers arrive at this host and its own firewall drops them ({count} packets received"
-           " and not delivered while {address} seemed silent).",
-      fix="Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?")
-def rule_answers_dropped(target, tcp, unheard):
-    """Packets are received and not delivered, with our SYNs and not without: INPUT or rp_filter.
-
-    fires: tcp/A timeout ; unheard/A ok idle=0 sent=6 lost=6
-    quiet: tcp/A timeout ; unheard/A ok idle=4 sent=6 lost=7
-    """
-    for row in silent_rows(tcp):
-        for test in succeeded(rows_about(unheard, row.subject)):
-            if test.value["lost"] - test.value["idle"] >= test.value["sent"] - 1:
-                yield blame(row, [test], count=test.value["lost"])
+sign("firewall.local", "client",
+     "Answers arrive at this host and its own {what} drops them ({count} packets received and not"
+     " delivered while {address} seemed silent).", "{cure}",
+     "Packets are received and not delivered, with our SYNs and not without: INPUT or rp_filter.",
+     "tcp/A timeout ; unheard/A ok idle=0 sent=6 lost=6",
+     "tcp/A timeout ; unheard/A ok idle=4 sent=6 lost=7",
+     "undelivered", lambda row, moved: row.value["lost"] - row.value["idle"]
+     >= row.value["sent"] - 1 and dict(
+         INBOUND[any(said(m, "TcpExtIPReversePathFilter") for m in moved)],
+         count=row.value["lost"], proof=moved), hides=BEYOND, sure="likely")
 
 
 # -- the segment ----------------------------------------------------------------------------------
 
-@rule("segment.isolated", ("client_network", "client"), sure="likely",
-      hides=("gateway.silent", "neighbor.silent") + AWAY,
-      says="Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.",
-      fix="Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.")
-def rule_segment_isolated(target, neighbor, segment, egress, tcp=(), ping=(), trace_udp=(),
-                          trace_icmp=(), dns=(), general_dns=()):
-    """The next hop fails at layer 2, and so does everybody else who was asked.
-
-    fires: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;
-           segment/G,eth0 ok a=FAILED b=FAILED c=INCOMPLETE d=FAILED
-    quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;
-           segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED
-    """
-    heard = is_heard(tcp, ping, trace_udp + trace_icmp, dns + general_dns)
-    for row, scope, guess in silent_hops(neighbor, egress, tcp, heard):
-        asked = {a: state for s in rows_about(segment, row.subject)
-                 for a, state in (s.value or {}).items() if a != row.value["ip"]}
-        if len(asked) >= 4 and not set(asked.values()) & ALIVE:
-            yield dict(dev=row.value["dev"], hop=row.value["ip"], count=len(asked), scope=scope,
-                       proof=[row] + segment, confidence="possible" if guess else "likely")
-
-
-@rule("gateway.silent", "client_network", hides=AWAY,
-      says="The gateway {hop} does not answer on {dev} (layer 2: {state}).",
-      fix="Check the gateway's address in the route, that router, and the VLAN of {dev}.",
-      ask="Is the router {hop} up, and does it have an interface in this VLAN?")
-def rule_gateway_silent(target, neighbor, egress, tcp=(), segment=(), ping=(), trace_udp=(),
-                        trace_icmp=(), dns=(), general_dns=()):
-    """Without the gateway nothing leaves the segment.
-
-    fires: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
-    quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=REACHABLE
-    """
-    heard = is_heard(tcp, ping, trace_udp + trace_icmp, dns + general_dns)
-    others = any(state in ALIVE for s in segment for state in (s.value or {}).values())
-    sure = "certain" if others else "likely"
-    for row, scope, guess in silent_hops(neighbor, egress, tcp, heard):
-        if row.value["ip"] in {w.value["via"] for w in succeeded(egress)}:
-            yield hop_silence(row, scope, tcp, "possible" if guess else sure)
-
-
-@rule("neighbor.silent", ("server", "client_network"), hides=AWAY, sure="likely",
-      says="{hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).",
-      fix="Is {hop} up and in the VLAN of {dev}? If it is elsewhere, the mask or a route is wrong.")
-def rule_neighbor_silent(target, neighbor, egress, tcp=(), lookup=()):
-    """The target should be next door, and nobody answers ARP or neighbor discovery for it.
-
-    fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
-    quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
-    """
-    direct = {w.subject for w in succeeded(egress) if not w.value["via"]}
-    for row, scope, _ in silent_hops(neighbor, egress, tcp, heard=True):
-        if row.value["ip"] in direct and has_addresses(target, lookup):
-            yield hop_silence(row, scope, tcp, "likely")
+sign("segment.isolated", "client_network client",
+     "Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.",
+     "Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.",
+     "The next hop fails at layer 2, and so does everybody else who was asked.",
+     "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ; segment/G,eth0 ok a=FAILED b=FAILED"
+     " c=INCOMPLETE d=FAILED",
+     "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ; segment/G,eth0 ok a=FAILED b=REACHABLE"
+     " c=INCOMPLETE d=FAILED",
+     "silent_hops", lambda row, tcp, segment: len(row.value["others"]) >= 4
+     and not set(row.value["others"].values()) & set(ALIVE) and dict(
+         hop_silence(row, segment + tcp), count=len(row.value["others"])),
+     hides="gateway.silent neighbor.silent " + AWAY, sure="likely")
+sign("gateway.silent", "client_network",
+     "The gateway {hop} does not answer on {dev} (layer 2: {state}).",
+     "Check the gateway's address in the route, that router, and the VLAN of {dev}.",
+     "Without the gateway nothing leaves the segment.",
+     "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED",
+     "egress/A ok via=G ; neighbor/G,eth0 ok state=REACHABLE",
+     "silent_hops", lambda row, tcp, gateways: row.value["ip"] in gateways and hop_silence(
+         row, tcp, "certain" if row.value["company"] else "likely"), hides=AWAY,
+     ask="Is the router {hop} up, and does it have an interface in this VLAN?")
+sign("neighbor.silent", "server client_network",
+     "{hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).",
+     "Is {hop} up and in the VLAN of {dev}? If it is elsewhere, the mask or a route is wrong.",
+     "The target should be next door, and nobody answers ARP or neighbor discovery for it.",
+     "egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED",
+     "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED",
+     "silent_hops", lambda row, tcp, goals: row.value["ip"] == row.subject in goals
+     and row.value["state"] in DEAD and hop_silence(row, tcp), hides=AWAY, sure="likely")
 
 
 # -- the name -------------------------------------------------------------------------------------
 
-@rule("dns.unconfigured", "client", hides=("dns.unreachable", "dns.failing", "dns.not_found"),
+@rule("dns.unconfigured", "client", hides="dns.unreachable dns.failing dns.not_found",
       says="No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.",
       fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).")
-def rule_dns_unconfigured(target, resolv_conf, lookup=()):
+def rule_dns_unconfigured(wish, resolv_conf, lookup):
     """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1.
 
     fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
@@ -4096,36 +4094,31 @@ def rule_dns_unconfigured(target, resolv_conf, lookup=()):
     quiet: lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]
     """
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
-    if conf and not conf.get("nameservers") and (failed or not target[0].value["host"]):
+    if conf and not conf.get("nameservers") and (failed or not wish["host"]):
         yield dict(proof=failed + resolv_conf)
 
 
-@rule("dns.unreachable", ("dns", "transit"),
-      says="No configured resolver answers ({servers}): {how}.",
+@rule("dns.unreachable", "dns transit", says="No configured resolver answers ({servers}): {how}.",
       fix="Is the resolver's address right and its port 53 allowed on the way? Try `dig @{server}"
           " {name}`.", ask="Is the resolver {server} up, and may this host ask it?")
-def rule_dns_unreachable(target, dns=(), general_dns=(), lookup=(), interfaces=(), egress=()):
+def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
     """Silence or ICMP from every resolver; the system's look-up failed as well.
 
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     """
-    wish, own = target[0].value, own_addresses(interfaces)
     rows = dns or ([] if wish["host"] else general_dns)
-    if not rows or any(r.outcome == "ok" for r in rows) or succeeded(lookup):
+    if not rows or met(rows, "ok") or succeeded(lookup):
         return
-    errors = [(host_of(r), e) for r in rows for e in (r.value or {}).get("icmp", [])
-              if e["from"] not in own]
-    servers = unique(host_of(r) for r in rows)
+    servers = unique(map(host_of, rows))
+    errors = [(host_of(r), e) for r in rows for e in said(r, "icmp") or () if e["from"] not in own]
     how, places = "silence", ["dns", "transit", "server_network"]
-    if errors:
-        server, error = errors[0]
-        how = "%s says %s" % (error["from"], icmp_words(error["from"], error))
-        near = error["from"] in [w.value["via"] for w in succeeded(egress)]
-        places = ["client_network" if near else "transit", "dns"]
-        if error["from"] == server:
-            places = ["dns"]
-    elif any(r.outcome == "refused" for r in rows):
+    for server, error in errors[:1]:
+        sender = error["from"]
+        how = "%s says %s" % (sender, icmp_words(sender, error))
+        places = ["dns"] if sender == server else [
+            "client_network" if sender in gateways else "transit", "dns"]
+    if not errors and met(rows, "refused"):
         how, places = "its port is closed", ["dns"]
     if servers[0].startswith("127."):
         places = ["dns", "client"]
@@ -4134,19 +4127,20 @@ def rule_dns_unreachable(target, dns=(), general_dns=(), lookup=(), interfaces=(
 
 
 @rule("dns.failing", "dns", says="The resolver {server} answers {rcode} for {name}{contrast}.",
-      fix="Ask the operator of {server}: {advice}.", hides=("dns.unreachable",),
+      fix="Ask the operator of {server}: {advice}.", hides="dns.unreachable",
       ask="Why does {server} answer {rcode} for {name}?")
-def rule_dns_failing(target, dns=(), lookup=(), general_dns=()):
+def rule_dns_failing(wish, dns, lookup, general_dns):
     """SERVFAIL, REFUSED or nonsense, and no resolver that knows better.
 
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
     """
-    rows = succeeded(dns) or ([] if target[0].value["host"] else succeeded(general_dns))
-    if not rows or {"NOERROR", "NXDOMAIN"} & set(rcodes_of(rows)) or succeeded(lookup):
+    rows = succeeded(dns) or ([] if wish["host"] else succeeded(general_dns))
+    if not rows or saying(rows, "rcode", "NOERROR", "NXDOMAIN") or (
+            wish["host"] and not met(lookup, "refused", "timeout")):
         return
     contrast, advice = "", "may this host use it, and does it reach its upstream"
-    if "NOERROR" in rcodes_of(general_dns):
+    if saying(general_dns, "rcode", "NOERROR"):
         contrast = ", and answers other names"
         advice = "the zone of this name is broken (lame delegation, DNSSEC)"
     server, _, name = rows[0].subject.split()[:3]
@@ -4154,74 +4148,70 @@ def rule_dns_failing(target, dns=(), lookup=(), general_dns=()):
                advice=advice, proof=rows)
 
 
-@rule("dns.failing", "client", sure="likely",
-      says="The resolvers know {host} ({known}), but this host's own look-up fails ({error}).",
-      fix="Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.")
-def rule_dns_local(target, lookup, dns):
-    """A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.
+sign("dns.failing", "client",
+     "The resolvers know {host} ({known}), but this host's own look-up fails ({error}).",
+     "Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.",
+     "A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.",
+     'lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]',
+     'lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]',
+     "unresolved", lambda row, dns, known: known and dict(
+         known=known[0], error=row.value["error"], proof=dns), sure="likely")
+sign("dns.not_found", "dns", "The name {host} does not exist ({who} NXDOMAIN).",
+     "Check the spelling and the search list; if the name is new, ask for the record.",
+     "NXDOMAIN from the resolvers: every name that the search list allows is unknown.",
+     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN",
+     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok",
+     "unresolved", lambda row, dns, absent: (
+         absent or not dns and row.value["error"] == "EAI_NONAME") and dict(
+             who=host_of(absent[0]) + " says" if absent else "the look-up says", proof=dns,
+             confidence="certain" if absent else "likely"),
+     ask="Please create or correct the record {host}.")
+sign("dns.no_address", "dns", "The name {host} exists but has no {kind}.",
+     "Ask for the missing record of {host}, or use the family or name that has one.",
+     "NOERROR without an address of the wanted family.",
+     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok",
+     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN",
+     "unresolved", lambda row, wish, dns, known: not known and saying(
+         dns, "rcode", "NOERROR") and dict(kind=ADDRESS_KINDS[wish["family"]], proof=dns))
+sign("dns.slow", "dns", "Looking up {host} took {seconds:.1f} s{dead}.",
+     "Put a resolver that answers first in /etc/resolv.conf, or repair the slow one.",
+     "A dead first resolver costs its whole timeout at every look-up; a slow one costs less.",
+     'lookup/N ok ["192.0.2.7"] ; dns/R,A,N timeout ; dns/S,A,N ok addresses=["192.0.2.7"]',
+     'lookup/N ok ["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]',
+     "lookup", lambda row, dns, dead_first: (dead_first or (row.ms or 0) > DNS_SLOW_MS) and (
+         row.outcome == "ok" or succeeded(dns)) and dict(
+             seconds=(row.ms or 0) / 1000, proof=dead_first, dead="; the first resolver, %s, is"
+             " silent" % host_of(dead_first[0]) if dead_first else ""),
+     severity="warn", sure="likely")
 
-    fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]
-    quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]
-    """
-    found = wanted_addresses(target, dns)
-    for row in lookup:
-        if row.outcome == "refused" and found:
-            yield dict(known=found[0], error=row.value["error"], proof=[row] + dns)
 
-
-@rule("dns.not_found", "dns", says="The name {host} does not exist ({who} NXDOMAIN).",
-      fix="Check the spelling and the search list; if the name is new, ask for the record.",
-      ask="Please create or correct the record {host}.")
-def rule_dns_not_found(target, lookup, dns=()):
-    """NXDOMAIN from the resolvers: every name that the search list allows is unknown.
-
-    fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
-    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok
-    """
-    rcodes = rcodes_of(dns)
-    absent = "NXDOMAIN" in rcodes and "NOERROR" not in rcodes
-    who = (["%s says" % host_of(r) for r in succeeded(dns)] or ["the look-up says"])[0]
-    for row in lookup:
-        if row.outcome == "refused" and (absent or not dns and row.value["error"] == "EAI_NONAME"):
-            yield dict(who=who, proof=[row] + dns, confidence="certain" if absent else "likely")
-
-
-@rule("dns.no_address", "dns", says="The name {host} exists but has no {kind}.",
-      fix="Ask for the missing record of {host}, or use the family or name that has one.")
-def rule_dns_no_address(target, lookup, dns):
-    """NOERROR without an address of the wanted family.
-
-    fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok
-    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
-    """
-    kinds = {4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
-    kind = kinds.get(target[0].value["family"], "address")
-    empty = "NOERROR" in rcodes_of(dns) and not wanted_addresses(target, dns)
-    for row in lookup:
-        if row.outcome == "refused" and empty:
-            yield dict(kind=kind, proof=[row] + dns)
+sign("dns.failing", "dns", "The resolvers give {host} the address {bogus}, which is {meaning}.",
+     "Is {host} on a block list, or its record wrong? Compare with another resolver.",
+     "A sinkhole or nonsense: no other host has a loopback or unspecified address.",
+     'lookup/N ok ["127.0.0.1"] ; dns/R,A,N ok addresses=["127.0.0.1"]',
+     'lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]',
+     "lookup", lambda row, wish, known, tcp: bogus_address(row, wish, known, tcp),
+     hides=THROUGH, sure="likely")
 
 
 @rule("dns.hosts_override", "client", severity="warn", hides=BEYOND,
       says="/etc/hosts gives {host} the address {address}; the resolvers say {other}{so}.",
       fix="Remove or correct the line for {host} in /etc/hosts.")
-def rule_dns_hosts_override(target, hosts_file, dns, tcp=(), control_tcp=()):
+def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
     """The hosts file wins over DNS; it is the cause when its address fails and DNS's works.
 
-    fires: hosts_file/N ok [{"address":"192.0.2.7","names":["web.example"]}] ;
-           dns/R,A,N ok addresses=["192.0.2.8"]
-    quiet: hosts_file/N ok [{"address":"192.0.2.8","names":["web.example"]}] ;
-           dns/R,A,N ok addresses=["192.0.2.8"]
+    fires: hosts_file/N ok [{"address":"A","names":["N"]}] ; dns/R,A,N ok addresses=["G"]
+    quiet: hosts_file/N ok [{"address":"A","names":["N"]}] ; dns/R,A,N ok addresses=["A"]
     """
-    ours, theirs = hosts_rows(hosts_file, target[0].value["host"]), dns_addresses(dns)
-    same = {is_address(a) for a in ours} & {is_address(a) for a in theirs}
+    ours, theirs = hosts_rows(hosts_file, wish["host"]), dns_addresses(dns)
+    same = set(map(is_address, ours)) & set(map(is_address, theirs))
     if not same or set(ours) & set(theirs):
         return
     failed = [r for r in tcp if r.subject in ours and r.outcome != "ok"]
-    better = [r for r in control_tcp if r.outcome == "ok"]
-    cause = failed and better and not any(r.outcome == "ok" for r in tcp)
-    words = dict(severity="fail", so=", and only that one answers") if cause else \
-        dict(severity="warn", so="", hides=())
+    better = met(control_tcp, "ok")
+    words = dict(severity="warn", so="", hides="")
+    if failed and better and not met(tcp, "ok"):
+        words = dict(severity="fail", so=", and only that one answers")
     yield dict(words, address=ours[0], other=", ".join(theirs[:3]),
                proof=hosts_file + failed + better)
 
@@ -4229,258 +4219,201 @@ def rule_dns_hosts_override(target, hosts_file, dns, tcp=(), control_tcp=()):
 @rule("dns.inconsistent", "dns", severity="warn", sure="likely",
       says="The resolvers disagree about {name}: {views}.",
       fix="Ask the operators of both; one of them has old or private data.")
-def rule_dns_inconsistent(target, dns):
+def rule_dns_inconsistent(dns):
     """Two configured resolvers give different answers to the same question.
 
     fires: dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok rcode=NXDOMAIN
     quiet: dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]
     """
-    views = collections.OrderedDict()
-    for row in succeeded(dns):
-        server, qtype, name = row.subject.split()[:3]
-        if row.value["rcode"] in ("NOERROR", "NXDOMAIN"):
-            views.setdefault((qtype, name), collections.OrderedDict())[server] = row
-    for (_, name), rows in views.items():
-        sets = [set(r.value["addresses"]) for r in rows.values()]
-        if any(not a & sets[0] for a in sets[1:] if a or sets[0]):
-            words = ["%s says %s" % (s, ", ".join(r.value["addresses"][:2]) or r.value["rcode"])
-                     for s, r in rows.items()]
-            yield dict(name=name, views="; ".join(words), proof=list(rows.values()))
+    questions = collections.OrderedDict()
+    for row in saying(succeeded(dns), "rcode", "NOERROR", "NXDOMAIN"):
+        questions.setdefault(tuple(row.subject.split()[1:3]), []).append(row)
+    for (_, name), rows in questions.items():
+        first, *others = [set(row.value["addresses"]) for row in rows]
+        if any(not found & first for found in others if found or first):
+            yield dict(name=name, proof=rows, views="; ".join("%s says %s" % (
+                host_of(r), ", ".join(r.value["addresses"][:2]) or r.value["rcode"])
+                for r in rows))
             return
-
-
-@rule("dns.slow", "dns", severity="warn", sure="likely",
-      says="Looking up {host} took {seconds:.1f} s{dead}.",
-      fix="Put a resolver that answers first in /etc/resolv.conf, or repair the slow one.")
-def rule_dns_slow(target, lookup, dns=()):
-    """A dead first resolver costs its whole timeout at every look-up; a slow one costs less.
-
-    fires: lookup/N ok ["192.0.2.7"] ; dns/R,A,N timeout ; dns/S,A,N ok addresses=["192.0.2.7"]
-    quiet: lookup/N ok ["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]
-    """
-    first = rows_at(dns, host_of(dns[0])) if dns else []
-    dead = "; the first resolver, %s, is silent" % host_of(dns[0]) if succeeded(dns) and not any(
-        r.outcome == "ok" for r in first) else ""
-    for row in lookup:
-        slow = (row.ms or 0) > DNS_SLOW_MS
-        if (slow or dead) and (row.outcome == "ok" or succeeded(dns)):
-            yield dict(seconds=(row.ms or 0) / 1000, proof=[row] + first, dead=dead)
 
 
 # -- the way and the port -------------------------------------------------------------------------
 
-@rule("path.loop", "transit", hides=ALL_TCP + ("path.dead_end",) + ALL_UDP,
+@rule("path.loop", "transit", each="icmp_errors", hides=PORT_ONLY,
       says="Packets to {address} go round in circles{between}: {router} says their TTL ran out.",
       fix="Correct the routes of {routers}: each sends {address} to the other.")
-def rule_path_loop(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=()):
+def rule_path_loop(row, traces):
     """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop.
 
     fires: tcp/A unreachable icmp=11/0@G
     quiet: tcp/A unreachable icmp=3/1@G
     """
-    traces = trace_tcp + trace_udp
-    for row, error in refusals(tcp + udp, interfaces, TIME_EXCEEDED):
-        hops = hop_table(traces, row.subject)
-        routers = list(hops.values())
-        again = sorted({a for a in routers if routers.count(a) > 1})
-        near = hops.get(1) in again
-        yield blame(row, traces, router=error["from"],
-                    between=", between %s" % " and ".join(again) if again else "",
-                    routers=" and ".join(again or [error["from"]]),
-                    suspects=["client_network"] * near + ["transit", "server_network"])
+    hops = hop_table(traces, row.subject)
+    routers = list(hops.values())
+    again = sorted({a for a in routers if routers.count(a) > 1})
+    places = ["client_network"] * (hops.get(1) in again) + ["transit", "server_network"]
+    return row.value["kind"] in TIME_EXCEEDED and dict(
+        sender_facts(row, traces), suspects=places,
+        between=", between %s" % " and ".join(again) if again else "",
+        routers=" and ".join(again or [row.value["sender"]]))
 
 
-@rule("path.net_unreachable", "transit", hides=ALL_TCP + ("path.dead_end",) + ALL_UDP,
-      says="{router} has no route to {address} ({words}).",
-      fix="Correct the route of {router} to the network of {address}.")
-def rule_path_net_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=()):
-    """A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
-
-    fires: tcp/A unreachable icmp=3/0@G
-    quiet: tcp/A unreachable icmp=3/9@G
-    """
-    for row, error in refusals(tcp + udp, interfaces, NET_UNREACHABLE):
-        yield refusal_facts(row, error, trace_tcp + trace_udp)
-
-
-@rule("path.host_unreachable", ("server", "server_network"),
-      says="The last router, {router}, says that {address} does not answer there ({words} after"
-           " {seconds:.1f} s).", hides=ALL_TCP + ("path.dead_end",) + ALL_UDP,
-      fix="Is {address} up and in the right VLAN? Check from a host next to it.")
-def rule_path_host_unreachable(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=(),
-                               ping=(), other_ports=()):
-    """The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
-
-    fires: tcp/A unreachable icmp=3/1@G ms=3080
-    quiet: tcp/A unreachable icmp=3/13@G
-    """
-    traces, usual = trace_tcp + trace_udp, ["server", "server_network"]
-    for row, error in refusals(tcp + udp, interfaces, HOST_UNREACHABLE):
-        late = is_late(row)
-        if error["from"] != row.subject and (late or not alive_words(
-                row.subject, ping, other_ports, traces)):
-            facts = refusal_facts(row, error, traces)
-            places = usual if late else unique(facts["suspects"] + usual[::-1])
-            yield dict(facts, seconds=(row.value["ms"] or 0) / 1000, suspects=places,
-                       confidence="certain" if late else "likely")
+sign("path.net_unreachable", "transit", "{router} has no route to {address} ({words}).",
+     "Correct the route of {router} to the network of {address}.",
+     "A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.",
+     "tcp/A unreachable icmp=3/0@G", "tcp/A unreachable icmp=3/9@G",
+     "icmp_errors", lambda row, traces: row.value["kind"] in NET_UNREACHABLE and sender_facts(
+         row, traces), hides=PORT_ONLY)
+sign("path.host_unreachable", "server server_network",
+     "The last router, {router}, says that {address} does not answer there ({words} after"
+     " {seconds:.1f} s).", "Is {address} up and in the right VLAN? Check from a host next to it.",
+     "The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.",
+     "tcp/A unreachable icmp=3/1@G ms=3080", "tcp/A unreachable icmp=3/13@G",
+     "asked_in_vain", lambda row, traces: dict(
+         sender_facts(row, traces, "server server_network", is_late(row)),
+         seconds=(row.value["ms"] or 0) / 1000,
+         confidence="certain" if is_late(row) else "likely"), hides=PORT_ONLY)
+sign("tcp.rejected", "server_network",
+     "A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'{own}.",
+     "Allow {here} to {address} port {port} in the rules of {router}.",
+     "An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4 to 1/6.",
+     "tcp/A refused icmp=3/3@A", "tcp/A refused",
+     "rejections", lambda row, wish, traces, alive: not (
+         wish["port"] is None and row.subject in alive) and dict(
+             sender_facts(row, traces), protocol=row.probe,
+             own=" (the server's own firewall)" * (row.value["sender"] == row.subject)),
+     hides="path.dead_end")
 
 
-@rule("tcp.rejected", "server_network", hides=("path.dead_end",),
-      says="A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'"
-           "{own}.",
-      fix="Allow {here} to {address} port {port} in the rules of {router}.")
-def rule_tcp_rejected(target, tcp, trace_udp=(), trace_tcp=(), udp=(), interfaces=(), ping=(),
-                      other_ports=()):
-    """An ICMP "no" with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4 to 1/6.
-
-    fires: tcp/A refused icmp=3/3@A
-    quiet: tcp/A refused
-    """
-    traces, bare = trace_tcp + trace_udp, target[0].value["port"] is None
-    for row, error in refusals(tcp + udp, interfaces, REJECTED | HOST_UNREACHABLE):
-        itself = error["from"] == row.subject
-        alive = alive_words(row.subject, ping, other_ports, traces)
-        vain = not itself and icmp_kind(row.subject, error) in HOST_UNREACHABLE and (
-            is_late(row) or not alive)             # path.host_unreachable says it
-        closed = itself and row.probe == "udp"     # udp.closed says it
-        if not vain and not closed and not (bare and alive):
-            yield dict(refusal_facts(row, error, traces), protocol=row.probe,
-                       own=" (the server's own firewall)" if itself else "")
-
-
-@rule("tcp.refused", ("service", "server"), hides=("path.loss",),
+@rule("tcp.refused", "service server", each="connections", hides="path.loss",
       says="{address} refuses port {port} with a real reset: {why}.",
       fix="{where}, `ss -ltnp sport = :{port}` shows who listens. Start the service, let it listen"
           " on {address}, or correct the port.")
-def rule_tcp_refused(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), egress=(),
-                     interfaces=(), reset_ttl=()):
+def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
     """A RST and no ICMP: nothing listens there, or a box on the way answers in its place.
 
     fires: tcp/A refused
     quiet: tcp/A refused icmp=3/3@A
     """
-    own = own_addresses(interfaces)
-    for row in tcp if target[0].value["port"] is not None else ():
-        if row.outcome != "refused" or row.value["icmp"] or local_refusal(
-                row, own, trace_tcp, egress):
-            continue
-        far = distance(trace_udp + trace_icmp, row.subject)
-        boxes = reset_hops(row.subject, trace_tcp, reset_ttl, far)
-        where, places, sure = "On the server", ["service", "server"], "likely"
-        why = "nothing listens there, or a firewall answers in its place"
-        if row.subject in own:
-            where, places, sure = "On this host", ["service"], "certain"
-            why = "nothing listens there on this host"
-        elif boxes:
-            places, sure = unique(p for hop in boxes for p in place_of(hop, far)), "certain"
-            why = "it comes from hop %s, before the server (hop %d): a firewall" % (
-                " or ".join(str(hop) for hop in boxes), far)
-        yield blame(row, rows_about(trace_tcp + reset_ttl, row.subject), why=why, where=where,
-                    suspects=places, confidence=sure)
+    if row.outcome != "refused" or row.value["icmp"] or row.subject in stopped:
+        return None
+    far = distance(other_traces, row.subject)
+    boxes = reset_hops(row.subject, trace_tcp, reset_ttl, far)
+    where, places, sure = "On the server", ["service", "server"], "likely"
+    why = "nothing listens there, or a firewall answers in its place"
+    if row.subject in own:
+        where, places, sure = "On this host", ["service"], "certain"
+        why = "nothing listens there on this host"
+    elif boxes:
+        places, sure = unique(p for hop in boxes for p in place_of(hop, far)), "certain"
+        why = "it comes from hop %s, before the server (hop %d): a firewall" % (
+            " or ".join(map(str, boxes)), far)
+    return dict(why=why, where=where, suspects=places, confidence=sure,
+                proof=rows_about(trace_tcp + reset_ttl, row.subject))
 
 
-@rule("tcp.filtered", ("server", "server_network"), hides=("path.dead_end", "path.loss"),
+@rule("tcp.filtered", "server server_network", each="silent", hides="path.dead_end path.loss",
+      sure="likely",
       says="Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though {contrast}"
-           "{where}.", sure="likely",
+           "{where}.",
       fix="Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp"
           " port {port} and host {here}` shows whether the SYN arrives.")
-def rule_tcp_filtered(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), ping=(),
-                      other_ports=(), egress=(), neighbor=()):
+def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present):
     """This port is silent while the host answers otherwise, or other packets get further.
 
     fires: tcp/A timeout ; other_ports/A,80 refused
     quiet: tcp/A timeout ; other_ports/A,80 timeout
     """
-    traces = trace_udp + trace_icmp
-    for row in silent_rows(tcp) if target[0].value["port"] is not None else ():
-        address = row.subject
-        contrast = alive_words(address, ping, other_ports, traces, egress, neighbor)
-        stop, further = last_hop(trace_tcp, address), last_hop(traces, address)
-        if not contrast and further > stop and trace_tcp:
-            contrast = "other packets get to hop %d and this port only to hop %d" % (further, stop)
-        places, where = filter_places(stop, distance(traces, address), further,
-                                      rows_about(trace_tcp, address))
-        if is_next_door(egress, address):
-            places, where = ["server"], ""
-        if contrast:
-            yield blame(row, rows_at(traces + ping + other_ports, address), contrast=contrast,
-                        where=where, suspects=places,
-                        spots=" or ".join(PLACE_WORDS[place] for place in places),
-                        syns=1 + (row.value["info"].get("total_retrans") or 0),
-                        seconds=row.value.get("waited_s") or PATIENCE_S)
+    address = row.subject
+    stop, further = last_hop(trace_tcp, address), last_hop(other_traces, address)
+    contrast = present.get(address)
+    if not contrast and further > stop and trace_tcp:
+        contrast = "other packets get to hop %d and this port only to hop %d" % (further, stop)
+    if not contrast or wish["port"] is None:
+        return None
+    far, traced = distance(other_traces, address), rows_about(trace_tcp, address)
+    places, where = ["server", "server_network"], ""
+    if is_next_door(egress, address):
+        places = ["server"]
+    elif traced and (stop < far - 1 if far else further > stop):
+        places = unique(place_of(max(stop, 1), far) + place_of(stop + 1, far))
+        where = "; it is lost at hop " + ("%d or %d" % (stop, stop + 1) if stop else "1")
+    return dict(contrast=contrast, where=where, suspects=places,
+                spots=" or ".join(PLACE_WORDS[place] for place in places),
+                syns=1 + (row.value["info"].get("total_retrans") or 0),
+                seconds=row.value.get("waited_s") or PATIENCE_S,
+                proof=rows_about(other_traces + ping + other_ports, address))
 
 
-@rule("path.dead_end", ("transit", "server_network", "server"), sure="likely",
+@rule("path.dead_end", "transit server_network server", each="silent", sure="likely",
       says="Nothing answers beyond {where}: no protocol gets an answer from {address}.",
       fix="Is the server up? There, `tcpdump -ni any host {here}` decides: nothing arrives (lost"
           " going), or the answer is lost (its gateway, the way back).",
       ask="Packets from {here} to {address} are lost behind {where}: please look there.")
-def rule_path_dead_end(target, tcp, trace_tcp=(), trace_udp=(), trace_icmp=(), ping=(),
-                       other_ports=(), egress=(), neighbor=()):
+def rule_path_dead_end(row, traces, present):
     """Silence by every protocol; the last router that still answers is the last that is known good.
 
     fires: tcp/A timeout ; trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
     quiet: tcp/A timeout ; trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]
     """
-    traces = trace_tcp + trace_udp + trace_icmp
-    for row in silent_rows(tcp):
-        address = row.subject
-        if alive_words(address, ping, other_ports, traces, egress, neighbor):
-            continue
-        last = last_hop(traces, address)
-        places = ["client_network", "transit", "server_network", "server"][:3 if last else 4]
-        where = "this host's first hop"
-        if last:
-            where = "hop %d, %s" % (last, hop_table(traces, address)[last])
-        if last > 1:
-            places = unique(place_of(last, None) + ["server_network", "server"])
-        yield blame(row, rows_about(traces, address), where=where, suspects=places,
-                    confidence="likely" if last else "possible")
+    address, last = row.subject, last_hop(traces, row.subject)
+    where = "this host's first hop"
+    places = ["client_network", "transit", "server_network", "server"][:3 if last else 4]
+    if last:
+        where = "hop %d, %s" % (last, hop_table(traces, address)[last])
+    if last > 1:
+        places = unique(place_of(last, None) + ["server_network", "server"])
+    return address not in present and dict(
+        where=where, suspects=places, confidence="likely" if last else "possible",
+        proof=rows_about(traces, address))
 
 
-@rule("path.mtu_blackhole", ("transit", "server_network", "client_network"),
-      hides=("tls.handshake_stalled", "http.no_response", "service.silent", "path.loss"),
+@rule("path.mtu_blackhole", "transit server_network client_network",
+      hides="tls.handshake_stalled http.no_response service.silent path.loss",
       says="Small packets pass and large ones vanish on the way to {address}: {how}.",
       fix="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel:"
           " `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
           " --clamp-mss-to-pmtu`.")
-def rule_path_mtu_blackhole(target, tls=(), small=(), transfer=()):
+def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
     """A talk stalls with full-size segments and works with small ones (RFC 2923).
 
-    fires: tls/A ok ended=stalled ; small/A ok ended=done
-    quiet: tls/A ok ended=stalled ; small/A ok ended=silent
+    fires: tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=silent
+    quiet: tls/A ok ended=stalled ; small/A ok ended=silent ; hello/A,bare ok ended=silent
+    fires: transfer/A ok ended=silent bytes=9 ; transfer/A,clamped ok ended=closed
+    quiet: tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=done
     """
     how = "the talk stalls, and works with small segments (MSS %d)" % CLAMP_MSS
-    for row in tls + [r for r in transfer if not r.subject.endswith(" clamped")]:
-        if row.value and row.value["ended"] in ("stalled", "silent"):
-            cured = [r for r in rows_about(small, row.subject) if r.value["ended"] == "done"] + [
-                r for r in succeeded(rows_about(transfer, row.subject + " clamped"))
-                if r.value["ended"] in ("closed", "done") and r.value["bytes"] > row.value["bytes"]]
-            if cured:
-                yield blame(row, cured, how=how)
+    for row in saying(tls + full_size, "ended", "stalled", "silent"):
+        clamped = succeeded(rows_about(transfer, row.subject + " clamped"))
+        cured = saying(rows_about(small, row.subject), "ended", "done") + [
+            r for r in saying(clamped, "ended", "closed", "done")
+            if r.value["bytes"] > row.value["bytes"]]
+        again = {said(r, "ended") for r in rows_about(hello, row.subject)}     # in full size
+        if cured and (row.probe == "transfer" or again and "done" not in again):
+            yield blame(row, cured, how=how)
 
 
-@rule("path.mtu_blackhole", ("transit", "server_network", "client_network"), severity="warn",
+@rule("path.mtu_blackhole", "transit server_network client_network", severity="warn",
       says="Packets of full size to {address} get no answer and no ICMP 'too big', smaller ones"
            " do: large transfers may hang.", sure="possible",
       fix="Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.")
-def rule_path_size_limit(target, sizes, transfer=(), retries=()):
+def rule_path_size_limit(sizes, full_size, retries):
     """A full-size echo vanishes where a small one is answered (replies to UDP are rate limited).
 
     fires: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false
     quiet: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false mtu=1400
     """
-    for address in size_suspects([r for r in succeeded(sizes) if r.value["by"] == "echo"]):
-        fine = [r for r in rows_about(transfer, address) if r.value["ended"] in ("closed", "done")]
-        if not fine and not succeeded(rows_about(retries, address)):
-            yield dict(address=address, scope=address, proof=rows_at(sizes, address))
+    fine = saying(full_size, "ended", "closed", "done") + succeeded(retries)
+    for address in size_suspects(saying(succeeded(sizes), "by", "echo")):
+        if not rows_about(fine, address):
+            yield dict(address=address, scope=address, proof=rows_about(sizes, address))
 
 
-@rule("path.loss", ("transit", "client_network", "server_network"), severity="warn",
+@rule("path.loss", "transit client_network server_network", severity="warn",
       says="Packets to {address} port {port} are lost: of {tried} connections {silent} got no"
            " answer and {resent} only after the SYN was sent again.", sure="likely",
       fix="Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.")
-def rule_path_loss(target, retries=(), resends=(), tcp=(), tls=(), http=()):
+def rule_path_loss(retries, resends, tcp, tls, http):
     """Several connections from several source ports: some work at once, some late, some never.
 
     fires: tcp/A timeout ; retries/A ok tried=4 open=3 silent=1 resent=0
@@ -4488,192 +4421,154 @@ def rule_path_loss(target, retries=(), resends=(), tcp=(), tls=(), http=()):
     """
     for row in succeeded(retries + resends):
         value, first = row.value, rows_about(tcp, row.subject)
-        mute = [t for t in first if t.outcome == "timeout"] + [
-            t for t in rows_about(tls + http, row.subject) if is_stuck(t)]
+        talks = rows_about(tls + http, row.subject)
+        gone = met(first, "timeout") + saying(talks, "stage", "connect")
+        mute = gone + [talk for talk in saying(talks, "ended", "silent", "stalled")
+                       if (talk.value.get("info") or {}).get("unacked")]     # by the peer's kernel
         late = [t for t in succeeded(first) if t.value["info"].get("total_retrans")]
-        lost = value["silent"] + value["resent"] + len(mute) + len(late)
-        if value["silent"] < value["tried"] and lost:
+        lost = value["silent"] + value["resent"] + len(mute + late)
+        words = dict(severity="warn", hides="")
+        if mute:
+            words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
+                                                " tls.handshake_stalled")
+        again = gone or value["silent"] or value["resent"]      # a router drops the first packet
+        if value["silent"] < value["tried"] and again:          # while it asks for a MAC address
             yield blame(row, first + mute, silent=value["silent"] + len(mute),
                         resent=value["resent"] + len(late),
-                        tried=value["tried"] + max(1, len(mute) + len(late)),
-                        severity="fail" if mute else "warn",
-                        confidence="likely" if lost > 1 else "possible",
-                        hides=("tcp.filtered", "path.dead_end", "http.no_response",
-                               "tls.handshake_stalled") if mute else ())
+                        tried=value["tried"] + max(1, len(mute + late)),
+                        confidence="likely" if lost > 1 else "possible", **words)
 
 
-def is_stuck(row):
-    """A talk without a connection, or whose last bytes the peer's kernel never acknowledged."""
-    value = row.value or {}
-    return value.get("stage") == "connect" or value.get("ended") in (
-        "silent", "stalled") and bool((value.get("info") or {}).get("unacked"))
-
-
-@rule("tcp.reset tcp.closed", ("service", "server"), hides=ABOVE_TCP,
-      says="{address} accepts port {port} and {how} the connection at once, before any data.",
-      fix="See the service's log: an allow list, a full service or a dead back end does this.")
-def rule_tcp_ended(target, tcp):
-    """Accepted, then RST or FIN before a byte: allow list, wrapper, dead back end, full service.
-
-    fires: tcp/A ok after=reset
-    quiet: tcp/A ok after=data greeting=SSH-2.0-x
-    fires: tcp/A ok after=closed
-    quiet: tcp/A ok
-    """
-    words = {"reset": "resets", "closed": "closes"}
-    for row in tcp if target[0].value["port"] else ():
-        after = (row.value or {}).get("after")
-        if after in words:
-            yield blame(row, code="tcp." + after, how=words[after])
-
-
-@rule("udp.closed", ("service", "server"),
-      says="{address} says that nothing listens on UDP port {port} ({words}).",
-      fix="Start the service or correct the port: `ss -lunp` on the server.")
-def rule_udp_closed(target, udp):
-    """Port unreachable from the target itself (its stack, or a REJECT that looks the same).
-
-    fires: udp/A refused icmp=3/3@A
-    quiet: udp/A unreachable icmp=3/13@G
-    """
-    for row in udp:
-        for error in (row.value or {}).get("icmp", [])[:1]:
-            if error["from"] == row.subject:
-                yield blame(row, words=icmp_words(row.subject, error))
-
-
-@rule("udp.no_reply", ("service", "server", "server_network"), severity="warn", sure="possible",
-      says="No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.",
-      fix="Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.")
-def rule_udp_no_reply(target, udp):
-    """Silence: the service may not answer such a datagram, or something drops it.
-
-    fires: udp/A timeout
-    quiet: udp/A ok reply=x
-    """
-    for row in udp:
-        if row.outcome == "timeout":
-            yield blame(row)
+sign("tcp.filtered", "transit server_network client_network",
+     "Packets to {address} that carry ssh's mark (DSCP AF21) get no answer; plain ones do.",
+     "Let the routers clear such marks, not drop such packets; until then `ssh -o IPQoS=none`.",
+     "A plain SYN is answered, and one with the mark that ssh gives its packets is not.",
+     "target/A ok protocol=ssh ; tcp/A ok ; marked/A ok tried=1 silent=1",
+     "target/A ok protocol=ssh ; tcp/A ok ; marked/A ok tried=1 open=1",
+     "marked", lambda row, wish, retries, resends: said(row, "silent") and not rows_about(
+         retries + resends, row.subject) and dict(
+             severity="fail" if wish["protocol"] in ("ssh", "sftp") else "warn"), sure="likely")
+sign("tcp.reset tcp.closed", "service server",
+     "{address} accepts port {port} and {how} at once, before any data.",
+     "See the service's log: an allow list, a full service or a dead back end does this.",
+     "Accepted, then RST or FIN before a byte: allow list, wrapper, dead back end, full service.",
+     "tcp/A ok after=reset\ntcp/A ok after=closed",
+     "tcp/A ok after=data greeting=SSH-2.0-x\ntcp/A ok",
+     "connections", lambda row: said(row, "after") in ("reset", "closed") and dict(
+         code="tcp." + row.value["after"], how=ENDINGS[row.value["after"]]), hides=ABOVE_TCP)
+sign("udp.closed", "service server",
+     "{address} says that nothing listens on UDP port {port} ({words}).",
+     "Start the service or correct the port: `ss -lunp` on the server.",
+     "Port unreachable from the target itself (its stack, or a REJECT that looks the same).",
+     "udp/A refused icmp=3/3@A", "udp/A unreachable icmp=3/13@G",
+     "udp", lambda row: (said(row, "icmp") or [{}])[0].get("from") == row.subject and dict(
+         words=icmp_words(row.subject, row.value["icmp"][0])))
+sign("udp.no_reply", "service server server_network",
+     "No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.",
+     "Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.",
+     "Silence: the service may not answer such a datagram, or something drops it.",
+     "udp/A timeout", "udp/A ok reply=x",
+     "udp", lambda row: row.outcome == "timeout", severity="warn", sure="possible")
 
 
 # -- TLS ------------------------------------------------------------------------------------------
 
-@rule("clock.skewed", "client", hides=("tls.expired", "tls.not_yet_valid", "tls.expiring"),
+@rule("clock.skewed", "client", hides="tls.expired tls.not_yet_valid tls.expiring",
       says="This host's clock is wrong: it shows {here_time} UTC, {witness}.", severity="warn",
       fix="Set the clock (chrony, systemd-timesyncd, `date -u`): certificates depend on it.")
-def rule_clock_skewed(target, clock, http=(), tls=(), hello=(), peer=()):
+def rule_clock_skewed(clock, now, http, chains):
     """The local time is before this program was made, or far from the server's Date header.
 
     fires: clock/self ok epoch=946684800
     quiet: clock/self ok epoch=1999999999
     """
-    now = clock[0].value["epoch"]
-    far = [r for r in succeeded(http) if r.value.get("date")
+    far = [r for r in succeeded(http) if clock and r.value.get("date")
            and abs(r.value["date"] - now) > CLOCK_SKEW_S]
-    early = now < BORN - 86400
+    early = clock and now < BORN - 86400
     if not far and not early:
         return
-    chains = [chain for chain in [chain_of(row, hello, peer) for row in tls] if chain]
-    cause, witness = True, "which is before this program was made"
+    cause = any(untimely(chain, now) for chain in chains.values())
+    witness = "which is before this program was made"
     if far:
         there = far[0].value["date"]
-        cause = not all(any(time_faults(chain, there)) for chain in chains)
+        cause = cause and not all(untimely(chain, there) for chain in chains.values())
         witness = "the server's clock %s" % utc_text(there)
-    cause = cause and any(any(time_faults(chain, now)) for chain in chains)
-    yield dict(here_time=utc_text(now), witness=witness, proof=clock + far,
-               severity="fail" if cause else "warn",
-               confidence="certain" if cause or early else "likely",
-               hides=("tls.expired", "tls.not_yet_valid") if cause else ())
+    words = dict(severity="warn", hides="", confidence="certain" if early else "likely")
+    if cause:
+        words = dict(severity="fail", hides="tls.expired tls.not_yet_valid")
+    yield dict(words, here_time=utc_text(now), witness=witness, proof=clock + far)
 
 
-def certificate_rule(code, where, says, fix, fires, quiet="tls/A ok", sure="certain"):
-    """Register a rule whose judgement is one row of `trust_faults`; only the words differ."""
-    def judge_certificate(target, clock, tls, hello=(), peer=()):
-        for row in tls:
-            for found, holes in trust_faults(row, hello, peer, target[0].value, clock):
-                if found == code:
-                    yield blame(row, rows_at(hello, row.subject), **holes)
-    judge_certificate.__doc__ = (
-        "One way in which a certificate is not trusted (RFC 5280).\n\n"
-        "    fires: clock/self ok epoch=5000 ; %s\n    quiet: clock/self ok epoch=5000 ; %s\n" % (
-            fires, quiet))
-    judge_certificate.__name__ = "rule_" + code.replace(".", "_")
-    rule(code, where, says, fix, sure=sure)(judge_certificate)
+def cert(code, where, says, fix, fires, quiet="tls/A ok", **more):
+    """Register a rule whose judgement is one of the `distrust`; only the words differ."""
+    today = "clock/self ok epoch=5000 ; "
+    sign(code, where, says, fix, "One way in which a certificate is not trusted (RFC 5280).",
+         today + fires, today + quiet,
+         "tls", lambda row, hello, distrust: (row.subject, code) in distrust and dict(
+             distrust[row.subject, code], proof=rows_about(hello, row.subject)), **more)
 
 
-certificate_rule(
-    "tls.expired", "service", "The certificate of {address} for {name} expired on {date}.",
-    "Renew it and reload the service (a renewed file on disk is not enough).",
-    "tls/A ok ended=untrusted verify_code=10 cert.not_after=4000")
-certificate_rule(
-    "tls.not_yet_valid", ("service", "client"),
-    "The certificate of {address} for {name} is valid only from {date}.",
-    "Check this host's clock first, then the certificate.",
-    "tls/A ok ended=untrusted verify_code=9 cert.not_before=6000")
-certificate_rule(
-    "tls.self_signed", "service",
-    "The certificate of {address} ({name}) is self-signed: nobody vouches for it.",
-    "Install a certificate of a CA that the clients trust; or give this one with --cafile.",
-    "tls/A ok ended=untrusted verify_code=18 cert.self_issued=true",
-    "tls/A ok ended=untrusted verify_code=20")
-certificate_rule(
-    "tls.incomplete_chain", "service",
-    "{address} sends its certificate without the intermediate '{issuer}', so the chain ends.",
-    "Let the server send the whole chain (certificate, then intermediates) and reload it.",
-    "tls/A ok ended=untrusted verify_code=20 cert.aia=true",
-    "tls/A ok ended=untrusted verify_code=20 cert.self_issued=true", sure="likely")
-certificate_rule(
-    "tls.untrusted_ca", ("service", "client"),
-    "The certificate of {address} ({name}) comes from '{issuer}', a CA that {store} does not hold.",
-    "If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?",
-    "tls/A ok ended=untrusted verify_code=20", sure="likely")
-certificate_rule(
-    "tls.name_mismatch", "service",
-    "The certificate of {address} is for {names}, not for {wanted}.",
-    "Use a name that the certificate holds, or add {wanted} to it; is this the right address?",
-    'tls/A ok cert.san=[["DNS","other.example"]]')
+cert("tls.expired", "service", "The certificate of {address} for {name} expired on {date}.",
+     "Renew it and reload the service (a renewed file on disk is not enough).",
+     "tls/A ok ended=untrusted verify_code=10 cert.not_after=4000")
+cert("tls.not_yet_valid", "service client",
+     "The certificate of {address} for {name} is valid only from {date}.",
+     "Check this host's clock first, then the certificate.",
+     "tls/A ok ended=untrusted verify_code=9 cert.not_before=6000")
+cert("tls.self_signed", "service",
+     "The certificate of {address} ({name}) is self-signed: nobody vouches for it.",
+     "Install a certificate of a CA that the clients trust; or give this one with --cafile.",
+     "tls/A ok ended=untrusted verify_code=18 cert.self_issued=true",
+     "tls/A ok ended=untrusted verify_code=20")
+cert("tls.incomplete_chain", "service",
+     "{address} sends its certificate without the intermediate '{issuer}', so the chain ends.",
+     "Let the server send the whole chain (certificate, then intermediates) and reload it.",
+     "tls/A ok ended=untrusted verify_code=20 cert.aia=true",
+     "tls/A ok ended=untrusted verify_code=20 cert.self_issued=true", sure="likely")
+cert("tls.untrusted_ca", "service client",
+     "The certificate of {address} ({name}) comes from '{issuer}', a CA that {store} does not"
+     " hold.",
+     "If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?",
+     "tls/A ok ended=untrusted verify_code=20", sure="likely")
+cert("tls.name_mismatch", "service",
+     "The certificate of {address} is for {names}, not for {wanted}.",
+     "Use a name that the certificate holds, or add {wanted} to it; is this the right address?",
+     'tls/A ok cert.san=[["DNS","other.example"]]')
+cert("tls.expiring", "service",
+     "The certificate of {address} for {name} expires in {days} days, on {date}.", "Renew it now.",
+     "tls/A ok cert.not_after=90000", severity="warn")
+sign("tls.handshake_stalled", "service server server_network",
+     "{address} says nothing after the ClientHello (TCP is open).",
+     "Is the service hung, or the port's protocol another? Else suspect MTU or a filter.",
+     "Silence after the ClientHello.", "tls/A ok ended=stalled", "tls/A ok ended=closed",
+     "handshakes", lambda row: row.value["ended"] == "stalled", hides=ALL_HTTP, sure="likely")
 
 
-@rule("tls.expiring", "service", severity="warn", fix="Renew it now.",
-      says="The certificate of {address} for {name} expires in {days} days, on {date}.")
-def rule_tls_expiring(target, clock, tls):
-    """Fewer than 14 days are left.
-
-    fires: clock/self ok epoch=5000 ; tls/A ok cert.not_after=90000
-    quiet: clock/self ok epoch=5000 ; tls/A ok
-    """
-    for row in succeeded(tls):
-        for leaf in row.value["chain"][:1]:
-            left_s = leaf["not_after"] - clock[0].value["epoch"]
-            if 0 < left_s < CERT_SOON_S:
-                yield blame(row, name=name_text(leaf["subject"]), days=int(left_s // 86400),
-                            date=utc_text(leaf["not_after"]))
-
-
-@rule("tls.not_tls", "service", hides=("tls.handshake_cut", "tls.handshake_stalled",
-                                       "service.unexpected") + ALL_HTTP,
+@rule("tls.not_tls", "service", each="handshakes",
+      hides="tls.handshake_cut tls.handshake_stalled service.unexpected " + ALL_HTTP,
       says="Port {port} on {address} does not speak TLS: it answers in {kind}{words}.",
       fix="Use the plain protocol on this port, or the service's TLS port.")
-def rule_tls_not_tls(target, tls, hello=(), tcp=()):
+def rule_tls_not_tls(row, hello, tcp):
     """The answer to a ClientHello is no TLS record, or a plain greeting came first.
 
     fires: tls/A ok ended=not_tls
     quiet: tls/A ok ended=closed
     """
-    for row in succeeded(tls):
-        clear = [h for h in rows_at(hello, row.subject) if h.value and h.value.get("not_tls")]
-        early = [t for t in rows_about(tcp, row.subject) if t.value and t.value.get("greeting")]
-        if row.value["ended"] == "not_tls" or row.value["ended"] != "done" and (clear or early):
-            told = (early + clear)[0].value if early or clear else {}
-            words = (told.get("greeting" if early else "not_tls") or "")[:60].strip()
-            kind = (told.get("speaks") or "").upper() or "plain text"
-            yield blame(row, clear + early, kind=kind, words=' ("%s")' % words if words else "")
+    early = [t for t in rows_about(tcp, row.subject) if said(t, "greeting")]
+    clear = [h for h in rows_about(hello, row.subject) if said(h, "not_tls")]
+    if row.value["ended"] != "not_tls" and (row.value["ended"] == "done" or not early + clear):
+        return None
+    told = (early + clear + [row])[0]
+    words = (said(told, "greeting") or said(told, "not_tls") or "")[:60].strip()
+    return dict(kind=(said(told, "speaks") or "").upper() or "plain text", proof=clear + early,
+                words=' ("%s")' % words if words else "")
 
 
-@rule("tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut", ("service", "client"),
-      hides=ALL_HTTP, says="{address} ends the TLS handshake: {why}.", fix="{cure}", sure="likely",
+@rule("tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut", "service client",
+      each="handshakes", hides=ALL_HTTP, sure="likely", fix="{cure}",
+      says="{address} ends the TLS handshake: {why}.",
       ask="The TLS handshake with {address} port {port} fails ({why}): what does your log say?")
-def rule_tls_refused(target, tls, hello=(), http=(), tcp=()):
+def rule_tls_refused(row, hello, http, tcp, cut_ttl):
     """An alert, a reset or a close in the handshake, told apart by what a clear ClientHello meets.
 
     fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["Some CA"]
@@ -4687,31 +4582,41 @@ def rule_tls_refused(target, tls, hello=(), http=(), tcp=()):
     fires: tls/A ok ended=reset
     quiet: tls/A ok ended=untrusted
     """
-    for row in succeeded(tls):
-        late = [h for h in rows_about(http, row.subject) if "certificate required" in (
-            (h.value or {}).get("error") or "").replace("_", " ").lower()]
-        gone = any((t.value or {}).get("after") in ("reset", "closed")
-                   for t in rows_about(tcp, row.subject))
-        if late or row.value["ended"] in ("alert", "reset", "closed") and not gone:
-            met = rows_at(hello, row.subject)
-            code, why, places, sure = handshake_refusal(
-                row.value, {h.subject.split()[1]: h.value for h in succeeded(met)}, late)
-            yield blame(row, late + met, code=code, why=why, cure=TLS_CURES[code],
-                        suspects=places, confidence=sure)
+    late = [h for h in rows_about(http, row.subject) if "certificate required" in (
+        said(h, "error") or "").replace("_", " ").lower()]
+    gone = saying(rows_about(tcp, row.subject), "after", "reset", "closed")
+    if not late and (gone or row.value["ended"] not in ("alert", "reset", "closed")):
+        return None
+    clear = rows_about(hello, row.subject)
+    code, why = handshake_refusal(
+        row.value, {h.subject.split()[1]: h.value for h in succeeded(clear)}, late)
+    places, sure, cure = HANDSHAKES[code]
+    for box in [r for r in rows_about(cut_ttl, row.subject) if said(r, "ttl")]:
+        code, sure, ttl, far = "tls.handshake_cut", "certain", box.value["ttl"], box.value["far"]
+        places = " ".join(place_of(max(ttl - 1, 1), far) + place_of(ttl, far))
+        why = "a box before it (hop %s of %d) cuts it, the ClientHello never got to the server" % (
+            "%d or %d" % (ttl - 1, ttl) if ttl > 1 else "1", far)
+        clear = [box]
+    return dict(code=code, why=why, cure=cure, suspects=unique(places.split()), confidence=sure,
+                proof=late + clear)
 
 
-TLS_CURES = {
-    "tls.client_cert": "Configure the client's certificate and key; netdiag has none to offer.",
-    "tls.version": "Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.",
-    "tls.sni": "Is this name configured there as a virtual host? Is this the right address?",
-    "tls.cipher": "Compare what both sides offer (`openssl s_client -connect`); widen the server's"
-                  " list.",
-    "tls.handshake_cut": "Look at the service's log. If it saw nothing, a filter on the way cuts"
-                         " TLS (or this name): compare with another name, from another network."}
+HANDSHAKES = {
+    "tls.client_cert": ("client service", "certain", "Configure the client's certificate and key;"
+                        " netdiag has none to offer."),
+    "tls.version": ("service client", "certain", "Let the server offer TLS 1.2 or 1.3; old versions"
+                    " are off here for a reason."),
+    "tls.sni": ("service", "certain", "Is this name configured there as a virtual host? Is this the"
+                " right address?"),
+    "tls.cipher": ("service client", "likely", "Compare what both sides offer (`openssl s_client"
+                   " -connect`); widen the server's list."),
+    "tls.handshake_cut": ("service server_network transit", "likely", "Look at the service's log."
+                          " If it saw nothing, a filter on the way cuts TLS (or this name):"
+                          " compare with another name, from another network.")}
 
 
 def handshake_refusal(value, clear, late):
-    """(code, why, places, sureness) of a refused handshake; `clear`: what ClientHellos met.
+    """(code, why) of a refused handshake; `clear`: what clear ClientHellos met, by their names.
 
     The module's texts differ with Python and OpenSSL; the server's own bytes do not.
     """
@@ -4719,64 +4624,111 @@ def handshake_refusal(value, clear, late):
     named, bare = clear.get("named"), clear.get("bare")
     asked = [c["client_cert"] for c in clear.values() if c["client_cert"] is not None]
     offered = [c["version"] for c in clear.values() if c["version"]]
-    answers_bare, both = bool(bare and bare["chain"]), ["service", "client"]
     if late or asked or alert == "certificate_required":
         names = " of %s" % ", ".join(asked[0][:2]) if asked and asked[0] else ""
-        return ("tls.client_cert", "it demands a client certificate%s and got none" % names,
-                both[::-1], "certain")
+        return "tls.client_cert", "it demands a client certificate%s and got none" % names
     if alert == "protocol_version" or value["ended"] == "alert" and (
             set(offered) & {"SSLv3", "TLSv1", "TLSv1.1"} or re.search(
                 "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text)):
-        offer = ", it offers %s" % offered[0] if offered else ""
-        return "tls.version", "no common version" + offer, both, "certain"
+        return "tls.version", "no common version" + (
+            ", it offers %s" % offered[0] if offered else "")
+    answers_bare = bool(bare and bare["chain"])
     if alert == "unrecognized_name" or named and answers_bare and not named["chain"]:
-        return ("tls.sni", "it refuses the name that was asked for" + (
-            ", and answers without one" if answers_bare else ""), ["service"], "certain")
+        return "tls.sni", "it refuses the name that was asked for" + (
+            ", and answers without one" if answers_bare else "")
     weak = re.search(r"(?i)dh.key.too.small|no.ciphers|wrong.cipher|ee.key.too.small", text)
     if value["ended"] == "alert" and (weak or alert in (
             "handshake_failure", "insufficient_security")):
-        return ("tls.cipher", "no common cipher or parameter (%s)" % (alert or weak.group(0)),
-                both, "likely")
+        return "tls.cipher", "no common cipher or parameter (%s)" % (alert or weak.group(0))
     how = {"reset": "with a reset", "closed": "by closing the connection"}.get(
         value["ended"], "with the alert '%s'" % (alert or value.get("error")))
-    return ("tls.handshake_cut", how + " after the ClientHello",
-            ["service", "server_network", "transit"], "likely")
+    return "tls.handshake_cut", how + " after the ClientHello"
 
 
-@rule("tls.handshake_stalled", ("service", "server", "server_network"), hides=ALL_HTTP,
-      says="{address} says nothing after the ClientHello (TCP is open).", sure="likely",
-      fix="Is the service hung, or the port's protocol another? Else suspect MTU or a filter.")
-def rule_tls_handshake_stalled(target, tls):
-    """Silence after the ClientHello.
+# -- HTTP, greetings, proxy -----------------------------------------------------------------------
 
-    fires: tls/A ok ended=stalled
-    quiet: tls/A ok ended=closed
-    """
-    for row in succeeded(tls):
-        if row.value["ended"] == "stalled":
-            yield blame(row)
+sign("http.https_expected", "client",
+     "Port {port} on {address} wants HTTPS, and plain HTTP was spoken to it.",
+     "Use https:// for this port.",
+     "A 400 that says so, or a TLS record as the answer to a plain request.",
+     "http/A ok status=400 wants_tls=true", "http/A ok status=400",
+     "http", lambda row, wish: not wish["tls"] and (
+         said(row, "wants_tls") or said(row, "speaks") == "tls"),
+     hides="http.client_error http.not_http")
+sign("http.no_response", "service server",
+     "{address} takes the HTTP request and {how} without an answer.",
+     "Is the application hung or crashing? Look at its log and its load on the server.",
+     "The connection opens, the request goes out, and no byte of a reply comes.",
+     "http/A ok status=null ended=silent", "http/A ok status=null ended=closed not_http=hello",
+     "exchanges", lambda row: row.value["stage"] == "http" and not (
+         row.value["status"] or row.value["not_http"]) and dict(
+             how=ENDINGS.get(row.value["ended"], "ends")), sure="likely")
+sign("http.not_http", "service",
+     "Port {port} on {address} does not speak HTTP: it answers {kind}\"{words}\".",
+     "Is this the right port? Use the client of the protocol that answers there.",
+     "Bytes came back, and they are no HTTP status line.",
+     "http/A ok status=null not_http=hello", "http/A ok status=200",
+     "exchanges", lambda row: row.value.get("not_http") and dict(
+         kind=(row.value["speaks"].upper() + " ") if row.value.get("speaks") else "",
+         words=row.value["not_http"][:60]))
+sign("http.redirect_loop", "service",
+     "The redirects of {host} lead in a circle or never end ({count} steps, last to {url}).",
+     "Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.",
+     "A Location that was there before, or more than REDIRECT_LIMIT steps.",
+     "http/A ok status=302 location=/b ; redirects/http://A/b ok status=302 location=/a",
+     "http/A ok status=302 location=/b ; redirects/http://A/b ok status=200",
+     "redirect_ends", lambda row, redirects: redirect_of(row) and dict(
+         count=len(redirects), url=row.subject, proof=redirects[:-1]))
+sign("dns.not_found tls.handshake_cut http.no_response tcp.refused path.host_unreachable"
+     " path.net_unreachable tcp.filtered", "service",
+     "The redirect to {url} leads nowhere: {stage} fails ({error}).",
+     "Correct the redirect's address, or repair the host that it names.",
+     "A redirect whose own host cannot be looked up, reached or trusted.",
+     "redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null",
+     "redirects/http://there.example/ ok status=200",
+     "redirects", lambda row: said(row, "stage") in STAGES and not said(row, "status") and dict(
+         code=STAGES.get(said(row, "error"), STAGES[row.value["stage"]]), url=row.subject,
+         stage=row.value["stage"], error=said(row, "error") or said(row, "ended")), sure="likely")
+sign("service.silent", "service",
+     "{address} accepts port {port} and stays silent; {protocol} servers speak first.",
+     "Is the service hung? There, `ss -ltnp sport = :{port}` shows who holds the port.",
+     "Connected, and no greeting from a protocol whose server speaks first.",
+     "target/A ok protocol=ssh speaks_first=true ; tcp/A ok", "tcp/A ok",
+     "connections", lambda row, wish: wish["speaks_first"] and not wish["tls"] and said(
+         row, "after") == "open" and dict(protocol=wish["protocol"].upper()), sure="likely")
+sign("service.error ssh.throttled", "service",
+     "The service on {address} port {port} itself says no: \"{words}\".",
+     "Read its words; the service's log says more.",
+     "A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.",
+     "target/A ok protocol=smtp ; tcp/A ok after=data greeting=554 refuses=service.error",
+     "target/A ok protocol=smtp ; tcp/A ok after=data greeting=220",
+     "connections", lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
+         code=row.value["refuses"], words=row.value["greeting"][:100].strip()))
+sign("proxy.unreachable", "proxy client",
+     "The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).",
+     "Correct or unset {variable}, add {host} to NO_PROXY, or repair the proxy.",
+     "The configured proxy does not accept a connection, or has no address.",
+     "target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P refused stage=connect status=null",
+     "target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P ok status=200",
+     "tunnel", lambda row, proxy: proxy and not said(row, "status") and dict(
+         proxy=row.subject, variable=proxy["variable"],
+         how={"lookup": "its name has no address", "connect": "no connection"}.get(
+             said(row, "stage"), "no HTTP answer"),
+         error=said(row, "error") or said(row, "ended")), hides=THROUGH + " " + ALL_DNS,
+     ask="Is the proxy {proxy} up, and may this host use it?")
+sign("proxy.denied", "proxy", "The proxy {proxy} refuses {host}: HTTP {status} {reason}.",
+     "403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.",
+     "The proxy answers CONNECT with 403 or 407.",
+     "tunnel/P ok status=407", "tunnel/P ok status=200",
+     "tunnel", lambda row: said(row, "status") in (403, 407) and dict(
+         proxy=row.subject, status=row.value["status"], reason=row.value["reason"]), hides=AWAY,
+     ask="Please allow {here} to reach {host}:{port} through {proxy}.")
 
 
-# -- HTTP and greetings ---------------------------------------------------------------------------
-
-@rule("http.https_expected", "client", hides=("http.client_error", "http.not_http"),
-      says="Port {port} on {address} wants HTTPS, and plain HTTP was spoken to it.",
-      fix="Use https:// for this port.")
-def rule_http_https_expected(target, http):
-    """A 400 that says so, or a TLS record as the answer to a plain request.
-
-    fires: http/A ok status=400 wants_tls=true
-    quiet: http/A ok status=400
-    """
-    for row in succeeded(http) if not target[0].value["tls"] else ():
-        if row.value.get("wants_tls") or row.value.get("speaks") == "tls":
-            yield blame(row)
-
-
-@rule("http.client_error http.gateway_error http.server_error", ("service", "client"),
-      says="{address} answers HTTP {status} {reason} for {path}: {meaning}.", fix="{cure}",
+@rule("http.client_error http.gateway_error http.server_error", "service client", each="exchanges",
+      fix="{cure}", says="{address} answers HTTP {status} {reason} for {path}: {meaning}.",
       ask="{address} answers {status} for {path} at {when} UTC: what does the log say?")
-def rule_http_status(target, http, clock=()):
+def rule_http_status(row, wish, now):
     """4xx: request or rights; 502, 503, 504: the front works and its back end does not; other 5xx.
 
     A bare 401 on / is a working server that asks for a login.
@@ -4786,177 +4738,63 @@ def rule_http_status(target, http, clock=()):
     fires: http/A ok status=502
     quiet: http/A ok status=302
     """
-    when = utc_text(clock[0].value["epoch"]) if clock else "that time"
-    for row in latest(succeeded(http)):
-        status, path = row.value["status"] or 0, target[0].value["path"] or "/"
-        if status < 400 or status == 401 and path == "/":
-            continue
-        usual = ("client_error", ["service", "client"]) if status < 500 else (
-            "server_error", ["service"])
-        family = "gateway_error" if status in (502, 503, 504) else usual[0]
-        meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[400 if status < 500 else 500]
-        front = row.value["headers"].get("server") or "the front"
-        yield blame(row, code="http." + family, status=status, reason=row.value["reason"],
-                    path=hide_secret(path), meaning=meaning, when=when, suspects=usual[1],
-                    cure=cure.format(address=row.subject, front=front))
+    status, path = row.value["status"] or 0, wish["path"] or "/"
+    if status < 400 or status == 401 and path == "/":
+        return None
+    usual, places, code = 500, ("service",), "http.server_error"
+    if status < 500:
+        usual, places, code = 400, ("service", "client"), "http.client_error"
+    meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
+    return dict(status=status, reason=row.value["reason"], path=hide_secret(path), meaning=meaning,
+                code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
+                when="that time" if now is None else utc_text(now), cure=cure.format(
+                    address=row.subject, front=row.value["headers"].get("server") or "the front"))
 
 
-@rule("http.no_response", ("service", "server"), sure="likely",
-      says="{address} takes the HTTP request and {how} without an answer.",
-      fix="Is the application hung or crashing? Look at its log and its load on the server.")
-def rule_http_no_response(target, http):
-    """The connection opens, the request goes out, and no byte of a reply comes.
-
-    fires: http/A ok status=null ended=silent
-    quiet: http/A ok status=null ended=closed not_http=hello
-    """
-    words = {"silent": "stays silent", "closed": "closes the connection",
-             "reset": "resets the connection"}
-    for row in latest(succeeded(http)):
-        if row.value["stage"] == "http" and not row.value["status"] and not row.value["not_http"]:
-            yield blame(row, how=words.get(row.value["ended"], "ends"))
-
-
-@rule("http.not_http", "service",
-      says="Port {port} on {address} does not speak HTTP: it answers {kind}\"{words}\".",
-      fix="Is this the right port? Use the client of the protocol that answers there.")
-def rule_http_not_http(target, http):
-    """Bytes came back, and they are no HTTP status line.
-
-    fires: http/A ok status=null not_http=hello
-    quiet: http/A ok status=200
-    """
-    for row in latest(succeeded(http)):
-        if row.value.get("not_http"):
-            kind = row.value.get("speaks")
-            yield blame(row, kind=kind.upper() + " " if kind else "",
-                        words=row.value["not_http"][:60])
-
-
-@rule("http.redirect_loop", "service",
-      says="The redirects of {host} lead in a circle or never end ({count} steps, last to {url}).",
-      fix="Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.")
-def rule_http_redirect_loop(target, http, redirects):
-    """A Location that was there before, or more than REDIRECT_LIMIT steps.
-
-    fires: http/A ok status=302 location=/b ; redirects/http://A/b ok status=302 location=/a
-    quiet: http/A ok status=302 location=/b ; redirects/http://A/b ok status=200
-    """
-    if redirects and redirect_of(redirects[-1]):
-        yield dict(count=len(redirects), url=redirects[-1].subject, proof=list(redirects))
-
-
-@rule("dns.not_found tls.handshake_cut http.no_response tcp.refused path.host_unreachable"
-      " path.net_unreachable tcp.filtered", "service", sure="likely",
-      says="The redirect to {url} leads nowhere: {stage} fails ({error}).",
-      fix="Correct the redirect's address, or repair the host that it names.")
-def rule_redirect_broken(target, redirects):
-    """A redirect whose own host cannot be looked up, reached or trusted.
-
-    fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
-    quiet: redirects/http://there.example/ ok status=200
-    """
-    codes = {"lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
-             "ECONNREFUSED": "tcp.refused", "EHOSTUNREACH": "path.host_unreachable",
-             "ENETUNREACH": "path.net_unreachable", "connect": "tcp.filtered"}
-    for row in redirects:
-        value = row.value or {}
-        if not value.get("status") and value.get("stage") in codes:
-            yield dict(code=codes.get(value.get("error"), codes[value["stage"]]), url=row.subject,
-                       stage=value["stage"], error=value.get("error") or value.get("ended"),
-                       proof=[row])
-
-
-@rule("service.silent", "service", sure="likely",
-      says="{address} accepts port {port} and stays silent; {protocol} servers speak first.",
-      fix="Is the service hung? There, `ss -ltnp sport = :{port}` shows who holds the port.")
-def rule_service_silent(target, tcp):
-    """Connected, and no greeting from a protocol whose server speaks first.
-
-    fires: target/A ok protocol=ssh speaks_first=true ; tcp/A ok
-    quiet: tcp/A ok
-    """
-    wish = target[0].value
-    for row in tcp if wish["speaks_first"] and not wish["tls"] else ():
-        if row.value and row.value.get("after") == "open":
-            yield blame(row, protocol=wish["protocol"].upper())
-
-
-@rule("service.unexpected", "service", hides=("http.not_http",),
+@rule("service.unexpected", "service", each="connections", hides="http.not_http",
       says="Port {port} on {address} does not speak {wanted}: {speaks} answers (\"{words}\").",
       fix="Is this the right port and host? Another program holds it.")
-def rule_service_unexpected(target, tcp):
+def rule_service_unexpected(row, wish):
     """The greeting is that of another protocol than the one asked for.
 
     fires: target/A ok protocol=ssh ; tcp/A ok after=data speaks=smtp greeting=220
     quiet: target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x
     """
-    wish = target[0].value
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
-    judged = wanted not in ("tcp", "tls") and not wish["tls"]
-    for row in [r for r in tcp if judged and (r.value or {}).get("after") == "data"]:
-        speaks, words = row.value["speaks"], row.value["greeting"]
-        garbage = wanted == "http" and not speaks            # http.not_http says it
-        either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
-            and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
-        if not (garbage or either or speaks == wanted or row.value.get("refuses")):
-            yield blame(row, wanted=wish["protocol"].upper(), words=words[:60].strip(),
-                        speaks=speaks.upper() if speaks else "something else")
-
-
-@rule("service.error ssh.throttled", "service",
-      says="The service on {address} port {port} itself says no: \"{words}\".",
-      fix="Read its words; the service's log says more.")
-def rule_service_refuses(target, tcp):
-    """A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
-
-    fires: target/A ok protocol=smtp ; tcp/A ok after=data greeting=554 refuses=service.error
-    quiet: target/A ok protocol=smtp ; tcp/A ok after=data greeting=220
-    """
-    for row in tcp if target[0].value["protocol"] != "tcp" else ():
-        if row.value and row.value.get("refuses"):
-            yield blame(row, code=row.value["refuses"], words=row.value["greeting"][:100].strip())
-
-
-# -- proxy ----------------------------------------------------------------------------------------
-
-@rule("proxy.unreachable", ("proxy", "client"), hides=THROUGH + ALL_DNS,
-      says="The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).",
-      fix="Correct or unset {variable}, add {host} to NO_PROXY, or repair the proxy.",
-      ask="Is the proxy {proxy} up, and may this host use it?")
-def rule_proxy_unreachable(target, tunnel, proxy_env=()):
-    """The configured proxy does not accept a connection, or has no address.
-
-    fires: target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P refused stage=connect status=null
-    quiet: target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P ok status=200
-    """
-    words = {"lookup": "its name has no address", "connect": "no connection"}
-    found = proxy_for(target[0].value, proxy_env)
-    for row in tunnel if found else ():
-        value = row.value or {}
-        if not value.get("status"):
-            yield dict(proxy=row.subject, variable=found["variable"], proof=[row],
-                       how=words.get(value.get("stage"), "no HTTP answer"),
-                       error=value.get("error") or value.get("ended"))
-
-
-@rule("proxy.denied", "proxy", says="The proxy {proxy} refuses {host}: HTTP {status} {reason}.",
-      fix="403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.",
-      hides=AWAY, ask="Please allow {here} to reach {host}:{port} through {proxy}.")
-def rule_proxy_denied(target, tunnel):
-    """The proxy answers CONNECT with 403 or 407.
-
-    fires: tunnel/P ok status=407
-    quiet: tunnel/P ok status=200
-    """
-    for row in tunnel:
-        status = (row.value or {}).get("status")
-        if status in (403, 407):
-            yield dict(proxy=row.subject, status=status, reason=row.value["reason"], proof=[row])
+    if said(row, "after") != "data" or wanted in ("tcp", "tls") or wish["tls"]:
+        return None
+    speaks, words = row.value["speaks"], row.value["greeting"]
+    garbage = wanted == "http" and not speaks            # http.not_http says it
+    either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
+        and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
+    return not (garbage or either or speaks == wanted or row.value.get("refuses")) and dict(
+        wanted=wish["protocol"].upper(), words=words[:60].strip(),
+        speaks=speaks.upper() if speaks else "something else")
 
 
 # -- what the rules have in common ----------------------------------------------------------------
 
+BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
+FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
+EXHAUSTED = {
+    "EMFILE": FILES, "ENFILE": FILES,
+    "EADDRNOTAVAIL": dict(what="source ports", cure="See `ss -s`: too many connections are open or"
+                          " in TIME_WAIT. Reuse them, or widen net.ipv4.ip_local_port_range."),
+    "ENOBUFS": dict(what="neighbor entries or memory",
+                    cure="See net.ipv4.neigh.default.gc_thresh3 and the kernel log.")}
+INBOUND = {
+    False: dict(what="firewall", cure="Look at this host's INPUT rules and rp_filter: is"
+                " `ct state established` accepted?"),
+    True: dict(what="reverse-path filter", cure="They come by another interface than the one that"
+               " leads back: correct the routes, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
+ENDINGS = {"silent": "stays silent", "closed": "closes the connection",
+           "reset": "resets the connection"}
+STAGES = {
+    "lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
+    "ECONNREFUSED": "tcp.refused", "EHOSTUNREACH": "path.host_unreachable",
+    "ENETUNREACH": "path.net_unreachable", "connect": "tcp.filtered"}
 BEHIND = ("the front works, what is behind it does not", "Look at the back end of {front} on"
           " {address}: is it running, and can the front reach it? Its error log says which one.")
 STATUS_WORDS = {
@@ -4979,28 +4817,33 @@ def unique(items):
 
 
 def rows_about(answers, subject):
-    """All answers about one subject."""
-    return [a for a in answers if a.subject == subject]
-
-
-def rows_at(answers, address):
-    """All answers whose subject begins with an address ('192.0.2.1 80', '192.0.2.1 bare')."""
-    return [a for a in answers if host_of(a) == address]
+    """All answers about one subject, or about one part of it ('192.0.2.1 80')."""
+    return [a for a in answers if subject in (a.subject, host_of(a))]
 
 
 def host_of(row):
     """The address that the subject of an answer begins with: the host or resolver asked."""
-    return row.subject.split()[0]
+    return row.subject.partition(" ")[0]
 
 
-def blame(row, more=(), **holes):
+def met(answers, *outcomes):
+    """The answers with one of these outcomes."""
+    return [a for a in answers if a.outcome in outcomes]
+
+
+def said(row, key):
+    """What an answer says of `key`, or None."""
+    return row.value.get(key) if isinstance(row.value, dict) else None
+
+
+def saying(answers, key, *values):
+    """The answers that say one of these values of `key`."""
+    return [a for a in answers if said(a, key) in values]
+
+
+def blame(row, proof=(), **holes):
     """A finding about the address that an answer is about: its scope, and the proof."""
-    return dict(dict(address=row.subject, scope=row.subject, proof=[row] + list(more)), **holes)
-
-
-def works(tcp, address):
-    """True when a TCP connection to `address` opened."""
-    return any(row.outcome == "ok" for row in rows_about(tcp, address))
+    return dict(dict(address=row.subject, scope=row.subject, proof=[row] + list(proof)), **holes)
 
 
 def utc_text(epoch):
@@ -5008,18 +4851,7 @@ def utc_text(epoch):
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch))
 
 
-def rcodes_of(answers):
-    """What the resolvers that answered say."""
-    return [r.value["rcode"] for r in succeeded(answers)]
-
-
-def wanted_addresses(target, dns):
-    """The addresses of the wanted family that the resolvers know."""
-    family = target[0].value["family"]
-    return [a for a in dns_addresses(dns) if not family or is_address(a) == family]
-
-
-VIRTUAL_LINKS = re.compile(r"docker|br-|virbr|veth|cni|flannel|cali|lxc|lxd|podman|dummy|sit\d|"
+VIRTUAL_LINKS = re.compile(r"lo$|docker|br-|virbr|veth|cni|flannel|cali|lxc|lxd|podman|dummy|sit\d|"
                            r"tunl|gre|erspan|ip6|ifb|teql|nlmon|vxlan|kube|cilium")
 LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|kube|cilium|tun|tap|"
                            r"wg|ppp|zt|tailscale|vmnet|vboxnet|nordlynx|utun)")
@@ -5027,33 +4859,25 @@ LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|k
 
 def real_links(interfaces):
     """Interfaces that can lead out: no loopback, no container or tunnel leftovers."""
-    rows = (about(interfaces, "all") or {}).get("interfaces", [])
-    return [r for r in rows if not r.get("loopback") and r["name"] != "lo"
-            and not VIRTUAL_LINKS.match(r["name"])]
+    return [link for link in all_links(interfaces)
+            if not link.get("loopback") and not VIRTUAL_LINKS.match(link["name"])]
 
 
 def usable_links(interfaces):
     """Real interfaces that are up, have carrier and an address that leads beyond the link."""
-    return [r for r in real_links(interfaces) if r["up"] and r.get("carrier") is not False
-            and any(not is_link_local(c) for c in r["inet"] + r["inet6"])]
+    return [link for link in real_links(interfaces) if is_up(link) and far_reaching(link)]
 
 
-def link_words(row):
-    """The name of an interface that cannot be used, and what ails it."""
-    return dict(dev=row["name"], state="without carrier (no cable or peer)" if row["up"]
-                else "switched off (down)")
+def is_up(link):
+    """Is an interface on, and not without carrier?"""
+    return link["up"] and link.get("carrier") is not False
 
 
-def is_link_local(cidr):
-    """169.254/16 and fe80::/10 lead nowhere beyond the link."""
-    return cidr.startswith("169.254.") or bool(re.match("fe[89ab]", cidr.lower()))
-
-
-def global_addresses(interfaces, version):
-    """Addresses of one family, on any interface but loopback, that lead beyond the link."""
-    rows = (about(interfaces, "all") or {}).get("interfaces", [])
-    return [c for r in rows if not r.get("loopback") and r["name"] != "lo"
-            for c in r["inet6" if version == 6 else "inet"] if not is_link_local(c)]
+def far_reaching(link):
+    """The addresses of an interface that lead beyond its link (not 169.254/16 and fe80::/10)."""
+    return [] if link.get("loopback") or link["name"] == "lo" else [
+        cidr.partition("/")[0] for cidr in link["inet"] + link["inet6"]
+        if not re.match(r"(?i)169\.254\.|fe[89ab]", cidr)]
 
 
 def is_local_bridge(link):
@@ -5062,57 +4886,16 @@ def is_local_bridge(link):
         LOCAL_BRIDGES.match(link.get("name") or ""))
 
 
-def failing_ways(target, route, tcp, lookup):
-    """Route decisions that matter: of addresses that failed; of resolvers when all of them fail."""
-    rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
-    if has_addresses(target, lookup):
-        return [r for r in rows if not works(tcp, r.subject)]
-    if not target[0].value["host"] or not all(r.value["error"] for r in rows):
-        return []
-    return rows[:1]
-
-
-def has_addresses(target, lookup):
-    """True when the target has addresses of its own (else the resolvers' way was looked at)."""
-    wish = target[0].value
-    return bool(wish.get("literal") or wish.get("connect_to") or succeeded(lookup))
-
-
-def dead_neighbors(neighbor):
-    """Next hops that do not answer at layer 2."""
-    return [r for r in neighbor if r.value and r.value["state"] in (
-        "FAILED", "INCOMPLETE", "incomplete")]
-
-
-def is_heard(tcp, ping, traces, dns):
-    """Did anything at all come from a next hop or by it?"""
-    return any(t.value and (t.value["icmp"] or t.outcome in ("ok", "refused")) for t in tcp) \
-        or any(r.value and r.value.get("reached") for r in ping) \
-        or any(d.outcome in ("ok", "refused") or (d.value or {}).get("icmp") for d in dns) \
-        or any(hop_table([r], r.subject) or distance([r], r.subject) for r in traces)
-
-
-def silent_hops(neighbor, egress, tcp, heard):
-    """(next hop, a failing address behind it, is it a guess) of silence at layer 2.
-
-    A guess: the kernel still believes in the hop, while nothing is `heard` from it or by it.
-    """
-    guesses = [r for r in neighbor if r.value and not heard
-               and r.value["state"] in ("CACHED", "DELAY", "PROBE")]
-    for row in dead_neighbors(neighbor) + guesses:
-        behind = [w.subject for w in succeeded(egress)
-                  if (w.value["via"] or w.subject) == row.value["ip"]]
-        talks = [t for t in tcp if t.subject in behind]
-        outdated = any(t.outcome == "ok" or t.value and t.value["icmp"] and t.value["icmp"][0][
-            "from"] and t.value["errno"] != "EHOSTUNREACH" for t in talks)
-        for address in behind if not outdated else ():
-            yield row, address, row in guesses
-
-
-def hop_silence(row, scope, tcp, confidence):
-    """The holes of a finding about one next hop that is silent."""
-    return dict(hop=row.value["ip"], dev=row.value["dev"], state=row.value["state"], scope=scope,
-                proof=[row] + rows_about(tcp, scope), confidence=confidence)
+def bogus_address(row, wish, known, tcp):
+    """What is odd about an address that the resolvers give and that does not answer, or None."""
+    for address in row.value if row.outcome == "ok" and "." in (wish["host"] or "") else ():
+        if address in known and not met(rows_about(tcp, address), "ok"):
+            if re.match(r"127\.|0\.0\.0\.0$|::1?$", address):
+                return dict(bogus=address, meaning="this host itself")
+            if any(in_network(address, net) for net in PRIVATE_NETWORKS):
+                return dict(bogus=address, severity="info", hides="", meaning="private: right only"
+                            " inside the network that it belongs to (VPN, split DNS?)")
+    return None
 
 
 def local_refusal(row, own, trace_tcp, egress):
@@ -5135,75 +4918,40 @@ def local_refusal(row, own, trace_tcp, egress):
     return None
 
 
-def refusals(answers, interfaces, kinds):
-    """(answer, ICMP error) of those refused from elsewhere by one of the kinds."""
-    own = own_addresses(interfaces)
-    for row in answers:
-        for error in [e for e in (row.value or {}).get("icmp") or () if e["from"] not in own
-                      and icmp_kind(row.subject, e) in kinds][:1]:
-            yield row, error
-
-
 def is_late(row):
     """Did the refusal take as long as asking in vain for a MAC address does (about 3 s)?"""
     return (row.value["ms"] or 0) > 700
 
 
-def refusal_facts(row, error, traces):
-    """The holes that every finding about an ICMP error from elsewhere has."""
-    return blame(row, rows_about(traces, row.subject), router=error["from"],
-                 words=icmp_words(row.subject, error),
-                 suspects=sender_places(error["from"], row.subject, traces, ()))
+def sender_facts(row, traces, usual="", sure=False):
+    """What every finding about an ICMP error from elsewhere says; `usual` places are likely too."""
+    sender, usual = row.value["sender"], usual.split()
+    places = sender_places(sender, row.subject, traces, ())
+    return dict(router=sender, words=row.value["words"], proof=rows_about(traces, row.subject),
+                suspects=usual if sure else unique(places + usual[::-1]))
 
 
-def alive_words(address, ping, other_ports, traces, egress=(), neighbor=()):
-    """How we know that the host is alive, in words; '' where nothing says so."""
-    if any(r.value and r.value.get("reached") for r in rows_about(ping, address)):
-        return "the host answers ping"
-    for row in other_ports:
-        host, _, port = row.subject.partition(" ")
-        if host == address and row.outcome in ("ok", "refused"):
-            return "port %s %s" % (port, "is open" if row.outcome == "ok" else "answers")
-    if distance([r for r in traces if (r.value or {}).get("mode") != "tcp"], address):
-        return "the trace reaches the host"
-    near = [r for r in neighbor if r.value and r.value["ip"] == address]
-    if near and near[0].value["state"] in ("REACHABLE", "ANSWERED", "complete"):
-        return "the host answers at layer 2 (ARP or neighbor discovery)"
-    return ""
+def hop_silence(row, more, sure="likely"):
+    """What every finding about a next hop that is silent says."""
+    value = row.value
+    return dict(hop=value["ip"], dev=value["dev"], state=value["state"], proof=more,
+                confidence="possible" if value["state"] in BELIEVED else sure)
 
 
 def refused_at(trace_tcp, address):
     """The lowest TTL at which a connection was refused by a RST, or None."""
-    found = [hop["ttl"] for row in rows_about(trace_tcp, address) if row.value
-             for hop in row.value.get("hops", ()) if hop["kind"] == "refused"]
-    return min(found) if found else None
+    return min((hop["ttl"] for hop in hops_to(trace_tcp, address) if hop["kind"] == "refused"),
+               default=None)
 
 
 def reset_hops(address, trace_tcp, reset_ttl, far):
-    """The hops that a reset may come from when it is not the server's; [] where it may be.
-
-    By its TTL (higher than that of the host's own ICMP: nearer), else by the lowest TTL of the
-    probes that it answers: a Linux firewall resets behind its TTL check.
-    """
-    for row in succeeded(reset_ttl):
+    """The hops that a reset may come from when it is not the server's; [] where it may be."""
+    for row in succeeded(rows_about(reset_ttl, address)):
         nearer = (row.value["ttl"] or 0) - row.value["host_ttl"]
-        if row.subject == address and far and 0 < nearer < far:
+        if far and 0 < nearer < far:       # its TTL is higher than that of the host's own ICMP
             return [far - nearer]
-    first = refused_at(trace_tcp, address)
+    first = refused_at(trace_tcp, address)     # a Linux firewall resets behind its TTL check
     return [first - 1, first] if first and far and first < far else []
-
-
-def silent_rows(tcp):
-    """Connections that met nothing but silence, and whose SYN left this host."""
-    return [r for r in tcp if r.value and r.value["state"] == "silent" and not r.value["icmp"]]
-
-
-def filter_places(stop, far, further, traced):
-    """Where a port is dropped that stops at hop `stop`: (places, words)."""
-    if traced and (stop < far - 1 if far else further > stop):
-        return unique(place_of(max(stop, 1), far) + place_of(stop + 1, far)), \
-            "; it is lost at hop " + ("%d or %d" % (stop, stop + 1) if stop else "1")
-    return ["server", "server_network"], ""
 
 
 def is_next_door(egress, address):
@@ -5212,39 +4960,31 @@ def is_next_door(egress, address):
     return bool(value) and not value["via"]
 
 
-def chain_of(row, hello, peer):
-    """The certificates that the peer of a TLS answer sent, leaf first: the longest chain seen."""
-    found = [h.value.get("chain") or [] for h in rows_at(peer + hello, row.subject)
-             if h.value and not h.subject.endswith(" bare")]
-    return max([(row.value or {}).get("chain") or []] + found, key=len)
+def untimely(chain, now):
+    """[(code, when, certificate)] of those in a chain whose time is not now."""
+    return [("tls.expired", c["not_after"], c) if c["not_after"] < now else
+            ("tls.not_yet_valid", c["not_before"], c)
+            for c in chain if not c["not_before"] <= now <= c["not_after"]]
 
 
-def time_faults(chain, now):
-    """(code, certificate) of those in a chain whose time is not now."""
-    for certificate in chain:
-        if certificate["not_after"] < now:
-            yield "tls.expired", certificate
-        elif certificate["not_before"] > now:
-            yield "tls.not_yet_valid", certificate
-
-
-def trust_faults(row, hello, peer, wish, clock):
+def trust_faults(value, chain, wish, now):
     """(code, holes) of what is wrong with the certificates of one handshake, told apart."""
-    value = row.value or {}
-    if value.get("ended") not in ("done", "untrusted"):
+    if now is None:
         return
-    chain = chain_of(row, hello, peer)
     if value["ended"] == "untrusted":
-        dated = list(time_faults(chain, clock[0].value["epoch"]))
-        for code, certificate in dated[:1]:
-            date = certificate["not_after" if code == "tls.expired" else "not_before"]
-            yield code, dict(name=name_text(certificate["subject"]), date=utc_text(date))
+        dated = untimely(chain, now)
+        for code, when, certificate in dated[:1]:
+            yield code, dict(name=name_text(certificate["subject"]), date=utc_text(when))
         if not dated or value.get("verify_code") not in (None, 9, 10):
             yield chain_fault(chain, value.get("store") or {})
-    wanted = wish.get("sni") or wish["host"]
-    if chain and wanted and not name_matches(chain[0], wanted):
-        names = ", ".join(printable(n, 60) for n in names_of(chain[0])[:3]) or "nobody"
-        yield "tls.name_mismatch", dict(names=names, wanted=wanted)
+    for leaf in chain[:1]:
+        left_s, wanted = leaf["not_after"] - now, wish.get("sni") or wish["host"]
+        if 0 < left_s < CERT_SOON_S:
+            yield "tls.expiring", dict(name=name_text(leaf["subject"]), days=int(left_s // 86400),
+                                       date=utc_text(leaf["not_after"]))
+        if wanted and not name_matches(leaf, wanted):
+            names = ", ".join(printable(n, 60) for n in names_of(leaf)[:3]) or "nobody"
+            yield "tls.name_mismatch", dict(names=names, wanted=wanted)
 
 
 def chain_fault(chain, store):
@@ -5266,135 +5006,259 @@ def chain_fault(chain, store):
     return "tls.untrusted_ca", holes
 
 
+# -- views: what several rules look at, by the names that their parameters have -------------------
+
+def failing_ways(wish, goals, route, tcp):
+    """Route decisions that matter: of addresses that failed; of resolvers when all of them fail."""
+    rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
+    if goals:
+        return [r for r in rows if not met(rows_about(tcp, r.subject), "ok")]
+    return rows[:1] if wish["host"] and all(r.value["error"] for r in rows) else []
+
+
+def is_heard(tcp, ping, other_traces, dns, general_dns):
+    """Did anything at all come from a next hop or by it?"""
+    asked = tcp + dns + general_dns
+    return bool(met(asked, "ok", "refused")) or any(
+        said(r, "icmp") or said(r, "reached") for r in asked + ping) or any(
+            hop_table([r], r.subject) or distance([r], r.subject) for r in other_traces)
+
+
+def silent_hops(neighbor, ways, tcp, heard, segment):
+    """Next hops silent at layer 2: an answer about each failing address behind them.
+
+    `others` were asked for there too, in `company` somebody answered.  It is a guess where the
+    kernel still believes in the hop, while nothing was `heard` by it.
+    """
+    found, company = [], [r for r in segment if set(r.value.values()) & set(ALIVE)]
+    for row in saying(neighbor, "state", *DEAD + BELIEVED * (not heard)):
+        behind = [w.subject for w in ways if (w.value["via"] or w.subject) == row.value["ip"]]
+        talks = [t for t in tcp if t.value and t.subject in behind]
+        outdated = met(talks, "ok") or any(
+            t.value["icmp"] and t.value["icmp"][0]["from"] and t.value["errno"] != "EHOSTUNREACH"
+            for t in talks)
+        others = dict(about(segment, row.subject) or {})
+        others.pop(row.value["ip"], None)
+        value = dict(row.value, others=others, company=company)
+        found += [row._replace(subject=a, value=value) for a in behind if not outdated]
+    return found
+
+
+def icmp_errors(tcp, udp, own):
+    """Each kind of ICMP error from elsewhere: an answer with its `kind`, `sender` and `words`."""
+    found = collections.OrderedDict()
+    for row in tcp + udp:
+        for error in said(row, "icmp") or ():
+            kind = icmp_kind(row.subject, error)
+            if error["from"] not in own:
+                found.setdefault((row.probe, row.subject, kind), row._replace(value=dict(
+                    row.value, kind=kind, sender=error["from"],
+                    words=icmp_words(row.subject, error))))
+    return list(found.values())
+
+
+def environment_words(marks, proxy_env):
+    """Container, cloud and Kubernetes marks in words: they say whose firewall may be meant."""
+    marks, env = about(marks, "self") or {}, about(proxy_env, "self") or {}
+    pod = env.get("kubernetes") or any("kubernetes" in path for path in marks)
+    box = "/.dockerenv" in marks or "/run/.containerenv" in marks
+    maker = " ".join(text.lower() for path, text in marks.items() if "dmi" in path)
+    return "; ".join(words for seen, words in (
+        (pod, "Kubernetes pod (NetworkPolicy, endpoints of the service)"),
+        (box and not pod, "container (its network mode and published ports)"),
+        ("amazon" in maker, "AWS: security group, network ACL"),
+        ("google" in maker, "Google Cloud: VPC firewall rules"),
+        ("microsoft" in maker, "Azure: network security group")) if seen)
+
+
+def alive_words(ping, other_ports, other_traces):
+    """{address: how we know that the host is alive, whatever the port does}."""
+    words = {r.subject: "the trace reaches the host" for r in other_traces
+             if distance([r], r.subject)}
+    for row in reversed(met(other_ports, "ok", "refused")):
+        host, _, port = row.subject.partition(" ")
+        words[host] = "port %s %s" % (port, "is open" if row.outcome == "ok" else "answers")
+    words.update((r.subject, "the host answers ping") for r in ping if said(r, "reached"))
+    return words
+
+
+def chains_of(tls, hello, peer):
+    """{address: the certificates that it sent, leaf first}: the longest chain seen."""
+    talks = tls + peer + [h for h in hello if not h.subject.endswith(" bare")]
+    return {row.subject: max([said(r, "chain") or [] for r in rows_about(talks, row.subject)],
+                             key=len) for row in tls}
+
+
+VIEWS = {
+    "wish": lambda target: target[0].value,                               # what was asked for
+    "goals": lambda target, lookup, dns: addresses(target, lookup, dns),  # the target's own
+    "now": lambda clock: clock[0].value["epoch"] if clock else None,      # this host's time
+    "own": own_addresses,
+    "full": lambda conntrack: [           # the table of tracked connections
+        "%d of %d" % (used, most) for used, most in [[
+            (about(conntrack, name) or {}).get("entries") or 0 for name in ("count", "max")]]
+        if most and used > most * 0.98],
+    "failing": failing_ways,
+    "ways": lambda egress: succeeded(egress),                             # routes that are taken
+    "gateways": lambda ways: {way.value["via"] for way in ways} - {None},
+    "heard": is_heard,
+    "silent_hops": silent_hops,
+    "unresolved": lambda lookup: met(lookup, "refused"),
+    "dead_first": lambda dns: [] if not succeeded(dns) or met(            # while another answered
+        rows_about(dns, host_of(dns[0])), "ok") else rows_about(dns, host_of(dns[0])),
+    "absent": lambda dns: [] if saying(dns, "rcode", "NOERROR") else saying(
+        dns, "rcode", "NXDOMAIN"),
+    "known": lambda wish, dns: [                                          # by the resolvers
+        a for a in dns_addresses(dns) if wish["family"] in (0, None, is_address(a))],
+    "connections": lambda wish, tcp: tcp if wish["port"] is not None else [],   # a bare host's: no
+    "silent": lambda tcp: [r for r in saying(tcp, "state", "silent") if not r.value["icmp"]],
+    "undelivered": lambda silent, unheard: [
+        test for row in silent for test in succeeded(rows_about(unheard, row.subject))],
+    "stopped": lambda tcp, own, trace_tcp, egress: {                      # {address: how, in words}
+        row.subject: how for row in tcp for how in [
+            row.value and local_refusal(row, own, trace_tcp, egress)] if how},
+    "icmp_errors": icmp_errors,
+    "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall
+        r for r in icmp_errors if r.value["kind"] in HOST_UNREACHABLE
+        and r.value["sender"] != r.subject and (is_late(r) or r.subject not in alive)],
+    "rejections": lambda icmp_errors, asked_in_vain: [  # without those of udp.closed
+        r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE
+        and r not in asked_in_vain and (r.probe, r.value["sender"]) != ("udp", r.subject)],
+    "other_traces": lambda trace_udp, trace_icmp: trace_udp + trace_icmp,   # not of this port
+    "traces": lambda trace_tcp, other_traces: trace_tcp + other_traces,
+    "alive": alive_words,
+    "present": lambda alive, neighbor: dict(                              # at layer 2 at least
+        {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
+         for r in saying(neighbor, "state", *ALIVE)}, **alive),
+    "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
+    "handshakes": lambda tls: succeeded(tls),
+    "chains": chains_of,
+    "distrust": lambda wish, now, tls, chains: {                          # {(address, code): holes}
+        (row.subject, code): holes for row in saying(tls, "ended", "done", "untrusted")
+        for code, holes in trust_faults(row.value, chains[row.subject], wish, now)},
+    "environment": environment_words,
+    "exchanges": lambda http: latest(succeeded(http)),
+    "proxy": lambda wish, proxy_env: proxy_for(wish, proxy_env),
+    "redirect_ends": lambda redirects: redirects[-1:],
+    "tunnels": lambda tunnel: saying(tunnel, "status", 200)}              # proxies that let us by
+
+
 # -- judging --------------------------------------------------------------------------------------
 
 def judge(answers):
     """All rules on the answers -> (verdict, findings, unjudged); pure."""
-    table = by_probe(answers)
-    usable = {name: [a for a in rows if a.outcome != "unknown"] for name, rows in table.items()}
-    found, unjudged = [], list(not_asked(answers))
+    seen = Seen((name, [a for a in rows if a.outcome != "unknown"])
+                for name, rows in by_probe(answers).items())
+    found, unjudged = [], not_asked(answers)
     for item in RULES.values():
-        if any(not usable[need] for need in item.needs):
-            continue
         try:
-            found += list(apply_rule(item, usable))
+            found += [finding_of(item, holes, seen) for holes in accusations(item, seen)]
         except Exception as error:             # a broken rule is a line, and never a lost report
             unjudged.append({"question": item.name, "why": "the rule crashed: %s: %s" % (
                 type(error).__name__, error)})
-    findings = demote(merge(hide_consequences(found)), usable)
-    return verdict(findings, usable), findings, unjudged
+    findings = demote(merge(hide_consequences(found)), seen)
+    return verdict(findings, seen), findings, unjudged
 
 
-def apply_rule(item, usable):
-    """Findings of one rule; the words get the target's own names beside the rule's."""
-    wish = usable["target"][0].value if usable["target"] else {}
-    mine = {wish.get("connect_to") or wish.get("host")}.union(
-        *(r.value for r in succeeded(usable["lookup"]))).union(
-            r.subject for r in usable["knock"] + usable["udp"])
-    for holes in item.function(*[usable[name] for name in item.needs + item.optional]):
-        scope = holes.get("scope")
-        if scope not in mine:               # the way to a resolver: it concerns the whole target
-            scope = None
-        ways = [a.value.get("src") for a in succeeded(usable["egress"])
-                if scope in (None, a.subject)]
-        words = dict({"host": wish.get("host"), "port": wish.get("port") or wish.get("knock_port"),
-                      "here": (ways or [None])[0] or "this host"}, **holes)
-        says, fix, ask = [text.format(**words) for text in (
-            item.says, item.fix, item.ask or item.fix)]
-        yield holes.get("hides", item.hides), Finding(
-            holes.get("code", item.codes[0]), holes.get("severity", item.severity),
-            list(holes.get("suspects") or item.where), holes.get("confidence", item.sure), says,
-            [fix], ask, list(holes["proof"]), (scope,) if scope else (), [], item.layer)
+def accusations(item, seen):
+    """What one rule says: the holes of its words, and what differs from its usual finding."""
+    args = [seen[name] for name in item.sees]
+    if not item.each:
+        return list(item.function(*args))
+    told = [(row, item.function(row, *args)) for row in seen[item.each]]
+    return [blame(row, **holes if isinstance(holes, dict) else {}) for row, holes in told if holes]
+
+
+def finding_of(item, holes, seen):
+    """(codes that it hides, Finding): the words get the target's own names beside the rule's."""
+    wish, scope = seen["wish"], holes.get("scope")
+    if scope not in seen["goals"]:          # the way to a resolver: it concerns the whole target
+        scope = None
+    sources = [way.value.get("src") for way in seen["ways"] if scope in (None, way.subject)]
+    words = dict({"host": wish.get("host"), "port": wish.get("port") or wish.get("knock_port"),
+                  "here": (sources or [None])[0] or "this host"}, **holes)
+    says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
+    if holes.get("code", item.codes[0]) in FILTERS and seen["environment"]:
+        fix += " Here also: %s." % seen["environment"]
+    return holes["hides"].split() if "hides" in holes else item.hides, Finding(
+        holes.get("code", item.codes[0]), holes.get("severity", item.severity),
+        list(holes.get("suspects") or item.where), holes.get("confidence", item.sure), says,
+        [fix], ask, holes["proof"], (scope,) if scope else (), [], item.layer)
 
 
 def not_asked(answers):
     """What could not be asked, and why: one line for each question."""
-    seen = set()
-    for row in answers:
-        if row.outcome == "unknown" and row.tried and row.probe in PROBES:
-            why = printable(row.tried[-1][1], 160)
-            question = (PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0]
-            if (question, why) not in seen and why != "switched off":
-                seen.add((question, why))
-                yield {"question": question, "why": why}
+    pairs = unique(((PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0],
+                    printable(row.tried[-1][1], 160)) for row in answers
+                   if row.outcome == "unknown" and row.tried and row.probe in PROBES)
+    return [{"question": what, "why": why} for what, why in pairs if why != "switched off"]
 
 
 def hide_consequences(found):
     """Move each finding that a cause explains into that cause's consequences."""
     hidden = set()
     for hides, cause in found:
-        for _, finding in found:
-            same = not cause.scope or cause.scope == finding.scope \
-                or not finding.scope and cause.code != finding.code
-            if same and cause.severity == "fail" and finding is not cause \
-                    and finding.code in hides and finding.severity != "info":
-                cause.consequences[:] = unique(cause.consequences + [finding.code])
-                hidden.add(id(finding))
-    return [finding for _, finding in found if id(finding) not in hidden]
+        for _, other in found:
+            same = not cause.scope or cause.scope == other.scope \
+                or not other.scope and cause.code != other.code
+            if same and cause.severity == "fail" and other is not cause \
+                    and other.code in hides and other.severity != "info":
+                cause.consequences[:] = unique(cause.consequences + [other.code])
+                hidden.add(id(other))
+    return [other for _, other in found if id(other) not in hidden]
 
 
 def merge(findings):
     """One finding for the same code on several addresses; the others are named in its words."""
     merged = collections.OrderedDict()
-    for finding in findings:
-        key = finding.code, finding.severity, tuple(finding.suspects)
-        first = merged.setdefault(key, finding)
-        if finding.scope and finding.scope[0] not in first.scope:
+    for row in findings:
+        key = row.code, row.severity, tuple(row.suspects)
+        first = merged.setdefault(key, row)
+        if row.scope and row.scope[0] not in first.scope:
             front = first.summary[:-1] + "," if "(also " in first.summary else \
                 first.summary + " (also"
             merged[key] = first._replace(
-                summary="%s %s)" % (front, finding.scope[0]), scope=first.scope + finding.scope,
-                proof=first.proof + finding.proof)
+                summary="%s %s)" % (front, row.scope[0]), scope=first.scope + row.scope,
+                proof=first.proof + row.proof)
     return list(merged.values())
 
 
-def working_addresses(findings, usable):
+def working_addresses(findings, seen):
     """Addresses that work at the layer asked for: open, and with no failure of their own."""
-    wish = usable["target"][0].value
+    wish, good = seen["wish"], met(seen["tcp"] + seen["udp"], "ok")
     if wish["host"] and wish["port"] is None:
-        good = [r.subject for r in usable["tcp"] if r.outcome in ("ok", "refused") or alive_words(
-            r.subject, usable["ping"], usable["other_ports"],
-            usable["trace_udp"] + usable["trace_icmp"])]
-    else:
-        good = [r.subject for r in usable["tcp"] + usable["udp"] if r.outcome == "ok"]
-        if wish["protocol"] in ("http", "https"):
-            spoken = {r.subject for r in latest(usable["http"]) if (r.value or {}).get("status")}
-            good = [a for a in good if a in spoken]
-        elif wish["tls"]:
-            done = {r.subject for r in succeeded(usable["tls"]) if r.value["ended"] == "done"}
-            good = [a for a in good if a in done]
+        good += [r for r in seen["tcp"] if r.outcome == "refused" or r.subject in seen["alive"]]
+    elif wish["protocol"] in ("http", "https"):
+        spoken = {r.subject for r in latest(seen["http"]) if said(r, "status")}
+        good = [r for r in good if r.subject in spoken]
+    elif wish["tls"]:
+        done = {r.subject for r in saying(seen["handshakes"], "ended", "done")}
+        good = [r for r in good if r.subject in done]
     bad = {a for f in findings if f.severity == "fail" for a in f.scope}
-    return [a for a in good if a not in bad]
+    return [r.subject for r in good if r.subject not in bad]
 
 
-def through_proxy(usable):
-    """The tunnel answer of a proxy that works for this target, or None."""
-    return next((r for r in usable["tunnel"] if (r.value or {}).get("status") == 200), None)
-
-
-def demote(findings, usable):
+def demote(findings, seen):
     """A failure of one address is a warning while another address (or the proxy) works."""
-    good = usable["target"] and working_addresses(findings, usable)
-    excused = AWAY if through_proxy(usable) else ()
-    return [f._replace(severity="warn") if usable["target"] and f.severity == "fail" and (
+    good, excused = working_addresses(findings, seen), AWAY.split() if seen["tunnels"] else ()
+    return [f._replace(severity="warn") if f.severity == "fail" and (
         good and f.scope or f.code in excused) else f for f in findings]
 
 
-def verdict(findings, usable):
+def verdict(findings, seen):
     """One cause: the first failure in the order of the layers; else ok, or what is undecided."""
     fails = [f for f in findings if f.severity == "fail"]
     if fails:
         return finding_verdict(min(fails, key=lambda f: f.layer))
-    wish = usable["target"][0].value if usable["target"] else {}
-    good = working_addresses(findings, usable) if wish else []
-    if not wish.get("host") or good or through_proxy(usable):
-        return Verdict("ok", [], "certain", ok_words(wish, good, usable), [], None)
+    wish, good = seen["wish"], working_addresses(findings, seen)
+    if not wish["host"] or good or seen["tunnels"]:
+        return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
         return finding_verdict(telling[-1])
     places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % wish["host"]
-    for row in succeeded(usable["tcp"])[:1]:
+    for row in succeeded(seen["tcp"])[:1]:
         places, words = ["service"], "%s port %s opens, and what lies above TCP could not be" \
             " tested." % (row.subject, wish["port"])
     return Verdict("undecided", list(places), "possible", words, [
@@ -5408,15 +5272,15 @@ def finding_verdict(finding):
                    finding.fix, {"who": owner, "text": finding.ask})
 
 
-def ok_words(wish, good, usable):
+def ok_words(wish, good, seen):
     """What works, in one sentence."""
-    if not wish.get("host"):
+    if not wish["host"]:
         return "Link, address, route, gateway and resolver of this host look fine."
     if not good:
-        return "%s is reached through the proxy %s." % (wish["host"], through_proxy(usable).subject)
+        return "%s is reached through the proxy %s." % (wish["host"], seen["tunnels"][0].subject)
 
     def told(probe, key):
-        return [r.value[key] for r in latest(usable[probe]) if r.value and r.value.get(key)][:1]
+        return [said(r, key) for r in latest(seen[probe]) if said(r, key)][:1]
     parts = [wish["host"] + (" port %s" % wish["port"] if wish["port"] else "") + " answers"]
     parts += ["%s with a trusted certificate" % version for version in told("tls", "version")]
     parts += ["HTTP %d" % status for status in told("http", "status")] or [
@@ -5427,7 +5291,13 @@ def ok_words(wish, good, usable):
 # == 9 report: values in, text out =================================================================
 
 WIDTH = 80
-COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36", "dim": "2"}
+COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36"}
+SEVERITY_WORDS = {"fail": "a fault", "warn": "a warning", "info": "a remark"}  # the worst first
+NO_FAULT = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}
+PHASES = (("lookup", "dns"), ("connect", "tcp"), ("TLS", "tls"), ("first byte", "first_byte"))
+NOISY = ("target", "counters", "marks", "interfaces_now")
+# The first clause of an advice, without a remark at its end; what stands in quotes ends nothing.
+CLAUSE = re.compile(r"(?:`[^`]*`|\([^)]*\)|[^`(])+?(?:\?(?= |$)|(?=(?: \([^)]*\))?[.;:](?: |$)))")
 
 
 def paint(text, kind, color):
@@ -5435,229 +5305,164 @@ def paint(text, kind, color):
     return "\033[%sm%s\033[0m" % (COLORS[kind], text) if color else text
 
 
-def wrap(text, indent="  ", first=None):
-    """Lines of at most WIDTH columns; a word longer than that is cut."""
+def wrap(text, front="  ", indent=None, room=None):
+    """Lines of at most WIDTH columns, hanging behind `front`; at most `room` of them."""
     import textwrap
-    return textwrap.wrap(text, WIDTH, initial_indent=indent if first is None else first,
-                         subsequent_indent=indent, break_on_hyphens=False) or [indent.rstrip()]
+    return textwrap.wrap(text, WIDTH, initial_indent=front, break_on_hyphens=False, max_lines=room,
+                         placeholder=" ...", subsequent_indent=indent or " " * len(front)) or [""]
 
 
-def shorten(text, width):
+def shorten(text, width=WIDTH):
     """At most `width` characters, with a mark where something is missing."""
     return text if len(text) <= width else text[:max(0, width - 3)] + "..."
 
 
 def render_text(report, packets, color=False):
-    """The whole report: verdict, path, times, findings, not tested, ticket."""
-    blocks = [render_verdict(report, color), render_path(report), render_times(report),
-              render_findings(report, color), render_unjudged(report),
-              render_ticket(report, packets)]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    """The whole report: the verdict, and below it each part that has something to say."""
+    table = by_probe(report.answers)
+    way = next((row.value for row in succeeded(table["egress"] + table["route"])
+                if not row.value["error"]), {})
+    host, known = report.target.host or "-", ", ".join(found_addresses(table))
+    server = host if known in ("", host) else "%s = %s" % (host, known)
+    untested = [line for row in report.unjudged for line in wrap(
+        "%s: %s" % (row["question"].rstrip("."), row["why"]), "  - ")]
+    ticket = [line for label, text in ticket_rows(report, table, way, server, packets)
+              for line in wrap(str(text or "________"), "  %-13s " % (label + ":"))]
+    parts = (("PATH", path_lines(report, way, server)), ("TIMES", time_lines(report.timings_ms)),
+             ("FINDINGS", finding_lines(report.findings, color)),
+             ("NOT TESTED", untested), ("TICKET (copy from here)", ticket))
+    blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def title(target):
-    """The target as people write it."""
-    if not target.host:
-        return "this host"
-    return "%s (%s)" % (target.text, target.protocol) if target.port else target.text
-
-
-def render_verdict(report, color):
+def verdict_lines(report, color):
     """Under the title at most five lines: code, place and sureness; what; do this; ask them."""
-    result = report.verdict
-    kind = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}.get(
-        result.code, "FAULT")
-    where = " at: " + " or ".join(p.replace("_", " ") for p in result.suspects[:3])
-    head = "%s  %s, %s%s" % (kind, result.code, result.confidence, where if result.suspects else "")
-    blocks = [wrap(result.summary)] + [wrap(text, "       ", "  do:  ") for text in result.fix[:1]]
-    if result.ask:
-        text = result.ask["text"] if result.ask["text"] not in result.fix[:1] else "please do that."
-        blocks.append(wrap("%s - %s" % (result.ask["who"], text), "       ", "  ask: "))
-    lines = [shorten("netdiag %s: %s" % (VERSION, title(report.target)), WIDTH),
-             paint(shorten(head, WIDTH), "ok" if kind == "OK" else "fail", color)]
-    lines += share_lines(blocks, 4)
+    target, result = report.target, report.verdict
+    title = "%s (%s)" % (target.text, target.protocol) if target.port else target.text
+    head = "%s  %s, %s" % (NO_FAULT.get(result.code, "FAULT"), result.code, result.confidence)
+    if result.suspects:
+        head += " at: " + " or ".join(result.suspects[:3]).replace("_", " ")
+    rows = [("  ", result.summary)] + [("  do:  ", text) for text in result.fix[:1]]
+    rows += [("  ask: ", request_words(result))] if result.ask else []
+    lines = []
+    for number, (front, text) in enumerate(rows, 1):      # the first takes most, each has a line
+        lines += wrap(text, front, room=4 - len(lines) - len(rows) + number)
+        lines[-1] = re.sub(r"[,;:] \.\.\.$", " ...", lines[-1])
     if not report.complete:
         lines.append("  The run was cut short: this rests on what was seen until then.")
-    return lines
+    return [shorten("netdiag %s: %s" % (VERSION, title)),
+            paint(shorten(head), "ok" if result.code == "ok" else "fail", color)] + lines
 
 
-def share_lines(blocks, room):
-    """Blocks of lines cut to `room` lines in all: the last gives first, each keeps one."""
-    sizes = [len(block) for block in blocks]
-    for number in reversed(range(len(sizes))):
-        sizes[number] -= max(0, min(sizes[number] - 1, sum(sizes) - room))
-    lines = []
-    for block, size in zip(blocks, sizes):
-        lines += block[:size]
-        if size < len(block):                     # the whole of it stands further below
-            longer = "%s %s" % (block[size - 1], block[size].strip())
-            lines[-1] = longer[:WIDTH - 3].rpartition(" ")[0].rstrip(",;:") + " ..."
-    return lines
+def request_words(result):
+    """Who is asked for what: where `do:` says it already, by its first clause if that fits."""
+    who, text, clause = result.ask["who"], result.ask["text"], CLAUSE.match(result.ask["text"])
+    if text in result.fix[:1]:
+        text = (clause.group() + ".").replace("?.", "?") if clause else text
+        text = text if len("  ask: %s - %s" % (who, text)) <= WIDTH else "please do that."
+    return "%s - %s" % (who, text)
 
 
-def render_path(report):
-    """The way drawn from client to service, with a mark where it breaks."""
-    target, result, table = report.target, report.verdict, by_probe(report.answers)
+def path_lines(report, way, server):
+    """The way drawn from client to service, with a mark behind the place suspected most."""
+    target, result = report.target, report.verdict
     if not target.host or not report.path and result.code.startswith("dns."):
         return []
-    way = way_out(table)
-    rows = [("client", "   0", way.get("src"), None,
-             "this host (%s)" % way["dev"] if way.get("dev") else "this host")]
-    rows += [(hop["place"], "%4d" % hop["ttl"], hop["address"] or "* (no answer)", hop["rtt_ms"],
-              (hop["place"] or "").replace("_", " ")) for hop in report.path]
+    rows = [("client", 0, way.get("src") or "", None)] + [
+        (hop["place"], hop["ttl"], hop["address"] or "* (no answer)", hop["rtt_ms"])
+        for hop in report.path]
     if rows[-1][0] != "server":
-        rows.append(("server", "", shorten(server_words(target, table), 39), None, "server"))
+        rows.append(("server", "", shorten(server, 39), None))
     if target.port:
-        port = "%s port %d" % (target.transport.upper(), target.port)
-        rows.append(("service", "", port, None, "service"))
-    return ["PATH"] + mark_break([(place, "%-4s  %-39s %9s  %s" % (
-        ttl, name or "", "" if ms is None else "%.1f ms" % ms, words))
-        for place, ttl, name, ms, words in rows], result)
-
-
-def mark_break(rows, result):
-    """The lines of the path with the mark behind the place that is suspected most."""
-    lines = [line for _, line in rows]
+        rows.append(("service", "", "%s port %d" % (target.transport.upper(), target.port), None))
+    names = dict(client="this host" + (" (%s)" % way["dev"] if way.get("dev") else ""))
+    lines = ["%4s  %-39s %9s  %s" % (ttl, name, "" if ms is None else "%.1f ms" % ms,
+                                     names.get(place, place.replace("_", " ")))
+             for place, ttl, name, ms in rows]
     if result.code != "ok" and result.suspects:
-        order = {place: number for number, place in enumerate(PLACES[:6])}
-        suspect = order.get(result.suspects[0], 0)
-        at = max(n for n, (place, _) in enumerate(rows) if order.get(place, 0) <= suspect)
-        lines.insert(at + (suspect < 4), "   X  ---- it breaks here: %s ----" % result.code)
+        rank = {place: number for number, place in enumerate(PLACES[:6])}
+        worst = rank.get(result.suspects[0], 0)
+        at = max(n for n, row in enumerate(rows) if rank.get(row[0], 0) <= worst)
+        lines.insert(at + (worst < 4), "   X  ---- it breaks here: %s ----" % result.code)
     return lines
 
 
-def render_times(report):
+def time_lines(timings_ms):
     """A bar for each phase, to one scale."""
-    rows = [(name, report.timings_ms.get(key)) for name, key in (
-        ("lookup", "dns"), ("connect", "tcp"), ("TLS", "tls"), ("first byte", "first_byte"))]
-    rows = [(name, ms) for name, ms in rows if ms is not None]
-    if not rows:
-        return []
-    scale = max(ms for _, ms in rows) or 1
-    return ["TIMES"] + [("  %-10s %9.1f ms  %s" % (
-        name, ms, "#" * max(1, int(50 * ms / scale)))).rstrip() for name, ms in rows]
+    rows = [(name, timings_ms[key]) for name, key in PHASES if timings_ms[key] is not None]
+    scale = max([ms for _, ms in rows], default=0) or 1
+    return ["  %-10s %9.1f ms  %s" % (name, ms, "#" * max(1, int(50 * ms / scale)))
+            for name, ms in rows]
 
 
-def render_findings(report, color):
-    """Findings by layer: what was seen, how sure, what to do."""
-    rows = sorted(report.findings, key=lambda f: (list(SEVERITY_WORDS).index(f.severity), f.layer))
-    lines = ["FINDINGS"] if rows else []
-    for finding in rows:
-        ids = ",".join(unique(a.id for a in finding.proof if a.id))
-        head = "  %-4s  %s (%s)" % (finding.severity, finding.code, finding.confidence)
-        lines.append(paint(head, finding.severity, color)
-                     + shorten("  seen in %s" % ids if ids else "", 40))
-        lines += wrap(finding.summary, " " * 8) + wrap(finding.fix[0], " " * 11, "        -> ")
-        if finding.consequences:
-            lines += wrap("explains: " + ", ".join(finding.consequences), " " * 8)
+def finding_lines(findings, color):
+    """Findings, the worst first and then by layer: what was seen, how sure, what to do."""
+    lines = []
+    for row in sorted(findings, key=lambda f: (list(SEVERITY_WORDS).index(f.severity), f.layer)):
+        head = "  %-4s  %s (%s)" % (row.severity, row.code, row.confidence)
+        ids = ",".join(unique(a.id for a in row.proof if a.id))
+        lines.append(paint(head, row.severity, color) + shorten(ids and "  seen in " + ids, 40))
+        lines += wrap(row.summary, " " * 8) + wrap(row.fix[0], "        -> ")
+        if row.consequences:
+            lines += wrap("explains: " + ", ".join(row.consequences), " " * 8)
     return lines
 
 
-def render_unjudged(report):
-    """What was not tested, and why."""
-    lines = ["NOT TESTED"] if report.unjudged else []
-    for row in report.unjudged:
-        lines += wrap("%s: %s" % (row["question"].rstrip("."), row["why"]), "    ", "  - ")
-    return lines
-
-
-def render_ticket(report, packets):
-    """The ticket, filled in: what network teams always ask for; blanks for what we cannot know."""
-    lines = ["TICKET (copy from here)"]
-    for label, text in ticket_rows(report, packets):
-        lines += wrap(str(text) if text else "________", " " * 16, "  %-13s " % (label + ":"))
-    return lines
-
-
-def ticket_rows(report, packets):
-    """[(label, text)] of the ticket, from the evidence; None where nobody can know."""
-    result, target, table = report.verdict, report.target, by_probe(report.answers)
-    way, host = way_out(table), about(table["identity"], "self") or {}
+def ticket_rows(report, table, way, server, packets):
+    """[(label, text)] of what network teams always ask for; None where nobody can know."""
+    result, target, host = report.verdict, report.target, about(table["identity"], "self") or {}
     src, dev, via = way.get("src"), way.get("dev"), way.get("via")
     link = interface_named(table["interfaces"], dev) or {}
     cidr = [c for c in link.get("inet", []) + link.get("inet6", []) if c.partition("/")[0] == src]
     vlan = re.search(r"(?:\.|^vlan)(\d+)$", dev or "")
     layer_2 = [" (layer 2: %s)" % row.value["state"] for row in table["neighbor"] if row.value]
     clock = about(table["clock"], "self")
-    asked = result.ask and [("to", result.ask["who"]), ("request", result.ask["text"])]
+    asked = [("to", result.ask["who"]), ("request", result.ask["text"])] if result.ask else []
     return [("symptom", "%s: %s" % (result.code, result.summary)),
             ("sure", "%s; suspected: %s" % (result.confidence, ", ".join(result.suspects) or "-"))
-            ] + (asked or []) + [
+            ] + asked + [
         ("client", (cidr or [src])[0]), ("client host", host.get("name")),
         ("interface", dev and "%s, MAC %s, MTU %s" % (
-            dev, link.get("mac") or "?", link.get("mtu") or "?")),
-        ("VLAN", vlan and vlan.group(1)),
+            dev, link.get("mac") or "?", link.get("mtu") or "?")), ("VLAN", vlan and vlan.group(1)),
         ("gateway", via + "".join(layer_2[:1]) if via else dev and "none: on the own segment"),
-        ("server", server_words(target, table)),
+        ("server", server),
         ("protocol", "%s %d (%s)" % (target.transport.upper(), target.port, target.protocol)
          if target.port else "-"),
         ("time", clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19])),
         ("route taken", dev and "from %s by %s%s" % (src, dev, " via " + via if via else "")),
-        ("ruled out", ruled_out(table, result)), ("packets sent", "about %d to the target" % packets),
+        ("ruled out", ruled_out(table, result)),
+        ("packets sent", "about %d to the target" % packets),
         ("run by", "%s%s, Python %s, netdiag %s" % (
             host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION)),
-        ("environment", environment_words(table)),
+        ("environment", environment_words(table["marks"], table["proxy_env"])),
         ("location", None), ("switch", None), ("switch port", None)]
-
-
-def way_out(table):
-    """The route that is taken, or {}."""
-    return next((row.value for row in succeeded(table["egress"]) + succeeded(table["route"])
-                 if not row.value["error"]), {})
-
-
-def server_words(target, table):
-    """The target's host, and the addresses that it stands for."""
-    found = found_addresses(table)
-    known = " = " + ", ".join(found) if found not in ([], [target.host]) else ""
-    return target.host + known if target.host else "-"
 
 
 def ruled_out(table, result):
     """The layers that were seen to work, in words; None where the target itself does."""
-    links = table["interfaces"]
+    good, links = {name: succeeded(rows) for name, rows in table.items()}, table["interfaces"]
     fine = (("link", any(row["up"] and row.get("carrier") for row in real_links(links))),
             ("address", usable_links(links)),
-            ("route", any(not row.value["error"] for row in succeeded(table["route"]))),
-            ("gateway", any(row.value["state"] in ("REACHABLE", "ANSWERED", "complete")
-                            for row in succeeded(table["neighbor"]))),
-            ("dns", succeeded(table["lookup"])), ("tcp", succeeded(table["tcp"])),
-            ("tls", any(row.value["ended"] == "done" for row in succeeded(table["tls"]))))
+            ("route", any(not row.value["error"] for row in good["route"])),
+            ("gateway", any(r.value["state"] in ALIVE for r in good["neighbor"])),
+            ("dns", good["lookup"]), ("tcp", good["tcp"]),
+            ("tls", any(row.value["ended"] == "done" for row in good["tls"])))
     return result.code != "ok" and ", ".join(
         layer for layer, seen in fine if seen and not result.code.startswith(layer + "."))
 
 
-def environment_words(table):
-    """Container, cloud and Kubernetes marks in words: they say whose firewall may be meant."""
-    marks, env = about(table["marks"], "self") or {}, about(table["proxy_env"], "self") or {}
-    words = []
-    if env.get("kubernetes") or any("kubernetes" in path for path in marks):
-        words.append("Kubernetes pod (think of NetworkPolicy and endpoints)")
-    elif "/.dockerenv" in marks or "/run/.containerenv" in marks:
-        words.append("container (think of its network mode)")
-    maker = " ".join(text.lower() for path, text in marks.items() if "dmi" in path)
-    return "; ".join(words + [advice for name, advice in (
-        ("amazon", "AWS: security group, network ACL"),
-        ("google", "Google Cloud: VPC firewall rules"),
-        ("microsoft", "Azure: network security group")) if name in maker])
-
-
-NOISY = ("target", "counters", "marks", "interfaces_now")
-
-
 def render_transcript(transcript, answers, verbose):
     """What was run and what was probed without a command, so that the reader can check us."""
-    lines = ["TRANSCRIPT"]
+    lines, (height, width) = ["TRANSCRIPT"], (400, 4000) if verbose else (40, 260)
     for entry in transcript:
         lines.append("  $ %s   [status %s, %.0f ms]" % (
             shorten(" ".join(entry["argv"]), 60), entry["status"], entry["ms"]))
         lines += ["    " + printable(line.replace("\t", "  "), 200)
-                  for line in entry["output"].splitlines()[:400 if verbose else 40]]
+                  for line in entry["output"].splitlines()[:height]]
     lines.append("  Evidence (probe/subject outcome value), commands and sockets alike:")
     shown = [a for a in answers if verbose or a.value is not None and a.probe not in NOISY]
     for row, line in zip(shown, evidence_lines(shown)):
-        lines += wrap("%s %s" % (row.id, printable(line, 4000 if verbose else 260)),
-                      "      ", "    ")
+        lines += wrap("%s %s" % (row.id, printable(line, width)), "    ", "      ")
     return "\n".join(lines) + "\n"
 
 
@@ -5665,27 +5470,19 @@ def render_brief(report):
     """One line for one target, of at most 120 columns."""
     result = report.verdict
     return shorten("%-24s %-21s %-8s %s: %s" % (
-        shorten(report.target.text or "this host", 24), result.code, result.confidence,
+        shorten(report.target.text, 24), result.code, result.confidence,
         "/".join(result.suspects[:2]) or "-", result.summary), 120) + "\n"
 
 
-def finding_json(finding):
-    """A finding as the contract names its parts."""
-    row = dict(finding._asdict(), proof=unique(a.id for a in finding.proof if a.id), ask={
-        "who": PLACE_OWNER.get((finding.suspects or ["client"])[0]), "text": finding.ask})
-    del row["layer"]
-    return row
-
-
-def target_json(report):
-    """One target as the contract names its parts."""
-    target = report.target
-    return {"target": target.text or "this host", "host": target.host, "port": target.port,
-            "protocol": target.protocol, "addresses": found_addresses(by_probe(report.answers)),
-            "verdict": report.verdict._asdict(),
-            "findings": [finding_json(f) for f in report.findings], "unjudged": report.unjudged,
-            "path": report.path, "timings_ms": report.timings_ms, "elapsed_s": report.elapsed_s,
-            "complete": report.complete}
+def target_json(report, mark):
+    """One target as the contract names its parts; `mark` goes before the ids of its evidence."""
+    findings = [dict(zip(Finding._fields[:-1], f), ask=finding_verdict(f).ask,        # no layer
+                     proof=unique(mark + a.id for a in f.proof if a.id)) for f in report.findings]
+    return dict(zip(("target", "host", "port", "protocol"), report.target),
+                addresses=found_addresses(by_probe(report.answers)),
+                verdict=report.verdict._asdict(), findings=findings, unjudged=report.unjudged,
+                path=report.path, timings_ms=report.timings_ms, elapsed_s=report.elapsed_s,
+                complete=report.complete)
 
 
 def render_json(reports, run):
@@ -5693,8 +5490,7 @@ def render_json(reports, run):
     import json
     table = by_probe(reports[0].answers)
     who, marks = (about(table[name], "self") or {} for name in ("identity", "marks"))
-    if len(reports) > 1:
-        reports = [renumber(report, number) for number, report in enumerate(reports, 1)]
+    rows = [("t%d." % n if reports[1:] else "", report) for n, report in enumerate(reports, 1)]
     document = {
         "schema": 1, "netdiag": {"version": VERSION, "sha256": run["sha256"]},
         "mode": "target" if reports[0].target.host else "host", "started": run["started"],
@@ -5702,76 +5498,21 @@ def render_json(reports, run):
         "host": dict({key: who.get(key) for key in ("name", "system", "user", "root", "python")},
                      container=any("dmi" not in p and "hypervisor" not in p for p in marks),
                      addresses=sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})),
-        "targets": [target_json(report) for report in reports],
-        "evidence": [dict(row._asdict(), value=public(row.value))
-                     for report in reports for row in report.answers],
+        "targets": [target_json(report, mark) for mark, report in rows],
+        "evidence": [dict(row._asdict(), id=mark + row.id, value=public(row.value))
+                     for mark, report in rows for row in report.answers],
         "transcript": run["transcript"], "packets_sent": run["packets_sent"]}
     return json.dumps(document, indent=1, default=str) + "\n"
 
 
-def renumber(report, number):
-    """With several targets the evidence ids carry the target's number."""
-    def again(rows):
-        return [row._replace(id=row.id and "t%d.%s" % (number, row.id)) for row in rows]
-    return report._replace(answers=again(report.answers), findings=[
-        f._replace(proof=again(f.proof)) for f in report.findings])
-
-
+NARROW_FIRST = sorted(RULES.values(), key=lambda row: len(row.codes))
 HOLE = re.compile(r"(?<=[\w}])\{(?!version)\w+\}|(?<=\}')\{\w+\}|\{(\w+)[^}]*\}")
-HOLE_NAMES = {"goal": "TARGET", "here": "CLIENT", "here_time": "TIME", "hop": "NEXT HOP",
-              "version": "4/6"}
 PHRASES = "advice contrast cure how meaning other speaks views what who why witness words".split()
-
-
-def plain_words(template):
-    """The words of a rule without a case: NAMES for its holes, ... for a phrase."""
-    def word(found):
-        name = found.group(1)
-        return "..." if name in PHRASES else HOLE_NAMES.get(name, (name or "").upper())
-    return HOLE.sub(word, template).replace("....", "...")
-
-
-def rules_of(code):
-    """The rules that say this code, the most particular first; NotMine for an unknown code."""
-    rows = sorted((r for r in RULES.values() if code in r.codes), key=lambda r: len(r.codes))
-    mine(rows or code in OTHER_CODES or code in LATER_CODES, code)
-    return rows
-
-
-def render_explain(code):
-    """The manual page of one cause, from its rules; NotMine where no such code exists."""
-    lines = [code, "=" * len(code)]
-    for text in filter(None, (OTHER_CODES.get(code), LATER_CODES.get(code))):
-        lines += [""] + wrap(text)
-    for row in rules_of(code):
-        doc = (row.function.__doc__ or "").split("fires:")[0].split()
-        cure = plain_words(row.fix) if row.fix != "{cure}" else "It depends: the report says it."
-        lines += [""] + wrap(" ".join(doc))
-        for label, text in (
-                ("says", plain_words(row.says)), ("do", cure),
-                ("where", ", or ".join(PLACE_WORDS[p] for p in row.where)),
-                ("sure", "%s; taken alone it is %s" % (row.sure, SEVERITY_WORDS[row.severity]))):
-            lines += wrap(text, " " * 10, "  %-7s " % (label + ":"))
-    return "\n".join(lines) + "\n"
-
-
-def render_codes():
-    """Every code with its first sentence."""
-    lines = ["All causes; `netdiag.py explain CODE` is the manual page of one.", ""]
-    words = {code: plain_words(rules_of(code)[0].says)
-             for rule in RULES.values() for code in rule.codes}
-    for code, text in sorted(dict(words, **dict(OTHER_CODES, **LATER_CODES)).items()):
-        lines += wrap(text, " " * 24, "%-23s " % code)
-    return "\n".join(lines) + "\n"
-
-
-SEVERITY_WORDS = collections.OrderedDict((
-    ("fail", "a fault"), ("warn", "a warning"), ("info", "a remark")))
+HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", here_time="TIME",
+                  hop="NEXT HOP", version="4/6")
 OTHER_CODES = {
     "ok": "The target works at the layer that was asked for.",
-    "undecided": "Not enough was seen to name a cause; the report says what was not tested.",
-}
-# Codes of the contract that this version does not find yet.
+    "undecided": "Not enough was seen to name a cause; the report says what was not tested."}
 LATER_CODES = {code: says + " (not yet: " + finder + ")" for code, finder, says in (
     ("proxy.required", "a later test", "The way out leads only through a proxy."),
     ("ssh.denied", "a later test", "The SSH server refuses this user or key."),
@@ -5786,6 +5527,41 @@ LATER_CODES = {code: says + " (not yet: " + finder + ")" for code, finder, says 
     ("oneway.forward", "modes `merge` and `capture`", "Packets are lost on the way to the server."),
     ("oneway.reverse", "modes `merge` and `capture`", "Packets are lost on the way back."),
     ("intermittent", "mode `watch`", "It works now and then; the findings say what failed when."))}
+RULELESS = dict(OTHER_CODES, **LATER_CODES)
+
+
+def plain_words(template):
+    """The words of a rule without a case: NAMES for its holes, ... for a phrase."""
+    words = HOLE.sub(lambda hole: HOLE_WORDS.get(hole[1], (hole[1] or "").upper()), template)
+    return words.replace("....", "...")
+
+
+def render_explain(code):
+    """The manual page of one cause, from its rules; NotMine where no such code exists."""
+    rules = [row for row in NARROW_FIRST if code in row.codes]
+    mine(rules or code in RULELESS, "no such code: " + printable(code, 60))
+    own = [row for row in rules if row.codes == [code]] or rules
+    lines = [code, "=" * len(code)] + ([""] + wrap(RULELESS[code]) if code in RULELESS else [])
+    for row in own:
+        cure = plain_words(row.fix) if row.fix != "{cure}" else "It depends: the report says it."
+        lines += [""] + wrap(" ".join((row.function.__doc__ or "").split("fires:")[0].split()))
+        for label, text in (
+                ("says", plain_words(row.says)), ("do", cure),
+                ("where", ", or ".join(PLACE_WORDS[p] for p in row.where)),
+                ("sure", "%s; taken alone it is %s" % (row.sure, SEVERITY_WORDS[row.severity]))):
+            lines += wrap(text, "  %-7s " % (label + ":"))
+    for row in rules[len(own):]:
+        lines += ["", shorten("  also said by: " + plain_words(row.says))]
+    return "\n".join(lines) + "\n"
+
+
+def render_codes():
+    """Every code with its first sentence."""
+    words = {code: plain_words(row.says) for row in reversed(NARROW_FIRST) for code in row.codes}
+    lines = ["All causes; `netdiag.py explain CODE` is the manual page of one.", ""]
+    for code, text in sorted(dict(words, **RULELESS).items()):
+        lines += wrap(text, "%-23s " % code)
+    return "\n".join(lines) + "\n"
 
 
 # == 10 cli: options, modes, exit status ===========================================================
@@ -5805,36 +5581,36 @@ EXAMPLES = """examples:
 exit status: 0 fine, 1 a fault was found, 3 undecided or cut short,
 64 wrong command line, 130 interrupted (after the partial report)
 """
-# (flags, what argparse needs to know)
-OPTION_TABLE = (
-    (("--json",), dict(action="store_true", help="one JSON document (wins over --brief)")),
-    (("--brief",), dict(action="store_true", help="one line per target")),
-    (("-4",), dict(dest="family", action="store_const", const=4, help="IPv4 only")),
-    (("-6",), dict(dest="family", action="store_const", const=6, help="IPv6 only")),
-    (("-n",), dict(dest="numeric", action="store_true", help="no reverse look-ups (the default)")),
-    (("--timeout",), dict(dest="timeout_s", type=float, metavar="S", help="for one probe")),
-    (("--deadline",), dict(dest="deadline_s", type=float, metavar="S", default=DEADLINE_S,
-                           help="for everything (default %(default)s)")),
-    (("--source",), dict(metavar="ADDR", help="connect from this address")),
-    (("--interface",), dict(metavar="DEV", help="connect by this interface")),
-    (("--connect-to",), dict(metavar="ADDR", help="connect there; SNI and Host keep the name")),
-    (("--sni",), dict(metavar="NAME", help="another name in the TLS handshake")),
-    (("--no-sni",), dict(action="store_true", help="no name in the TLS handshake")),
-    (("--proxy",), dict(metavar="URL", help="use this proxy, whatever the variables say")),
-    (("--cafile",), dict(metavar="FILE", help="trust these certificates (PEM)")),
-    (("--only",), dict(metavar="PROBE,...", default="", help="run only these probes")),
-    (("--skip",), dict(metavar="PROBE,...", default="", help="leave these probes out")),
-    (("--no-tools",), dict(action="store_true", help="run no installed command")),
-    (("--targets",), dict(metavar="FILE", help="targets from a file, one a line; - for stdin")),
-    (("--redact",), dict(action="store_true", help="mask addresses and names (not yet)")),
-    (("--lang",), dict(choices=("en", "ja"), default="en", metavar="en|ja",
-                       help="language of the report (ja: not yet)")),
-    (("--output",), dict(metavar="FILE", help="write the report there (mode 0600)")),
-    (("--color",), dict(choices=("auto", "always", "never"), default="auto", metavar="WHEN",
-                        help="auto (only on a terminal), always or never")),
-    (("-v", "--verbose"), dict(action="store_true", help="with all evidence and the transcript")),
-    (("--version",), dict(action="store_true", help="print the version")),
-)
+SWITCH = {"action": "store_true"}
+OPTION_TABLE = [(flags.split(), dict(words, help=text)) for flags, text, words in (
+    ("--json", "one JSON document (wins over --brief)", SWITCH),
+    ("--brief", "one line per target", SWITCH),
+    ("-4", "IPv4 only", dict(dest="family", action="store_const", const=4, default=0)),
+    ("-6", "IPv6 only", dict(dest="family", action="store_const", const=6)),
+    ("-n", "no reverse look-ups (the default)", dict(SWITCH, dest="numeric")),
+    ("--timeout", "for one probe", dict(dest="timeout_s", type=float, metavar="S")),
+    ("--deadline", "for everything (default %(default)s)",
+     dict(dest="deadline_s", type=float, metavar="S", default=DEADLINE_S)),
+    ("--source", "connect from this address", dict(metavar="ADDR")),
+    ("--interface", "connect by this interface", dict(metavar="DEV")),
+    ("--connect-to", "connect there; SNI and Host keep the name", dict(metavar="ADDR")),
+    ("--sni", "another name in the TLS handshake", dict(metavar="NAME")),
+    ("--no-sni", "no name in the TLS handshake", SWITCH),
+    ("--proxy", "use this proxy, whatever the variables say", dict(metavar="URL")),
+    ("--cafile", "trust these certificates (PEM)", dict(metavar="FILE")),
+    ("--only", "run only these probes", dict(metavar="PROBE,...", default="")),
+    ("--skip", "leave these probes out", dict(metavar="PROBE,...", default="")),
+    ("--no-tools", "run no installed command", SWITCH),
+    ("--targets", "targets from a file, one a line; - for stdin", dict(metavar="FILE")),
+    ("--redact", "mask addresses and names (not yet)", SWITCH),
+    ("--lang", "language of the report (ja: not yet)",
+     dict(choices=("en", "ja"), default="en", metavar="en|ja")),
+    ("--output", "write the report there (mode 0600)", dict(metavar="FILE")),
+    ("--color", "auto (only on a terminal), always or never",
+     dict(choices=("auto", "always", "never"), default="auto", metavar="WHEN")),
+    ("-v --verbose", "with all evidence and the transcript", SWITCH),
+    ("--version", "print the version", SWITCH))]
+THIS_HOST = Target("this host", None, None, None, "tcp", False, None, None, 0)
 
 
 def read_arguments(argv):
@@ -5844,146 +5620,113 @@ def read_arguments(argv):
     class Parser(argparse.ArgumentParser):
         def error(self, message):
             raise Usage(message)
-    parser = Parser(prog="netdiag.py", usage="netdiag.py [options] [TARGET...]  |  explain [CODE]",
-                    description=EXAMPLES, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("netdiag.py", "netdiag.py [options] [TARGET...]  |  explain [CODE]", EXAMPLES,
+                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flags, words in OPTION_TABLE:
         parser.add_argument(*flags, **words)
     parser.add_argument("target", nargs="*", metavar="TARGET", help="host, host:port or URL")
     known = vars(parser.parse_args(argv))
-    texts, _ = known.pop("target"), known.pop("version")
     for name in ("only", "skip"):
-        known[name] = tuple(p for p in known[name].split(",") if p)
-    return Options(**dict(known, family=known["family"] or 0)), texts
-
-
-def demand(condition, words, *values):
-    """Usage unless the condition holds; what was typed is made safe to show."""
-    if not condition:
-        raise Usage(words % tuple(printable(str(value), 100) for value in values))
+        known[name] = tuple(filter(None, known[name].split(",")))
+    return Options(*[known[name] for name in Options._fields]), known["target"]
 
 
 def check_options(options, system):
-    """Usage for values that cannot be meant; nothing has been run yet."""
-    for name in ("timeout_s", "deadline_s"):
-        value = getattr(options, name)
-        demand(value is None or 0 < value <= 3600,
-               "--%s takes seconds, from more than 0 to 3600", name[:-2])
+    """NotMine for values that cannot be meant; nothing has been run yet."""
+    for flag, value in (("--timeout", options.timeout_s), ("--deadline", options.deadline_s)):
+        mine(value is None or 0 < value <= 3600, flag + " takes seconds, from more than 0 to 3600")
     for name in options.only + options.skip:
-        demand(name in PROBES, "there is no probe %s; they are: " + " ".join(PROBES), name)
-    demand(not options.interface or system.has_interface(options.interface),
-           "--interface: there is no %s here", options.interface)
-    if options.sni:
-        check_name(options.sni, "--sni " + printable(options.sni, 60))
-    for name in ("source", "connect_to"):
-        value = getattr(options, name)
-        demand(not value or is_address(value), "--%s takes an IP address", name.replace("_", "-"))
-    demand(not options.source or system.is_own(options.source),
-           "--source %s is not an address of this host", options.source)
+        mine(name in PROBES, "there is no probe %s; they are: %s" % (name, " ".join(PROBES)))
+    for value, good, words in (
+            (options.interface, system.has_interface, "--interface: there is no %(value)s here"),
+            (options.source, is_address, "--source takes an IP address"),
+            (options.connect_to, is_address, "--connect-to takes an IP address"),
+            (options.source, system.is_own, "--source %(value)s is not an address of this host"),
+            (options.proxy, lambda url: read_proxy(url, "--proxy")["host"],
+             "--proxy takes a URL such as http://proxy.example:3128")):
+        mine(not value or good(value), words % {"value": value})
+    for wanted, words in ((options.redact, "--redact"), (options.lang != "en", "--lang ja")):
+        mine(not wanted, words + " is not built into this version")
+    try:
+        mine(not options.sni or check_name(options.sni))
+    except NotMine as error:
+        raise Usage("--sni %s: %s" % (printable(options.sni, 60), error))
     problem = options.cafile and system.check_cafile(options.cafile)
-    demand(not problem, "--cafile %s: %s", options.cafile, problem)
-    demand(not options.proxy or read_proxy(options.proxy, "--proxy")["host"],
-           "--proxy takes a URL such as http://proxy.example:3128")
-    demand(not options.redact, "--redact is not built into this version")
-    demand(options.lang == "en", "--lang %s is not built into this version", options.lang)
+    mine(not problem, "--cafile %s: %s" % (options.cafile, problem))
 
 
-def read_target(text, options):
+def read_target(text):
     """A target as it was typed -> Target; Usage with one clear line where it is absurd."""
-    shown = "target " + hide_secret(printable(text, 60))
-    demand(text.strip(), "a target is empty")
-    demand(len(text) <= 2000 and not re.search(r"[\x00-\x20\x7f-\x9f]", text),
-           "%s: spaces, control characters or far too long", shown)
+    mine(text.strip(), "a target is empty")
     try:
+        mine(re.match(r"[^\x00-\x20\x7f-\x9f]{1,2000}\Z", text),
+             "spaces, control characters or far too long")
         parts = read_url(text)
+        host, scheme = parts["host"], SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
+        mine(not scheme or scheme in PROTOCOLS, "unknown scheme %s://" % scheme)
+        mine(is_address(host) or check_name(host))
+        word = SAME_PROTOCOL.get(parts["port"], parts["port"])
+        number = re.match(r"[0-9]{1,6}$", word or "")
+        port = int(word) if number else PROTOCOLS.get(word, (None,))[0]
+        mine(word is None or port in range(1, 65536), "a port is a number from 1 to 65535"
+             + ("" if number else " or a known service"))
+        protocol = scheme or PORT_PROTOCOL.get(port, "tcp")
+        default, transport, tls, _ = PROTOCOLS[protocol]
+        mine(port or default or not scheme, "%s:// needs a port" % scheme)
     except NotMine as error:
-        raise Usage("%s: %s" % (shown, error))
-    host, scheme = parts["host"], SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
-    demand(not scheme or scheme in PROTOCOLS, "%s: unknown scheme %s://", shown, scheme)
-    literal = is_address(host)
-    if not literal:
-        check_name(host, shown)
-    port = read_port(parts["port"], shown)
-    protocol = scheme or PORT_PROTOCOL.get(port, "tcp")
-    default, transport, tls, _ = PROTOCOLS[protocol]
-    port = port or default
-    demand(port or not scheme, "%s: %s:// needs a port", shown, scheme)
-    return Target(hide_secret(printable(text, 300)), host, port, protocol, transport, tls,
-                  parts["path"], parts["user"] if protocol in ("ssh", "sftp") else None, literal)
+        raise Usage("target %s: %s" % (hide_secret(printable(text, 60)), error))
+    return Target(hide_secret(printable(text, 300)), host, port or default, protocol, transport,
+                  tls, parts["path"], parts["user"] if protocol in ("ssh", "sftp") else None,
+                  is_address(host))
 
 
-def check_name(host, shown):
-    """A host name that DNS could carry; no option in disguise."""
-    demand(host, "%s: no host in it", shown)
-    demand(not host.startswith("-"), "%s: a host does not begin with '-'", shown)
-    demand(not re.match(r"^[0-9.]+$", host), "%s: not an IPv4 address", shown)
-    try:
-        dns_labels(host)
-    except NotMine as error:
-        raise Usage("%s: %s" % (shown, error))
-    demand(not re.search(r"[^\w.-]", host),
-           "%s: a host name has letters, digits, '-' and '.'", shown)
-
-
-def read_port(text, shown):
-    """A port number or service name -> number; None where none was given."""
-    if text is None:
-        return None
-    if re.match(r"[0-9]{1,6}$", text):
-        demand(1 <= int(text) <= 65535, "%s: a port is a number from 1 to 65535", shown)
-        return int(text)
-    port = PROTOCOLS.get(SAME_PROTOCOL.get(text, text), (None,))[0]
-    demand(port, "%s: a port is a number from 1 to 65535 or a known service", shown)
-    return port
+def check_name(host):
+    """NotMine for a name that DNS cannot carry, and for an option in disguise; else True."""
+    mine(host, "no host in it")
+    mine(not host.startswith("-"), "a host does not begin with '-'")
+    mine(not re.match(r"^[0-9.]+$", host), "not an IPv4 address")
+    dns_labels(host)
+    return mine(not re.search(r"[^\w.-]", host), "a host name has letters, digits, '-' and '.'")
 
 
 def wish_of(target, options):
     """The answer that stands for the target itself: all that probes and rules may know of it."""
-    named = target.host and not options.no_sni
-    return {"host": target.host, "port": target.port, "protocol": target.protocol,
-            "knock_port": target.port or (443 if target.host else None),
-            "transport": target.transport, "tls": target.tls, "path": target.path,
-            "user": target.user, "literal": target.literal, "family": options.family,
-            "sni": options.sni or sni_for(target.host) if named else None, "source": options.source,
-            "connect_to": options.connect_to if target.host else None,
-            "proxy": options.proxy if target.host else None,
-            "speaks_first": bool(target.host) and PROTOCOLS[target.protocol][3]}
-
-
-THIS_HOST = Target("", None, None, None, "tcp", False, None, None, 0)
+    host, named = target.host, target.host and not options.no_sni
+    return dict(host=host, port=target.port, protocol=target.protocol,
+                knock_port=target.port or host and 443, transport=target.transport, tls=target.tls,
+                path=target.path, user=target.user, literal=target.literal, family=options.family,
+                sni=options.sni or sni_for(host) if named else None, source=options.source,
+                connect_to=host and options.connect_to, proxy=host and options.proxy,
+                speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 
 def diagnose(target, shared, system, options, progress=None):
     """One target: gather, judge, and make the report."""
     began = system.monotonic()
-    wish = Answer("target", target.text or "this host", "ok", wish_of(target, options))
+    wish = Answer("target", target.text, "ok", wish_of(target, options))
     items = [item for item in PROBES.values() if item.scope == "target"]
     done, complete = gather(items, dict(shared, target=[wish]), system, options,
                             began + options.deadline_s, progress)
     answers = number_answers(done)
-    result, findings, unjudged = judge(answers)
-    return Report(target, result, findings, unjudged, path_of(answers), timings_of(answers),
-                  answers, round(system.monotonic() - began, 2), complete)
+    return Report(target, *judge(answers), path_of(answers), timings_of(answers), answers,
+                  round(system.monotonic() - began, 2), complete)
 
 
 def main(argv=None, system=None, out=None):
     """Everything: read the command line, diagnose, print; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    out = out or sys.stdout
+    argv, out = sys.argv[1:] if argv is None else argv, out or sys.stdout
     try:
-        if argv and argv[0] in MODES:
-            return run_mode(argv, out)
-        if "--version" in argv:                   # needs no option parser, which costs 20 ms
-            out.write("netdiag %s\n" % VERSION)
+        words = quick_words(argv)
+        if words:
+            out.write(words)
             return EXIT_OK
         options, texts = read_arguments(argv)
         system = system or System(options)
         check_options(options, system)
-        texts += system.target_lines(options.targets) if options.targets else []
-        if options.targets and not texts:
-            raise Usage("--targets %s: there is no target in it" % printable(options.targets, 100))
-        targets = [read_target(text, options) for text in texts] or [THIS_HOST]
-        return run_targets(targets, system, options, out)
+        if options.targets:
+            texts += system.target_lines(options.targets)
+            mine(texts, "--targets %s: there is no target in it" % options.targets)
+        return run_targets(list(map(read_target, texts)) or [THIS_HOST], system, options, out)
     except (Usage, NotMine) as error:
         return complain(error, EXIT_USAGE)
     except KeyboardInterrupt:
@@ -5997,84 +5740,81 @@ def main(argv=None, system=None, out=None):
             system.close()
 
 
-def complain(text, status):
+def complain(text, status=None):
     """One clear line on standard error, where there is one; -> the exit status."""
     if sys.stderr:
         sys.stderr.write("netdiag: %s\n" % printable(text, 400))
     return status
 
 
-def run_mode(argv, out):
-    """`explain [CODE]`; the other modes are named and not built yet."""
-    demand(argv[0] == "explain", "the mode '%s' is not built into this version", argv[0])
-    demand(len(argv) < 3, "explain takes one code, such as tcp.rejected")
-    try:
-        out.write(render_explain(argv[1]) if argv[1:] else render_codes())
-    except NotMine:
-        raise Usage("no such code: %s" % printable(argv[1], 60))
-    return EXIT_OK
+def quick_words(argv):
+    """What `explain [CODE]` and --version print; the other modes are named and not built yet."""
+    if not argv or argv[0] not in MODES:          # an option parser costs 20 ms
+        return "netdiag %s\n" % VERSION if "--version" in argv else None
+    mine(argv[0] == "explain", "the mode '%s' is not built into this version" % argv[0])
+    mine(len(argv) < 3, "explain takes one code, such as tcp.rejected")
+    return render_explain(argv[1]) if argv[1:] else render_codes()
 
 
 def run_targets(targets, system, options, out):
     """Diagnose all targets, print the document; -> exit status."""
     began, started = system.monotonic(), iso_time(system.now())
-    progress = make_progress(system, len(targets))
+    watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     hosts = [item for item in PROBES.values() if item.scope == "host"]
     shared, complete = gather(hosts, {}, system, options, began + options.deadline_s)
     if complete is None:                          # Ctrl-C in the first moments
-        reports = [interrupted(target, shared) for target in targets]
+        reports = [unseen(target, shared) for target in targets]
     elif len(targets) == 1:
-        reports = [diagnose(targets[0], shared, system, options, progress)]
+        reports = [diagnose(targets[0], shared, system, options, watched and show_progress)]
     else:
         reports = diagnose_many(targets, shared, system, options)
-    if progress:
-        progress(())
+    if watched:
+        show_progress(())
     text = render_document(reports, system, options, started, began)
     failed = options.output and system.save(options.output, text)
     if failed:
-        complain("--output %s; the report follows on standard output" % failed, 0)
+        complain("--output %s; the report follows on standard output" % failed)
     if failed or not options.output:
         out.write(text)
         out.flush()
     return exit_status(reports)
 
 
-def make_progress(system, count):
-    """A writer of one vanishing line on standard error, on a terminal only; else None."""
-    if not sys.stderr or not sys.stderr.isatty() or count > 1:
-        return None
-
-    def progress(names):
-        words = "asking: %s" % ", ".join(names) if names else ""
-        sys.stderr.write("\r\033[K" + shorten(words, WIDTH - 1))
-        sys.stderr.flush()
-    return progress
+def show_progress(names):
+    """Who is being asked: one line on standard error that vanishes again."""
+    words = shorten("asking: " + ", ".join(names), WIDTH - 1) if names else ""
+    sys.stderr.write("\r\033[K" + words)
+    sys.stderr.flush()
 
 
 def diagnose_many(targets, shared, system, options):
     """Several targets side by side, TARGETS_AT_ONCE of them at a time, reports in their order."""
-    import queue
     import threading
-    places, results, reports = iter(range(len(targets))), queue.Queue(), {}
+    places, reports = iter(range(len(targets))), [unseen(target, shared) for target in targets]
 
     def work():
         for place in places:                      # one step of a range is atomic: threads share it
-            results.put((place, diagnose(targets[place], shared, system, options)))
-    for _ in range(min(TARGETS_AT_ONCE, len(targets))):
-        threading.Thread(target=work, daemon=True).start()
+            try:
+                reports[place] = diagnose(targets[place], shared, system, options)
+            except Exception as error:            # costs this one report, and never the run
+                why = "The diagnosis crashed: %s: %s" % (type(error).__name__, error)
+                reports[place] = unseen(targets[place], shared, printable(why, 200), crashed=True)
+    threads = [threading.Thread(target=work, daemon=True) for _ in targets[:TARGETS_AT_ONCE]]
     try:
-        while len(reports) < len(targets):
-            place, report = results.get()
-            reports[place] = report
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     except KeyboardInterrupt:
         pass
-    return [reports.get(n) or interrupted(target, shared) for n, target in enumerate(targets)]
+    return list(reports)
 
 
-def interrupted(target, shared):
-    """The report about a target that was not reached any more."""
-    result = Verdict("undecided", [], "possible", "Interrupted before it was looked at.", [], None)
-    return Report(target, result, [], [], [], timings_of([]), number_answers(shared), 0, None)
+def unseen(target, shared, why="Interrupted before it was looked at.", crashed=False):
+    """The report about a target that Ctrl-C left out, or whose diagnosis crashed."""
+    unjudged = [{"question": "this target", "why": why}] if crashed else []
+    return Report(target, Verdict("undecided", [], "possible", why, [], None), [], unjudged, [],
+                  timings_of([]), number_answers(shared), 0, False if crashed else None)
 
 
 def exit_status(reports):
@@ -6082,27 +5822,24 @@ def exit_status(reports):
     codes = {report.verdict.code for report in reports}
     if any(report.complete is None for report in reports):
         return EXIT_INTERRUPTED
-    if codes - {"ok", "undecided", "udp.no_reply"}:
+    if codes - set(NO_FAULT):
         return EXIT_FAULT
-    fine = codes == {"ok"} and all(report.complete for report in reports)
-    return EXIT_OK if fine else EXIT_UNDECIDED
+    return EXIT_OK if codes == {"ok"} and all(r.complete for r in reports) else EXIT_UNDECIDED
 
 
 def render_document(reports, system, options, started, began):
     """All reports as text, as brief lines or as one JSON document."""
     if options.json:
-        return render_json(reports, {
-            "started": started, "elapsed_s": round(system.monotonic() - began, 2),
-            "sha256": system.own_digest(), "transcript": system.transcript,
-            "packets_sent": system.packets})
+        return render_json(reports, dict(
+            started=started, elapsed_s=round(system.monotonic() - began, 2),
+            sha256=system.own_digest(), transcript=system.transcript, packets_sent=system.packets))
     if options.brief:
         return "".join(render_brief(report) for report in reports)
     color = options.color == "always" or options.color == "auto" and system.wants_color(
         sys.stdout if not options.output else None)
     texts = [render_text(report, system.packets, color) for report in reports]
-    answers = reports[0].answers if len(reports) == 1 else []
     return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
-        system.transcript, answers, options.verbose)
+        system.transcript, [] if reports[1:] else reports[0].answers, options.verbose)
 
 
 if __name__ == "__main__":

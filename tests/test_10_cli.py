@@ -502,6 +502,29 @@ class Interrupt(CliCase):
         self.assertIn(run.status, (130, -signal.SIGINT))
 
 
+class Crash(unittest.TestCase):
+    """A diagnosis that raises costs its own report, and never the run (in-process)."""
+
+    def test_among_many(self):
+        """The crashed target says so, undecided; the others are diagnosed as ever."""
+        def diagnose(target, shared, system, options, progress=None):
+            if target.port == 1:
+                raise ValueError("odd \x1b[31m")
+            return netdiag.unseen(target, shared)._replace(complete=True)
+        targets = [netdiag.read_target("192.0.2.%d:%d" % (n, n % 3)) for n in range(1, 40) if n % 3]
+        with mock.patch.object(netdiag, "diagnose", diagnose):
+            reports = netdiag.diagnose_many(targets, {}, support.FakeSystem(), support.options())
+        self.assertEqual([report.target for report in reports], targets)
+        for target, report in zip(targets, reports):
+            lines = [row["why"] for row in report.unjudged]
+            self.assertEqual(["ValueError" in line for line in lines], [True] * (target.port == 1))
+            self.assertEqual(report.complete, target.port != 1)
+            self.assertEqual(report.verdict.code, "undecided")
+            self.assertRegex("".join(lines), PRINTABLE)
+        self.assertEqual(netdiag.exit_status(reports), 3)
+        self.assertIn("ValueError", netdiag.render_text(reports[0], 0))
+
+
 class Secrets(CliCase):
     """What is secret on the command line or in the environment is in no output."""
 
@@ -692,17 +715,17 @@ class Targets(unittest.TestCase):
     def test_table(self):
         """Host, port, protocol, transport, TLS."""
         for text, wanted in self.TABLE:
-            target = netdiag.read_target(text, support.options())
+            target = netdiag.read_target(text)
             self.assertEqual(target[1:6], wanted, text)
 
     def test_schemes(self):
         """Every scheme of the contract has its port; tcp and udp need one."""
         for scheme in self.SCHEMES:
-            target = netdiag.read_target(scheme + "://h.example", support.options())
+            target = netdiag.read_target(scheme + "://h.example")
             self.assertEqual((target.protocol, bool(target.port)), (scheme, True))
         for scheme in ("tcp", "udp"):
             with self.assertRaises(netdiag.Usage):
-                netdiag.read_target(scheme + "://h.example", support.options())
+                netdiag.read_target(scheme + "://h.example")
 
     def test_options(self):
         """Every option of the contract is there."""

@@ -96,11 +96,23 @@ class Order(unittest.TestCase):
             self.assertLessEqual(set(item.needs) | set(item.optional),
                                  set(netdiag.PROBES) | {"target"}, name)
 
-    def test_rules_need_probes(self):
-        """A rule looks at answers of probes that exist."""
+    def test_rules_look_at_what_there_is(self):
+        """A rule, and a view, looks at answers of probes that exist, or at views."""
+        known = set(netdiag.PROBES) | set(netdiag.VIEWS) | {"target"}
+        self.assertEqual(set(netdiag.PROBES) & set(netdiag.VIEWS), set())
         for rule in netdiag.RULES.values():
-            self.assertLessEqual(set(rule.needs) | set(rule.optional),
-                                 set(netdiag.PROBES) | {"target"}, rule.name)
+            self.assertLessEqual(set(rule.sees) | {rule.each or "target"}, known, rule.name)
+        for name, function in netdiag.VIEWS.items():
+            self.assertLessEqual(set(netdiag.parameters(function)), known, name)
+
+    def test_views_are_used(self):
+        """Every view is looked at by a rule, another view or the verdict."""
+        seen = {"tunnels", "goals"}                          # by judge() itself
+        for rule in netdiag.RULES.values():
+            seen.update(rule.sees, [rule.each])
+        for function in netdiag.VIEWS.values():
+            seen.update(netdiag.parameters(function))
+        self.assertEqual(set(netdiag.VIEWS) - seen, set())
 
     def test_circle_ends(self):
         """Even a circle does not hang: its probes are unknown."""

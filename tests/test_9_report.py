@@ -222,6 +222,29 @@ class Bricks(unittest.TestCase):
         with self.assertRaises(netdiag.NotMine):
             netdiag.render_explain("no.such_code")
 
+    def test_explain_own_rule_first(self):
+        """A rule of its own explains a code; a rule of many codes is one line below it."""
+        text = netdiag.render_explain("tcp.refused")
+        self.assertEqual(text.count("  says:"), 1)
+        self.assertRegex(text, r"\n\n  also said by: The redirect [^\n]*\n\Z")
+        self.assertEqual(netdiag.render_explain("firewall.local").count("  says:"), 2)
+        self.assertNotIn("also said by", netdiag.render_explain("tls.handshake_cut"))
+
+    def test_request(self):
+        """The request is the first clause of the advice where it fits; the rule's own stays."""
+        for fix, ask, wanted in (
+                ("Get an address: check DHCP.", None, "Get an address."),
+                ("Is `a; b` up? Look.", None, "Is `a; b` up?"),
+                ("Renew it (the file is not enough).", None, "Renew it."),
+                ("Let ICMP (3/4; v6 2/0) pass, please.", None,
+                 "Let ICMP (3/4; v6 2/0) pass, please."),
+                ("See http://x:1/ now", None, "See http://x:1/ now"), ("x" * 80, None,
+                                                                      "please do that."),
+                ("Open it.", "May I?", "May I?")):
+            verdict = netdiag.Verdict("tcp.refused", ["dns"], "likely", "s", [fix],
+                                      {"who": "the DNS team", "text": ask or fix})
+            self.assertEqual(netdiag.request_words(verdict), "the DNS team - " + wanted)
+
 
 # -- JSON: section 3 of the contract ---------------------------------------------------------------
 
