@@ -1894,8 +1894,9 @@ def handshake(sock, server_name, cafile, verify, seconds):
         context = ssl_context(cafile, verify)
         facts["store"] = ssl_store(context) if verify else None
         sock.settimeout(seconds)          # ssl needs it; the error queue is not read any more
-        tls = context.wrap_socket(sock, server_hostname=server_name or None,
-                                  do_handshake_on_connect=False)
+        tls = context.wrap_socket(       # bytes, or ssl would load its tables of Unicode for it
+            sock, server_hostname=(server_name or "").encode("ascii", "replace") or None,
+            do_handshake_on_connect=False)
         tls.do_handshake()
         facts.update(version=tls.version(), cipher=(tls.cipher() or [None])[0],
                      alpn=tls.selected_alpn_protocol(), chain=peer_chain(tls))
@@ -3791,13 +3792,14 @@ def path_of(answers):
         return []
     address = traces[0].subject
     far, routers, times = distance(traces, address), hop_table(traces, address), {}
+    mss = {hop["ttl"]: hop["mss"] for hop in hops_to(traces, address) if hop.get("mss")}
     for hop in hops_to(traces, address):
         times.setdefault((hop["ttl"], hop_address(hop)),
                          hop.get("ms") or (hop.get("rtts_ms") or [None])[0])
     if far:
         routers[far] = address
     return [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
-             "place": place_of(ttl, far)[0]}
+             "place": place_of(ttl, far)[0], "mss": mss.get(ttl)}
             for ttl in range(1, 1 + (far or max(routers, default=0)))]
 
 
@@ -5376,6 +5378,7 @@ def path_lines(report, way, server):
     if target.port:
         rows.append(("service", "", "%s port %d" % (target.transport.upper(), target.port), None))
     names = dict(client="this host" + (" (%s)" % way["dev"] if way.get("dev") else ""))
+    told = [(hop["mss"], hop["ttl"]) for hop in report.path if hop["mss"]]
     lines = ["%4s  %-39s %9s  %s" % (ttl, name, "" if ms is None else "%.1f ms" % ms,
                                      names.get(place, place.replace("_", " ")))
              for place, ttl, name, ms in rows]
@@ -5384,6 +5387,8 @@ def path_lines(report, way, server):
         worst = rank.get(result.suspects[0], 0)
         at = max(n for n, row in enumerate(rows) if rank.get(row[0], 0) <= worst)
         lines.insert(at + (worst < 4), "   X  ---- it breaks here: %s ----" % result.code)
+    lines += ["      the MSS of our SYN is lowered from %d to %d before hop %d" % (
+        was, now, ttl) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
     return lines
 
 

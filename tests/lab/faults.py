@@ -326,7 +326,7 @@ NAMES = [
           resolv="nameserver 198.51.100.70\nnameserver 198.51.100.71\n",
           serve=["dns stale " + ONE_DNS]),
     # A sinkhole: the name is this host itself, where nothing listens.
-    fault("dns-sinkhole", "http://web.lab.example/", "tcp.refused", "",
+    fault("dns-sinkhole", "http://web.lab.example/", "dns.failing", "dns",
           serve=["dns loopback " + ONE_DNS]),
 ]
 
@@ -459,9 +459,34 @@ WAY = [
               ("gateway", "ip route add 203.0.113.0/24 nexthop via 198.51.100.2 "
                "nexthop via 198.51.100.6"),
               drop("transit2", "forward", "ip daddr 203.0.113.0/24")]),
-    # Packets marked as ssh marks them die; an unmarked SYN is answered, which is what was asked.
-    fault("dscp-dropped", WEB4 + ":22", "ok", "",
+    # Packets marked as ssh marks them die; an unmarked SYN is answered: "nc works, ssh hangs".
+    fault("dscp-dropped", WEB4 + ":22", "tcp.filtered", "transit client_network server_network",
           do=[drop("transit", "forward", "ip dscp { af21, cs1, ef, 0x04 }")]),
+    fault("dscp-dropped-v6", "ssh://[%s]" % WEB6, "tcp.filtered",
+          "transit client_network server_network",
+          do=[drop("transit", "forward", "ip6 dscp { af21, cs1, ef, 0x04 }")]),
+    # What the web needs is not marked: a remark, and no fault.
+    healthy("ok-dscp-dropped-http", "http://%s/" % WEB4, "tcp.filtered", "path.dead_end",
+            do=[drop("transit", "forward", "ip dscp { af21, cs1, ef, 0x04 }")]),
+    # A gateway that lowers the MSS, as for a tunnel: the SYNs that routers quote show where.
+    fault("filtered-mss-clamped", WEB4 + ":8080", "tcp.filtered", "server server_network",
+          do=[rules("gateway", "forward", "tcp flags syn tcp option maxseg size set 1200"),
+              drop("server", "input", "tcp dport 8080")]),
+    # Two hosts of one address: the kernel says so before it lets us use it (IPv6).
+    fault("address-twin-v6", FAR6, "address.missing", "client",
+          do=[("neighbor", "ip addr add 2001:db8:1::77/64 dev eth0 nodad"),
+              sysctl("client", ipv6__conf__eth0__accept_dad="1", ipv6__conf__eth0__dad_transmits="1"),
+              ("client", "ip addr flush dev eth0 scope global; "
+               "ip addr add 2001:db8:1::77/64 dev eth0; ip -6 route replace default via fe80::1 dev eth0;"
+               " for n in 1 2 3 4 5 6 7 8 9 10; do ip -6 addr show dev eth0 | grep -q dadfailed"
+               " && break; sleep 0.3; done")]),
+    # A filter on the way that resets every ClientHello: it answers what never gets to the server.
+    fault("tls-cut-on-the-way", "https://web.lab.example/", "tls.handshake_cut",
+          "transit server_network",
+          do=[reject("transit", "forward", "tcp dport 443 @th,256,8 0x16", "tcp reset")]),
+    fault("tls-cut-on-the-way-v6", "https://[%s]/" % WEB6, "tls.handshake_cut",
+          "transit server_network",
+          do=[reject("transit", "forward", "tcp dport 443 @th,256,8 0x16", "tcp reset")]),
 ]
 
 # -- TCP and UDP ---------------------------------------------------------------------------------
