@@ -877,10 +877,12 @@ def parse_snmp6(text):
 
 # -- addresses and text ---------------------------------------------------------------------------
 
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
 def is_address(text):
     """4 or 6 for an IP literal (a zone such as %eth0 is allowed on IPv6), 0 for anything else."""
-    version = 6 if ":" in text else 4
-    return version if is_ip(text) else 0
+    return (6 if ":" in text else 4) if is_ip(text) else 0
 
 
 def ip(text):
@@ -930,9 +932,7 @@ def read_endpoint(text):
 
 def read_url(text):
     """'scheme://user@host:port/path' -> dict; each part None where it is absent."""
-    scheme, mark, rest = text.partition("://")
-    if not mark:
-        scheme, rest = "", text
+    scheme, rest = text.split("://", 1) if "://" in text else ("", text)
     cut = min([rest.find(c) for c in "/?#" if c in rest] or [len(rest)])
     user, at, endpoint = rest[:cut].rpartition("@")
     host, port = read_endpoint(endpoint)
@@ -940,19 +940,39 @@ def read_url(text):
             "port": port, "path": re.sub(r"^\?", "/?", rest[cut:].partition("#")[0]) or None}
 
 
+def numbered(text):
+    """"1 unicast 2 local" -> {1: "unicast", 2: "local"}."""
+    words = text.split()
+    return {int(number): word for number, word in zip(words[::2], words[1::2])}
+
+
+def counted(body, form="!H"):
+    """`body` behind its length, as binary protocols want it."""
+    return struct.pack(form, len(body)) + body
+
+
+def first_match(table, data):
+    """The name in the first row of ((name, pattern), ...) with which `data` begins, or None."""
+    return next((name for name, pattern in table if re.match(pattern, data)), None)
+
+
 # -- netlink (linux/netlink.h, linux/rtnetlink.h) -------------------------------------------------
 
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 18, 22, 26, 30, 34
-NUD = {0: "NONE", 1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE",
-       32: "FAILED", 64: "NOARP", 128: "PERMANENT"}
-RTN_NAMES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole",
-               7: "unreachable", 8: "prohibit", 9: "throw"}
+NUD = numbered("0 NONE 1 INCOMPLETE 2 REACHABLE 4 STALE 8 DELAY 16 PROBE 32 FAILED 64 NOARP"
+               " 128 PERMANENT")
+ROUTE_ERRORS = (
+    ("ENETUNREACH", "network.*unreachable"), ("EHOSTUNREACH", "no route|host.*unreachable"),
+    ("EACCES", "not permitted|permission denied"), ("EINVAL", "invalid argument"),
+    ("ENETDOWN", "network.*down"))
+RTN_NAMES = numbered("1 unicast 2 local 3 broadcast 5 multicast 6 blackhole 7 unreachable"
+                     " 8 prohibit 9 throw")
 IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP, IFA_F_DADFAILED = 1, 8, 0x10000, 8
 
 
-def netlink_attributes(payload, start):
-    """The attribute list of a netlink message: {type: bytes}; the first of a kind wins."""
-    found = {}
+def netlink_attributes(payload, start=0):
+    """The attribute list of a netlink message: {type: bytes}, b"" where absent; the first wins."""
+    found = collections.defaultdict(bytes)
     while start + 4 <= len(payload):
         length, kind = struct.unpack_from("=HH", payload, start)
         if length < 4:
@@ -970,24 +990,24 @@ def netlink_rows(messages, wanted, head):
 
 
 def address_text(raw):
-    """An address of 4 or 16 bytes as text; None where it is absent."""
-    family = {4: socket.AF_INET, 16: socket.AF_INET6}.get(len(raw or b""))
-    return socket.inet_ntop(family, raw) if family else None
+    """An address of 4 or 16 bytes as text; None for anything else."""
+    version = {4: 4, 16: 6}.get(len(raw))
+    return socket.inet_ntop(FAMILY[version], raw) if version else None
 
 
 def netlink_number(raw):
     """A 32-bit attribute in host order; None where it is absent."""
-    return struct.unpack_from("=I", raw)[0] if raw and len(raw) >= 4 else None
+    return struct.unpack_from("=I", raw)[0] if len(raw) >= 4 else None
 
 
 def netlink_word(raw):
     """A text attribute; None where it is absent."""
-    return (raw or b"").rstrip(b"\0").decode("ascii", "replace") or None
+    return raw.rstrip(b"\0").decode("ascii", "replace") or None
 
 
 def mac_text(raw):
     """A hardware address as text; None where it is absent."""
-    return ":".join("%02x" % b for b in raw or b"") or None
+    return ":".join("%02x" % b for b in raw) or None
 
 
 @guarded
@@ -996,20 +1016,19 @@ def parse_netlink_interfaces(messages):
     links = collections.OrderedDict()
     for payload, found in netlink_rows(messages, 16, 16):
         index, flags = struct.unpack_from("=iI", payload, 4)
-        info = netlink_attributes(found.get(18, b""), 0)      # IFLA_LINKINFO: 'bridge', 'veth' ...
+        info = netlink_attributes(found[18])                  # IFLA_LINKINFO: 'bridge', 'veth' ...
         links[index] = {
-            "index": index, "name": netlink_word(found.get(3)) or "", "up": bool(flags & IFF_UP),
+            "index": index, "name": netlink_word(found[3]) or "", "up": bool(flags & IFF_UP),
             "loopback": bool(flags & IFF_LOOPBACK), "carrier": bool(flags & IFF_LOWER_UP),
-            "state": None, "mtu": netlink_number(found.get(4)), "kind": netlink_word(info.get(1)),
-            "mac": mac_text(found.get(1)) if len(found.get(1, b"")) == 6 else None,
-            "inet": [], "inet6": []}
+            "state": None, "mtu": netlink_number(found[4]), "kind": netlink_word(info[1]),
+            "mac": mac_text(found[1]) if len(found[1]) == 6 else None, "inet": [], "inet6": []}
     for payload, found in netlink_rows(messages, 20, 8):
-        index, address = netlink_number(payload[4:]), address_text(found.get(2) or found.get(1))
-        if index in links and address:
+        link, address = links.get(netlink_number(payload[4:])), address_text(found[2] or found[1])
+        if link and address:
             cidr = "%s/%d" % (address, payload[1])
-            links[index]["inet6" if payload[0] == socket.AF_INET6 else "inet"].append(cidr)
+            link["inet6" if ":" in address else "inet"].append(cidr)
             if payload[2] & IFA_F_DADFAILED:
-                links[index].setdefault("flags_of", {})[cidr] = ["dadfailed"]
+                link.setdefault("flags_of", {})[cidr] = ["dadfailed"]
     return {"interfaces": list(links.values())}
 
 
@@ -1020,25 +1039,24 @@ def parse_netlink_routes(messages, cloned=False):
     for payload, found in netlink_rows(messages, 24, 12):
         if netlink_number(payload[8:]) & 0x200 and not cloned:
             continue                                # RTM_F_CLONED in a dump: a learned path MTU
-        network, length, kind = address_text(found.get(1)), payload[1], payload[7]
-        metrics = netlink_attributes(found.get(8, b""), 0)
         rows.append({
-            "dst": "%s/%d" % (network, length) if network and length else "default",
-            "type": RTN_NAMES.get(kind, str(kind)), "via": address_text(found.get(5)),
-            "table": netlink_number(found.get(15)) or payload[4], "scope": payload[6],
-            "dev_index": netlink_number(found.get(4)), "src": address_text(found.get(7)),
-            "metric": netlink_number(found.get(6)), "mtu": netlink_number(metrics.get(2)),
-            "family": 6 if payload[0] == socket.AF_INET6 else 4})
+            "dst": destination(address_text(found[1]) or "default", payload[1]),
+            "type": RTN_NAMES.get(payload[7], str(payload[7])), "via": address_text(found[5]),
+            "table": netlink_number(found[15]) or payload[4], "scope": payload[6],
+            "dev_index": netlink_number(found[4]), "src": address_text(found[7]),
+            "metric": netlink_number(found[6]), "family": 6 if payload[0] == socket.AF_INET6 else 4,
+            "mtu": netlink_number(netlink_attributes(found[8])[2])})
     return {"routes": rows}
 
 
 def build_route_query(address, source=None):
     """The body of RTM_GETROUTE: which way would a packet to `address` go (from `source`)?"""
-    family, bits = ((socket.AF_INET, 32), (socket.AF_INET6, 128))[is_address(address) == 6]
+    family, bits = FAMILY[is_address(address)], 128 if ":" in address else 32
     body = struct.pack("=3B9x", family, bits, bits if source else 0)
     for kind, text in ((1, address), (2, source)):
-        raw = socket.inet_pton(family, text.partition("%")[0]) if text else b""
-        body += struct.pack("=HH", 4 + len(raw), kind) + raw if raw else b""
+        if text:
+            raw = socket.inet_pton(family, text.partition("%")[0])
+            body += struct.pack("=HH", 4 + len(raw), kind) + raw
     return body
 
 
@@ -1048,10 +1066,9 @@ def parse_netlink_neighbors(messages):
     rows = []
     for payload, found in netlink_rows(messages, 28, 12):
         index, state = struct.unpack_from("=iH", payload, 4)
-        address = address_text(found.get(1))
-        if address and state != 64:
-            rows.append({"ip": address, "dev_index": index, "state": NUD.get(state, str(state)),
-                         "mac": mac_text(found.get(2))})
+        if address_text(found[1]) and state != 64:
+            rows.append({"ip": address_text(found[1]), "dev_index": index,
+                         "state": NUD.get(state, str(state)), "mac": mac_text(found[2])})
     return {"entries": rows}
 
 
@@ -1060,28 +1077,21 @@ def parse_netlink_rules(messages):
     """RTM_NEWRULE payloads -> the shape of `parse_ip_rule` (what netdiag reads of it)."""
     rows = []
     for payload, found in netlink_rows(messages, 32, 12):
-        source, target = address_text(found.get(2)), address_text(found.get(1))
-        rows.append({"priority": netlink_number(found.get(6)) or 0,
-                     "table": netlink_number(found.get(15)) or payload[4],
+        source, target = address_text(found[2]), address_text(found[1])
+        rows.append({"priority": netlink_number(found[6]) or 0,
+                     "table": netlink_number(found[15]) or payload[4],
                      "from": "%s/%d" % (source, payload[2]) if source else "all",
                      "to": "%s/%d" % (target, payload[1]) if target else None,
                      "action": RTN_NAMES.get(payload[7]) if payload[7] != 1 else None})
     return {"rules": rows}
 
 
-ROUTE_ERRORS = (("network", "unreachable", "ENETUNREACH"), ("no route", "", "EHOSTUNREACH"),
-                ("host", "unreachable", "EHOSTUNREACH"), ("not permitted", "", "EACCES"),
-                ("permission denied", "", "EACCES"), ("invalid argument", "", "EINVAL"),
-                ("network", "down", "ENETDOWN"))
-
-
 def parse_route_answer(text):
     """`ip route get ADDRESS`: the kernel's choice as a `route_answer`, or a connection's errno."""
-    lower = text.lower()
-    if "rtnetlink" in lower or "unreachable" in lower.split("\n")[0][:80]:
-        for word, other, name in ROUTE_ERRORS:
-            if word in lower and other in lower:
-                return dict(route_answer({}), error=name)
+    if re.search(r"rtnetlink|\A.{0,69}unreachable", text, re.I):
+        error = find_kind(ROUTE_ERRORS, text)
+        if error:
+            return dict(route_answer({}), error=error)
     return route_answer(mine(parse_ip_route(text)["routes"], "no route in the answer")[0])
 
 
@@ -1094,18 +1104,15 @@ def route_answer(row):
 
 # -- ICMP -----------------------------------------------------------------------------------------
 
-ICMP_WORDS = {
-    (4, 3, 0): "network unreachable", (4, 3, 1): "host unreachable",
-    (4, 3, 2): "protocol unreachable", (4, 3, 3): "port unreachable",
-    (4, 3, 4): "fragmentation needed", (4, 3, 6): "network unknown", (4, 3, 7): "host unknown",
-    (4, 3, 9): "network prohibited", (4, 3, 10): "host prohibited",
-    (4, 3, 11): "network unreachable for this type of service",
-    (4, 3, 12): "host unreachable for this type of service",
-    (4, 3, 13): "administratively prohibited", (4, 11, 0): "time to live exceeded",
-    (6, 1, 0): "no route", (6, 1, 1): "administratively prohibited",
-    (6, 1, 2): "beyond scope of source address", (6, 1, 3): "address unreachable",
-    (6, 1, 4): "port unreachable", (6, 1, 5): "source address failed policy",
-    (6, 1, 6): "reject route", (6, 2, 0): "packet too big", (6, 3, 0): "hop limit exceeded"}
+ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
+    (4, 3, "network unreachable|host unreachable|protocol unreachable|port unreachable"
+           "|fragmentation needed||network unknown|host unknown||network prohibited"
+           "|host prohibited|network unreachable for this type of service"
+           "|host unreachable for this type of service|administratively prohibited"),
+    (4, 11, "time to live exceeded"), (6, 2, "packet too big"), (6, 3, "hop limit exceeded"),
+    (6, 1, "no route|administratively prohibited|beyond scope of source address"
+           "|address unreachable|port unreachable|source address failed policy|reject route"))
+    for code, words in enumerate(names.split("|")) if words}
 NET_UNREACHABLE = {(4, 3, 0), (4, 3, 6), (4, 3, 11), (6, 1, 0)}
 HOST_UNREACHABLE = {(4, 3, 1), (4, 3, 7), (4, 3, 12), (6, 1, 3)}
 REJECTED = {(4, 3, code) for code in (2, 3, 9, 10, 13)} | {(6, 1, code) for code in (1, 2, 4, 5, 6)}
@@ -1120,7 +1127,7 @@ def icmp_kind(address, error):
 def icmp_words(address, error):
     """The name of an ICMP error, with its numbers: 'port unreachable (3/3)'."""
     kind = icmp_kind(address, error)
-    return "%s (%s/%s)" % (ICMP_WORDS.get(kind, "unreachable"), kind[1], kind[2])
+    return "%s (%s/%s)" % ((ICMP_WORDS.get(kind, "unreachable"),) + kind[1:])
 
 
 def quoted_mss(segment):
@@ -1142,16 +1149,16 @@ def build_echo(version, ident, sequence, size=24):
     """An ICMP echo request; the checksum counts only for raw IPv4 sockets (RFC 792)."""
     packet = struct.pack("!BBHHH", 128 if version == 6 else 8, 0, 0, ident, sequence)
     packet += (b"netdiag!" * (size // 8 + 1))[:size - size % 2]
-    words = sum(struct.unpack("!%dH" % (len(packet) // 2), packet))
-    words = (words >> 16) + (words & 0xffff)
-    return packet[:2] + struct.pack("!H", ~(words + (words >> 16)) & 0xffff) + packet[4:]
+    total = sum(struct.unpack("!%dH" % (len(packet) // 2), packet))
+    return packet[:2] + struct.pack("!H", -total % 0xffff) + packet[4:]
 
 
 # -- DNS (RFC 1035, 6891) -------------------------------------------------------------------------
 
-QTYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "AAAA": 28}
-QTYPE_NAMES = {number: name for name, number in QTYPES.items()}
-RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+QTYPE_NAMES = numbered("1 A 2 NS 5 CNAME 6 SOA 12 PTR 28 AAAA")
+QTYPES = {name: number for number, name in QTYPE_NAMES.items()}
+RCODES = numbered("0 NOERROR 1 FORMERR 2 SERVFAIL 3 NXDOMAIN 4 NOTIMP 5 REFUSED")
+EMPTY_REPLY = b"\0\0\x80" + b"\0" * 9
 
 
 @guarded
@@ -1161,14 +1168,13 @@ def dns_labels(name):
     labels = raw.split(b".") if raw else []
     mine(len(raw) <= 253 and all(1 <= len(label) <= 63 for label in labels),
          "not a DNS name: a label is empty or longer than 63")
-    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    return b"".join(counted(label, "B") for label in labels) + b"\0"
 
 
-def build_dns_query(name, qtype, ident, edns=1232):
+def build_dns_query(name, qtype, ident):
     """One question with recursion desired; EDNS advertises what fits every path (1,232 bytes)."""
-    head = struct.pack("!6H", ident, 0x100, 1, 0, 0, 1 if edns else 0)
-    question = dns_labels(name) + struct.pack("!HH", QTYPES[qtype], 1)
-    return head + question + (b"\0" + struct.pack("!HHIH", 41, edns, 0, 0) if edns else b"")
+    return struct.pack("!6H", ident, 0x100, 1, 0, 0, 1) + dns_labels(name) \
+        + struct.pack("!HHBHHIH", QTYPES[qtype], 1, 0, 41, 1232, 0, 0)
 
 
 def read_dns_name(packet, offset):
@@ -1231,8 +1237,7 @@ def parse_dns_exchange(raw):
     try:
         value = parse_dns(raw["reply"])
     except NotMine as error:
-        value = {"rcode": "MALFORMED", "truncated": False, "answers": [], "addresses": [],
-                 "question": None, "recursion": None, "authoritative": None, "problem": str(error)}
+        value = dict(parse_dns(EMPTY_REPLY), rcode="MALFORMED", problem=str(error))
     if value["truncated"] and raw["over"] == "udp" and not value["addresses"]:
         value["rcode"] = "TRUNCATED"          # and TCP, which would have brought the rest, failed
     return dict(value, over=raw["over"], strays=raw["strays"])
@@ -1292,13 +1297,11 @@ def read_oid(raw):
 
 def read_name(data):
     """A distinguished name as [[type, text], ...]."""
-    parts = []
-    for _, names in der_items(data):
-        for _, pair in der_items(names):
-            (_, kind), (tag, text) = der_items(pair)[:2]
-            parts.append([OID_NAMES.get(read_oid(kind), read_oid(kind)),
-                          text.decode(STRING_TYPES.get(tag, "latin-1"), "replace")])
-    return parts
+    pairs_of = [der_items(pair)[:2] for _, names in der_items(data)
+                for _, pair in der_items(names)]
+    return [[OID_NAMES.get(read_oid(kind), read_oid(kind)),
+             text.decode(STRING_TYPES.get(tag, "latin-1"), "replace")]
+            for (_, kind), (tag, text) in pairs_of]
 
 
 def read_time(tag, raw):
@@ -1312,8 +1315,7 @@ def read_time(tag, raw):
 def epoch_of(year, month, day, hour, minute, second):
     """A moment in UTC -> seconds since 1970; time.strptime would load 0.8 MB of modules for it."""
     year, month, day = int(year), int(month), int(day)
-    if not 0 < month < 13 or not 0 < day < 32:
-        raise NotMine("no such day")
+    mine(0 < month < 13 and 0 < day < 32, "no such day")
     past = year - (month < 3)                  # years that begin in March end with the leap day
     days = past * 365 + past // 4 - past // 100 + past // 400 + (153 * ((month - 3) % 12) + 2) // 5
     return ((days + day - 719469) * 24 + int(hour)) * 3600 + int(minute) * 60 + int(second)
@@ -1327,7 +1329,7 @@ def read_extensions(data):
         kind, value = read_oid(parts[0][1]), parts[-1][1]
         if kind == "2.5.29.17":
             for tag, raw in der_items(read_der(value)[1]):
-                if tag == 0x87 and len(raw) in (4, 16):
+                if tag == 0x87 and address_text(raw):
                     found["san"].append(["IP", address_text(raw)])
                 elif tag in ALT_NAMES:
                     found["san"].append([ALT_NAMES[tag], raw.decode("latin-1")])
@@ -1346,13 +1348,10 @@ def parse_certificate(data):
     if fields[0][0] == 0xa0:                         # the version, absent in version 1
         del fields[0]
     (_, serial), _, (_, issuer), (_, validity), (_, subject) = fields[:5]
-    times = [read_time(tag, raw) for tag, raw in der_items(validity)]
-    found = {"san": [], "ca": None, "aia": False}
-    for tag, raw in fields[5:]:
-        if tag == 0xa3:
-            found = read_extensions(raw)
-    return dict(found, issuer=read_name(issuer), subject=read_name(subject), not_before=times[0],
-                not_after=times[1], serial="%x" % int.from_bytes(serial, "big"),
+    begin, end = (read_time(tag, raw) for tag, raw in der_items(validity)[:2])
+    return dict(read_extensions(dict(fields[5:]).get(0xa3, b"\x30\0")),     # or an empty sequence
+                issuer=read_name(issuer), subject=read_name(subject), not_before=begin,
+                not_after=end, serial="%x" % int.from_bytes(serial, "big"),
                 self_issued=issuer == subject, sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -1381,35 +1380,32 @@ def name_matches(certificate, host):
 
 # -- TLS (RFC 5246, 8446) -------------------------------------------------------------------------
 
-TLS_VERSIONS = {768: "SSLv3", 769: "TLSv1", 770: "TLSv1.1", 771: "TLSv1.2", 772: "TLSv1.3"}
-ALERTS = {
-    0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 40: "handshake_failure",
-    42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked",
-    45: "certificate_expired", 46: "certificate_unknown", 47: "illegal_parameter",
-    48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error",
-    70: "protocol_version", 71: "insufficient_security", 80: "internal_error",
-    86: "inappropriate_fallback", 109: "missing_extension", 110: "unsupported_extension",
-    112: "unrecognized_name", 116: "certificate_required", 120: "no_application_protocol"}
-CLIENT_SUITES = (
-    0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0x9e, 0x9f, 0xc023, 0xc027, 0xc009, 0xc013,
-    0xc00a, 0xc014, 0x9c, 0x9d, 0x3c, 0x3d, 0x2f, 0x35, 0x0a, 0xff)
-SIGNATURES = (0x403, 0x804, 0x401, 0x503, 0x805, 0x501, 0x603, 0x806, 0x601, 0x203, 0x201)
+TLS_VERSIONS = numbered("768 SSLv3 769 TLSv1 770 TLSv1.1 771 TLSv1.2 772 TLSv1.3")
+ALERTS = numbered(
+    "0 close_notify 10 unexpected_message 20 bad_record_mac 40 handshake_failure"
+    " 42 bad_certificate 43 unsupported_certificate 44 certificate_revoked 45 certificate_expired"
+    " 46 certificate_unknown 47 illegal_parameter 48 unknown_ca 49 access_denied 50 decode_error"
+    " 51 decrypt_error 70 protocol_version 71 insufficient_security 80 internal_error"
+    " 86 inappropriate_fallback 109 missing_extension 110 unsupported_extension"
+    " 112 unrecognized_name 116 certificate_required 120 no_application_protocol")
+CLIENT_SUITES = bytes.fromhex(
+    "c02b c02f c02c c030 cca9 cca8 009e 009f c023 c027 c009 c013 c00a c014 009c 009d 003c 003d"
+    " 002f 0035 000a 00ff")
+SIGNATURES = bytes.fromhex("0403 0804 0401 0503 0805 0501 0603 0806 0601 0203 0201")
+GROUPS = bytes.fromhex("001d 0017 0018 0019")
 
 
 def build_client_hello(server_name, random, version=0x303):
     """A TLS 1.2 ClientHello: up to 1.2 the server sends its certificates in clear (RFC 5246)."""
-    def shorts(numbers):
-        return struct.pack("!H%dH" % len(numbers), 2 * len(numbers), *numbers)
-
     def extension(kind, body):
-        return struct.pack("!HH", kind, len(body)) + body
+        return struct.pack("!H", kind) + counted(body)
     name = dns_ascii(server_name).encode("ascii") if server_name else b""
-    sni = struct.pack("!HBH", len(name) + 3, 0, len(name)) + name
-    extensions = (extension(0, sni) if name else b"") + extension(10, shorts((29, 23, 24, 25))) \
-        + extension(11, b"\1\0") + extension(13, shorts(SIGNATURES))
-    body = struct.pack("!H", version) + random + b"\0" + shorts(CLIENT_SUITES) + b"\1\0" \
-        + struct.pack("!H", len(extensions)) + extensions
-    return b"\x16\3\1" + struct.pack("!HBBH", len(body) + 4, 1, 0, len(body)) + body
+    extensions = (extension(0, counted(b"\0" + counted(name))) if name else b"") \
+        + extension(10, counted(GROUPS)) + extension(11, b"\1\0") \
+        + extension(13, counted(SIGNATURES))
+    body = struct.pack("!H", version) + random + b"\0" + counted(CLIENT_SUITES) + b"\1\0" \
+        + counted(extensions)
+    return b"\x16\3\1" + counted(b"\1\0" + counted(body))
 
 
 def dns_bytes(name):
@@ -1425,19 +1421,24 @@ def dns_ascii(name):
         return printable(name)
 
 
+def is_not_tls(data):
+    """True when these bytes begin no TLS record."""
+    return len(data) >= 2 and (not 20 <= data[0] <= 23 or data[1] != 3)
+
+
 def handshake_messages(data):
     """Handshake messages across records: (type, body), and alerts as (-1, (level, number))."""
     offset, pending = 0, b""
-    while offset + 5 <= len(data):
-        kind, major, _, length = struct.unpack_from("!BBBH", data, offset)
+    while offset + 5 <= len(data) and not is_not_tls(data[offset:offset + 2]):
+        kind, length = struct.unpack_from("!B2xH", data, offset)
+        payload = data[offset + 5:offset + 5 + length]
+        if len(payload) < length:
+            return                                        # not all of the record has come
         offset += 5 + length
-        if not 20 <= kind <= 23 or major != 3 or offset > len(data):
-            return                                        # no TLS record, or not all of it
-        payload = data[offset - length:offset]
         if kind == 21 and length == 2:
-            yield -1, (payload[0], payload[1])
+            yield -1, tuple(payload)
         pending += payload if kind == 22 else b""
-        while len(pending) >= 4 and len(pending) >= 4 + int.from_bytes(pending[1:4], "big"):
+        while len(pending) >= 4 + int.from_bytes(pending[1:4], "big"):
             end = 4 + int.from_bytes(pending[1:4], "big")
             yield pending[0], pending[4:end]
             pending = pending[end:]
@@ -1445,22 +1446,17 @@ def handshake_messages(data):
 
 def flight_is_over(data):
     """True when a server's first flight has ended: hello done, an alert, or not TLS at all."""
-    if len(data) >= 2 and (not 20 <= data[0] <= 23 or data[1] != 3):
-        return True
-    return any(kind in (-1, 14) for kind, _ in handshake_messages(data))
+    return is_not_tls(data) or any(kind in (-1, 14) for kind, _ in handshake_messages(data))
 
 
 @guarded
 def parse_tls_flight(raw):
-    """What a server sent after a clear ClientHello.
-
-    raw: {"data": bytes, "ended": "closed|reset|silent|done"} -> {version, cipher, chain,
-    client_cert (names of accepted CAs, or None), alert [level, name], not_tls, ended}
-    """
+    """What a server sent after a clear ClientHello: {"data", "ended"} -> {version, cipher, chain,
+    client_cert (names of accepted CAs, or None), alert [level, name], not_tls, ended}."""
     data = raw["data"]
-    value = {"version": None, "cipher": None, "chain": [], "client_cert": None, "alert": None,
-             "not_tls": None, "ended": raw["ended"], "bytes": len(data)}
-    if len(data) >= 2 and (not 20 <= data[0] <= 23 or data[1] != 3):
+    value = dict(dict.fromkeys(("version", "cipher", "client_cert", "alert", "not_tls")),
+                 chain=[], ended=raw["ended"], bytes=len(data))
+    if is_not_tls(data):
         return dict(value, not_tls=printable(data[:200]), speaks=guess_protocol(data))
     for kind, body in handshake_messages(data):
         read_handshake(kind, body, value)
@@ -1495,11 +1491,8 @@ def tls_list(body, offset, width):
 
 @guarded
 def parse_handshake(raw):
-    """What room 4 brings from a TLS handshake with the `ssl` module; DER becomes facts.
-
-    raw: {"ended", "error", "reason", "verify_code", "version", "cipher", "alpn", "chain": [DER],
-    "store": {...}} -> the same with `chain` parsed and `alert` named.
-    """
+    """What room 4 brings from a TLS handshake with the `ssl` module: `HANDSHAKE`, with the DER of
+    its `chain` -> the same with `chain` parsed and `alert` named."""
     chain = []
     for der in raw["chain"]:
         try:
@@ -1516,17 +1509,23 @@ def parse_handshake(raw):
 
 # -- HTTP (RFC 9110, 9112) ------------------------------------------------------------------------
 
+KEPT_HEADERS = ("server", "via", "location", "date", "content-type", "www-authenticate",
+                "proxy-authenticate", "retry-after", "x-cache", "cf-ray", "x-served-by", "allow")
+PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls"
+MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
 def parse_http_head(data):
     """Status line and headers -> {version, status, reason, headers: {lower name: text}}."""
     match = mine(re.match(rb"HTTP/(\d(?:\.\d)?) (\d{3})(?: ([^\r\n]*))?\r?\n", data),
                  "no HTTP status line")
     headers = {}
-    head = re.split(rb"\r?\n\r?\n", data[match.end():], maxsplit=1)[0]
-    for line in re.split(rb"\r?\n", head)[:200]:
-        name, colon, text = line.partition(b":")
+    for line in re.split(rb"\r?\n", data[match.end():])[:200]:
+        name, colon, text = line.decode("latin-1").partition(":")
+        if not line:
+            break
         if colon:
-            headers.setdefault(name.strip().decode("latin-1").lower()[:60],
-                               text.strip().decode("latin-1")[:2000])
+            headers.setdefault(name.strip().lower()[:60], text.strip()[:2000])
     return {"version": match.group(1).decode(), "status": int(match.group(2)),
             "reason": printable(match.group(3) or b"", 80), "headers": headers}
 
@@ -1547,11 +1546,6 @@ def sni_for(host):
     return None if is_address(host) else dns_ascii(host.rstrip("."))
 
 
-KEPT_HEADERS = ("server", "via", "location", "date", "content-type", "www-authenticate",
-                "proxy-authenticate", "retry-after", "x-cache", "cf-ray", "x-served-by", "allow")
-PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls"
-
-
 @guarded
 def parse_http_exchange(raw):
     """What room 4 brings from one request: the status and the headers that diagnose.
@@ -1559,8 +1553,8 @@ def parse_http_exchange(raw):
     raw: {"data": bytes, "ended", "stage", ...}; headers that may hold secrets are left out.
     `status` is None where nothing came, `not_http` holds the first bytes of another protocol.
     """
-    data = raw["data"]
-    value = {key: raw[key] for key in raw if key != "data"}
+    value, data = dict(raw), raw["data"]
+    del value["data"]
     value.update(status=None, reason=None, headers={}, not_http=None, date=None, bytes=len(data))
     if not data:
         return value
@@ -1568,15 +1562,11 @@ def parse_http_exchange(raw):
         head = parse_http_head(data)
     except NotMine:
         return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
-    every = head["headers"]
-    body = re.split(rb"\r?\n\r?\n", data, maxsplit=1)[1:] or [b""]
-    return dict(value, status=head["status"], reason=head["reason"], version=head["version"],
-                headers={k: printable(hide_secret(every[k])) for k in every if k in KEPT_HEADERS},
-                location=every.get("location"), date=parse_http_date(every.get("date")),
-                wants_tls=bool(re.search(PLAIN_ON_TLS, body[0])))
-
-
-MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+    every, body = head["headers"], re.split(rb"\r?\n\r?\n", data, maxsplit=1)[1:]
+    value.update(head, location=every.get("location"), date=parse_http_date(every.get("date")),
+                 headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
+                 wants_tls=bool(body and re.search(PLAIN_ON_TLS, body[0])))
+    return value
 
 
 def parse_http_date(text):
@@ -1613,17 +1603,14 @@ FIRST_BYTES = (
     ("postgresql", rb"E\x00\x00.."), ("memcached", rb"ERROR\r\n"))
 GREETS_AS = {"submission": "smtp", "smtps": "smtp", "imaps": "imap", "pop3s": "pop3",
              "sftp": "ssh", "ftps": "ftp"}
+GREETING_FAULTS = (
+    ("ssh.throttled", rb"(?i)not allowed at this time|exceeded maxstartups|too many"),
+    ("service.error", rb"(?s)(554|421|450)[ -]|\* BYE|-ERR|...\x00\xff"))
 
 
 def guess_protocol(data):
     """The protocol whose first bytes these are, or None."""
-    return next((name for name, pattern in FIRST_BYTES if re.match(pattern, data)), None)
-
-
-GREETING_FAULTS = (
-    ("ssh.throttled", rb"(?i)(not allowed at this time|exceeded maxstartups|too many)"),
-    ("service.error", rb"(?i)(554|421|450)[ -]"), ("service.error", rb"\* BYE"),
-    ("service.error", rb"-ERR"), ("service.error", rb"(?s)...\x00\xff"))
+    return first_match(FIRST_BYTES, data)
 
 
 # == 4 system: the only code that touches the machine =============================================
@@ -1631,22 +1618,33 @@ GREETING_FAULTS = (
 # Socket numbers that Python does not name, from linux/in.h, in6.h, tcp.h, errqueue.h.  Timeouts are
 # never set with settimeout() where an error queue is read: Python would then retry EAGAIN.
 
-RECVERR = {4: (0, 11), 6: (41, 25)}
-SEND_TTL = {4: (0, 2), 6: (41, 16)}
-RECV_TTL = {4: (0, 12), 6: (41, 51)}
-MTU_DISCOVER = {4: (0, 10), 6: (41, 23)}
-MIN_TTL = {4: (0, 21), 6: (41, 73)}
-MARK = {4: (0, 1), 6: (41, 67)}      # IP_TOS, IPV6_TCLASS
-BIND_DEVICE = (1, 25)
-TCP_INFO, TCP_MAXSEG = (6, 11), (6, 2)
-MSG_ERRQUEUE = 0x2000
-TCP_INFO_FIELDS = (
-    ("retransmits", 2, "B"), ("options", 5, "B"), ("snd_mss", 16, "I"), ("unacked", 24, "I"),
-    ("lost", 32, "I"), ("retrans", 36, "I"), ("pmtu", 60, "I"), ("rtt_us", 68, "I"),
-    ("advmss", 84, "I"), ("total_retrans", 100, "I"), ("segs_out", 136, "I"),
-    ("segs_in", 140, "I"), ("min_rtt_us", 148, "I"), ("rcv_ooopack", 224, "I"))
+# Options of IPv4 and of IPv6, as (level, number).
+RECVERR = (0, 11), (41, 25)
+SEND_TTL = (0, 2), (41, 16)
+RECV_TTL = (0, 12), (41, 51)
+RECEIVED_TTL = (0, 2), (41, 52)      # as which the kernel delivers it
+MTU_DISCOVER = (0, 10), (41, 23)
+MIN_TTL = (0, 21), (41, 73)
+MARK = (0, 1), (41, 67)              # IP_TOS, IPV6_TCLASS
+TCP_MAXSEG = (6, 2), (6, 2)
+BIND_DEVICE, TCP_INFO, MSG_ERRQUEUE = (1, 25), (6, 11), 0x2000
+TCP_INFO_FIELDS = {
+    "snd_mss": 16, "unacked": 24, "lost": 32, "retrans": 36, "pmtu": 60, "rtt_us": 68, "advmss": 84,
+    "total_retrans": 100, "segs_out": 136, "segs_in": 140, "min_rtt_us": 148, "rcv_ooopack": 224}
 TCP_NOT_OPEN = (2, 3, 7)             # SYN_SENT, SYN_RECV, CLOSE (netinet/tcp.h)
 EXCHANGE = {"reply": None, "icmp": [], "error": None, "sent": 0, "strays": 0, "ms": None}
+TLS_ENDINGS = (
+    ("closed", "eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror"),
+    ("reset", "econnreset|epipe|econnaborted"), ("untrusted", "certificate[ _]verify[ _]failed"),
+    ("not_tls", "wrong version number|unknown protocol|http request|record layer failure"
+                "|packet length too long"))
+HANDSHAKE = {"ended": "no_connection", "error": None, "reason": None, "verify_code": None,
+             "version": None, "cipher": None, "chain": [], "store": None}
+UNHEARD_COUNTERS = (
+    ("/proc/net/snmp", parse_proc_counters, "Ip", "IpForwDatagrams"),
+    ("/proc/net/snmp6", parse_snmp6, "Ip6", "Ip6OutForwDatagrams"))
+ECHO_ID = os.getpid() & 0xffff
+NO_SSL = "this Python has no ssl module"
 GAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
 
@@ -1667,11 +1665,11 @@ def outcome_of(name):
 
 def new_socket(version, kind, options, proto=0):
     """A non-blocking socket that keeps the ICMP errors it meets, bound as the options say."""
-    sock = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, kind, proto)
+    sock = socket.socket(FAMILY[version], kind, proto)
     try:
         sock.setblocking(False)
-        try_option(sock, RECVERR[version], 1)               # not Linux: errno only
-        try_option(sock, RECV_TTL[version], 1)
+        or_none(set_option, sock, RECVERR, 1)               # not Linux: errno only
+        or_none(set_option, sock, RECV_TTL, 1)
         if options.interface:
             sock.setsockopt(*BIND_DEVICE, options.interface.encode() + b"\0")
         if options.source and is_address(options.source) == version:
@@ -1682,33 +1680,37 @@ def new_socket(version, kind, options, proto=0):
     return sock
 
 
-def try_option(sock, option, value):
-    """Set what not every system has: without it there is less to see, and nothing is wrong."""
+def set_option(sock, option, value):
+    """Set an option by its name for IPv4 or for IPv6, whichever the socket is."""
+    sock.setsockopt(*option[sock.family == socket.AF_INET6], value)
+
+
+def or_none(call, *args):
+    """What a call returns; None where the system says no: there is less to see, nothing more."""
     try:
-        sock.setsockopt(*option, value)
+        return call(*args)
     except OSError:
-        pass
+        return None
 
 
 def read_errors(sock):
     """Drain the error queue (read SO_ERROR before: it clears): what refused us and from where."""
     found = []
-    while hasattr(sock, "recvmsg") and len(found) < 20:
-        try:
-            quoted, ancillary = sock.recvmsg(2048, 512, MSG_ERRQUEUE)[:2]
-        except OSError:
+    while len(found) < 20:
+        packet = or_none(sock.recvmsg, 2048, 512, MSG_ERRQUEUE)
+        if not packet:
             break
         error = {"ttl": None, "origin": None}
-        for level, kind, raw in ancillary:
-            if (level, kind) in RECVERR.values() and len(raw) >= 16:
+        for level, kind, raw in packet[1]:
+            if (level, kind) in RECVERR and len(raw) >= 16:
                 number, origin, error["type"], error["code"], _, mtu = \
                     struct.unpack_from("=IBBBBI", raw)
                 sender = raw[20:24] if level == 0 else raw[24:40]    # linux/errqueue.h: behind 16
-                error.update({"origin": {1: "local", 2: "icmp", 3: "icmp"}.get(origin),
-                              "from": address_text(sender), "mtu": mtu or None,
-                              "errno": errno_name(number)})
-                error["mss"] = quoted_mss(quoted) if sock.type == socket.SOCK_STREAM else None
-            elif (level, kind) in ((0, 2), (41, 52)):
+                error.update({
+                    "origin": {1: "local", 2: "icmp", 3: "icmp"}.get(origin), "mtu": mtu or None,
+                    "from": address_text(sender), "errno": errno_name(number),
+                    "mss": quoted_mss(packet[0]) if sock.type == socket.SOCK_STREAM else None})
+            elif (level, kind) in RECEIVED_TTL:
                 error["ttl"] = struct.unpack_from("=i", raw)[0]
         if error["origin"]:
             found.append(error)
@@ -1717,47 +1719,34 @@ def read_errors(sock):
 
 def tcp_info(sock):
     """struct tcp_info as far as this kernel fills it; {} where there is none."""
-    try:
-        raw = sock.getsockopt(*TCP_INFO, 512)
-    except OSError:
-        return {}
-    facts = {"state": raw[0] if raw else None}
-    for name, offset, form in TCP_INFO_FIELDS:
-        if len(raw) >= offset + struct.calcsize(form):
-            facts[name] = struct.unpack_from("=" + form, raw, offset)[0]
-    return facts
+    raw = or_none(sock.getsockopt, *TCP_INFO, 512)
+    facts = {name: struct.unpack_from("=I", raw, offset)[0]
+             for name, offset in TCP_INFO_FIELDS.items() if raw and len(raw) >= offset + 4}
+    return dict(facts, state=raw[0]) if raw else {}
 
 
 def is_connected(sock):
     """True after the handshake: SO_ERROR is 0 before it, too."""
     state = tcp_info(sock).get("state")
-    if state is not None:
-        return state not in TCP_NOT_OPEN
-    try:
-        return bool(sock.getpeername())
-    except OSError:
-        return False
+    return bool(or_none(sock.getpeername)) if state is None else state not in TCP_NOT_OPEN
 
 
 def wait_for(sock, write, until):
     """Wait until the socket is readable (or writable) or an error is queued; False at `until`."""
     import select
-    left = max(0.0, until - time.monotonic())
-    if hasattr(select, "poll"):
-        poller = select.poll()
-        poller.register(sock, select.POLLOUT if write else select.POLLIN)
-        return bool(poller.poll(left * 1000))
-    return any(select.select([] if write else [sock], [sock] if write else [], [sock], left))
+    poller = select.poll()
+    poller.register(sock, select.POLLOUT if write else select.POLLIN)
+    return bool(poller.poll(max(0.0, until - time.monotonic()) * 1000))
 
 
 def start_connect(address, port, options, option=None):
     """Send a SYN, after setting `option` -> an attempt; its `sock` is None: no socket to be had."""
-    attempt = {"sock": None, "address": address, "port": port, "started": time.monotonic(),
-               "state": "trying", "errno": None, "immediate": False, "icmp": [], "ms": None}
+    attempt = {"sock": None, "started": time.monotonic(), "state": "trying", "errno": None,
+               "immediate": False, "icmp": [], "ms": None}
     try:
         sock = attempt["sock"] = new_socket(is_address(address), socket.SOCK_STREAM, options)
         if option:
-            sock.setsockopt(*option)
+            set_option(sock, *option)
         code = sock.connect_ex((address, port))
     except (OSError, OverflowError, ValueError) as error:      # no such option, port or zone
         code = getattr(error, "errno", None) or 22             # EINVAL
@@ -1818,24 +1807,30 @@ def receive(sock, seconds, enough):
 
 
 def transmit(sock, data, seconds):
-    """Send all of `data`; None, or the errno name of what stopped it."""
+    """Send `data`, as far as peer and time allow: how it went shows in what is received."""
     until = time.monotonic() + seconds
-    while data:
-        if not wait_for(sock, True, until):
-            return "ETIMEDOUT"
+    while data and wait_for(sock, True, until):
         try:
             data = data[sock.send(data):]
         except BlockingIOError:
             continue
-        except OSError as error:
-            return errno_name(error.errno) or "ETIMEDOUT"
-    return None
+        except OSError:
+            break
+
+
+def converse(sock, request, seconds, enough):
+    """Send a request and `receive` the reply, then close; there may be no connection at all."""
+    if not sock:
+        return b"", "no_connection"
+    with sock:
+        transmit(sock, request, seconds)
+        return receive(sock, seconds, enough)
 
 
 def abort(sock):
     """Close with a reset, so that a probe leaves no half-open connection behind."""
     if sock:
-        try_option(sock, (socket.SOL_SOCKET, socket.SO_LINGER), struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
 
 
@@ -1850,10 +1845,10 @@ def load_ssl():
 
 def ssl_store(context):
     """Which trust store a context uses, and the owners of its first CAs (for 'who is missing?')."""
-    paths, rows = load_ssl().get_default_verify_paths(), context.get_ca_certs()
+    rows = context.get_ca_certs()
     owners = {value for row in rows[:400] for part in row.get("subject", ())
               for key, value in part if key in ("organizationName", "commonName")}
-    return {"file": paths.cafile, "directory": paths.capath, "loaded": len(rows),
+    return {"file": load_ssl().get_default_verify_paths().cafile, "loaded": len(rows),
             "owners": sorted(owners)[:400]}
 
 
@@ -1873,23 +1868,17 @@ def ssl_context(cafile, verify):
 
 def peer_chain(tls):
     """The certificates the peer sent, as DER: all of them from 3.10 on, else the leaf."""
-    chain = []
     try:
-        if hasattr(tls, "get_unverified_chain"):                      # 3.13
-            chain = list(tls.get_unverified_chain() or ())
-        elif hasattr(getattr(tls, "_sslobj", None), "get_unverified_chain"):   # 3.10 to 3.12
-            chain = [c.public_bytes(2) for c in tls._sslobj.get_unverified_chain() or ()]
-        leaf = tls.getpeercert(True)
+        every = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", tuple)
+        return [certificate.public_bytes(2) for certificate in every() or ()] \
+            or list(filter(None, [tls.getpeercert(True)]))
     except (OSError, ValueError, AttributeError):
-        return chain
-    return chain or ([leaf] if leaf else [])
+        return []
 
 
 def handshake(sock, server_name, cafile, verify, seconds):
     """TLS on a connected socket -> (TLS socket or None, facts); see `parse_handshake`."""
-    facts = {"ended": "done", "error": None, "reason": None, "verify_code": None, "version": None,
-             "cipher": None, "alpn": None, "chain": [], "store": None}
-    began, tls = time.monotonic(), None
+    facts, began, tls = dict(HANDSHAKE, ended="done"), time.monotonic(), None
     try:
         context = ssl_context(cafile, verify)
         facts["store"] = ssl_store(context) if verify else None
@@ -1899,7 +1888,7 @@ def handshake(sock, server_name, cafile, verify, seconds):
             do_handshake_on_connect=False)
         tls.do_handshake()
         facts.update(version=tls.version(), cipher=(tls.cipher() or [None])[0],
-                     alpn=tls.selected_alpn_protocol(), chain=peer_chain(tls))
+                     chain=peer_chain(tls))
     except (OSError, ValueError) as error:
         facts.update(ended=tls_ending(error), error=printable(str(error)),
                      reason=getattr(error, "reason", None) and printable(error.reason),
@@ -1914,14 +1903,6 @@ def handshake(sock, server_name, cafile, verify, seconds):
 def ms_since(began, digits=1):
     """Milliseconds since a moment of the monotonic clock."""
     return round((time.monotonic() - began) * 1000, digits)
-
-
-TLS_ENDINGS = (
-    ("closed", "eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror"),
-    ("reset", "econnreset|epipe|econnaborted"),
-    ("untrusted", "certificate[ _]verify[ _]failed"),
-    ("not_tls", "wrong version number|unknown protocol|http request|record layer failure"
-                "|packet length too long"))
 
 
 def tls_ending(error):
@@ -1952,10 +1933,7 @@ def read_child(child, until):
 def end_child(child):
     """Kill a command with all that it started, reap it, close its pipe."""
     import signal
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except OSError:                       # they have all ended
-        pass
+    or_none(os.killpg, child.pid, signal.SIGKILL)         # unless they have all ended
     child.wait()
     child.stdout.close()
 
@@ -1974,11 +1952,9 @@ class System:
     """The machine, as verbs: each returns (outcome, raw), never raises for what is expected."""
 
     def __init__(self, options):
-        self.options = options
-        self.transcript = []
-        self.packets = 0                  # sent to targets: to resolvers and neighbors go others
-        self.attempts = {}
         import threading
+        self.options, self.transcript, self.attempts = options, [], {}
+        self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.children, self.closed, self.lock = set(), False, threading.Lock()
 
     # -- here: clock, environment, files, commands
@@ -2003,18 +1979,16 @@ class System:
 
     def identity(self, timeout_s=None):
         """Who runs this, on what: name, system, user, root, rights, Python."""
-        uname = os.uname() if hasattr(os, "uname") else None
-        uid = os.getuid() if hasattr(os, "getuid") else None
+        uname, uid = os.uname(), os.getuid()
         try:
             import pwd
             user = pwd.getpwuid(uid).pw_name
-        except (ImportError, KeyError, TypeError):
-            user = os.environ.get("USER") or os.environ.get("USERNAME") or str(uid)
+        except (ImportError, KeyError):
+            user = os.environ.get("USER") or str(uid)
         rights = find(r"CapEff:\s*([0-9a-f]+)", self.read("/proc/self/status")[1])
         return "ok", {
-            "name": printable(uname.nodename if uname else socket.gethostname()),
-            "system": printable(uname.sysname + " " + uname.release if uname else sys.platform),
-            "user": printable(user), "root": uid == 0,
+            "name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
+            "system": printable(uname.sysname + " " + uname.release),
             "raw_sockets": bool(int(rights, 16) >> 13 & 1) if rights else uid == 0,
             "python": "%d.%d.%d" % sys.version_info[:3]}
 
@@ -2025,10 +1999,9 @@ class System:
                 return "ok", stream.read(FILE_LIMIT).decode("utf-8", "replace")
         except FileNotFoundError:
             return ("unknown", "%s is absent" % path) if absent is None else ("ok", absent)
-        except PermissionError:
-            return "denied", "%s may not be read" % path
         except OSError as error:
-            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+            return ("denied" if isinstance(error, PermissionError) else "unknown",
+                    "%s: %s" % (path, errno_name(error.errno)))
 
     def marks(self, paths, timeout_s=None):
         """Short texts of marker files: {path: first line}, those that exist."""
@@ -2048,7 +2021,7 @@ class System:
             try:
                 child = subprocess.Popen(
                     [path] + list(argv[1:]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT, close_fds=True, start_new_session=True,
+                    stderr=subprocess.STDOUT, start_new_session=True,
                     env=dict(os.environ, LC_ALL="C", LANG="C"))
             except OSError as error:
                 return "denied", "%s: %s" % (argv[0], errno_name(error.errno))
@@ -2062,7 +2035,8 @@ class System:
         return ("timeout" if late else "ok"), text
 
     def netlink(self, requests, timeout_s=2.0):
-        """Ask the kernel by rtnetlink: [(type, body, dump)] -> [(kind, payload)], or its errno."""
+        """Ask the kernel by rtnetlink, [(type, body, dump)] -> {"messages": [(kind, payload)],
+        "names": {interface index: name}}, or its errno."""
         if not hasattr(socket, "AF_NETLINK"):
             return "unknown", "no netlink on this system"
         found = []
@@ -2076,18 +2050,9 @@ class System:
                     failed = read_netlink(sock, dump, found)
                     if failed:
                         return "unreachable", dict(route_answer({}), error=errno_name(failed))
+            return "ok", {"messages": found, "names": dict(socket.if_nameindex())}
         except OSError as error:
             return "unknown", "netlink: %s" % errno_name(error.errno)
-        return "ok", found
-
-    def netlink_named(self, requests, timeout_s=2.0):
-        """`netlink`, with the table of interface names that its routes and neighbors need."""
-        outcome, raw = self.netlink(requests, timeout_s)
-        try:
-            names = dict(socket.if_nameindex())
-        except (OSError, AttributeError):
-            names = {}
-        return outcome, {"messages": raw, "names": names} if outcome == "ok" else raw
 
     def poke(self, addresses, dev, wait_s, timeout_s=None):
         """Send one empty datagram to on-link addresses, so that the kernel asks for their MAC.
@@ -2101,27 +2066,26 @@ class System:
             return "unknown", "netlink does not answer"
         if [before.get(a) for a in addresses] == ["FAILED"]:
             return "ok", {addresses[0]: "FAILED"}       # our own packets have just asked in vain
-        sockets = {address: self.poke_one(address, dev) for address in addresses}
-        began, answered, states, quiet, waited = time.monotonic(), set(), before, True, 0
+        sockets = {a: sock for a in addresses for sock in [self.poke_one(a, dev)] if sock}
+        began, answered, states, quiet, waited = time.monotonic(), {}, before, True, 0
         while quiet and waited < wait_s:
             time.sleep(0.05 if waited else 0)
-            answered.update(a for a, sock in sockets.items()
-                            if sock and any(e["from"] == a for e in read_errors(sock)))
+            answered.update((a, "ANSWERED") for a, sock in sockets.items()
+                            if any(e["from"] == a for e in read_errors(sock)))
             states = self.neighbor_states() or {}
             waited = time.monotonic() - began
             quiet = [a for a in addresses if a not in answered and (
                 states.get(a) in (None, "INCOMPLETE", "STALE", "DELAY", "PROBE")
                 or states[a] == "REACHABLE" == before.get(a) and waited < SEGMENT_WAIT_S)]
-        for sock in filter(None, sockets.values()):
+        for sock in sockets.values():
             sock.close()
-        cached = {a: "CACHED" if sockets[a] else None for a in addresses
+        cached = {a: "CACHED" if a in sockets else None for a in addresses
                   if states.get(a) == "REACHABLE" == before.get(a)}
-        states = {**states, **cached, **dict.fromkeys(answered, "ANSWERED")}
+        states = {**states, **cached, **answered}
         return "ok", {a: states[a] for a in addresses if states.get(a)}
 
     def poke_one(self, address, dev):
-        """A socket that has sent one empty datagram to an on-link address, or None: it could not.
-        """
+        """A socket that has sent an empty datagram to an on-link address; None: it could not."""
         version, sock = is_address(address), None
         try:
             sock = new_socket(version, socket.SOCK_DGRAM, self.options)
@@ -2137,22 +2101,17 @@ class System:
     def neighbor_states(self):
         """{address: state} of the kernel's neighbor table; None where netlink does not answer."""
         outcome, raw = self.netlink([(RTM_GETNEIGH, b"\0" * 12, True)])
-        if outcome != "ok":
-            return None
-        return {row["ip"]: row["state"] for row in parse_netlink_neighbors(raw)["entries"]}
+        rows = parse_netlink_neighbors(raw["messages"])["entries"] if outcome == "ok" else None
+        return rows if rows is None else {row["ip"]: row["state"] for row in rows}
 
     def has_interface(self, name):
         """Is there a network interface of this name?"""
-        try:
-            return bool(socket.if_nametoindex(name))
-        except (OSError, ValueError):
-            return False
+        return bool(or_none(socket.if_nametoindex, name))
 
     def is_own(self, address):
         """Can a socket be bound to this address?"""
         try:
-            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET,
-                               socket.SOCK_DGRAM) as sock:
+            with socket.socket(FAMILY[6 if ":" in address else 4], socket.SOCK_DGRAM) as sock:
                 sock.bind((address, 0))
         except OSError as error:
             return errno_name(error.errno) != "EADDRNOTAVAIL"
@@ -2163,10 +2122,9 @@ class System:
         outcome, text = self.read(path)
         if outcome != "ok":
             return text
-        ssl = load_ssl()
         try:
-            if ssl:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+            if load_ssl():
+                ssl_context(path, True)
         except (OSError, ValueError) as error:
             return "no certificates in it (%s)" % printable(error, 80)
         return None
@@ -2177,8 +2135,7 @@ class System:
             "ok", sys.stdin.buffer.read(FILE_LIMIT).decode("utf-8", "replace"))
         if outcome != "ok":
             raise Usage("--targets: %s" % text)
-        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-        return [line for line in lines if line]
+        return list(filter(None, (line.partition("#")[0].strip() for line in text.splitlines())))
 
     def save(self, path, text):
         """Write a report that only its owner may read; what stood in the way, or None."""
@@ -2227,12 +2184,12 @@ class System:
         import queue
         import threading
         box = queue.Queue()
-        wanted = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family, 0)
 
         def look_up():
             try:
-                rows = socket.getaddrinfo(dns_bytes(name), None, wanted, socket.SOCK_STREAM)
-                box.put(("ok", [row[4][0] for row in rows]))
+                rows = socket.getaddrinfo(dns_bytes(name), None, FAMILY.get(family, 0),
+                                          socket.SOCK_STREAM)
+                box.put(("ok", list(collections.OrderedDict.fromkeys(r[4][0] for r in rows))))
             except socket.gaierror as error:
                 box.put(("refused", {"error": GAI_NAMES.get(error.errno, str(error.errno)),
                                      "text": printable(error.strerror)}))
@@ -2240,20 +2197,21 @@ class System:
                 box.put(("refused", {"error": type(error).__name__, "text": printable(error)}))
         threading.Thread(target=look_up, daemon=True).start()
         try:
-            outcome, raw = box.get(timeout=timeout_s)
+            return box.get(timeout=timeout_s)
         except queue.Empty:
             return "timeout", {"error": "ETIMEDOUT", "text": "no answer in %.1f s" % timeout_s}
-        return outcome, list(collections.OrderedDict.fromkeys(raw)) if outcome == "ok" else raw
 
     def query(self, server, name, qtype, timeout_s=DNS_WAIT_S):
-        """One question to one resolver over UDP, over TCP when the answer was truncated."""
+        """One question to one resolver over UDP; over TCP (RFC 7766) if the answer was cut."""
         packet = build_dns_query(name, qtype, struct.unpack("!H", os.urandom(2))[0])
         outcome, raw = self.udp(server, 53, packet, timeout_s, DNS_SENDS, lambda reply: (
             reply[:2] == packet[:2] and len(reply) > 2 and reply[2] & 0x80))
         raw["over"] = "udp"
         if outcome == "ok" and raw["reply"][2] & 2:
-            over_tcp = self.query_tcp(server, packet, timeout_s)
-            raw.update({"reply": over_tcp, "over": "tcp"} if over_tcp else {})
+            _, sock, _ = self.open_tcp(server, 53, timeout_s)
+            data, _ = converse(sock, counted(packet), timeout_s, lambda data: (
+                len(data) >= 2 + int.from_bytes(data[:2], "big") > 2))
+            raw.update({"reply": data[2:], "over": "tcp"} if data[2:] else {})
         elif outcome == "timeout" and raw["strays"]:
             return "ok", dict(raw, reply=b"")        # somebody answers, but not this question
         return outcome, raw
@@ -2262,16 +2220,16 @@ class System:
         """A datagram, sent `sends` times in `wait_s` until a reply or an error comes."""
         try:
             with new_socket(is_address(address), socket.SOCK_DGRAM, self.options) as sock:
-                sock.connect((address, port))
-                return self.exchange(sock, payload, wait_s, sends, accept)
+                return self.exchange(sock, (address, port), payload, wait_s, sends, accept)
         except OSError as error:
             name = errno_name(error.errno)
             return outcome_of(name), dict(EXCHANGE, error=name, icmp=[])
 
-    def exchange(self, sock, payload, wait_s, sends, accept):
-        """`udp` on a socket that is there already and connected (echo sockets too)."""
+    def exchange(self, sock, where, payload, wait_s, sends, accept):
+        """`udp` on a socket that is there already (echo sockets too)."""
         facts, began = dict(EXCHANGE, icmp=[]), time.monotonic()
         try:
+            sock.connect(where)
             for turn in range(1, sends + 1):
                 sock.send(payload)
                 facts["sent"] = turn
@@ -2289,47 +2247,30 @@ class System:
             return outcome_of(facts["error"]), facts
         return "timeout", dict(facts, ms=None)
 
-    def query_tcp(self, server, packet, timeout_s):
-        """The same question over TCP (RFC 7766); the reply's bytes, or b'' where none came."""
-        sock, _, _ = self.open_tcp(server, 53, timeout_s)
-        if sock is None:
-            return b""
-        with sock:
-            transmit(sock, struct.pack("!H", len(packet)) + packet, timeout_s)
-            return receive(sock, timeout_s, lambda d: len(d) > 2 and len(d) >= 2 +
-                           struct.unpack_from("!H", d)[0])[0][2:]
-
     # -- packets: echo, datagrams, traces
 
     def echo(self, address, timeout_s=PING_WAIT_S):
         """ICMP echo without the ping command: by a datagram socket where that may be, or raw."""
         version = is_address(address)
-        try:
-            sock, header = self.echo_socket(version)
-        except OSError as error:
-            return "denied", "ICMP sockets are not permitted (%s)" % errno_name(error.errno)
-        facts = {"sent": 0, "received": 0, "reached": False, "rtt_avg_ms": None, "errors": []}
+        sock, header = or_none(self.echo_socket, version) or (None, 0)
+        if not sock:
+            return "denied", "ICMP sockets are not permitted"
         with sock:
-            try:
-                sock.connect((address, 0))
-            except OSError as error:
-                return "ok", dict(facts, error=errno_name(error.errno))
             outcome, raw = self.exchange(
-                sock, build_echo(version, os.getpid() & 0xffff, 1), timeout_s, 1,
+                sock, (address, 0), build_echo(version, ECHO_ID, 1), timeout_s, 1,
                 lambda reply: is_echo_reply(reply, version, header, 1))
         self.packets += raw["sent"]
-        if outcome == "ok":
-            facts.update(received=1, reached=True, rtt_avg_ms=raw["ms"])
-        return "ok", dict(facts, sent=1, errors=raw["icmp"], error=raw["error"])
+        came = outcome == "ok"
+        return "ok", {"sent": raw["sent"], "received": int(came), "reached": came,
+                      "rtt_avg_ms": raw["ms"] if came else None, "errors": raw["icmp"],
+                      "error": raw["error"]}
 
     def echo_socket(self, version):
         """(socket, bytes of IP header to skip): SOCK_DGRAM first, then SOCK_RAW."""
-        proto = 58 if version == 6 else 1
-        try:
-            return new_socket(version, socket.SOCK_DGRAM, self.options, proto), 0
-        except OSError:
-            header = 0 if version == 6 else 20
-            return new_socket(version, socket.SOCK_RAW, self.options, proto), header
+        proto, header = (58, 0) if version == 6 else (1, 20)
+        sock = or_none(new_socket, version, socket.SOCK_DGRAM, self.options, proto)
+        return (sock, 0) if sock else (
+            new_socket(version, socket.SOCK_RAW, self.options, proto), header)
 
     def datagram(self, address, port, payload, timeout_s=UDP_WAIT_S):
         """One UDP question, sent twice: a reply, an ICMP error, or silence."""
@@ -2344,17 +2285,16 @@ class System:
         exceeded), `reply`, `open`, `refused`, `icmp` (another ICMP error), `error`.  The end is
         the lowest TTL that was not answered by "time exceeded".
         """
-        probes, hops, began = {}, {}, time.monotonic()
+        probes, hops, began, last, done = {}, {}, time.monotonic(), 0, False
         try:
-            for last in range(TRACE_WAVE, TRACE_MAX_TTL + 1, TRACE_WAVE):
-                for ttl in range(last - TRACE_WAVE + 1, last + 1):
+            while not done and not trace_end(hops):
+                for ttl in range(last + 1, last + TRACE_WAVE + 1):
                     probes[ttl] = self.trace_probe(address, port, mode, ttl)
+                last += TRACE_WAVE
                 done = last + TRACE_WAVE > TRACE_MAX_TTL or \
-                    last - max([0] + list(hops)) >= TRACE_QUIET_HOPS
+                    last - max(hops, default=0) >= TRACE_QUIET_HOPS
                 pause = TRACE_WAIT_S if done else TRACE_WAVE_S
                 collect_trace(probes, hops, time.monotonic() + pause)
-                if done or trace_end(hops):
-                    break
             if not trace_end(hops):
                 collect_trace(probes, hops, began + TRACE_WAIT_S)
         except OSError as error:
@@ -2364,29 +2304,29 @@ class System:
                 abort(probe["sock"])
         end = trace_end(hops)
         rows = [hops[ttl] for ttl in sorted(hops) if not end or ttl <= end["ttl"]]
-        return "ok", {"mode": mode, "port": port, "hops": rows, "end": end,
-                      "sent_to_ttl": max(probes)}
+        return "ok", {"mode": mode, "port": port, "hops": rows, "end": end, "sent_to_ttl": last}
 
     def trace_probe(self, address, port, mode, ttl):
         """One probe of a trace, already on its way; `failed` when this host would not send it."""
         version, self.packets = is_address(address), self.packets + 1
-        probe = {"sock": None, "ttl": ttl, "mode": mode, "address": address, "failed": None,
-                 "header": 0, "started": time.monotonic()}
+        probe = {"ttl": ttl, "mode": mode, "address": address, "failed": None, "header": 0,
+                 "started": time.monotonic()}
         if mode == "tcp":
-            attempt = start_connect(address, port, self.options, SEND_TTL[version] + (ttl,))
+            attempt = start_connect(address, port, self.options, (SEND_TTL, ttl))
             return dict(probe, sock=attempt["sock"], failed=attempt["errno"])
         if mode == "icmp":
-            probe["sock"], probe["header"] = self.echo_socket(version)
+            sock, probe["header"] = self.echo_socket(version)
+            port, payload = 0, build_echo(version, ECHO_ID, ttl)
         else:
-            probe["sock"] = new_socket(version, socket.SOCK_DGRAM, self.options)
+            sock = new_socket(version, socket.SOCK_DGRAM, self.options)
+            port, payload = port + ttl, b"netdiag"
         try:
-            probe["sock"].setsockopt(*SEND_TTL[version], ttl)
-            probe["sock"].connect((address, port + ttl if mode == "udp" else 0))
-            probe["sock"].send(b"netdiag" if mode == "udp" else
-                               build_echo(version, os.getpid() & 0xffff, ttl))
+            set_option(sock, SEND_TTL, ttl)
+            sock.connect((address, port))
+            sock.send(payload)
         except OSError as error:
             probe["failed"] = errno_name(error.errno)
-        return probe
+        return dict(probe, sock=sock)
 
     # -- TCP and above
 
@@ -2405,156 +2345,147 @@ class System:
         attempt = self.attempts.get((address, port))
         if attempt is None:
             return "unknown", "no connection was begun"
-        sock = attempt["sock"]
         watch_connect(attempt, attempt["started"] + (self.options.timeout_s or PATIENCE_S))
         facts = {key: attempt[key] for key in ("state", "errno", "immediate", "icmp", "ms")}
-        facts.update(info=tcp_info(sock), waited_s=round(time.monotonic() - attempt["started"], 2),
-                     after=None, greeting=None, speaks=None, refuses=None, local=None)
+        facts.update(dict.fromkeys(("after", "greeting", "speaks", "refuses", "local")),
+                     info=self.count(attempt["sock"]),
+                     waited_s=round(time.monotonic() - attempt["started"], 2))
         if attempt["state"] == "open":
-            self.listen_after(sock, listen_s, facts, attempt.get("reset"))
+            listen_after(attempt, listen_s, facts)
         elif attempt["state"] == "trying":
             facts["state"] = "silent"
-        self.packets += max(0, (facts["info"].get("segs_out") or 1) - 1)
-        sock.close()
+        attempt["sock"].close()
         return attempt_outcome(attempt), facts
 
-    def listen_after(self, sock, listen_s, facts, was_reset):
-        """Add to `facts` what a fresh connection does: data, close, reset, or nothing."""
-        try_option(sock, RECVERR[6 if sock.family == socket.AF_INET6 else 4], 0)
-        try:
-            facts["local"] = sock.getsockname()[0]
-        except OSError:
-            pass
-        rtt_s = (facts["info"].get("rtt_us") or 0) / 1e6
-        data, ended = receive(sock, listen_s + 2 * rtt_s, greeting_is_whole)
-        facts["after"] = "data" if data else "reset" if was_reset else \
-            {"silent": "open"}.get(ended, ended)
-        if data:
-            facts.update(greeting=printable(data[:300]), speaks=guess_protocol(data),
-                         ended=ended, refuses=next((
-                             code for code, said in GREETING_FAULTS if re.match(said, data)), None))
+    def count(self, sock):
+        """The tcp_info of a connection, whose packets after the SYN are counted."""
+        info = tcp_info(sock)
+        self.packets += max(0, (info.get("segs_out") or 1) - 1)
+        return info
+
+    def count(self, sock):
+        """The tcp_info of a connection, whose packets after the SYN are counted."""
+        info = tcp_info(sock)
+        self.packets += max(0, (info.get("segs_out") or 1) - 1)
+        return info
 
     def open_tcp(self, address, port, seconds, clamp=None):
-        """A connected socket for a conversation -> (socket, None, ms) or (None, errno, ms)."""
-        attempt = start_connect(address, port, self.options, clamp and TCP_MAXSEG + (clamp,))
+        """A connection for a conversation -> (outcome, socket or None, {"error", "connect_ms"})."""
+        attempt = start_connect(address, port, self.options, clamp and (TCP_MAXSEG, clamp))
         watch_connect(attempt, attempt["started"] + seconds)
         self.packets += 1
-        sock = attempt["sock"]
-        if attempt["state"] != "open":
+        sock, failed = attempt["sock"], None
+        if attempt["state"] == "open":
+            or_none(set_option, sock, RECVERR, 0)
+        else:
+            failed = attempt["errno"] or "ETIMEDOUT"
             abort(sock)
-            return None, attempt["errno"] or "ETIMEDOUT", attempt["ms"]
-        try_option(sock, RECVERR[is_address(address)], 0)
-        return sock, None, attempt["ms"]
+        return (outcome_of(failed) if failed else "ok", None if failed else sock,
+                {"error": failed, "connect_ms": attempt["ms"]})
 
     def tls(self, address, port, server_name, verify=True, clamp=None, timeout_s=TLS_WAIT_S):
         """A handshake by the ssl module; facts as `handshake` gives them."""
         if not load_ssl():
-            return "unknown", "this Python has no ssl module"
-        sock, failed, _ = self.open_tcp(address, port, timeout_s, clamp)
-        if sock is None:
-            return outcome_of(failed), {"ended": "no_connection", "error": failed, "chain": [],
-                                        "version": None, "verify_code": None, "reason": None}
+            return "unknown", NO_SSL
+        outcome, sock, made = self.open_tcp(address, port, timeout_s, clamp)
+        if not sock:
+            return outcome, dict(HANDSHAKE, error=made["error"])
         spare = sock.dup()                # the handshake may close its socket before we look at it
         tls, facts = handshake(sock, server_name, self.options.cafile, verify, timeout_s)
-        facts["info"] = tcp_info(spare)
-        self.packets += max(0, (facts["info"].get("segs_out") or 1) - 1)
+        facts["info"] = self.count(spare)
         spare.close()
         (tls or sock).close()
         return "ok", facts
 
     def hello(self, address, port, server_name, clamp=None, timeout_s=TLS_WAIT_S):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
-        sock, failed, _ = self.open_tcp(address, port, timeout_s, clamp)
-        if sock is None:
-            return outcome_of(failed), {"data": b"", "ended": "no_connection"}
-        with sock:
-            transmit(sock, build_client_hello(server_name, os.urandom(32)), timeout_s)
-            data, ended = receive(sock, timeout_s, flight_is_over)
-        return "ok", {"data": data, "ended": ended}
+        outcome, sock, _ = self.open_tcp(address, port, timeout_s, clamp)
+        request = build_client_hello(server_name, os.urandom(32))
+        data, ended = converse(sock, request, timeout_s, flight_is_over)
+        return outcome, {"data": data, "ended": ended}
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
         if secure and not load_ssl():
-            return "unknown", "this Python has no ssl module"
-        facts = {"stage": "connect", "error": None, "data": b"", "connect_ms": None,
-                 "tls_ms": None, "first_byte_ms": None, "ended": None, "info": {}}
-        sock, failed, facts["connect_ms"] = self.open_tcp(address, port, PATIENCE_S, clamp)
-        if sock is None:
-            return outcome_of(failed), dict(facts, error=failed)
-        if secure:
+            return "unknown", NO_SSL
+        outcome, sock, facts = self.open_tcp(address, port, PATIENCE_S, clamp)
+        facts.update(dict.fromkeys(("tls_ms", "first_byte_ms", "ended")), stage="connect", data=b"",
+                     info={})
+        if sock and secure:
             tls, made = handshake(sock, server_name, self.options.cafile, False, TLS_WAIT_S)
-            facts["tls_ms"] = made["ms"]
-            if tls is None:
+            facts.update(stage="tls", tls_ms=made["ms"], error=made["error"])
+            if not tls:
                 sock.close()
-                return "ok", dict(facts, stage="tls", error=made["error"], ended=made["ended"])
+                return "ok", dict(facts, ended=made["ended"])
             sock = tls
-        with sock:
-            facts["stage"] = "http"
-            talk(sock, request, timeout_s, facts, whole)
-            facts["info"] = tcp_info(sock)
-            self.packets += max(0, (facts["info"].get("segs_out") or 1) - 1)
-        return "ok", facts
+        if sock:
+            with sock:
+                facts["stage"] = "http"
+                talk(sock, request, timeout_s, facts, whole)
+                facts["info"] = self.count(sock)
+        return outcome, facts
 
     def fetch(self, url, timeout_s=HTTP_WAIT_S):
-        """Follow one redirect: look the host up, connect, handshake, ask; the stage that failed."""
+        """Follow one redirect, by HEAD; raw for `parse_http_exchange`."""
         parts = read_url(url)
         host, secure = parts["host"], parts["scheme"] == "https"
         port = int(parts["port"] or (443 if secure else 80))
-        outcome, found = self.resolve(host, self.options.family, 3.0)
-        if outcome != "ok":
-            return outcome, {"stage": "lookup", "error": found["error"], "data": b""}
         request = build_http_request("HEAD", parts["path"] or "/", host, port, secure)
-        outcome, facts = self.http(found[0], port, secure, sni_for(host), request)
+        return self.http_by_name(host, self.options.family, port, secure, request, timeout_s)
+
+    def http_by_name(self, host, family, port, secure, request, timeout_s):
+        """Look the host up, then ask its first address; `stage` says how far that got."""
+        outcome, found = self.resolve(host, family, 3.0)
+        if outcome != "ok":
+            return outcome, {"stage": "lookup", "error": found["error"], "data": b"", "ended": None}
+        outcome, facts = self.http(found[0], port, secure, sni_for(host), request,
+                                   timeout_s=timeout_s)
         return outcome, dict(facts, address=found[0]) if outcome != "unknown" else facts
 
     def tunnel(self, proxy_host, proxy_port, host, port, timeout_s=PROXY_WAIT_S):
         """Ask a proxy for a tunnel (CONNECT, RFC 9110 9.3.6); raw for `parse_http_exchange`."""
-        facts = {"stage": "lookup", "error": None, "data": b"", "ended": None}
-        outcome, found = self.resolve(proxy_host, 0, 3.0)
-        if outcome != "ok":
-            return outcome, dict(facts, error=found["error"])
-        sock, failed, _ = self.open_tcp(found[0], proxy_port, timeout_s)
-        if sock is None:
-            return outcome_of(failed), dict(facts, stage="connect", error=failed)
-        name = "[%s]" % host if ":" in host else host
-        request = "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n" % (name, port, name, port)
-        with sock:
-            facts["stage"] = "http"
-            talk(sock, request.encode("ascii", "replace"), timeout_s, facts)
-        return "ok", facts
+        name = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
+        request = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (name, name)
+        return self.http_by_name(proxy_host, 0, proxy_port, False,
+                                 request.encode("ascii", "replace"), timeout_s)
 
     def cut_ttl(self, address, port, server_name, far, timeout_s=None):
         """The lowest TTL at which a ClientHello is answered by a reset: who cuts, by its distance.
 
         Each of `far` connections is opened in full, then says hello with a TTL that ends earlier
-        (the server never sees it).  -> {"ttl" (None: only the server itself cuts), "far"}
+        (the server never sees it).  A "ttl" of None: only the server itself cuts.
         """
-        hello, cut = build_client_hello(server_name, os.urandom(32)), []
+        hello = build_client_hello(server_name, os.urandom(32))
         for ttl in range(1, min(far, TRACE_MAX_TTL)):
-            sock, failed, _ = self.open_tcp(address, port, RETRY_WAIT_S)
-            if failed:
-                return "unknown", "connect: %s" % failed
-            sock.setsockopt(*SEND_TTL[is_address(address)], ttl)
+            _, sock, made = self.open_tcp(address, port, RETRY_WAIT_S)
+            if not sock:
+                return "unknown", "connect: %s" % made["error"]
+            set_option(sock, SEND_TTL, ttl)
             transmit(sock, hello, CUT_WAIT_S)
             _, ended = receive(sock, CUT_WAIT_S, flight_is_over)
             self.packets += 2
-            sock.setsockopt(*SEND_TTL[is_address(address)], 64)      # the farewell has to arrive
+            set_option(sock, SEND_TTL, 64)                  # the farewell has to arrive
             abort(sock)
             if ended in ("reset", "closed"):
                 return "ok", {"ttl": ttl, "far": far}
         return "ok", {"ttl": None, "far": far}
 
-    def connect_again(self, address, port, count, mark=None, timeout_s=None):
-        """`count` connections at once, from as many source ports, watched for two resends."""
-        began, option = time.monotonic(), mark and MARK[is_address(address)] + (mark,)
-        attempts = [start_connect(address, port, self.options, option) for _ in range(count)]
+    def volley(self, address, port, wait_s, options):
+        """Connections at once, each with its option set, watched for so long, then cut off."""
+        began = time.monotonic()
+        attempts = [start_connect(address, port, self.options, option) for option in options]
         for attempt in attempts:
-            watch_connect(attempt, began + RETRY_WAIT_S)
+            watch_connect(attempt, began + wait_s)
             info = tcp_info(attempt["sock"]) if attempt["sock"] else {}
             attempt["resent"] = info.get("total_retrans") or 0
             self.packets += 1 + attempt["resent"]
             abort(attempt["sock"])
+        return attempts
+
+    def connect_again(self, address, port, count, mark=None, timeout_s=None):
+        """`count` connections at once, from as many source ports, watched for two resends."""
+        attempts = self.volley(address, port, RETRY_WAIT_S, [mark and (MARK, mark)] * count)
         if not all(attempt["sock"] for attempt in attempts):
             return "denied", "connect: %s" % attempts[-1]["errno"]
         return "ok", {
@@ -2564,73 +2495,73 @@ class System:
 
     def unheard(self, address, port, timeout_s=None):
         """Packets received, not delivered: in a window without SYNs of ours, then in one with."""
-        six = is_address(address) == 6
-        parse, word, forwarded = (parse_snmp6, "Ip6", "Ip6OutForwDatagrams") if six else (
-            parse_proc_counters, "Ip", "IpForwDatagrams")
-        lost, attempts = [], []
-        for syns in (0, UNHEARD_SYNS, None):
-            outcome, text = self.read("/proc/net/snmp6" if six else "/proc/net/snmp")
+        path, parse, word, forwarded = UNHEARD_COUNTERS[is_address(address) == 6]
+        lost = []
+        for syns in (None, 0, UNHEARD_SYNS):
+            if syns:
+                self.volley(address, port, UNHEARD_S, [None] * syns)
+            elif syns == 0:
+                time.sleep(UNHEARD_S)
+            outcome, text = self.read(path)
             if outcome != "ok":
                 return "unknown", text
             counts = parse(text)
             lost.append(counts[word + "InReceives"] - counts[word + "InDelivers"]
                         - counts.get(forwarded, 0))
-            attempts += [start_connect(address, port, self.options) for _ in range(syns or 0)]
-            if syns is not None:
-                time.sleep(UNHEARD_S)
-        for attempt in attempts:
-            if attempt["sock"]:
-                abort(attempt["sock"])
-        self.packets += UNHEARD_SYNS
         return "ok", {"idle": lost[1] - lost[0], "lost": lost[2] - lost[1], "sent": UNHEARD_SYNS}
 
     def reset_ttl(self, address, port, host_ttl, far, timeout_s=None):
-        """The TTL with which this port's reset arrives, by IP_MINTTL: no privilege is needed.
-
-        Connections whose minimum is above it hang, the others are refused.  -> {"ttl": the
-        highest minimum that was answered, "host_ttl", "far"}
-        """
-        minimum, until = MIN_TTL[is_address(address)], time.monotonic() + SIZE_WAIT_S
-        asked = {ttl: start_connect(address, port, self.options, minimum + (ttl,))
-                 for ttl in range(host_ttl, min(255, host_ttl + min(far, 12)) + 1)}
-        answered = [ttl for ttl, attempt in asked.items()
-                    if watch_connect(attempt, until)["errno"] == "ECONNREFUSED"]
-        self.packets += len(asked)
-        for attempt in asked.values():
-            abort(attempt["sock"])
+        """The TTL with which this port's reset arrives, by IP_MINTTL (no privilege is needed):
+        connections whose minimum is above it hang, the others are refused."""
+        asked = range(host_ttl, min(255, host_ttl + min(far, 12)) + 1)
+        attempts = self.volley(address, port, SIZE_WAIT_S, [(MIN_TTL, ttl) for ttl in asked])
+        for attempt in attempts:
             if attempt["immediate"] and attempt["errno"] != "ECONNREFUSED":
                 return "unknown", "IP_MINTTL: %s" % attempt["errno"]
-        return "ok", {"ttl": max(answered) if answered else None, "host_ttl": host_ttl, "far": far}
+        answered = [ttl for ttl, a in zip(asked, attempts) if a["errno"] == "ECONNREFUSED"]
+        return "ok", {"ttl": max(answered, default=None), "host_ttl": host_ttl, "far": far}
 
     def fits(self, address, size, wait_s, timeout_s=None):
         """Does an unfragmentable packet of `size` bytes get an answer?  By echo, or by UDP."""
-        version, port, header = is_address(address), 0, 0
-        payload = build_echo(version, os.getpid() & 0xffff, 7, size - (48 if version == 6 else 28))
+        version = is_address(address)
+        payload = build_echo(version, ECHO_ID, 7, size - (48 if version == 6 else 28))
         try:
-            try:
-                sock, header = self.echo_socket(version)
-            except OSError:
-                sock, port = new_socket(version, socket.SOCK_DGRAM, self.options), 33999
-            with sock:
-                sock.setsockopt(*MTU_DISCOVER[version], 3)
-                sock.connect((address, port))
+            sock, header = or_none(self.echo_socket, version) or (None, 0)
+            port = 0 if sock else 33999           # a closed UDP port answers as well
+            with sock or new_socket(version, socket.SOCK_DGRAM, self.options) as sock:
+                set_option(sock, MTU_DISCOVER, 3)
                 outcome, raw = self.exchange(
-                    sock, payload[8:] if port else payload, wait_s, 2,
+                    sock, (address, port), payload[8:] if port else payload, wait_s, 2,
                     lambda reply: port or is_echo_reply(reply, version, header, 7))
-            self.packets += raw["sent"]
         except OSError as error:
             return "denied", "size probe: %s" % errno_name(error.errno)
-        last = raw["icmp"][-1] if raw["icmp"] else {}
-        big = raw["error"] == "EMSGSIZE"
+        self.packets += raw["sent"]
+        last, big = (raw["icmp"] or [{}])[-1], raw["error"] == "EMSGSIZE"
+        if raw["error"] and not raw["sent"] and not big:
+            return "denied", "size probe: %s" % raw["error"]
         return "ok", {"size": size, "mtu": last.get("mtu") if big else None,
                       "from": last.get("from"), "by": "udp" if port else "echo",
                       "answered": outcome == "ok" or not big and last.get("from") == address}
 
 
+def listen_after(attempt, listen_s, facts):
+    """Add to `facts` what a fresh connection does: data, close, reset, or nothing."""
+    sock = attempt["sock"]
+    or_none(set_option, sock, RECVERR, 0)
+    facts["local"] = (or_none(sock.getsockname) or [None])[0]
+    rtt_s = (facts["info"].get("rtt_us") or 0) / 1e6
+    data, ended = receive(sock, listen_s + 2 * rtt_s, greeting_is_whole)
+    after = "reset" if attempt.get("reset") else "open" if ended == "silent" else ended
+    facts["after"] = "data" if data else after
+    if data:
+        facts.update(greeting=printable(data[:300]), speaks=guess_protocol(data), ended=ended,
+                     refuses=first_match(GREETING_FAULTS, data))
+
+
 def greeting_is_whole(data):
     """A greeting line has ended; protocols without lines are taken as they come."""
-    return b"\n" in data or len(data) > 512 or data[:1] in b"\xff\x15\x16" and len(data) > 4 \
-        or len(data) > 4 and data[3:4] == b"\0"
+    return b"\n" in data or len(data) > 512 or len(data) > 4 and (
+        data[:1] in b"\xff\x15\x16" or data[3:4] == b"\0")
 
 
 def talk(sock, request, seconds, facts, whole=False):
@@ -2690,12 +2621,12 @@ def collect_trace(probes, hops, until):
     poller, waiting = select.poll(), {}
     for ttl, probe in probes.items():
         if probe["failed"]:
-            hops[ttl] = {"ttl": ttl, "address": None, "ms": None, "kind": "error", "type": None,
-                         "code": None, "errno": probe["failed"]}
+            hops[ttl] = dict.fromkeys(("address", "ms", "type", "code"), None)
+            hops[ttl].update(ttl=ttl, kind="error", errno=probe["failed"])
         elif ttl not in hops:
             waiting[probe["sock"].fileno()] = probe
-            poller.register(probe["sock"], select.POLLIN | select.POLLOUT
-                            if probe["mode"] == "tcp" else select.POLLIN)
+            poller.register(probe["sock"], select.POLLIN | (
+                select.POLLOUT if probe["mode"] == "tcp" else 0))
     while waiting and time.monotonic() < until:
         end = trace_end(hops)
         if end and all(probe["ttl"] > end["ttl"] for probe in waiting.values()):
@@ -2714,22 +2645,20 @@ def trace_answer(probe):
     hop = {"ttl": probe["ttl"], "address": address, "type": None, "code": None, "from_ttl": None,
            "ms": ms_since(probe["started"], 2), "kind": "reply"}
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if mode == "tcp" else 0
-    for error in read_errors(sock):
-        hop.update(address=error["from"], type=error["type"], code=error["code"],
-                   from_ttl=error["ttl"], errno=error["errno"], mss=error["mss"])
-        if icmp_kind(address, error) in TIME_EXCEEDED:
-            return dict(hop, kind="hop")
-        return hop if mode == "udp" and error["from"] == address else dict(hop, kind="icmp")
+    for error in read_errors(sock)[:1]:
+        hop.update({key: error[key] for key in ("type", "code", "errno", "mss")},
+                   address=error["from"], from_ttl=error["ttl"])
+        reached = mode == "udp" and error["from"] == address
+        return dict(hop, kind="hop" if icmp_kind(address, error) in TIME_EXCEEDED else
+                    "reply" if reached else "icmp")
     if code:
         name = errno_name(code)
         return dict(hop, kind="refused" if name == "ECONNREFUSED" else "error", errno=name)
     if mode == "tcp":
         return dict(hop, kind="open") if is_connected(sock) else None
-    try:
-        packet = sock.recv(2048)
-    except OSError:
-        return None
-    ours = mode == "udp" or is_echo_reply(packet, is_address(address), probe["header"], hop["ttl"])
+    packet = or_none(sock.recv, 2048)
+    ours = packet is not None and (mode == "udp" or is_echo_reply(
+        packet, is_address(address), probe["header"], hop["ttl"]))
     return hop if ours else None
 
 
@@ -2766,7 +2695,7 @@ def kernel(parse, *requests):
                 if "dev_index" in row:
                     row["dev"] = raw["names"].get(row.pop("dev_index"))
         return value
-    return Source("netlink_named", (list(requests),), named)
+    return Source("netlink", (list(requests),), named)
 
 
 def ask(subject, *sources):

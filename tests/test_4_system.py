@@ -566,7 +566,7 @@ class Kernel(SystemCase):
     def test_loopback(self):
         """The loopback interface with its address."""
         question = support.questions("interfaces", "target/A ok")[0]
-        source = [s for s in question.sources if s.verb == "netlink_named"][0]
+        source = [s for s in question.sources if s.verb == "netlink"][0]
         outcome, value = netdiag.put(source, self.system, None)
         self.assertEqual(outcome, "ok")
         loopback = [r for r in value["interfaces"] if r["name"] == "lo"][0]

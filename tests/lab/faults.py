@@ -441,9 +441,9 @@ WAY = [
           do=SMALL_MTU[:1] + NO_TOO_BIG),
     # Random loss, both ways, does not stop a connection for certain, nor is it seen for certain;
     # but nothing else may be blamed for it.
-    fault("loss-20", FAR4, "ok path.loss", "",
+    fault("loss-20", FAR4, "ok path.loss undecided", "",
           do=[drop("transit", "forward", "numgen random mod 100 < 20")]),
-    fault("loss-30", FAR4, "ok path.loss", "",
+    fault("loss-30", FAR4, "ok path.loss undecided", "",
           do=[drop("transit", "forward", "numgen random mod 100 < 30")]),
     # Every third packet: as much loss, but the same in every run, and so it has to be seen.
     fault("loss-every-third", FAR4, "ok path.loss", "", findings="path.loss",
