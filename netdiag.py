@@ -5502,6 +5502,7 @@ def render_codes():
 
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
 MODES = ("server", "capture", "listen", "watch", "merge", "explain")
+USAGE = "usage: netdiag.py [-h | --help] [options] [TARGET...]  |  explain [CODE]\n\n"
 EXAMPLES = """examples:
   netdiag.py web.example                  is the host there?
   netdiag.py db.example:5432              a port (known ones pick the protocol)
@@ -5515,60 +5516,82 @@ EXAMPLES = """examples:
 exit status: 0 fine, 1 a fault was found, 3 undecided or cut short,
 64 wrong command line, 130 interrupted (after the partial report)
 """
-SWITCH = {"action": "store_true"}
-OPTION_TABLE = [(flags.split(), dict(words, help=text)) for flags, text, words in (
-    ("--json", "one JSON document (wins over --brief)", SWITCH),
-    ("--brief", "one line per target", SWITCH),
-    ("-4", "IPv4 only", dict(dest="family", action="store_const", const=4, default=0)),
-    ("-6", "IPv6 only", dict(dest="family", action="store_const", const=6)),
-    ("-n", "no reverse look-ups (the default)", dict(SWITCH, dest="numeric")),
-    ("--timeout", "for one probe", dict(dest="timeout_s", type=float, metavar="S")),
-    ("--deadline", "for everything (default %(default)s)",
-     dict(dest="deadline_s", type=float, metavar="S", default=DEADLINE_S)),
-    ("--source", "connect from this address", dict(metavar="ADDR")),
-    ("--interface", "connect by this interface", dict(metavar="DEV")),
-    ("--connect-to", "connect there; SNI and Host keep the name", dict(metavar="ADDR")),
-    ("--sni", "another name in the TLS handshake", dict(metavar="NAME")),
-    ("--no-sni", "no name in the TLS handshake", SWITCH),
-    ("--proxy", "use this proxy, whatever the variables say", dict(metavar="URL")),
-    ("--cafile", "trust these certificates (PEM)", dict(metavar="FILE")),
-    ("--only", "run only these probes", dict(metavar="PROBE,...", default="")),
-    ("--skip", "leave these probes out", dict(metavar="PROBE,...", default="")),
-    ("--no-tools", "run no installed command", SWITCH),
-    ("--targets", "targets from a file, one a line; - for stdin", dict(metavar="FILE")),
-    ("--redact", "mask addresses and names (not yet)", SWITCH),
-    ("--lang", "language of the report (ja: not yet)",
-     dict(choices=("en", "ja"), default="en", metavar="en|ja")),
-    ("--output", "write the report there (mode 0600)", dict(metavar="FILE")),
-    ("--color", "auto (only on a terminal), always or never",
-     dict(choices=("auto", "always", "never"), default="auto", metavar="WHEN")),
-    ("-v --verbose", "with all evidence and the transcript", SWITCH),
-    ("--version", "print the version", SWITCH))]
+OPTIONS = """
+options:
+  --json               one JSON document (wins over --brief)
+  --brief              one line per target
+  -4                   IPv4 only
+  -6                   IPv6 only
+  -n                   no reverse look-ups (the default)
+  --timeout S          for one probe
+  --deadline S         for everything (default %(deadline_s)g)
+  --source ADDR        connect from this address
+  --interface DEV      connect by this interface
+  --connect-to ADDR    connect there; SNI and Host keep the name
+  --sni NAME           another name in the TLS handshake
+  --no-sni             no name in the TLS handshake
+  --proxy URL          use this proxy, whatever the variables say
+  --cafile FILE        trust these certificates (PEM)
+  --only PROBE,...     run only these probes
+  --skip PROBE,...     leave these probes out
+  --no-tools           run no installed command
+  --targets FILE       targets from a file, one a line; - for stdin
+  --redact             mask addresses and names (not yet)
+  --lang en|ja         language of the report (ja: not yet)
+  --output FILE        write the report there (mode 0600)
+  --color WHEN         auto (only on a terminal), always or never
+  -v, --verbose        with all evidence and the transcript
+  --version            print the version
+"""
+DEFAULTS = dict(family=0, deadline_s=DEADLINE_S, lang="en", color="auto", only="", skip="")
+# [(its flags, what it takes or "")]: the help is the table of the options
+OPTION_TABLE = [(flags.split(", "), takes) for flags, takes in re.findall(
+    r"(?m)^  ((?:-\w|--[\w-]+)(?:, --\w+)?) (\S*) ", OPTIONS)]
+OPTION_NAMES = {"-4": "family", "-6": "family", "-n": "numeric", "-v": "verbose",
+                "--timeout": "timeout_s", "--deadline": "deadline_s"}
 THIS_HOST = Target("this host", None, None, None, "tcp", False, None, None, 0)
 
 
 def read_arguments(argv):
-    """The command line -> (Options, [target texts]); Usage on anything wrong."""
-    import argparse
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message):
-            raise Usage(message)
-    parser = Parser("netdiag.py", "netdiag.py [options] [TARGET...]  |  explain [CODE]", EXAMPLES,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for flags, words in OPTION_TABLE:
-        parser.add_argument(*flags, **words)
-    parser.add_argument("target", nargs="*", metavar="TARGET", help="host, host:port or URL")
-    known = vars(parser.parse_args(argv))
+    """The command line -> (Options, [target texts]); NotMine on anything wrong."""
+    takes = {flag: what for flags, what in OPTION_TABLE for flag in flags}
+    known, texts, words = dict(dict.fromkeys(Options._fields), **DEFAULTS), [], list(argv)
+    while words:
+        word = words.pop(0)
+        flag, mark, value = word.partition("=")
+        if word == "--":
+            texts, words = texts + words, []
+        elif not re.match("-.", word):
+            texts.append(word)
+        else:
+            mine(flag in takes, "there is no option %s; see --help" % flag)
+            mine((mark or words) if takes[flag] else not mark, "%s takes %s" % (
+                flag, takes[flag] or "nothing"))
+            if takes[flag] and not mark:
+                value = words.pop(0)
+            name = OPTION_NAMES.get(flag) or flag[2:].replace("-", "_")
+            known[name] = value if takes[flag] else {"-4": 4, "-6": 6}.get(flag, True)
     for name in ("only", "skip"):
         known[name] = tuple(filter(None, known[name].split(",")))
-    return Options(*[known[name] for name in Options._fields]), known["target"]
+    return seconds_of(Options(*[known[name] for name in Options._fields])), texts
+
+
+def seconds_of(options):
+    """The options with their seconds as numbers; NotMine for what cannot be meant."""
+    words = "%s takes seconds, from more than 0 to 3600"
+    for name, flag in (("timeout_s", "--timeout"), ("deadline_s", "--deadline")):
+        value = getattr(options, name)
+        if value is not None:
+            mine(re.match(r"\d{1,4}(\.\d{1,6})?$", str(value)), words % flag)
+            mine(0 < float(value) <= 3600, words % flag)
+            options = options._replace(**{name: float(value)})
+    return options
 
 
 def check_options(options, system):
     """NotMine for values that cannot be meant; nothing has been run yet."""
-    for flag, value in (("--timeout", options.timeout_s), ("--deadline", options.deadline_s)):
-        mine(value is None or 0 < value <= 3600, flag + " takes seconds, from more than 0 to 3600")
+    mine(options.lang in ("en", "ja"), "--lang takes en or ja")
+    mine(options.color in ("auto", "always", "never"), "--color takes auto, always or never")
     for name in options.only + options.skip:
         mine(name in PROBES, "there is no probe %s; they are: %s" % (name, " ".join(PROBES)))
     for value, good, words in (
@@ -5682,8 +5705,10 @@ def complain(text, status=None):
 
 
 def quick_words(argv):
-    """What `explain [CODE]` and --version print; the other modes are named and not built yet."""
-    if not argv or argv[0] not in MODES:          # an option parser costs 20 ms
+    """What `explain [CODE]`, --version and --help print; other modes are not built yet."""
+    if not argv or argv[0] not in MODES:
+        if "-h" in argv or "--help" in argv:
+            return USAGE + EXAMPLES + OPTIONS % DEFAULTS
         return "netdiag %s\n" % VERSION if "--version" in argv else None
     mine(argv[0] == "explain", "the mode '%s' is not built into this version" % argv[0])
     mine(len(argv) < 3, "explain takes one code, such as tcp.rejected")
