@@ -115,7 +115,8 @@ PLACE_OWNER = {
 # protocol: (port, transport, TLS at once, the server speaks first)
 PROTOCOLS = {name: (int(port) or None, transport, tls, first) for transport, tls, first, names in (
     ("tcp", False, False, "tcp:0 http:80 ldap:389 postgresql:5432 redis:6379 mongodb:27017"
-     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"),
+     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"
+     " zookeeper:2181 xmpp:5222"),
     ("tcp", True, False, "tls:0 https:443 ldaps:636 rediss:6380 amqps:5671 mqtts:8883"),
     ("tcp", False, True, "ssh:22 sftp:22 smtp:25 submission:587 imap:143 pop3:110 ftp:21"
      " mysql:3306 vnc:5900"),
@@ -141,7 +142,8 @@ class Usage(Exception):
 # text says there is none.  Patterns are written without nested repeats: any text ends in O(n).
 
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
-BLANK_IS_EMPTY = {"parse_ip_neigh", "parse_arp", "parse_ip_route", "parse_ifconfig",
+BLANK_IS_EMPTY = {"parse_known_hosts", "parse_ip_neigh", "parse_arp", "parse_ip_route",
+                  "parse_ifconfig",
                   "parse_resolv_conf", "parse_hosts", "parse_nsswitch"}
 
 
@@ -1521,11 +1523,12 @@ def parse_http_head(data):
                  "no HTTP status line")
     headers = {}
     for line in re.split(rb"\r?\n", data[match.end():])[:200]:
-        name, colon, text = line.decode("latin-1").partition(":")
+        name, colon, text = line.partition(b":")
         if not line:
             break
         if colon:
-            headers.setdefault(name.strip().lower()[:60], text.strip()[:2000])
+            headers.setdefault(name.strip().decode("latin-1").lower()[:60],
+                               text.strip().decode("latin-1")[:2000])
     return {"version": match.group(1).decode(), "status": int(match.group(2)),
             "reason": printable(match.group(3) or b"", 80), "headers": headers}
 
@@ -1556,8 +1559,9 @@ def parse_http_exchange(raw):
     value, data = dict(raw), raw["data"]
     del value["data"]
     value.update(status=None, reason=None, headers={}, not_http=None, date=None, bytes=len(data))
-    if not data:
-        return value
+    if not data or raw["ended"] in ("closed", "reset") and data.startswith(b"HTTP/1") \
+            and not re.search(rb"\r?\n\r?\n", data):
+        return value                                  # nothing, or a head that ends in the middle
     try:
         head = parse_http_head(data)
     except NotMine:
@@ -1592,25 +1596,299 @@ def join_url(base, location):
     return "%s://%s%s" % (scheme, authority, location)
 
 
-# -- the first bytes of other protocols -----------------------------------------------------------
+# -- the first words of other protocols -----------------------------------------------------------
 
+# What a client may say first, without credentials, and a healthy server answers.
+FIRST_WORDS = {
+    "redis": b"PING\r\n", "memcached": b"version\r\n", "zookeeper": b"srvr", "socks": b"\5\1\0",
+    "amqp": b"AMQP\0\0\x09\1",                                        # 0-9-1
+    "mqtt": b"\x10\x13\0\4MQTT\4\2\0\x3c\0\7netdiag",                 # CONNECT, version 3.1.1
+    "kafka": b"\0\0\0\x11\0\x12\0\0\0\0\0n\0\7netdiag",               # ApiVersions, version 0
+    "ldap": b"0\x0c\2\1\1`\7\2\1\3\4\0\x80\0",                        # anonymous bind
+    "rdp": b"\3\0\0\x13\x0e\xe0\0\0\0\0\0\1\0\x08\0\3\0\0\0",         # connection request (X.224)
+    "postgresql": b"\0\0\0'\0\3\0\0user\0netdiag\0database\0netdiag\0\0",
+    "mongodb": b"4\0\0\0\1\0\0\0\0\0\0\0\xdd\7\0\0\0\0\0\0\0\x1f\0\0\0"     # OP_MSG {hello: 1}
+               b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
 FIRST_BYTES = (
     ("ssh", rb"SSH-\d"), ("http", rb"HTTP/\d"), ("pop3", rb"\+OK"), ("vnc", rb"RFB \d"),
-    ("smtp", rb"(220[ -][^\r\n]*(?i:smtp|mail)|554[ -])"), ("ftp", rb"220[ -]"),
+    ("smtp", rb"(220[ -][^\r\n]*(?i:smtp|mail)|[45]\d\d[ -])"), ("ftp", rb"220[ -]"),
     ("imap", rb"\* (OK|PREAUTH|BYE)"), ("tls", rb"[\x14-\x17]\x03[\x00-\x04]"),
-    ("mysql", rb"(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)"), ("redis", rb"-(NOAUTH|DENIED|ERR)"),
+    ("mysql", rb"(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)"),
+    ("redis", rb"\+PONG|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)"),
     ("http", rb"(?is)\s*<(!doctype|html)"), ("telnet", rb"\xff[\xfb-\xfe]"),
-    ("postgresql", rb"E\x00\x00.."), ("memcached", rb"ERROR\r\n"))
+    ("postgresql", rb"(?s)[ER]\x00\x00.."), ("memcached", rb"VERSION |ERROR"),
+    ("zookeeper", rb"Zookeeper version|srvr is not|This ZooKeeper"),
+    ("socks", rb"\x05[\x00-\x02\xff]$"),
+    ("amqp", rb"\x01\x00\x00\x00\x00"), ("another AMQP", rb"AMQP"),
+    ("mqtt", rb"\x20\x02[\x00\x01][\x00-\x05]$"),
+    ("rdp", rb"(?s)\x03\x00..[\x06-\x0e]\xd0"), ("kafka", rb"(?s)\x00...\x00\x00\x00n"),
+    ("mongodb", rb"(?s).{12}\xdd\x07\x00\x00"), ("ldap", rb"(?s)0.{1,5}\x02\x01\x01a"),
+    ("http2", rb"(?s)\x00\x00.\x04\x00\x00\x00\x00\x00"), ("xmpp", rb"<\?xml|<stream:stream"))
 GREETS_AS = {"submission": "smtp", "smtps": "smtp", "imaps": "imap", "pop3s": "pop3",
-             "sftp": "ssh", "ftps": "ftp"}
-GREETING_FAULTS = (
-    ("ssh.throttled", rb"(?i)not allowed at this time|exceeded maxstartups|too many"),
-    ("service.error", rb"(?s)(554|421|450)[ -]|\* BYE|-ERR|...\x00\xff"))
+             "sftp": "ssh", "ftps": "ftp", "rediss": "redis", "amqps": "amqp", "mqtts": "mqtt",
+             "ldaps": "ldap"}
+# The service itself says no.  A login that it asks for is none: that one works.
+REFUSALS = (
+    ("ssh.throttled", rb"(?i)(not allowed at this time|exceeded maxstartups|too many)"),
+    ("service.error", rb"[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper"),
+    ("service.error", rb"-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF)"),
+    ("service.error", rb"(?s)...\x00\xff"),
+    ("service.error", rb"(?s)E\x00\x00.*?(C53300|C57P0|no pg_hba|pg_hba\.conf rejects)"),
+    ("service.error", rb"\x20\x02.\x03$"),
+    ("service.error", rb"(?s)0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]"))
 
 
 def guess_protocol(data):
     """The protocol whose first bytes these are, or None."""
     return first_match(FIRST_BYTES, data)
+
+
+def read_first_words(data):
+    """What a service says first: {greeting (safe to print), speaks, refuses: a code or None}."""
+    told = re.search(rb"\x00M([^\x00]+)", data) if data[:1] == b"E" else None    # PostgreSQL
+    return {"greeting": printable(told.group(1) if told else data[:300]),
+            "speaks": guess_protocol(data),
+            "refuses": first_match(REFUSALS, data)}
+
+
+def parse_datagram(raw):
+    """What room 4 brings from a UDP port; `refuses` where NTP or DNS itself says no (RFC 5905)."""
+    reply, says_no = raw["reply"], None
+    if len(reply) == 48 and reply[0] & 7 == 4 and reply[1] in (0, 16):
+        says_no = "stratum %d %s" % (reply[1], printable(reply[12:16]))
+    elif reply[:2] == b"nd" and len(reply) >= 12 and reply[3] & 15:
+        says_no = RCODES.get(reply[3] & 15, "an error")
+    return dict(raw, reply=printable(reply[:200]), greeting=says_no or "",
+                refuses=says_no and "service.error")
+
+
+def parse_first_words(raw):
+    """What room 4 brings from a talk that began with FIRST_WORDS: `read_first_words` and its end.
+    """
+    facts = {key: raw[key] for key in ("stage", "ended", "error")}
+    return dict(facts, bytes=len(raw["data"]), **read_first_words(raw["data"]))
+
+
+SOCKS_REPLIES = {1: "general failure", 2: "not allowed", 3: "network unreachable",
+                 4: "host unreachable", 5: "connection refused", 6: "TTL expired"}
+
+
+def build_socks(host, port, login):
+    """What to say to a SOCKS 5 proxy (RFC 1928, 1929), with what it says where it agrees."""
+    user, _, password = login.partition(b":")
+    name = dns_ascii(host).encode("ascii", "replace")
+    steps = ((b"\5\1\2", rb"\x05\x02"), (b"\1" + bytes([len(user)]) + user + bytes(
+        [len(password)]) + password, rb"(?s).\x00")) if login else ((b"\5\1\0", rb"\x05\x00"),)
+    return steps + ((b"\5\1\0\3" + bytes([len(name)]) + name + struct.pack("!H", port),
+                     rb"\x05\x00"),)
+
+
+def parse_socks(raw):
+    """What room 4 brings from a SOCKS proxy, in the terms of HTTP: 200, 403, 407 or 502."""
+    said = raw.get("said", b"")
+    status, reason = (200, "OK") if said is None else (407, "wants another login")
+    if said and (said[:1] != b"\5" or said[1] in SOCKS_REPLIES and len(said) > 2):
+        status = 403 if said[1:2] == b"\2" else 502
+        reason = SOCKS_REPLIES.get(said[1], "no SOCKS 5")
+    return dict({key: raw.get(key) for key in ("stage", "error", "ended")}, headers={},
+                status=None if said == b"" else status, reason=reason)
+
+
+# Up to where TLS begins: (what to say, what the answer must be like).  RFC 3207, 2595, 4217, 4511,
+# 6120; PostgreSQL's SSLRequest; MySQL's, where the greeting has the flag CLIENT_SSL (0x0800).
+WITH_SSL = b"[" + b"".join(re.escape(bytes([n])) for n in range(256) if n & 8) + b"]"
+STARTTLS = {
+    "smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
+             (b"STARTTLS\r\n", rb"220")),
+    "imap": ((b"", rb"\* (OK|PREAUTH)"), (b"a STARTTLS\r\n", rb"(?s).*a OK")),
+    "pop3": ((b"", rb"\+OK"), (b"STLS\r\n", rb"\+OK")),
+    "ftp": ((b"", rb"220[ -]"), (b"AUTH TLS\r\n", rb"234")),
+    "ldap": ((b"0\x1d\2\1\1w\x18\x80\x161.3.6.1.4.1.1466.20037",
+              rb"(?s)0.{1,5}\x02\x01\x01x.{1,5}\x0a\x01\x00"),),
+    "postgresql": ((b"\0\0\0\x08\4\xd2\x16\x2f", rb"S"),),
+    "mysql": ((b"", rb"(?s)...\x00\x0a[^\x00]+\x00.{12}\x00." + WITH_SSL),
+              (b" \0\0\1\0\x8a\0\0\0\0\0\1!" + b"\0" * 23, None)),
+    "xmpp": ((b"<stream:stream to='HOST' xmlns='jabber:client' version='1.0'"
+              b" xmlns:stream='http://etherx.jabber.org/streams'>", rb"(?s).*<starttls"),
+             (b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", rb"<proceed"))}
+WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
+
+
+# -- SSH (RFC 4253, 5656) -------------------------------------------------------------------------
+#
+# Far enough to see the host key: its reply to our key exchange carries it in clear, and whoever
+# does not check the signature needs no cryptography for it.
+
+SSH_IDENT = "SSH-2.0-netdiag_%s\r\n" % VERSION
+SSH_LISTS = ("kex", "host_key", "cipher", "cipher_back", "mac", "mac_back")
+SSH_COMMON = {    # what an OpenSSH 9 client accepts; the older rest is only to get an answer
+    "kex": "curve25519-sha256 curve25519-sha256@libssh.org ecdh-sha2-nistp256 ecdh-sha2-nistp384"
+           " ecdh-sha2-nistp521 sntrup761x25519-sha512 sntrup761x25519-sha512@openssh.com"
+           " mlkem768x25519-sha256 diffie-hellman-group-exchange-sha256"
+           " diffie-hellman-group16-sha512 diffie-hellman-group18-sha512"
+           " diffie-hellman-group14-sha256",
+    "host_key": "ssh-ed25519 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384 ecdsa-sha2-nistp521"
+                " rsa-sha2-512 rsa-sha2-256",
+    "cipher": "chacha20-poly1305@openssh.com aes128-ctr aes192-ctr aes256-ctr"
+              " aes128-gcm@openssh.com aes256-gcm@openssh.com",
+    "mac": "hmac-sha2-256 hmac-sha2-512 hmac-sha2-256-etm@openssh.com"
+           " hmac-sha2-512-etm@openssh.com umac-64@openssh.com umac-128@openssh.com"
+           " umac-64-etm@openssh.com umac-128-etm@openssh.com hmac-sha1"
+           " hmac-sha1-etm@openssh.com"}
+SSH_KEX = "curve25519-sha256,curve25519-sha256@libssh.org,diffie-hellman-group14-sha256," \
+    "diffie-hellman-group14-sha1,diffie-hellman-group1-sha1"
+
+
+def ssh_string(data):
+    """A string of the protocol: four bytes of length, then the bytes."""
+    return struct.pack("!I", len(data)) + data
+
+
+def ssh_packet(payload):
+    """A packet before encryption: lengths, payload, at least four bytes of padding."""
+    padding = 8 - (len(payload) + 5) % 8
+    padding += 8 if padding < 4 else 0
+    return struct.pack("!IB", len(payload) + padding + 1, padding) + payload + b"\0" * padding
+
+
+def ssh_packets(data):
+    """The payloads of the whole packets in `data`, behind a server's identification."""
+    offset = data.find(b"\n", max(data.find(b"SSH-"), 0)) + 1
+    while 0 < offset and offset + 5 <= len(data):
+        length, padding = struct.unpack_from("!IB", data, offset)
+        if length > 35000 or offset + 4 + length > len(data):
+            return
+        yield data[offset + 5:offset + 4 + length - padding]
+        offset += 4 + length
+
+
+def ssh_strings(payload):
+    """The strings that stand one after the other in a payload."""
+    while len(payload) >= 4:
+        length = struct.unpack_from("!I", payload)[0]
+        yield payload[4:4 + length]
+        payload = payload[4 + length:]
+
+
+def build_kexinit(cookie, host_keys):
+    """SSH_MSG_KEXINIT that any server can agree with, asking for host keys of these types first."""
+    def names(kind):
+        return SSH_COMMON[kind].replace(" ", ",").encode()
+    keys = ",".join(unique(list(host_keys) + (SSH_COMMON["host_key"] + " ssh-rsa ssh-dss").split()))
+    ciphers, macs = names("cipher") + b",aes128-cbc,3des-cbc", names("mac") + b",hmac-md5"
+    lists = [SSH_KEX.encode(), keys.encode(), ciphers, ciphers, macs, macs, b"none", b"none", b"",
+             b""]
+    return ssh_packet(b"\x14" + cookie + b"".join(map(ssh_string, lists)) + b"\0" * 5)
+
+
+def build_kex_init(data, secret):
+    """SSH_MSG_KEX_ECDH_INIT (or DH's) for the method that both sides' lists choose."""
+    offered = read_kexinit(data).get("kex", ())
+    method = next((name for name in SSH_KEX.split(",") if name in offered), "")
+    return ssh_packet(b"\x1e" + ssh_string(secret if "25519" in method else b"\1" + secret * 3))
+
+
+def read_kexinit(data):
+    """The algorithms that a server offers: {"kex": [...], "host_key": [...], ...}; {} if none."""
+    for payload in ssh_packets(data):
+        if payload[:1] == b"\x14":
+            lists = [text.decode("latin-1").split(",") for text in ssh_strings(payload[17:-5])]
+            return dict(zip(SSH_LISTS, lists))
+    return {}
+
+
+def ssh_is_told(data):
+    """True when a server's part of the key exchange is over: its reply, or its farewell."""
+    return any(payload[:1] in (b"\x1f", b"\1") for payload in ssh_packets(data))
+
+
+@guarded
+def parse_ssh_exchange(raw):
+    """What a server shows before any secret: {banner, offers, key_type, key (base64), sha256,
+    disconnect, ended, stage, lacks: [kinds of algorithm without a common one]}."""
+    import base64
+    import hashlib
+    data, offers = raw["data"], read_kexinit(raw["data"])
+    value = {"banner": printable(data[max(data.find(b"SSH-"), 0):].split(b"\r")[0].split(b"\n")[0]),
+             "offers": offers, "key_type": None, "key": None, "sha256": None, "disconnect": None,
+             "ended": raw["ended"], "methods": None, "lacks": sorted(
+                 kind for kind in SSH_COMMON if offers
+                 and not set(SSH_COMMON[kind].split()) & set(offers[kind]))}
+    for payload in ssh_packets(data):
+        if payload[:1] == b"\x1f":
+            key = next(ssh_strings(payload[1:]))
+            value.update(key=base64.b64encode(key).decode(), sha256=base64.b64encode(
+                hashlib.sha256(key).digest()).decode().rstrip("="),
+                key_type=next(ssh_strings(key)).decode("latin-1"))
+        elif payload[:1] == b"\1":
+            value["disconnect"] = printable(next(ssh_strings(payload[5:])), 200)
+    return value
+
+
+@parser
+def parse_known_hosts(text):
+    """known_hosts of OpenSSH (sshd(8)) -> [{hosts, type, key, marker}], comments left out."""
+    rows = []
+    for words in word_rows(text):
+        marker = words.pop(0) if words[0].startswith("@") else None
+        if len(words) >= 3 and not words[0].startswith("#"):
+            rows.append({"hosts": words[0], "type": words[1], "key": words[2], "marker": marker})
+    return rows
+
+
+def knows_host(row, host, port):
+    """Is a line of known_hosts about this host?  Names may be hashed (HMAC-SHA1) or patterns."""
+    import base64
+    import hmac
+    name = host if port == 22 else "[%s]:%d" % (host, port)
+    if row["hosts"].startswith("|1|"):
+        salt, digest = (base64.b64decode(part) for part in row["hosts"].split("|")[2:4])
+        return hmac.new(salt, name.encode(), "sha1").digest() == digest
+    patterns = [re.escape(p).replace(r"\*", ".*").replace(r"\?", ".") for p in
+                row["hosts"].lower().split(",") if not p.startswith("!")]
+    return any(re.match(pattern + "$", name.lower()) for pattern in patterns)
+
+
+SSH_ENDINGS = (
+    ("hostkey_changed", r"host identification has changed|host key for .{1,200} has changed"),
+    ("hostkey_unknown", r"host key verification failed|no .{1,40} host key is known"),
+    ("no_matching_kex", r"no matching key exchange"), ("no_matching_cipher", r"no matching cipher"),
+    ("no_matching_hostkey", r"no matching host key"), ("no_matching_mac", r"no matching mac"),
+    ("too_many_auth_failures", r"too many authentication failures"),
+    ("auth_denied", r"permission denied \(|no more authentication methods|no supported authent"),
+    ("banner_timeout", r"timed out during banner"),
+    ("not_ssh", r"bad remote protocol|invalid format|protocol (?:major|version) .{0,40}differ"
+     r"|ssh_exchange_identification: (?!read|conn|write)"),
+    ("unknown_host", r"could not resolve|name or service not known|nodename nor servname"),
+    ("timeout", r"(?:connection|operation) timed out"), ("refused", r"connection refused"),
+    ("no_route", r"no route to host"), ("net_unreachable", r"network is unreachable"),
+    ("closed_by_remote", r"connection closed by|closed by remote host"),
+    ("reset", r"connection reset"),
+    ("ok", r"authenticated to |exit status 0|authentication succeeded"))
+
+
+@parser
+def parse_ssh(text):
+    """ssh -v of OpenSSH: {outcome, host, ip, port, tcp_connected, server_banner, auth_methods,
+    key_type, sha256, detail}; outcome is one of SSH_ENDINGS."""
+    found = re.search(r"Connecting to (\S+) \[([^\]]+)\] port ([0-9]+)", text)
+    host, address, port = found.groups() if found else (None, None, None)
+    key = re.search(r"Server host key: (\S+) (?:SHA256:)?(\S+)", text)
+    outcome = mine(find_kind(SSH_ENDINGS, text))
+    methods = re.findall(r"(?:s that can continue: |Permission denied \()([\w,-]+)", text)
+    mine(found or re.search(r"(?m)^(?:ssh|debug1|OpenSSH|kex_exchange|.{1,80}: Permission)", text))
+    return {"outcome": outcome, "host": host, "ip": address, "port": to_int(port),
+            "tcp_connected": "Connection established" in text,
+            "server_banner": find(r"remote software version (.*)", text),
+            "auth_methods": methods[-1].split(",") if methods else None,
+            "key_type": key and key.group(1), "sha256": key and key.group(2), "detail": None}
+
+
+def ssh_facts(facts):
+    """What `ssh` printed, in the shape of `parse_ssh_exchange`, with its outcome."""
+    lacks = facts["outcome"][len("no_matching_"):] if "no_matching" in facts["outcome"] else None
+    return dict(facts, banner=facts["server_banner"], methods=facts["auth_methods"], key=None,
+                disconnect=None, ended="done", lacks=[lacks] if lacks else [], offers={})
 
 
 # == 4 system: the only code that touches the machine =============================================
@@ -1995,7 +2273,7 @@ class System:
     def read(self, path, absent=None, timeout_s=None):
         """A file's text, at most FILE_LIMIT bytes; `absent` where it does not exist."""
         try:
-            with open(path, "rb") as stream:
+            with open(os.path.expanduser(path), "rb") as stream:
                 return "ok", stream.read(FILE_LIMIT).decode("utf-8", "replace")
         except FileNotFoundError:
             return ("unknown", "%s is absent" % path) if absent is None else ("ok", absent)
@@ -2276,7 +2554,7 @@ class System:
         """One UDP question, sent twice: a reply, an ICMP error, or silence."""
         outcome, facts = self.udp(address, port, payload, timeout_s, 2)
         self.packets += facts["sent"]
-        return outcome, dict(facts, reply=facts["reply"] and printable(facts["reply"][:200]))
+        return outcome, facts
 
     def trace(self, address, port, mode, timeout_s=None):
         """Send probes with rising TTL (all unprivileged) -> {"mode", "port", "hops", "end"}.
@@ -2369,9 +2647,10 @@ class System:
         self.packets += max(0, (info.get("segs_out") or 1) - 1)
         return info
 
-    def open_tcp(self, address, port, seconds, clamp=None):
+    def open_tcp(self, address, port, seconds, clamp=None, option=None):
         """A connection for a conversation -> (outcome, socket or None, {"error", "connect_ms"})."""
-        attempt = start_connect(address, port, self.options, clamp and (TCP_MAXSEG, clamp))
+        option = clamp and (TCP_MAXSEG, clamp) or option
+        attempt = start_connect(address, port, self.options, option)
         watch_connect(attempt, attempt["started"] + seconds)
         self.packets += 1
         sock, failed = attempt["sock"], None
@@ -2383,13 +2662,17 @@ class System:
         return (outcome_of(failed) if failed else "ok", None if failed else sock,
                 {"error": failed, "connect_ms": attempt["ms"]})
 
-    def tls(self, address, port, server_name, verify=True, clamp=None, timeout_s=TLS_WAIT_S):
-        """A handshake by the ssl module; facts as `handshake` gives them."""
+    def tls(self, address, port, server_name, verify=True, steps=(), timeout_s=TLS_WAIT_S):
+        """A handshake by the ssl module, behind the `steps` of STARTTLS; facts as `handshake`."""
         if not load_ssl():
             return "unknown", NO_SSL
-        outcome, sock, made = self.open_tcp(address, port, timeout_s, clamp)
+        outcome, sock, made = self.open_tcp(address, port, timeout_s)
         if not sock:
             return outcome, dict(HANDSHAKE, error=made["error"])
+        other = say_in_turn(sock, steps, timeout_s)
+        if other is not None:
+            sock.close()
+            return "ok", dict(HANDSHAKE, ended="not_offered", error=printable(other[:200]))
         spare = sock.dup()                # the handshake may close its socket before we look at it
         tls, facts = handshake(sock, server_name, self.options.cafile, verify, timeout_s)
         facts["info"] = self.count(spare)
@@ -2405,7 +2688,7 @@ class System:
         return outcome, {"data": data, "ended": ended}
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
-             timeout_s=HTTP_WAIT_S):
+             verify=False, timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
         if secure and not load_ssl():
             return "unknown", NO_SSL
@@ -2413,8 +2696,9 @@ class System:
         facts.update(dict.fromkeys(("tls_ms", "first_byte_ms", "ended")), stage="connect", data=b"",
                      info={})
         if sock and secure:
-            tls, made = handshake(sock, server_name, self.options.cafile, False, TLS_WAIT_S)
-            facts.update(stage="tls", tls_ms=made["ms"], error=made["error"])
+            tls, made = handshake(sock, server_name, self.options.cafile, verify, TLS_WAIT_S)
+            facts.update(stage="tls", tls_ms=made["ms"], error=made["error"],
+                         verify_code=made["verify_code"])
             if not tls:
                 sock.close()
                 return "ok", dict(facts, ended=made["ended"])
@@ -2439,16 +2723,54 @@ class System:
         outcome, found = self.resolve(host, family, 3.0)
         if outcome != "ok":
             return outcome, {"stage": "lookup", "error": found["error"], "data": b"", "ended": None}
-        outcome, facts = self.http(found[0], port, secure, sni_for(host), request,
+        outcome, facts = self.http(found[0], port, secure, sni_for(host), request, verify=True,
                                    timeout_s=timeout_s)
         return outcome, dict(facts, address=found[0]) if outcome != "unknown" else facts
 
-    def tunnel(self, proxy_host, proxy_port, host, port, timeout_s=PROXY_WAIT_S):
+    def proxy_login(self, variable):
+        """User and password in a proxy's URL, as bytes: they never leave this room."""
+        url = self.options.proxy if variable == "--proxy" else os.environ.get(variable) or ""
+        return re.sub(b"%([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m.group(1).decode()),
+                      (find(r"//([^/]*)@", url) or "").encode())
+
+    def tunnel(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """Ask a proxy for a tunnel (CONNECT, RFC 9110 9.3.6); raw for `parse_http_exchange`."""
+        import base64
+        login = self.proxy_login(variable)
         name = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
-        request = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (name, name)
-        return self.http_by_name(proxy_host, 0, proxy_port, False,
-                                 request.encode("ascii", "replace"), timeout_s)
+        lines = ["CONNECT %s HTTP/1.1" % name, "Host: " + name] + [
+            "Proxy-Authorization: Basic " + base64.b64encode(login).decode()] * bool(login)
+        return self.http_by_name(proxy_host, 0, proxy_port, False, "\r\n".join(
+            lines + ["", ""]).encode("ascii", "replace"), timeout_s)
+
+    def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
+        """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
+        outcome, found = self.resolve(proxy_host, 0, 3.0)
+        if outcome != "ok":
+            return outcome, {"stage": "lookup", "error": found["error"], "ended": None}
+        outcome, sock, made = self.open_tcp(found[0], proxy_port, timeout_s)
+        if not sock:
+            return outcome, dict(made, stage="connect", ended=None)
+        with sock:
+            steps = build_socks(host, port, self.proxy_login(variable))
+            return "ok", {"stage": "http", "said": say_in_turn(sock, steps, timeout_s)}
+
+    def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
+        """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
+        option = mark and (MARK, mark)
+        outcome, sock, made = self.open_tcp(address, port, PATIENCE_S, option=option)
+        if not sock:
+            return outcome, {"data": b"", "ended": "no_connection"}
+        with sock:
+            hello = SSH_IDENT.encode() + build_kexinit(os.urandom(16), host_keys)
+            transmit(sock, hello, timeout_s)
+            data, ended = receive(sock, timeout_s, read_kexinit)
+            if ended == "done":
+                transmit(sock, build_kex_init(data, os.urandom(32)), timeout_s)
+                more, ended = receive(sock, timeout_s, lambda d: ssh_is_told(data + d))
+                data += more
+            self.count(sock)
+        return "ok", {"data": data, "ended": ended}
 
     def cut_ttl(self, address, port, server_name, far, timeout_s=None):
         """The lowest TTL at which a ClientHello is answered by a reset: who cuts, by its distance.
@@ -2554,8 +2876,18 @@ def listen_after(attempt, listen_s, facts):
     after = "reset" if attempt.get("reset") else "open" if ended == "silent" else ended
     facts["after"] = "data" if data else after
     if data:
-        facts.update(greeting=printable(data[:300]), speaks=guess_protocol(data), ended=ended,
-                     refuses=first_match(GREETING_FAULTS, data))
+        facts.update(read_first_words(data), ended=ended)
+
+
+def say_in_turn(sock, steps, seconds):
+    """Say each of ((what to say, what the answer is like), ...); None, or the wrong answer."""
+    for say, wanted in steps:
+        transmit(sock, say, seconds)
+        data = receive(sock, seconds, lambda d: re.match(wanted, d) or re.search(WHOLE_LINE, d)
+                       or d[1:] and d[:1] == b"\5")[0] if wanted else b""
+        if wanted and not re.match(wanted, data):
+            return data
+    return None
 
 
 def greeting_is_whole(data):
@@ -3071,7 +3403,7 @@ def probe_resends(target, tcp, tls, http, sizes, retries):
 @probe()
 def probe_marked(target, tcp):
     """A connection marked as ssh marks its packets, where a plain one works."""
-    for row in succeeded(tcp)[:2]:
+    for row in succeeded(tcp)[:2] if target[0].value["protocol"] not in ("ssh", "sftp") else ():
         if row.value["after"] in ("open", "data"):
             yield ask(row.subject, native("connect_again", row.subject,
                                           target[0].value["knock_port"], 1, SSH_MARK))
@@ -3102,18 +3434,52 @@ def probe_reset_ttl(target, tcp, trace_udp):
 # -- above TCP -------------------------------------------------------------------------------------
 
 @probe()
-def probe_tls(target, tcp):
-    """The TLS handshake, verified against this host's trust store."""
+def probe_words(target, tcp):
+    """The first words of the protocol's own client, where the server waits for them."""
     wish = target[0].value
-    for row in talking(tcp) if wish["tls"] else ():
-        yield ask(row.subject, tls_source(wish, row.subject))
+    words = FIRST_WORDS.get(GREETS_AS.get(wish["protocol"], wish["protocol"]))
+    for row in talking(tcp) if words else ():
+        if row.value["after"] == "open":
+            yield ask(row.subject, native("http", row.subject, wish["port"], wish["tls"],
+                                          wish["sni"], words, parse=parse_first_words))
+
+
+@probe(steps=True)
+def probe_known_hosts(target):
+    """What this user and this host know of the server's key."""
+    if target[0].value["protocol"] in ("ssh", "sftp"):
+        for path in ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"):
+            yield ask(path, text_file(parse_known_hosts, path, ""))
+
+
+@probe()
+def probe_ssh(target, tcp, known_hosts):
+    """One look behind sshd's banner: with a user by ssh itself, else its key and algorithms."""
+    wish = target[0].value
+    types = [row["type"] for row in known_keys(known_hosts, wish)]
+    for row in [r for r in talking(tcp) if said(r, "speaks") == "ssh"][:1]:
+        if wish["protocol"] in ("ssh", "sftp"):
+            own = [then(tool(parse_ssh, *SSH_ONCE + ("-p", str(wish["port"]), "%s@%s" % (
+                wish["user"], wish["host"]), "true")), ssh_facts)] if wish["user"] else []
+            yield ask(row.subject, *own + [native(
+                "ssh_keys", row.subject, wish["port"], types, None if wish["user"] else SSH_MARK,
+                parse=parse_ssh_exchange)])
+
+
+@probe()
+def probe_tls(target, tcp):
+    """The TLS handshake, verified against this host's trust store; on plain ports by STARTTLS."""
+    wish = target[0].value
+    for row in talking(tcp) if wish["tls"] or tls_steps(wish) else ():
+        if wish["tls"] or not said(row, "refuses"):
+            yield ask(row.subject, tls_source(wish, row.subject))
 
 
 @probe()
 def probe_hello(target, tls):
     """A clear ClientHello after a failed handshake: the chain, the alert, what the port speaks."""
     wish = target[0].value
-    for row in tls:
+    for row in tls if wish["tls"] else ():
         if not row.value or row.value["ended"] != "done":
             for name in [wish["sni"], None] if wish["sni"] else [None]:
                 yield ask("%s %s" % (row.subject, "named" if name else "bare"), native(
@@ -3124,7 +3490,7 @@ def probe_hello(target, tls):
 def probe_cut_ttl(target, tls, trace_udp, ping):
     """A handshake that is cut, with TTLs too small to reach the server: does a box cut it?"""
     wish = target[0].value
-    for row in [r for r in tls if r.value and r.value["ended"] in ("reset", "closed")][:1]:
+    for row in saying(tls, "ended", "reset", "closed")[:wish["tls"]]:
         far = distance(trace_udp, row.subject)
         if far and far > 1:
             yield ask(row.subject, native("cut_ttl", row.subject, wish["port"], wish["sni"], far))
@@ -3134,16 +3500,18 @@ def probe_cut_ttl(target, tls, trace_udp, ping):
 def probe_small(target, tls):
     """A stalled handshake once more with small segments (TCP_MAXSEG): is it the size?"""
     wish = target[0].value
-    for row in [r for r in tls if r.value and r.value["ended"] == "stalled"][:2]:
+    for row in saying(tls, "ended", "stalled")[:2 * wish["tls"]]:
         yield ask(row.subject, native("hello", row.subject, wish["port"], wish["sni"], CLAMP_MSS,
                                       parse=parse_tls_flight))
 
 
 @probe(steps=True)
-def probe_http(target, tcp):
-    """One HTTP request: HEAD, then GET where HEAD is not liked."""
+def probe_http(target, tcp, tls):
+    """One HTTP request, where TLS (which comes first) does not fail: HEAD, then GET."""
     wish = target[0].value
-    rows = talking(tcp) if wish["protocol"] in ("http", "https") else []
+    cut = {row.subject for row in saying(tls, "ended", "stalled", "reset", "closed", "alert")}
+    rows = [row for row in talking(tcp) if wish["protocol"] in ("http", "https")
+            and row.subject not in cut]
     heads = yield [ask(row.subject, http_source(wish, row.subject, "HEAD")) for row in rows]
     yield [ask(a.subject, http_source(wish, a.subject, "GET")) for a in heads if head_failed(a)]
 
@@ -3181,7 +3549,8 @@ def probe_udp(target, lookup, dns=()):
     if wish["transport"] == "udp" and wish["port"]:
         question = UDP_QUESTIONS.get(wish["protocol"], b"netdiag\n")
         for address in addresses(target, lookup, dns):
-            yield ask(address, native("datagram", address, wish["port"], question))
+            yield ask(address, native("datagram", address, wish["port"], question,
+                                      parse=parse_datagram))
 
 
 @probe()
@@ -3190,9 +3559,10 @@ def probe_tunnel(target, proxy_env):
     wish = target[0].value
     found = proxy_for(wish, proxy_env)
     if found:
+        socks = (found["scheme"] or "").startswith("socks")
         yield ask("%s:%d" % (found["host"], found["port"]), native(
-            "tunnel", found["host"], found["port"], wish["host"], wish["port"],
-            parse=parse_http_exchange))
+            "socks" if socks else "tunnel", found["host"], found["port"], found["variable"],
+            wish["host"], wish["port"], parse=parse_socks if socks else parse_http_exchange))
 
 
 @probe()
@@ -3411,9 +3781,28 @@ def size_suspects(sizes):
     return sorted(small - passed)
 
 
-def tls_source(wish, address, *verify):
+def tls_steps(wish):
+    """What has to be said on a plain port before TLS may begin; () where there is no such way."""
+    protocol = GREETS_AS.get(wish["protocol"], wish["protocol"])
+    steps = () if wish["tls"] else STARTTLS.get(protocol, ())
+    name = dns_ascii(wish["host"] or "").encode("ascii", "replace")
+    return tuple((say.replace(b"HOST", name), wanted) for say, wanted in steps)
+
+
+def tls_source(wish, address, verify=True):
     """The handshake that this target stands for."""
-    return native("tls", address, wish["port"], wish["sni"], *verify, parse=parse_handshake)
+    return native("tls", address, wish["port"], wish["sni"], verify, tls_steps(wish),
+                  parse=parse_handshake)
+
+
+SSH_ONCE = tuple("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1"
+                 " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no".split())
+
+
+def known_keys(known_hosts, wish):
+    """The rows of known_hosts files that are about this target."""
+    return [row for part in succeeded(known_hosts) for row in part.value
+            if knows_host(row, wish["host"], wish["port"])]
 
 
 def http_source(wish, address, method, clamp=None, padding=0):
@@ -4374,18 +4763,18 @@ sign("tcp.filtered", "transit server_network client_network",
      "Packets to {address} that carry ssh's mark (DSCP AF21) get no answer; plain ones do.",
      "Let the routers clear such marks, not drop such packets; until then `ssh -o IPQoS=none`.",
      "A plain SYN is answered, and one with the mark that ssh gives its packets is not.",
-     "target/A ok protocol=ssh ; tcp/A ok ; marked/A ok tried=1 silent=1",
-     "target/A ok protocol=ssh ; tcp/A ok ; marked/A ok tried=1 open=1",
-     "marked", lambda row, wish, retries, resends: said(row, "silent") and not rows_about(
-         retries + resends, row.subject) and dict(
-             severity="fail" if wish["protocol"] in ("ssh", "sftp") else "warn"), sure="likely")
+     "marked/A ok tried=1 silent=1\ntarget/A ok protocol=ssh ; ssh/A timeout",
+     "marked/A ok tried=1 open=1\ntarget/A ok protocol=ssh ; ssh/A ok",
+     "lost_marks", lambda row, retries, resends: not rows_about(retries + resends, row.subject)
+     and (dict(scope=None, severity="fail") if row.probe == "ssh" else True), severity="warn",
+     sure="likely")
 sign("tcp.reset tcp.closed", "service server",
      "{address} accepts port {port} and {how} at once, before any data.",
      "See the service's log: an allow list, a full service or a dead back end does this.",
      "Accepted, then RST or FIN before a byte: allow list, wrapper, dead back end, full service.",
      "tcp/A ok after=reset\ntcp/A ok after=closed",
      "tcp/A ok after=data greeting=SSH-2.0-x\ntcp/A ok",
-     "connections", lambda row: said(row, "after") in ("reset", "closed") and dict(
+     "ended", lambda row: said(row, "after") in ("reset", "closed") and dict(
          code="tcp." + row.value["after"], how=ENDINGS[row.value["after"]]), hides=ABOVE_TCP)
 sign("udp.closed", "service server",
      "{address} says that nothing listens on UDP port {port} ({words}).",
@@ -4435,8 +4824,10 @@ def cert(code, where, says, fix, fires, quiet="tls/A ok", **more):
     today = "clock/self ok epoch=5000 ; "
     sign(code, where, says, fix, "One way in which a certificate is not trusted (RFC 5280).",
          today + fires, today + quiet,
-         "tls", lambda row, hello, distrust: (row.subject, code) in distrust and dict(
-             distrust[row.subject, code], proof=rows_about(hello, row.subject)), **more)
+         "tls", lambda row, wish, hello, distrust: (row.subject, code) in distrust and dict(
+             distrust[row.subject, code], proof=rows_about(hello, row.subject),
+             **{"severity": "warn"} if code in UNVERIFIED.get(wish["protocol"], ()) else {}),
+         **more)
 
 
 cert("tls.expired", "service", "The certificate of {address} for {name} expired on {date}.",
@@ -4479,7 +4870,7 @@ sign("tls.handshake_stalled", "service server server_network",
       hides="tls.handshake_cut tls.handshake_stalled service.unexpected " + ALL_HTTP,
       says="Port {port} on {address} does not speak TLS: it answers in {kind}{words}.",
       fix="Use the plain protocol on this port, or the service's TLS port.")
-def rule_tls_not_tls(row, hello, tcp):
+def rule_tls_not_tls(row, wish, hello, tcp):
     """The answer to a ClientHello is no TLS record, or a plain greeting came first.
 
     fires: tls/A ok ended=not_tls
@@ -4487,7 +4878,8 @@ def rule_tls_not_tls(row, hello, tcp):
     """
     early = [t for t in rows_about(tcp, row.subject) if said(t, "greeting")]
     clear = [h for h in rows_about(hello, row.subject) if said(h, "not_tls")]
-    if row.value["ended"] != "not_tls" and (row.value["ended"] == "done" or not early + clear):
+    if row.value["ended"] != "not_tls" and (
+            row.value["ended"] == "done" or not early + clear or not wish["tls"]):
         return None
     told = (early + clear + [row])[0]
     words = (said(told, "greeting") or said(told, "not_tls") or "")[:60].strip()
@@ -4610,31 +5002,66 @@ sign("http.redirect_loop", "service",
      "http/A ok status=302 location=/b ; redirects/http://A/b ok status=200",
      "redirect_ends", lambda row, redirects: redirect_of(row) and dict(
          count=len(redirects), url=row.subject, proof=redirects[:-1]))
-sign("dns.not_found tls.handshake_cut http.no_response tcp.refused path.host_unreachable"
-     " path.net_unreachable tcp.filtered", "service",
+sign("dns.not_found tls.handshake_cut tls.expired tls.untrusted_ca http.no_response tcp.refused"
+     " path.host_unreachable path.net_unreachable tcp.filtered", "service",
      "The redirect to {url} leads nowhere: {stage} fails ({error}).",
      "Correct the redirect's address, or repair the host that it names.",
      "A redirect whose own host cannot be looked up, reached or trusted.",
      "redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null",
      "redirects/http://there.example/ ok status=200",
      "redirects", lambda row: said(row, "stage") in STAGES and not said(row, "status") and dict(
-         code=STAGES.get(said(row, "error"), STAGES[row.value["stage"]]), url=row.subject,
+         code=next(STAGES[said(row, key)] for key in ("verify_code", "ended", "error", "stage")
+                   if said(row, key) in STAGES), url=row.subject,
          stage=row.value["stage"], error=said(row, "error") or said(row, "ended")), sure="likely")
 sign("service.silent", "service",
-     "{address} accepts port {port} and stays silent; {protocol} servers speak first.",
+     "{address} accepts port {port} and stays silent; {protocol} servers {usual}.",
      "Is the service hung? There, `ss -ltnp sport = :{port}` shows who holds the port.",
-     "Connected, and no greeting from a protocol whose server speaks first.",
-     "target/A ok protocol=ssh speaks_first=true ; tcp/A ok", "tcp/A ok",
-     "connections", lambda row, wish: wish["speaks_first"] and not wish["tls"] and said(
-         row, "after") == "open" and dict(protocol=wish["protocol"].upper()), sure="likely")
+     "Connected, and no word from a server that speaks first, or to a client's first words.",
+     "target/A ok protocol=ssh speaks_first=true ; tcp/A ok\n"
+     "target/A ok protocol=redis ; words/A ok ended=silent", "tcp/A ok\nwords/A ok ended=closed",
+     "mute", lambda row, wish: dict(
+         protocol=wish["protocol"].upper(), usual="speak first" if row.probe == "tcp" else
+         "answer a client's first words"), sure="likely")
 sign("service.error ssh.throttled", "service",
      "The service on {address} port {port} itself says no: \"{words}\".",
      "Read its words; the service's log says more.",
      "A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.",
      "target/A ok protocol=smtp ; tcp/A ok after=data greeting=554 refuses=service.error",
      "target/A ok protocol=smtp ; tcp/A ok after=data greeting=220",
-     "connections", lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
+     "spoken", lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
          code=row.value["refuses"], words=row.value["greeting"][:100].strip()))
+sign("ssh.host_key", "server client",
+     "The SSH host key of {address} ({key_type} SHA256:{digest}) is not the one known for {host}.",
+     "If that server was set up anew: `ssh-keygen -R {host}`. If not, another machine answers:"
+     " check the address and the way before any password is typed.",
+     "The key differs from that of the same type in known_hosts.",
+     'target/N ok port=22 ; ssh/A ok key=x key_type=t ; known_hosts/f ok'
+     ' [{"hosts":"N","type":"t","key":"y"}]\nssh/A ok outcome=hostkey_changed',
+     'target/N ok port=22 ; ssh/A ok key=x key_type=t ; known_hosts/f ok'
+     ' [{"hosts":"N","type":"t","key":"x"}]\nssh/A ok outcome=ok',
+     "ssh", lambda row, wish, known_hosts: is_other_key(row, known_hosts, wish) and dict(
+         key_type=said(row, "key_type"), digest=said(row, "sha256"), scope=None),
+     ask="Was {host} reinstalled, or has its address moved?")
+sign("ssh.algorithm", "service client",
+     "sshd on {address} has no {kinds} in common with a current client; it offers {offers}.",
+     "Update the server; until then let this client use an old one (`ssh -o {option}=+...`).",
+     "The lists of the key exchange have nothing in common (RFC 4253 7.1).",
+     'ssh/A ok lacks=["kex"]', "ssh/A ok",
+     "ssh", lambda row: said(row, "lacks") and dict(
+         scope=None, kinds=", ".join(row.value["lacks"]),
+         option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
+         offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
+sign("ssh.denied", "service client",
+     "sshd on {address} refuses {user} with the keys of this host; it offers {methods}.",
+     "Is the user right, and the public key in its authorized_keys? sshd's log names the reason.",
+     "Key exchange done, login refused; a password, where one is offered, was not tried.",
+     'target/A ok user=me ; ssh/A ok outcome=auth_denied methods=["publickey"]',
+     "target/A ok user=me ; ssh/A ok outcome=ok",
+     "ssh", lambda row, wish: said(row, "outcome") in (
+         "auth_denied", "too_many_auth_failures") and dict(
+             user=wish["user"], scope=None, methods=", ".join(said(row, "methods") or ["nothing"]),
+             severity="info" if re.search("password|keyboard", str(said(row, "methods"))) else
+             "fail"))
 sign("proxy.unreachable", "proxy client",
      "The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).",
      "Correct or unset {variable}, add {host} to NO_PROXY, or repair the proxy.",
@@ -4656,7 +5083,21 @@ sign("proxy.denied", "proxy", "The proxy {proxy} refuses {host}: HTTP {status} {
      ask="Please allow {here} to reach {host}:{port} through {proxy}.")
 
 
-@rule("http.client_error http.gateway_error http.server_error", "service client", each="exchanges",
+sign("http.captive", "client_network proxy",
+     "A login page of the network answers in place of {host}: {how}.",
+     "Log in to the network (captive portal) in a browser, then try again.",
+     "A gateway that wants a login first answers every request itself (RFC 6585, 8910).",
+     "http/A ok status=511\nhttp/A ok status=302 location=http://portal.example/login",
+     "http/A ok status=503\nhttp/A ok status=302 location=https://www.example/login",
+     "exchanges", lambda row, wish: not wish["tls"] and (
+         said(row, "status") == 511 and dict(how="HTTP 511")
+         or PORTAL.match(redirect_of(row) or "") and dict(
+             how="it redirects to " + hide_secret(printable(redirect_of(row), 80)))),
+     hides="http.server_error http.redirect_loop", sure="likely")
+
+
+@rule("http.client_error http.gateway_error http.server_error proxy.denied", "service client",
+      each="exchanges",
       fix="{cure}", says="{address} answers HTTP {status} {reason} for {path}: {meaning}.",
       ask="{address} answers {status} for {path} at {when} UTC: what does the log say?")
 def rule_http_status(row, wish, now):
@@ -4676,13 +5117,16 @@ def rule_http_status(row, wish, now):
     if status < 500:
         usual, places, code = 400, ("service", "client"), "http.client_error"
     meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
+    server = row.value["headers"].get("server") or "the front"
+    if status in (403, 407) and re.search("(?i)squid|proxy", server):
+        code, places, meaning = "proxy.denied", ("proxy",), "a proxy on the way forbids it"
     return dict(status=status, reason=row.value["reason"], path=hide_secret(path), meaning=meaning,
                 code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
                 when="that time" if now is None else utc_text(now), cure=cure.format(
-                    address=row.subject, front=row.value["headers"].get("server") or "the front"))
+                    address=row.subject, front=server))
 
 
-@rule("service.unexpected", "service", each="connections", hides="http.not_http",
+@rule("service.unexpected", "service", each="spoken", hides="http.not_http",
       says="Port {port} on {address} does not speak {wanted}: {speaks} answers (\"{words}\").",
       fix="Is this the right port and host? Another program holds it.")
 def rule_service_unexpected(row, wish):
@@ -4692,10 +5136,10 @@ def rule_service_unexpected(row, wish):
     quiet: target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x
     """
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
-    if said(row, "after") != "data" or wanted in ("tcp", "tls") or wish["tls"]:
+    if wanted in ("tcp", "tls") or wish["tls"] and row.probe == "tcp":
         return None
-    speaks, words = row.value["speaks"], row.value["greeting"]
-    garbage = wanted == "http" and not speaks            # http.not_http says it
+    speaks, words = said(row, "speaks"), row.value["greeting"]
+    garbage = not speaks and (wanted == "http" or row.probe == "words")  # http.not_http says it
     either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
         and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
     return not (garbage or either or speaks == wanted or row.value.get("refuses")) and dict(
@@ -4720,10 +5164,17 @@ INBOUND = {
                " leads back: correct the routes, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
+# By STARTTLS most of these clients take any certificate that a CA of their own might have signed.
+UNVERIFIED = dict.fromkeys(("smtp", "ftp", "mysql", "postgresql"), (
+    "tls.self_signed", "tls.untrusted_ca", "tls.incomplete_chain"))
+PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
+SSH_OPTIONS = {"kex": "KexAlgorithms", "host_key": "HostKeyAlgorithms", "cipher": "Ciphers",
+               "mac": "MACs"}
 ENDINGS = {"silent": "stays silent", "closed": "closes the connection",
            "reset": "resets the connection"}
 STAGES = {
     "lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
+    10: "tls.expired", "untrusted": "tls.untrusted_ca",
     "ECONNREFUSED": "tcp.refused", "EHOSTUNREACH": "path.host_unreachable",
     "ENETUNREACH": "path.net_unreachable", "connect": "tcp.filtered"}
 BEHIND = ("the front works, what is behind it does not", "Look at the back end of {front} on"
@@ -4815,6 +5266,13 @@ def is_local_bridge(link):
     """A bridge, container or VPN interface of this host, by kind or by its usual name."""
     return link.get("kind") in ("bridge", "tun", "wireguard", "ppp") or bool(
         LOCAL_BRIDGES.match(link.get("name") or ""))
+
+
+def is_other_key(row, known_hosts, wish):
+    """Does known_hosts hold a key of this type for the target, and not this one?"""
+    known = [k["key"] for k in known_keys(known_hosts, wish) if k["type"] == said(row, "key_type")]
+    return said(row, "outcome") == "hostkey_changed" or (
+        bool(known) and said(row, "key") not in known + [None])
 
 
 def bogus_address(row, wish, known, tcp):
@@ -5068,7 +5526,19 @@ VIEWS = {
         (row.subject, code): holes for row in saying(tls, "ended", "done", "untrusted")
         for code, holes in trust_faults(row.value, chains[row.subject], wish, now)},
     "environment": environment_words,
-    "exchanges": lambda http: latest(succeeded(http)),
+    "exchanges": lambda http: [             # of HTTP/1.1: who speaks HTTP/2 only is fine
+        row for row in latest(succeeded(http)) if said(row, "speaks") != "http2"],
+    "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
+        row for row in words + udp if said(row, "bytes") or said(row, "refuses")],
+    "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
+                                 and row.value["stage"] == "http"],
+    "mute": lambda wish, connections, unanswered: saying(
+        connections if wish["speaks_first"] and not wish["tls"] else [], "after", "open") + saying(
+            unanswered, "ended", "silent"),
+    "ended": lambda connections, unanswered: connections + [
+        row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
+    "lost_marks": lambda marked, ssh: [row for row in marked if said(row, "silent")] + met(
+        ssh, "timeout"),
     "proxy": lambda wish, proxy_env: proxy_for(wish, proxy_env),
     "redirect_ends": lambda redirects: redirects[-1:],
     "tunnels": lambda tunnel: saying(tunnel, "status", 200)}              # proxies that let us by
@@ -5160,7 +5630,8 @@ def working_addresses(findings, seen):
     if wish["host"] and wish["port"] is None:
         good += [r for r in seen["tcp"] if r.outcome == "refused" or r.subject in seen["alive"]]
     elif wish["protocol"] in ("http", "https"):
-        spoken = {r.subject for r in latest(seen["http"]) if said(r, "status")}
+        spoken = {r.subject for r in latest(seen["http"])
+                  if said(r, "status") or said(r, "speaks") == "http2"}
         good = [r for r in good if r.subject in spoken]
     elif wish["tls"]:
         done = {r.subject for r in saying(seen["handshakes"], "ended", "done")}
@@ -5449,8 +5920,6 @@ OTHER_CODES = {
     "undecided": "Not enough was seen to name a cause; the report says what was not tested."}
 LATER_CODES = {code: says + " (not yet: " + finder + ")" for code, finder, says in (
     ("proxy.required", "a later test", "The way out leads only through a proxy."),
-    ("ssh.denied", "a later test", "The SSH server refuses this user or key."),
-    ("ssh.host_key", "a later test", "The SSH host key is not the known one."),
     ("listen.none", "mode `server`", "Nobody listens on the port."),
     ("listen.loopback_only", "mode `server`", "The service listens on loopback only."),
     ("listen.other_address", "mode `server`", "The service listens on another address or family."),

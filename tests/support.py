@@ -98,6 +98,11 @@ BLANKS = {
                            "local": "1970-01-01T01:23:20+00:00"},
     "interfaces": {"interfaces": [INTERFACE]}, "interfaces_now": {"interfaces": [INTERFACE]},
     "counters": {}, "moved": {}, "conntrack": {"entries": 0}, "cut_ttl": {"ttl": None, "far": 4},
+    "words": {"stage": "http", "ended": None, "error": None, "bytes": 0, "greeting": "",
+              "speaks": None, "refuses": None},
+    "known_hosts": [], "ssh": {"banner": "SSH-2.0-x", "offers": {}, "key_type": "ssh-ed25519",
+                               "key": "AAAA", "sha256": "x", "disconnect": None, "ended": "done",
+                               "methods": None, "lacks": []},
     "marked": {"tried": 1, "open": 0, "silent": 0, "resent": 0},
     "routes": {"routes": [], "error": None}, "policy": {"rules": []},
     "resolv_conf": {"nameservers": ["192.0.2.53"], "used": ["192.0.2.53"], "search": [],
@@ -135,7 +140,7 @@ FAILED = {
     "dns": dict(NO_UDP, over="udp"), "general_dns": dict(NO_UDP, over="udp"), "udp": NO_UDP,
     "lookup": {"error": "EAI_NONAME", "text": "no"},
     "ping": None, "trace_udp": None, "trace_tcp": None, "trace_icmp": None, "sizes": None,
-    "retries": None, "resends": None}
+    "retries": None, "resends": None, "ssh": {"ended": "no_connection"}, "words": NO_HTTP}
 
 
 def failed_connection(probe, outcome):

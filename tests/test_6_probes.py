@@ -272,7 +272,7 @@ class Talks(unittest.TestCase):
         """TLS is spoken where the target wants it, on connections that opened."""
         target = "target/A ok tls=true protocol=https sni=web.example"
         rows = asked("tls", target + " ; " + OPEN)
-        self.assertEqual(rows, [("192.0.2.1", "tls", ("192.0.2.1", 443, "web.example"))])
+        self.assertEqual(rows, [("192.0.2.1", "tls", ("192.0.2.1", 443, "web.example", True, ()))])
         self.assertEqual(asked("tls", target + " ; knock/A refused ; tcp/A refused"), [])
         self.assertEqual(asked("tls", "target/A ok ; " + OPEN), [])
 
@@ -346,7 +346,7 @@ class Talks(unittest.TestCase):
               '"variable":"https_proxy","scheme":"http"}'
         https = "target/N ok protocol=https tls=true" + env
         self.assertEqual(asked("tunnel", https), [
-            ("192.0.2.8:3128", "tunnel", ("192.0.2.8", 3128, "web.example", 443))])
+            ("192.0.2.8:3128", "tunnel", ("192.0.2.8", 3128, "https_proxy", "web.example", 443))])
         for bypass in ('no_proxy=["web.example"]', 'no_proxy=[".example"]', 'no_proxy=["*"]',
                        'no_proxy=["example"]', 'no_proxy=["web.example:443"]'):
             self.assertEqual(asked("tunnel", https + " " + bypass), [], bypass)

@@ -11,7 +11,9 @@ serve     what runs beside nginx, sshd and dnsmasq: "liars PORT=KIND ...", "liar
           "dns MODE ADDRESS ..." (takes the address from dnsmasq), "proxy MODE",
           "dated DAYS" (the web server lives in another year), "s_server PORT WORDS",
           "delay MS" (each way, between transit and sgw), "noise" (chatter on the client's
-          segment), "tun DEVICE", "holdports ADDRESS PORT"; "no-nginx", "no-sshd", "no-dns"
+          segment), "tun DEVICE", "holdports ADDRESS PORT"; "no-nginx", "no-sshd", "no-dns";
+          "hold NODE ADDRESS PORT COUNT" and the programs in STARTERS of services.py with their
+          mode: "redis protected", "exim up expired"; FOLDER holds the certificates
 options   netdiag's options
 resolv    the client's resolv.conf; hosts: lines for its hosts file
 env       variables of netdiag; nofile and ping_range are switches of the lab
@@ -752,7 +754,7 @@ HEALTHY = [
     healthy("ok-bare-name", "web.lab.example"),
     healthy("ok-bare-host-no-ping", WEB4, do=[drop("server", "input", ICMP)]),
     healthy("ok-no-target", ""),
-    healthy("ok-ssh", "root@web.lab.example:22"),
+    healthy("ok-ssh", "web.lab.example:22"),
     healthy("ok-smtp", "smtp://web.lab.example", serve=["liars 25=greet:smtp"]),
     # Some mail servers let spammers wait: longer than one probe's usual patience.
     healthy("ok-smtp-late", "smtp://web.lab.example", serve=["liars 25=slowgreet:2:smtp"]),
@@ -875,6 +877,304 @@ HEALTHY = [
             serve=["no-nginx", "dated -400"]),
 ]
 
+# -- above TCP: services --------------------------------------------------------------------------
+
+# name: (target, what runs): the real program, or a liar that waits for the right first words.
+# Each is asked once while it runs and once while nothing does.
+RUNNING = (
+    ("redis", "redis://web.lab.example", "redis open"),
+    ("rediss", "rediss://web.lab.example", "redis tls 6380"),
+    ("postgresql", "postgresql://web.lab.example", "postgres up"),
+    ("mysql", "mysql://web.lab.example", "mariadb up"),
+    ("memcached", "memcached://web.lab.example", "memcached up"),
+    ("smtp", "smtp://web.lab.example", "exim up"),
+    ("smtps", "smtps://web.lab.example", "exim up"),
+    ("submission", "submission://web.lab.example", "exim up"),
+    ("imap", "imap://web.lab.example", "liars 143=starttls:imap:FOLDER/web.pem"),
+    ("pop3", "pop3://web.lab.example", "liars 110=starttls:pop3:FOLDER/web.pem"),
+    ("ftp", "ftp://web.lab.example", "liars 21=starttls:ftp:FOLDER/web.pem"),
+    ("ldap", "ldap://web.lab.example", "liars 389=talk:ldap"),
+    ("amqp", "amqp://web.lab.example", "liars 5672=talk:amqp"),
+    ("mqtt", "mqtt://web.lab.example", "liars 1883=talk:mqtt"),
+    ("kafka", "kafka://web.lab.example", "liars 9092=talk:kafka"),
+    ("mongodb", "mongodb://web.lab.example", "liars 27017=talk:mongodb"),
+    ("zookeeper", "zookeeper://web.lab.example", "liars 2181=talk:zookeeper"),
+    ("xmpp", "xmpp://web.lab.example", "liars 5222=starttls:xmpp:FOLDER/web.pem"),
+    ("rdp", "rdp://web.lab.example", "liars 3389=talk:rdp"),
+    ("vnc", "vnc://web.lab.example", "liars 5900=talk:vnc"),
+    ("telnet", "telnet://web.lab.example", "liars 23=greet:telnet"),
+    ("elasticsearch", "http://web.lab.example:9200/", "liars 9200=page:elastic"),
+    ("ssh-2222", "ssh://web.lab.example:2222", "sshd up"),
+    ("http-balanced", "http://web.lab.example:8090/", "haproxy"),
+    ("ssh-balanced", "ssh://web.lab.example:2201", "haproxy"),
+)
+STARTED = [healthy("up-" + name, target, serve=[serve]) for name, target, serve in RUNNING] + [
+    fault("down-" + name, target, "tcp.refused", "service server")
+    for name, target, _ in RUNNING if "2222" not in target and "balanced" not in name] + [
+    healthy("up-ntp", "ntp://web.lab.example", serve=["liars 123=ntp"]),
+    healthy("up-dns-tcp-too", "dns://" + DNS6),
+    fault("down-ntp", "ntp://web.lab.example", "udp.closed", "service server"),
+    fault("down-dns", "dns://web.lab.example", "udp.closed", "service server"),
+    fault("snmp-silent", "snmp://web.lab.example", "udp.no_reply ok", "", findings="udp.no_reply",
+          serve=["liars 161=udpsilent"]),
+    fault("ntp-silent", "ntp://web.lab.example", "udp.no_reply", "", serve=["liars 123=udpsilent"]),
+    # A password that is wanted, or an account, is how such a service looks when it is well.
+    healthy("up-redis-password", "redis://web.lab.example", serve=["redis password"]),
+    healthy("up-memcached-password", "memcached://web.lab.example", serve=["memcached password"]),
+    healthy("up-postgresql-tls-only", "postgresql://web.lab.example", serve=["postgres tls-only"]),
+    healthy("up-ldap-login", "ldap://web.lab.example", serve=["liars 389=talk:ldapauth"]),
+    healthy("up-mqtt-login", "mqtt://web.lab.example", serve=["liars 1883=talk:mqttauth"]),
+    healthy("up-rdp-nla", "rdp://web.lab.example", serve=["liars 3389=talk:rdpnla"]),
+    healthy("up-smtp-plain", "smtp://web.lab.example", serve=["exim plain"]),
+    healthy("up-ssh-password", "ssh://web.lab.example:2222", serve=["sshd password"]),
+]
+
+REFUSING = [fault(name, scheme + "://web.lab.example", "service.error", "service server",
+                  serve=[serve]) for name, scheme, serve in (
+    ("redis-protected", "redis", "redis protected"),
+    ("redis-full", "redis", "redis full"),
+    ("redis-loading", "redis", "liars 6379=talk:redisloading"),
+    ("postgresql-no-hba", "postgresql", "postgres no-hba"),
+    ("postgresql-rejects", "postgresql", "postgres hba-reject"),
+    ("postgresql-full", "postgresql", "postgres full"),
+    ("postgresql-starting", "postgresql", "postgres starting"),
+    ("mysql-not-allowed", "mysql", "mariadb not-allowed"),
+    ("mysql-full", "mysql", "mariadb full"),
+    ("memcached-full", "memcached", "memcached full"),
+    ("smtp-blocked", "smtp", "exim refuse"),
+    ("smtp-busy", "smtp", "exim busy"),
+    ("smtp-full", "smtp", "exim full"),
+    ("imap-full", "imap", "liars 143=say:dovecotbusy"),
+    ("pop3-full", "pop3", "liars 110=say:pop3err"),
+    ("ldap-busy", "ldap", "liars 389=talk:ldapbusy"),
+    ("mqtt-unavailable", "mqtt", "liars 1883=talk:mqttdown"),
+    ("zookeeper-not-serving", "zookeeper", "liars 2181=talk:zoodown"),
+    ("ntp-denies", "ntp", "liars 123=ntp:deny"),
+    ("ntp-unsynchronised", "ntp", "liars 123=ntp:unsynchronised"),
+)] + [
+    fault("dns-server-refuses", "dns://" + DNS4, "dns.failing service.error", "dns service",
+          serve=["dns refused " + ONE_DNS]),
+] + [  # takes the connection and the first words, and hangs up
+    fault(scheme + "-hangs-up", scheme + "://web.lab.example", "tcp.closed service.error",
+          "service server", serve=["liars %d=heardclose" % port])
+    for scheme, port in (("redis", 6379), ("ldap", 389), ("rdp", 3389), ("kafka", 9092),
+                         ("postgresql", 5432))
+] + [  # takes them and says nothing
+    fault(scheme + "-silent", scheme + "://web.lab.example", "service.silent", "service server",
+          serve=["liars %d=silence" % port])
+    for scheme, port in (("redis", 6379), ("ldap", 389), ("mongodb", 27017),
+                         ("postgresql", 5432))]
+
+# Who asks for one protocol where another one answers; both are the real thing.  Some pairs wait for
+# each other, and redis hangs up on whoever says "Host:" (it takes that for an attack).
+QUIET_PAIRS = ("ssh-on-tls", "mysql-on-redis", "mysql-on-postgresql", "smtp-on-smtps")
+ELSEWHERE = [fault("%s-on-%s" % (scheme, name), "%s://web.lab.example:%d" % (scheme, port),
+                   "service.unexpected http.not_http" + (
+                       " service.silent" if "%s-on-%s" % (scheme, name) in QUIET_PAIRS else ""),
+                   "service server", serve=[serve] if serve else [])
+             for scheme, name, port, serve in (
+                 ("postgresql", "http", 80, ""), ("ldap", "http", 80, ""),
+                 ("memcached", "http", 80, ""), ("kafka", "ssh", 22, ""),
+                 ("mongodb", "http", 80, ""), ("amqp", "http", 80, ""), ("mqtt", "ssh", 22, ""),
+                 ("rdp", "ssh", 22, ""), ("ssh", "tls", 443, ""), ("redis", "tls", 443, ""),
+                 ("redis", "memcached", 11211, "memcached up"),
+                 ("memcached", "redis", 6379, "redis open"),
+                 ("redis", "mysql", 3306, "mariadb up"), ("mysql", "redis", 6379, "redis open"),
+                 ("mysql", "postgresql", 5432, "postgres up"),
+                 ("smtp", "smtps", 465, "exim up"), ("http", "mysql", 3306, "mariadb up"),
+                 ("http", "vnc", 5900, "liars 5900=talk:vnc"),
+                 ("amqp", "amqp-1.0", 5672, "liars 5672=talk:amqpother"))] + [
+    fault("http-on-redis", WEB + ":6379/", "http.no_response http.not_http service.unexpected",
+          "service server", serve=["redis open"])]
+
+# The certificate behind STARTTLS, or behind a protocol's own wish for TLS.
+STARTTLS = [fault("starttls-%s-expired" % scheme, scheme + "://expired.lab.example", "tls.expired",
+                  "service server", serve=[serve]) for scheme, serve in (
+    ("smtp", "exim up expired"), ("submission", "exim up expired"), ("smtps", "exim up expired"),
+    ("postgresql", "postgres up expired"), ("mysql", "mariadb up expired"),
+    ("imap", "liars 143=starttls:imap:FOLDER/expired.pem"),
+    ("pop3", "liars 110=starttls:pop3:FOLDER/expired.pem"),
+    ("ftp", "liars 21=starttls:ftp:FOLDER/expired.pem"),
+    ("ldap", "liars 389=starttls:ldap:FOLDER/expired.pem"),
+    ("xmpp", "liars 5222=starttls:xmpp:FOLDER/expired.pem"))] + [
+    fault("starttls-smtp-wrong-name", "smtp://wrongname.lab.example", "tls.name_mismatch",
+          "service server", serve=["exim up wrongname"]),
+    # Mail servers take what certificate they get: a remark.
+    healthy("ok-starttls-smtp-untrusted", "smtp://untrusted.lab.example", "tls.untrusted_ca",
+            serve=["exim up untrusted"]),
+]
+
+GATES = [
+    # The gate before authentication; whom it admits cannot be seen from here.
+    fault("sshd-max-startups", "ssh://web.lab.example:2222", "ssh.throttled", "service server",
+          serve=["sshd max-startups", "hold server 127.0.0.1 2222 1"]),
+    fault("sshd-per-source", "ssh://web.lab.example:2222", "ssh.throttled", "service server",
+          serve=["sshd per-source", "hold client %s 2222 1" % WEB4,
+                 "hold client %s 2222 1" % WEB6]),
+    # libwrap sleeps for 5 s before it hangs up.
+    fault("sshd-hosts-deny", "ssh://web.lab.example:2222",
+          "tcp.closed tcp.reset ssh.denied ssh.throttled service.silent", "service server",
+          serve=["sshd hosts-deny"]),
+    fault("ssh-balancer-empty", "ssh://web.lab.example:2200", "tcp.closed ssh.throttled",
+          "service server", serve=["haproxy"]),
+    # Needs the ssh command: without one nobody has tried to log in, and the server is well.
+    fault("sshd-deny-users", "ssh://root@web.lab.example:2222", "ssh.denied ok",
+          "service server client", serve=["sshd deny-users"]),
+    fault("sshd-old-algorithms", "ssh://web.lab.example:2222", "ssh.algorithm ok", "",
+          serve=["sshd old-algorithms"]),
+    fault("ssh-host-key", "ssh://web.lab.example", "ssh.host_key", "",
+          serve=["known-hosts plain"]),
+    fault("ssh-host-key-hashed", "ssh://web.lab.example", "ssh.host_key", "",
+          serve=["known-hosts hashed"]),
+    healthy("ok-ssh-known-host", "ssh://web.lab.example", serve=["known-hosts plain host_key"]),
+    healthy("ok-ssh-known-hashed", "ssh://web.lab.example",
+            serve=["known-hosts hashed host_key"]),
+]
+
+
+def intercepted(port):
+    """The client's gateway leads what is for a port of the server to the proxy host."""
+    rule = "%s daddr %s tcp dport %d dnat %s to %s"
+    return [nat("gateway", "prerouting", rule % ("ip", WEB4, port, "ip", "198.51.100.90")),
+            nat("gateway", "prerouting", rule % ("ip6", WEB6, port, "ip6", "2001:db8:80::90"))]
+
+
+VERSIONS = [
+    healthy("ok-tls-1.2-only", "https://web.lab.example:4441/"),
+    healthy("ok-tls-1.3-only", "https://web.lab.example:4442/"),
+    healthy("ok-tls-chacha-only", "https://web.lab.example:4443/"),
+    # Serves one connection after the other: netdiag's own second connection has to wait.
+    fault("tls-one-at-a-time", "https://web.lab.example:4440/",
+          "ok http.no_response tls.handshake_stalled", "", never="path.mtu_blackhole path.loss",
+          serve=["s_server 4440"]),
+    # Speaks HTTP/2 only, over TLS (by ALPN) and in the clear (by its preface).
+    # It closes without a word, which is all that a client of HTTP/1.1 can tell.
+    fault("h2-only-tls", "https://web.lab.example:4440/", "http.no_response", "service",
+          serve=["nghttpd"]),
+    healthy("ok-h2-only-plain", "http://web.lab.example:8082/"),
+    fault("tls-odd-curve", "https://web.lab.example:4444/", "tls.cipher", "service server"),
+    fault("tls-1.1-only", "https://web.lab.example:4440/", "tls.version", "service server",
+          serve=["s_server 4440 -tls1_1 -cipher ALL:@SECLEVEL=0"]),
+    fault("tls-ssl3-only", "https://web.lab.example:4440/", "tls.version", "service server",
+          serve=["liars 4440=ssl3"]),
+    fault("tls-alert-version", "https://web.lab.example:4440/", "tls.version", "service server",
+          serve=["liars 4440=tlsalert:70"]),
+    fault("tls-alert-cipher", "https://web.lab.example:4440/", "tls.cipher", "service server",
+          serve=["liars 4440=tlsalert:40"]),
+    fault("tls-alert-name", "https://web.lab.example:4440/", "tls.sni", "service server",
+          serve=["liars 4440=tlsalert:112"]),
+    fault("tls-alert-certificate", "https://web.lab.example:4440/", "tls.client_cert",
+          "service server client", serve=["liars 4440=tlsalert:116"]),
+    # A box that stumbles over a ClientHello with post-quantum key shares; smaller ones pass.
+    fault("tls-large-hello", "https://web.lab.example:4440/", "ok tls.handshake_cut", "",
+          serve=["liars 4440=smallhello:443"]),
+    # redis waits for the end of the first line, which a ClientHello need not have.
+    fault("tls-on-redis", "rediss://web.lab.example:6379", "tls.not_tls tls.handshake_stalled",
+          "service server", serve=["redis open"]),
+    # Somebody on the way answers with a certificate of his own making, or swallows the handshake.
+    fault("tls-intercepted", "https://web.lab.example/", "tls.untrusted_ca",
+          "service server client client_network proxy",
+          serve=["liars-at proxy 443=tlspage:FOLDER/intercepted.pem"],
+          do=intercepted(443)),
+    fault("tls-swallowed-on-the-way", "https://web.lab.example/", "tls.handshake_stalled", "",
+          never="path.mtu_blackhole",
+          do=[drop("transit", "forward", "tcp dport 443 @ih,0,8 0x16")]),
+    fault("tls-on-mysql", "tls://web.lab.example:3306", "tls.not_tls", "service server",
+          serve=["mariadb up"]),
+]
+
+PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
+         for path, code in (("/method", "http.client_error"), ("/misdirected", "http.client_error"),
+                            ("/further", "http.redirect_loop"))] + [
+    fault("haproxy-dead", WEB + ":8091/", "http.gateway_error", "service server",
+          serve=["haproxy"]),
+    fault("haproxy-empty", WEB + ":8092/", "http.gateway_error", "service server",
+          serve=["haproxy"]),
+    fault("haproxy-cut", WEB + ":8093/", "http.gateway_error", "service server",
+          serve=["haproxy"]),
+    fault("haproxy-slow", WEB + ":8094/", "http.gateway_error", "service server",
+          serve=["haproxy"]),
+    fault("haproxy-denies", WEB + ":8095/", "http.client_error", "service server",
+          serve=["haproxy"]),
+    fault("haproxy-tls-dead", "https://web.lab.example:8443/", "http.gateway_error",
+          "service server", serve=["haproxy"]),
+    healthy("ok-redirect-chain", WEB + "/chain"),
+    healthy("ok-redirect-to-plain", "https://web.lab.example/to-plain"),
+    # Every hop is a connection of its own: the one that fails is what the user meets.
+    fault("redirect-to-no-name", WEB + "/to-no-name", "dns.not_found", "service dns"),
+    fault("redirect-to-refused", WEB + "/to-refused", "tcp.refused", "service server"),
+    fault("redirect-to-expired", WEB + "/to-expired", "tls.expired", "service server"),
+    healthy("ok-http-1.0", WEB + ":9000/", serve=["liars 9000=page:http10"]),
+    healthy("ok-http-continue", WEB + ":9000/", serve=["liars 9000=page:continue"]),
+    healthy("ok-http-chunked", WEB + ":9000/", serve=["liars 9000=page:chunked"]),
+    healthy("ok-http-drip", WEB + ":9000/", serve=["liars 9000=httpdrip"]),
+    # The page is cut short; the answer itself was fine, and so may be the verdict.
+    fault("http-cut-body", WEB + ":9000/", "ok http.no_response", "",
+          serve=["liars 9000=page:cut"]),
+    fault("http-cut-head", WEB + ":9000/", "http.no_response http.not_http", "service server",
+          serve=["liars 9000=page:cuthead"]),
+    fault("http-late", WEB + ":9000/", "http.client_error", "service server",
+          serve=["liars 9000=page:408"]),
+    fault("http-0.9", WEB + ":9000/", "http.not_http", "service server",
+          serve=["liars 9000=page:http09"]),
+    # Somebody on the way answers in the place of the server.
+    fault("captive-portal", WEB + "/", "http.captive", "client_network proxy",
+          serve=["liars-at proxy 80=page:portal"], do=intercepted(80)),
+    fault("captive-portal-511", WEB + "/", "http.captive", "client_network proxy",
+          serve=["liars-at proxy 80=page:511"], do=intercepted(80)),
+    fault("proxy-in-the-way-blocks", WEB + "/", "proxy.denied", "proxy client_network",
+          serve=["liars-at proxy 80=page:blocked"], do=intercepted(80)),
+]
+
+SOCKS = "socks5h://198.51.100.90:1080"
+PROXIES = [
+    healthy("ok-squid", WEB + "/", serve=["squid allow"], options="--proxy " + PROXY),
+    healthy("ok-squid-https", "https://web.lab.example/", serve=["squid allow"],
+            options="--proxy " + PROXY),
+    healthy("ok-squid-login", "https://web.lab.example/", serve=["squid auth"],
+            options="--proxy http://lab:secret@198.51.100.90:3128"),
+    # CONNECT to a port other than 443 is what squid.conf as delivered forbids.
+    fault("squid-denies-port", "https://web.lab.example:4441/", "proxy.denied", "proxy",
+          serve=["squid deny-port"], options="--proxy " + PROXY),
+    fault("squid-wrong-login", WEB + "/", "proxy.denied", "proxy client", serve=["squid auth"],
+          options="--proxy http://lab:wrong@198.51.100.90:3128"),
+    # What the proxy says about the far end: the page is its own, the trouble is not.
+    fault("squid-behind-refused", WEB + ":81/", "http.gateway_error tcp.refused",
+          "service server proxy", serve=["squid allow"], options="--proxy " + PROXY),
+    fault("squid-behind-no-name", "http://nosuch.lab.example/",
+          "http.gateway_error dns.not_found", "", serve=["squid allow"],
+          options="--proxy " + PROXY),
+    fault("squid-behind-dead", "https://dead.lab.example/",
+          "http.gateway_error path.host_unreachable", "", serve=["squid allow"],
+          options="--proxy " + PROXY),
+    fault("proxy-is-not-one", WEB + "/", "proxy.unreachable service.unexpected proxy.denied",
+          "proxy client", serve=["liars-at proxy 3128=greet:ssh"], options="--proxy " + PROXY),
+    healthy("ok-socks", WEB + "/", serve=["microsocks open"], options="--proxy " + SOCKS),
+    healthy("ok-socks-https", "https://web.lab.example/", serve=["microsocks open"],
+            options="--proxy " + SOCKS),
+    healthy("ok-socks-login", WEB + "/", serve=["microsocks auth"],
+            options="--proxy socks5h://lab:secret@198.51.100.90:1080"),
+    fault("socks-down", WEB + "/", "proxy.unreachable", "proxy", options="--proxy " + SOCKS),
+    fault("socks-wants-login", WEB + "/", "proxy.denied", "proxy client",
+          serve=["microsocks auth"], options="--proxy " + SOCKS),
+    fault("socks-denies", WEB + "/", "proxy.denied", "proxy",
+          serve=["liars-at proxy 1080=socks:2"], options="--proxy " + SOCKS),
+    fault("socks-behind-refused", WEB + ":81/", "tcp.refused", "service server proxy",
+          serve=["microsocks open"], options="--proxy " + SOCKS),
+    # NO_PROXY in its dialects: each of these keeps a dead proxy out of the way.
+] + [healthy("ok-no-proxy-" + name, target, env=[("http_proxy", PROXY), ("no_proxy", words)])
+     for name, target, words in (
+         ("suffix", WEB + "/", "localhost,lab.example"), ("dot", WEB + "/", ".lab.example"),
+         ("star", WEB + "/", "*"), ("port", WEB + ":80/", "web.lab.example:80"),
+         ("cidr", "http://%s/" % WEB4, "203.0.113.0/24"), ("v6", "http://[%s]/" % WEB6,
+                                                           "2001:db8:3::/48"))
+] + [fault("squid-%s-%s" % (mode, scheme), scheme + "://web.lab.example/", "proxy.denied",
+           "proxy client", serve=["squid " + word], options="--proxy " + PROXY)
+     for mode, word in (("denies", "deny-host"), ("wants-login", "auth"))
+     for scheme in ("http", "https")]
+
+ABOVE = STARTED + REFUSING + ELSEWHERE + STARTTLS + GATES + VERSIONS + PAGES + PROXIES
+
 # -- the same with a distance of 40 ms: nothing comes back within the call that asked -------------
 
 FAR_AWAY = ("host-down host-down-v6 refused refused-v6 reset-by-sgw reset-by-transit "
@@ -891,7 +1191,7 @@ def far_away(row, milliseconds=20):
     return row._replace(name="far-" + row.name, serve=row.serve + ("delay %d" % milliseconds,))
 
 
-NEAR = LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY
+NEAR = LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY + ABOVE
 FAR = [far_away(row) for row in NEAR if row.name in FAR_AWAY] + [
     # Over a satellite: 600 ms there and back.
     far_away(healthy("ok-satellite", "https://web.lab.example/"), 300),

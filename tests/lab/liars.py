@@ -8,6 +8,7 @@
     python3 liars.py delay SECONDS NAME NAMESPACE NAME       a link of two tunnels, with delay
     python3 liars.py noise                                   multicast and broadcast chatter
     python3 liars.py holdports ADDRESS PORT                  uses up the client's source ports
+    python3 liars.py hold ADDRESS PORT COUNT                 occupies places of a server
 
 Each writes "ready" once every socket is open.  Nothing sleeps: where a liar has to be slow it
 waits on its own socket with a time limit.
@@ -16,6 +17,7 @@ import collections
 import ctypes
 import fcntl
 import os
+import re
 import select
 import socket
 import struct
@@ -39,6 +41,7 @@ ZONE.update({
     "dead.lab.example": (DEAD4, DEAD6), "neighbor.lab.example": ("192.0.2.20", "2001:db8:1::20"),
     "proxy.lab.example": ("198.51.100.90", "2001:db8:80::90"), "empty.lab.example": (),
     "example.com": (WEB4, WEB6),
+    "portal.lab.example": ("198.51.100.90", "2001:db8:80::90"),
 })
 
 
@@ -48,6 +51,9 @@ LIFE_S = 40                           # no conversation lasts longer, whatever t
 ESCAPES = b"\x1b[2J\x1b[31mowned\x1b]0;title\x07\xff\xfe\x00\x9b5m%s%n\r\n" * 4
 
 GREETINGS = {
+    "telnet": b"\xff\xfd\x18\xff\xfd\x20\xff\xfd\x23\xff\xfd\x27",
+    "dovecotbusy": b"* BYE [UNAVAILABLE] Maximum number of connections from user+IP exceeded\r\n",
+    "pop3err": b"-ERR [SYS/TEMP] too many connections\r\n",
     "smtp": b"220 mail.lab.example ESMTP ready\r\n",
     "smtp554": b"554 mail.lab.example no service for you\r\n",
     "ftp": b"220 FTP server ready\r\n",
@@ -226,6 +232,285 @@ def liar_tlsalert(conn, number):
         wait_for_end(conn, 5)
 
 
+# -- pages that a real web server is hard to make to send -----------------------------------------
+
+FORM = b"<html><title>Guest network</title><form method=post><input name=user></form></html>\n"
+PAGES = {
+    "login": (b"200 OK", b"Content-Type: text/html\r\n", FORM),
+    "portal": (b"302 Found", b"Location: http://portal.lab.example/login\r\n", b""),
+    "511": (b"511 Network Authentication Required", b"Content-Type: text/html\r\n", FORM),
+    # What squid says when it is in the way unasked.
+    "blocked": (b"403 Forbidden", b"Server: squid/5.7\r\nX-Squid-Error: ERR_ACCESS_DENIED 0\r\n"
+                b"Via: 1.1 proxy.lab.example (squid/5.7)\r\nX-Cache: MISS from proxy.lab.example"
+                b"\r\nContent-Type: text/html\r\n", b"<h1>Access Denied</h1>\n"),
+    "elastic": (b"200 OK", b"X-elastic-product: Elasticsearch\r\nContent-Type: application/json"
+                b"\r\n", b'{"name":"lab","version":{"number":"8.11.1"},"tagline":"You Know"}'),
+}
+RAW_PAGES = {
+    "http10": b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nold and well\n",
+    "continue": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n"
+                b"Connection: close\r\n\r\nok\n",
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+               b"3\r\nok\n\r\n0\r\n\r\n",
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthe first words of",
+    "cuthead": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "408": b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "http09": b"<html>no status line at all</html>\n",
+}
+
+
+def page(name, head):
+    """The bytes of a page; a captive portal has its own way to its own form."""
+    if name in RAW_PAGES:
+        return RAW_PAGES[name]
+    if name == "portal" and b" /login" in head.split(b"\r\n")[0]:
+        name = "login"
+    status, headers, body = PAGES[name]
+    return (b"HTTP/1.1 " + status + b"\r\n" + headers + b"Content-Length: %d\r\n"
+            b"Connection: close\r\n\r\n" % len(body) + body)
+
+
+def liar_page(conn, name):
+    """One canned answer to a HTTP request; silent to anything else."""
+    head = hear(conn, LIFE_S)
+    if head and re.match(rb"[A-Z]+ \S+ HTTP/1", head):
+        conn.sendall(page(name, head))
+        conn.shutdown(socket.SHUT_WR)
+        wait_for_end(conn, 5)
+    elif head:
+        wait_for_end(conn)
+
+
+def liar_tlspage(conn, cert):
+    """A page over TLS; the key leaf.key lies beside the certificate."""
+    with tls_side(conn, cert) as safe:
+        if safe.recv(65536):
+            safe.sendall(page("elastic", b""))
+
+
+def tls_side(conn, cert):
+    """The server's side of a TLS connection."""
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, os.path.join(os.path.dirname(cert), "leaf.key"))
+    conn.settimeout(LIFE_S)
+    return context.wrap_socket(conn, server_side=True)
+
+
+def liar_httpdrip(conn, _):
+    """A page that comes byte by byte, one in a fifth of a second."""
+    if hear(conn, LIFE_S):
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n":
+            conn.sendall(bytes((byte,)))
+            if hear(conn, 0.2) == b"":
+                return
+
+
+# -- the first answer of servers that wait for the right first words ------------------------------
+
+def ber(*parts):
+    """An LDAP message of the pieces; all of ours are short."""
+    body = b"".join(parts)
+    return b"\x30" + bytes((len(body),)) + body
+
+
+def say_ldap(result):
+    """BindResponse, SearchResultDone or ExtendedResponse with this result code."""
+    def say(match):
+        answer = {0x60: b"\x61", 0x63: b"\x65", 0x77: b"\x78"}[match.group(2)[0]]
+        return ber(match.group(1), answer + b"\x07\x0a\x01" + bytes((result,)) + b"\x04\0\x04\0")
+    return say
+
+
+def say_amqp(_):
+    """Connection.Start of AMQP 0-9-1."""
+    body = b"\0\x0a\0\x0a\0\x09\0\0\0\0\0\0\0\x05PLAIN\0\0\0\x05en_US"
+    return b"\x01\0\0" + struct.pack("!I", len(body)) + body + b"\xce"
+
+
+def say_mqtt(code):
+    """CONNACK, for MQTT 5 with its (empty) properties."""
+    def say(match):
+        five = match.group(1) == b"\x05"
+        reason = {3: 0x88, 5: 0x87}.get(code, code) if five else code
+        return b"\x20" + (bytes((3, 0, reason, 0)) if five else bytes((2, 0, reason)))
+    return say
+
+
+def say_kafka(match):
+    """ApiVersions: three of them; who asks for a newer form than 2 hears UNSUPPORTED_VERSION."""
+    version, correlation = struct.unpack("!h4s", match.group(1) + match.group(2))
+    body = correlation + struct.pack("!hi", 35 if version > 2 else 0, 3)
+    body += b"".join(struct.pack("!3h", *row) for row in ((0, 0, 9), (3, 0, 12), (18, 0, 3)))
+    body += struct.pack("!i", 0) if version in (1, 2) else b""
+    return struct.pack("!i", len(body)) + body
+
+
+def say_mongodb(match):
+    """The answer to hello or isMaster, in the form in which it was asked (OP_MSG, OP_QUERY)."""
+    request, modern = match.group(1), match.group(2) == b"\xdd\x07"
+    body = (b"\x08ismaster\0\x01\x10maxWireVersion\0" + struct.pack("<i", 17)
+            + b"\x01ok\0" + struct.pack("<d", 1.0) + b"\0")
+    body = struct.pack("<i", len(body) + 4) + body
+    body = b"\0\0\0\0\0" + body if modern else struct.pack("<iqii", 8, 0, 0, 1) + body
+    return struct.pack("<i4s4si", len(body) + 16, b"liar", request, 2013 if modern else 1) + body
+
+
+ZOO_STAT = b"Zookeeper version: 3.8.0-5a02a05eddb59aee6ac762f7ea82e92a68eb9c0f, built on " \
+           b"2022-02-25 08:49 UTC\nLatency min/avg/max: 0/0.0/0\nMode: standalone\nNode count: 5\n"
+
+
+def say_zookeeper(healthy):
+    """The four letter words of 3.5 and later, where only srvr is allowed unless configured."""
+    def say(match):
+        word = match.group(0)[:4]
+        if word == b"\0\0\0\x2c" or word == b"\0\0\0\x2d":    # a session: ConnectResponse
+            return struct.pack("!iii8si", 36, 0, 4000, b"session!", 16) + b"p" * 16
+        if word != b"srvr":
+            return word + b" is not executed because it is not in the whitelist.\n"
+        return ZOO_STAT if healthy else (
+            b"This ZooKeeper instance is not currently serving requests\n")
+    return say
+
+
+def say_rdp(answer):
+    """X.224 connection confirm: the security that was chosen (2, 8), or why not (3, 8)."""
+    return lambda _: (b"\x03\0\0\x13\x0e\xd0\0\0\x12\x34\0" + answer)
+
+
+LDAP_WORDS = rb"(?s)\x30(?:\x84....|\x82..|\x81.|[^\x80-\xff])(\x02\x01.)([\x60\x63\x77])"
+MQTT_WORDS = rb"(?s)\x10.(?:\x00\x04MQTT|\x00\x06MQIsdp)(.)"
+ZOO_WORDS = rb"(?s)(ruok|srvr|stat|mntr|conf|envi|isro)|\0\0\0[\x2c\x2d]\0\0\0\0"
+RDP_WORDS = rb"(?s)\x03\0...\xe0"
+TALKS = {                             # kind: (the client's first words, what is said to them)
+    "ldap": (LDAP_WORDS, say_ldap(0)), "ldapbusy": (LDAP_WORDS, say_ldap(51)),
+    "ldapauth": (LDAP_WORDS, say_ldap(48)),
+    "amqp": (rb"AMQP\0\0\x09\x01", say_amqp),
+    "amqpother": (rb"AMQP\0\0\x09\x01", lambda _: b"AMQP\0\x01\0\0"),
+    "mqtt": (MQTT_WORDS, say_mqtt(0)), "mqttauth": (MQTT_WORDS, say_mqtt(5)),
+    "mqttdown": (MQTT_WORDS, say_mqtt(3)),
+    "kafka": (rb"(?s)\0\0..\x00\x12(..)(....)", say_kafka),
+    "mongodb": (rb"(?s)....(....)....(\xdd\x07|\xd4\x07)\0\0", say_mongodb),
+    "zookeeper": (ZOO_WORDS, say_zookeeper(True)), "zoodown": (ZOO_WORDS, say_zookeeper(False)),
+    "rdp": (RDP_WORDS, say_rdp(b"\x02\x1f\x08\0\x02\0\0\0")),
+    "rdpnla": (RDP_WORDS, say_rdp(b"\x03\0\x08\0\x05\0\0\0")),
+    "redisloading": (rb"(?i)(\*\d+\r\n\$4\r\n)?ping", lambda _:
+                     b"-LOADING Redis is loading the dataset in memory\r\n"),
+    "vnc": (rb"RFB 003\.00\d\n", lambda _: b"\x01\x02"),
+    "vncfull": (rb"RFB 003\.00\d\n", lambda _: b"\0\0\0\0\x20Too many authentication failures"),
+}
+ONE_ANSWER = ("zookeeper", "zoodown", "amqpother", "vncfull")     # then the server hangs up
+
+
+def liar_talk(conn, kind):
+    """Answers the proper first words of a protocol; to anything else it is silent."""
+    if kind.startswith("vnc"):
+        conn.sendall(b"RFB 003.008\n")
+    pattern, say = TALKS[kind]
+    while True:
+        said = hear(conn, LIFE_S)
+        match = re.match(pattern, said or b"")
+        if not said or not match:
+            break
+        conn.sendall(say(match))
+        if kind in ONE_ANSWER:
+            conn.shutdown(socket.SHUT_WR)
+            break
+    if said:
+        wait_for_end(conn)
+
+
+SSL3_HELLO = (b"\x16\x03\x00\x00\x2a\x02\x00\x00\x26\x03\x00" + b"r" * 32
+              + b"\x00\x00\x0a\x00")   # ServerHello: version 3.0, no session, DES-CBC3-SHA
+
+
+def liar_ssl3(conn, _):
+    """A server that knows SSL 3.0 only; who offers nothing so old hears protocol_version."""
+    hello = hear(conn, LIFE_S) or b""
+    if hello[:1] == b"\x16":
+        old = hello[9:11] == b"\x03\x00"
+        conn.sendall(SSL3_HELLO if old else b"\x15\x03\x00\x00\x02\x02\x46")
+    if hello:
+        wait_for_end(conn, 5)
+
+
+def liar_smallhello(conn, port):
+    """A box before the real port that resets a ClientHello of more than 1,000 bytes."""
+    hello = hear(conn, LIFE_S) or b""
+    if len(hello) > 1000:
+        return reset(conn)
+    with socket.create_connection(("127.0.0.1", int(port)), 5) as far:
+        far.sendall(hello)
+        pump(conn, far)
+
+
+# -- STARTTLS -------------------------------------------------------------------------------------
+
+STARTTLS = {
+    # protocol: (greeting, what asks for TLS, yes, [(other words, answer)])
+    "smtp": (b"220 mail.lab.example ESMTP\r\n", rb"(?i)STARTTLS", b"220 go ahead\r\n",
+             [(rb"(?i)EHLO", b"250-mail.lab.example\r\n250 STARTTLS\r\n"), (rb"", b"250 ok\r\n")]),
+    "imap": (b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready\r\n",
+             rb"(?i)(\S+) STARTTLS", b"\\1 OK begin\r\n",
+             [(rb"(?i)(\S+) CAPABILITY", b"* CAPABILITY IMAP4rev1 STARTTLS\r\n\\1 OK\r\n"),
+              (rb"(\S+)", b"\\1 OK\r\n")]),
+    "pop3": (b"+OK POP3 ready\r\n", rb"(?i)STLS", b"+OK begin\r\n",
+             [(rb"(?i)CAPA", b"+OK\r\nSTLS\r\n.\r\n"), (rb"", b"+OK\r\n")]),
+    "ftp": (b"220 FTP server ready\r\n", rb"(?i)AUTH TLS", b"234 proceed\r\n",
+            [(rb"(?i)FEAT", b"211-Features:\r\n AUTH TLS\r\n211 End\r\n"), (rb"", b"200 ok\r\n")]),
+    "ldap": (b"", LDAP_WORDS.replace(rb"[\x60\x63\x77]", rb"\x77"), say_ldap(0),
+             [(LDAP_WORDS, say_ldap(0))]),
+    "xmpp": (b"", rb"(?s).*<starttls", b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+             [(rb"(?s).*<stream:stream", b"<?xml version='1.0'?><stream:stream from='lab.example' "
+               b"id='1' version='1.0' xmlns='jabber:client' xmlns:stream="
+               b"'http://etherx.jabber.org/streams'><stream:features><starttls xmlns="
+               b"'urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>")]),
+}
+
+
+def answer_to(said, rows):
+    """The answer of the first row whose words these are; None for silence."""
+    for pattern, answer in rows:
+        match = re.match(pattern, said)
+        if match:
+            return answer(match) if callable(answer) else match.expand(answer)
+    return None
+
+
+def liar_starttls(conn, words):
+    """PROTOCOL:CERTIFICATE: speaks enough of a protocol to change to TLS; leaf.key lies beside."""
+    protocol, cert = words.split(":")
+    greeting, wish, yes, others = STARTTLS[protocol]
+    conn.sendall(greeting)
+    while True:
+        said = hear(conn, LIFE_S)
+        if not said:
+            return
+        if re.match(wish, said):
+            conn.sendall(answer_to(said, [(wish, yes)]))
+            break
+        conn.sendall(answer_to(said, others) or b"")
+    with tls_side(conn, cert) as safe:
+        said = safe.recv(65536)
+        while said:
+            safe.sendall(answer_to(said, others) or b"")
+            said = safe.recv(65536)
+
+
+# -- SOCKS5 ---------------------------------------------------------------------------------------
+
+def liar_socks(conn, code):
+    """A SOCKS5 proxy that greets and then says no: 1 failure, 2 not allowed, 5 refused ..."""
+    said = hear(conn, LIFE_S)
+    if said and said[:1] == b"\x05":
+        conn.sendall(b"\x05\x00")
+        if hear(conn, LIFE_S):
+            conn.sendall(b"\x05" + bytes((int(code),)) + b"\x00\x01" + b"\0" * 6)
+            conn.shutdown(socket.SHUT_WR)
+    if said:
+        wait_for_end(conn)
+
+
 LIARS = {name[5:]: thing for name, thing in list(globals().items()) if name.startswith("liar_")}
 
 
@@ -288,6 +573,27 @@ def serve_udp_echo(server):
         server.sendto(said, peer)
 
 
+def ntp_reply(said, kind):
+    """The answer of an NTP server: well, `deny` (kiss of death), `unsynchronised`."""
+    if len(said) < 48 or said[0] & 7 != 3:
+        return None                             # only a client's request is answered
+    leap, stratum, name = {"deny": (3, 0, b"DENY"), "unsynchronised": (3, 16, b"INIT")}.get(
+        kind, (0, 2, b"\xc6\x33\x64\x46"))
+    now = time.time() + 2208988800              # NTP counts from 1900
+    stamp = struct.pack("!II", int(now) & 0xffffffff, int(now % 1 * 2 ** 32))
+    return struct.pack("!BBbbII", leap << 6 | said[0] & 0x38 | 4, stratum, 6, -20, 0, 0
+                       ) + name + stamp + said[40:48] + stamp + stamp
+
+
+def serve_ntp(server, kind):
+    """Answer for ever."""
+    while True:
+        said, peer = server.recvfrom(2048)
+        answer = ntp_reply(said, kind)
+        if answer:
+            server.sendto(answer, peer)
+
+
 def main_liars(words):
     """All liars of a fault: PORT=KIND[:ARGUMENT]."""
     kept, work = [], []
@@ -300,6 +606,8 @@ def main_liars(words):
             kept.append(open_udp(int(port)))
         elif kind == "udpecho":
             work.append((serve_udp_echo, open_udp(int(port))))
+        elif kind == "ntp":
+            work.append((serve_ntp, open_udp(int(port)), argument))
         else:
             LIARS[kind]                         # a wrong word ends here, not in a thread
             work.append((serve_tcp, listen_tcp(int(port)), kind, argument))
@@ -554,6 +862,13 @@ def main_holdports(words):
     say_ready()
 
 
+def main_hold(words):
+    """ADDRESS PORT COUNT: take so many places of a server and keep them."""
+    held = [socket.create_connection((words[0], int(words[1])), 5) for _ in range(int(words[2]))]
+    select.select(held[-1:], [], [], 0.1)       # the last is taken once it is spoken to, or soon
+    say_ready()
+
+
 # -- tunnels ---------------------------------------------------------------------------------------
 
 def open_tun(name):
@@ -646,5 +961,5 @@ def main_dated(words):
 
 if __name__ == "__main__":
     {"dated": main_dated, "liars": main_liars, "dns": main_dns, "proxy": main_proxy,
-     "holdports": main_holdports, "tun": main_tun,
+     "holdports": main_holdports, "hold": main_hold, "tun": main_tun,
      "noise": main_noise, "delay": main_delay}[sys.argv[1]](sys.argv[2:])

@@ -53,6 +53,7 @@ def missing():
         return "the lab needs root"
     wanted = ("ip", "nft", "ping", "unshare", "openssl", "nginx", "sshd", "dnsmasq", "ssh-keygen")
     absent = [name for name in wanted if not shutil.which(name, path=launch.PATH)]
+    absent += services.missing_commands(launch.PATH)
     return "the lab needs " + ", ".join(absent) if absent else ""
 
 
@@ -124,9 +125,9 @@ def start_services(lab, shared, fault):
 def start_one(lab, shared, words):
     """One word of a fault's `serve`."""
     if words[0] == "liars":
-        services.start_liars(lab, words[1:])
+        services.start_liars(lab, words[1:], shared=shared.folder)
     elif words[0] == "liars-at":
-        services.start_liars(lab, words[2:], node=words[1])
+        services.start_liars(lab, words[2:], words[1], shared.folder)
     elif words[0] == "proxy":
         services.start_proxy(lab, words[1])
     elif words[0] == "s_server":
@@ -139,6 +140,8 @@ def start_one(lab, shared, words):
         lab.serve("neighbor", [sys.executable, services.LIARS] + words, "ready")
     elif words[0] in ("holdports", "tun"):
         lab.serve("client", [sys.executable, services.LIARS] + words, "ready")
+    elif words[0] in services.STARTERS:
+        services.STARTERS[words[0]](lab, shared.folder, *words[1:])
 
 
 def inject(lab, fault):

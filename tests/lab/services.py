@@ -1,15 +1,27 @@
 """The services of the lab: real ones (nginx, sshd, dnsmasq, openssl), and the liars of liars.py.
 
 A service is ready when the function that starts it returns.  nginx and dnsmasq bind before their
-starter exits; sshd, openssl and the liars write a line once they listen.  Nothing here sleeps.
+starter exits; sshd, openssl and the liars write a line once they listen; of the others the kernel
+tells when they do (see start_daemon).
+
+STARTERS at the end holds what only some faults ask for: redis, postgres, mariadb, memcached,
+squid, haproxy, exim, microsocks, a second sshd.  Each runs on a folder of the lab, as its own user
+where it insists, and never touches the machine's own configuration.
 """
+import base64
 import collections
+import fcntl
+import glob
+import hashlib
+import hmac
 import os
+import shutil
 import subprocess
 import sys
 import time
 
 from liars import TLS_NAMES, WEB4, WEB6, ZONE
+from topology import NETNS_ETC, LabError
 
 RESOLVERS = ("198.51.100.70", "198.51.100.71", "2001:db8:53::70", "2001:db8:53::71")
 LIARS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "liars.py")
@@ -27,6 +39,7 @@ CERTS = (
     Cert("notyet", "inter", "DNS:notyet.lab.example", 2, 300, True),
     Cert("wrongname", "inter", "DNS:other.example.org", -10, 300, True),
     Cert("untrusted", "other", "DNS:untrusted.lab.example", -10, 300, True),
+    Cert("intercepted", "other", GOOD_NAMES, -10, 300, True),
     Cert("nochain", "inter", "DNS:nochain.lab.example", -10, 300, False),
     Cert("expiring", "inter", "DNS:expiring.lab.example", -80, 5, True),
     # What is valid for a server that lives 400 days before or after us; see the liar `dated`.
@@ -176,6 +189,23 @@ http {
     listen 4435 ssl; listen [::]:4435 ssl; server_name known.lab.example;
     ssl_certificate FOLDER/web.pem;
   }
+  server { listen 8082 http2; listen [::]:8082 http2; }
+  server {
+    listen 4441 ssl; listen [::]:4441 ssl; ssl_certificate FOLDER/web.pem;
+    ssl_protocols TLSv1.2;
+  }
+  server {
+    listen 4442 ssl; listen [::]:4442 ssl; ssl_certificate FOLDER/web.pem;
+    ssl_protocols TLSv1.3;
+  }
+  server {
+    listen 4443 ssl; listen [::]:4443 ssl; ssl_certificate FOLDER/web.pem;
+    ssl_protocols TLSv1.2; ssl_ciphers ECDHE-RSA-CHACHA20-POLY1305;
+  }
+  server {
+    listen 4444 ssl; listen [::]:4444 ssl; ssl_certificate FOLDER/web.pem;
+    ssl_protocols TLSv1.2; ssl_ciphers ECDHE; ssl_ecdh_curve brainpoolP512r1;
+  }
 }
 """
 
@@ -191,6 +221,16 @@ LOCATIONS = """
     location = /redirect { return 302 /; }
     location = /loop { return 302 /loop; }
     location = /dead-end { return 302 http://dead.lab.example/; }
+    location = /method { return 405; }
+    location = /misdirected { return 421; }
+    location = /chain { return 301 /chain/2; }
+    location = /chain/2 { return 307 /chain/3; }
+    location = /chain/3 { return 308 /; }
+    location ~ ^/further { return 302 $uri/on; }
+    location = /to-no-name { return 302 http://nosuch.lab.example/; }
+    location = /to-refused { return 302 http://web.lab.example:81/; }
+    location = /to-expired { return 302 https://expired.lab.example/; }
+    location = /to-plain { return 302 http://web.lab.example/; }
 """
 
 VHOST = """
@@ -231,17 +271,56 @@ LoginGraceTime 20
 
 
 def make_ssh(folder):
-    """The configuration and the host key of sshd."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder + "/host_key"],
-                   check=True, stdin=subprocess.DEVNULL, timeout=60)
+    """The configuration and the host key of sshd, and a key that is not its own."""
+    for name in ("host_key", "foreign_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder + "/" + name],
+                       check=True, stdin=subprocess.DEVNULL, timeout=60)
     write(folder + "/sshd.conf", SSHD.replace("FOLDER", folder))
 
 
-def start_sshd(lab, shared):
+def start_sshd(lab, shared, options="", port=22, before=""):
     """sshd on the server, with a private /run because it wants /run/sshd."""
-    script = ("mount -t tmpfs none /run && mkdir -m 755 /run/sshd && "
-              "exec /usr/sbin/sshd -D -e -f %s/sshd.conf" % shared)
-    lab.serve("server", ["sh", "-c", script], "listening on :: port 22")
+    script = ("mount -t tmpfs none /run && mkdir -m 755 /run/sshd && %s"
+              "exec /usr/sbin/sshd -D -e -f %s/sshd.conf -p %s %s" % (
+                  before, shared, port, options))
+    lab.serve("server", ["sh", "-c", script], "listening on :: port %s" % port)
+
+
+# What a second sshd on port 2222 is made to do.  PerSourcePenalties came with OpenSSH 9.8, and
+# Debian 12 has 9.2: a liar says its words.
+SSHD_MODES = {
+    "up": "",
+    "deny-users": "-o DenyUsers='*'",
+    "max-startups": "-o MaxStartups=1",
+    "per-source": "-o PerSourceMaxStartups=1",
+    "old-algorithms": "-o KexAlgorithms=diffie-hellman-group1-sha1",
+    "hosts-deny": "",
+    "password": "-o PasswordAuthentication=yes",
+}
+
+
+def start_second_sshd(lab, shared, mode="up"):
+    """sshd on port 2222 that turns its clients away in one way."""
+    path = lab.folder + "/hosts.deny"
+    write(path, "sshd: ALL\n")
+    start_sshd(lab, shared, SSHD_MODES[mode], 2222,
+               "mount --bind %s /etc/hosts.deny && " % path if mode == "hosts-deny" else "")
+
+
+def hashed_name(name):
+    """A host name as ssh-keygen -H writes it: |1|salt|HMAC-SHA1."""
+    salt = b"twenty bytes of salt"
+    words = [salt, hmac.new(salt, name.encode(), hashlib.sha1).digest()]
+    return "|1|" + "|".join(base64.b64encode(word).decode() for word in words)
+
+
+def start_known_hosts(lab, shared, form, key="foreign_key", name="web.lab.example"):
+    """The client's /etc/ssh/ssh_known_hosts: FORM is plain or hashed, KEY whose key it holds."""
+    folder = "%s/%s/ssh" % (NETNS_ETC, lab.name("client"))
+    os.makedirs(folder, exist_ok=True)
+    public = " ".join(read("%s/%s.pub" % (shared, key)).split()[:2])
+    write(folder + "/ssh_known_hosts", "%s %s\n" % (
+        hashed_name(name) if form == "hashed" else name, public))
 
 
 # -- dnsmasq -------------------------------------------------------------------------------------
@@ -277,9 +356,10 @@ def prepare(folder):
             os.chmod(os.path.join(top, name), 0o600 if name.endswith("_key") else 0o644)
 
 
-def start_liars(lab, liars, node="server"):
-    """Start the liars of a fault, all in one process: PORT=KIND, see liars.py."""
-    lab.serve(node, [sys.executable, LIARS, "liars"] + list(liars), "ready")
+def start_liars(lab, liars, node="server", shared=""):
+    """Start the liars of a fault, all in one process: PORT=KIND, see liars.py; FOLDER is shared."""
+    lab.serve(node, [sys.executable, LIARS, "liars"] + [
+        liar.replace("FOLDER", shared) for liar in liars], "ready")
 
 
 def start_dns_liar(lab, mode, addresses):
@@ -313,3 +393,376 @@ def start_s_server(lab, shared, port, *words):
                          shared + "/web.pem", "-key", shared + "/leaf.key", "-cert_chain",
                          shared + "/inter.pem", "-www"] + list(words),
               "ACCEPT")
+
+
+# -- services that only some faults ask for -------------------------------------------------------
+
+START_TIMEOUT_S = 30                  # all are ready within a second; a loaded machine may stall
+
+
+def once(shared, name, make):
+    """A folder that is made the first time that some fault of the run asks for it."""
+    path = "%s/%s" % (shared, name)
+    with open(path + ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not os.path.isdir(path):
+            shutil.rmtree(path + ".new", ignore_errors=True)
+            os.makedirs(path + ".new")
+            make(path + ".new")
+            os.rename(path + ".new", path)
+    return path
+
+
+def quietly(argv):
+    """Run a command that must succeed outside of any lab; an error says what it printed."""
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=120, cwd="/")
+    if done.returncode:
+        raise RuntimeError("%s: %s" % (argv[0], done.stdout.decode("utf-8", "replace")[-2000:]))
+
+
+def copy_of(lab, original, owner=None):
+    """A lab's own copy of a folder that was made once."""
+    target = "%s/%s" % (lab.folder, os.path.basename(original))
+    quietly(["cp", "-a", original, target])
+    if owner:
+        quietly(["chown", "-R", owner, target])
+    return target
+
+
+def listens(pid, port, namespace):
+    """Whether a port listens where the process is; False until it has entered its namespace."""
+    here, there = os.stat("/proc/%d/ns/net" % pid), os.stat(namespace)
+    if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+        return False
+    rows = read("/proc/%d/net/tcp" % pid) + read("/proc/%d/net/tcp6" % pid)
+    return any(words[3:4] == ["0A"] and words[1].endswith(":%04X" % port)
+               for words in map(str.split, rows.split("\n")))
+
+
+def start_daemon(lab, node, argv, port):
+    """Start a service that does not say when it is ready: it is once its port listens."""
+    log = "%s/%s-%d.log" % (lab.folder, os.path.basename(argv[0]), port)
+    with open(log, "w") as handle:
+        child = lab.popen(node, argv, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle,
+                          cwd="/")
+    end = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < end:
+        try:
+            child.wait(0.01)
+            break                               # it has ended
+        except subprocess.TimeoutExpired:
+            if listens(child.pid, port, "/run/netns/" + lab.name(node)):
+                return child
+    raise LabError("%s does not listen on %d: %s" % (argv[0], port, read(log)[-2000:]))
+
+
+def start_hold(lab, node, address, port, count):
+    """Occupy so many connections to a port, from a node."""
+    lab.serve(node, [sys.executable, LIARS, "hold", address, port, count], "ready")
+
+
+# redis: protected mode refuses whoever comes from another host while no password is set.
+REDIS_MODES = {
+    "open": "--protected-mode no",
+    "protected": "--protected-mode yes",
+    "password": "--requirepass secret",
+    "full": "--protected-mode no --maxclients 1",
+}
+
+
+def start_redis(lab, shared, mode="open", port="6379"):
+    """redis-server; `full` has its only place taken; `tls` serves TLS only (rediss)."""
+    words = REDIS_MODES.get(mode, REDIS_MODES["open"]).split() + ["--port", port]
+    if mode == "tls":
+        words += ["--tls-port", port, "--port", "0", "--tls-auth-clients", "no",
+                  "--tls-cert-file", shared + "/web.pem", "--tls-key-file", shared + "/leaf.key",
+                  "--tls-ca-cert-file", shared + "/root.pem"]
+    lab.serve("server", ["redis-server", "--save", "", "--appendonly", "no", "--dir", lab.folder,
+                         "--bind", "0.0.0.0", "::"] + words, "Ready to accept connections")
+    if mode == "full":
+        start_hold(lab, "server", "127.0.0.1", port, "1")
+
+
+def postgres_command(name):
+    """A program of the newest PostgreSQL that is installed; Debian keeps them off the PATH."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/" + name),
+                   key=lambda path: int(path.split("/")[4]))
+    return found[-1] if found else shutil.which(name)
+
+
+AS_POSTGRES = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+
+
+def make_postgres(folder):
+    """An empty cluster; it belongs to postgres because the server refuses to run as root."""
+    quietly(["chown", "postgres:", folder])
+    quietly(AS_POSTGRES + [postgres_command("initdb"), "-D", folder, "--no-sync", "-A", "trust",
+                           "-E", "UTF8", "--locale", "C"])
+
+
+POSTGRES_CONF = """
+listen_addresses = '*'
+unix_socket_directories = 'DATA'
+fsync = off
+dynamic_shared_memory_type = mmap
+shared_buffers = 1MB
+max_wal_senders = 0
+autovacuum = off
+log_destination = stderr
+"""
+
+POSTGRES_HBA = "local all all trust\nhost all all all scram-sha-256\n"
+STARTED = "database system is ready to accept connections"
+POSTGRES_MODES = collections.OrderedDict((
+    # mode: (lines of postgresql.conf, pg_hba.conf, what it says once it is there)
+    ("up", ("", POSTGRES_HBA, STARTED)),
+    ("trust", ("", "host all all all trust\n", STARTED)),
+    ("no-hba", ("", "local all all trust\nhost all all 127.0.0.1/32 trust\n", STARTED)),
+    ("hba-reject", ("", "host all all all reject\n", STARTED)),
+    ("tls-only", ("ssl = on\n", "hostssl all all all scram-sha-256\n", STARTED)),
+    ("full", ("max_connections = 1\nsuperuser_reserved_connections = 0\n", POSTGRES_HBA,
+              STARTED)),
+    # The first file of the archive never comes.
+    ("starting", ("restore_command = 'sleep 100'\n", POSTGRES_HBA, "database system was")),
+))
+
+
+def start_postgres(lab, shared, mode="up", cert=""):
+    """PostgreSQL on port 5432; a certificate turns TLS on (CERT.pem, key leaf.key).
+
+    In an IPC namespace of its own, so that its System V segment does not outlive a kill.
+    """
+    conf, hba, ready = POSTGRES_MODES[mode]
+    data = copy_of(lab, once(shared, "postgres", make_postgres))
+    text = POSTGRES_CONF.replace("DATA", data) + conf
+    if cert or "ssl = on" in conf:
+        text += "ssl = on\nssl_cert_file = '%s/%s.pem'\nssl_key_file = '%s/key'\n" % (
+            shared, cert or "web", data)
+        quietly(["install", "-m", "600", "-o", "postgres", shared + "/leaf.key", data + "/key"])
+    write(data + "/postgresql.conf", text)
+    write(data + "/pg_hba.conf", hba)
+    if mode == "starting":
+        write(data + "/recovery.signal", "")
+    lab.serve("server", ["unshare", "--ipc"] + AS_POSTGRES + [
+        postgres_command("postgres"), "-D", data], ready)
+    if mode == "full":
+        lab.serve("server", ["psql", "-h", data, "-U", "postgres", "-Atc", "\\echo held", "-c",
+                             "select pg_sleep(100)"], "held")
+
+
+MARIADB = ("--no-defaults --user=root --skip-name-resolve --performance-schema=0 "
+           "--innodb-buffer-pool-size=8M --innodb-log-file-size=4M --innodb-use-native-aio=0 "
+           "--innodb-flush-log-at-trx-commit=0 --skip-log-bin").split()
+
+
+def make_mariadb(folder):
+    """The system tables; root may come in from this host only."""
+    quietly(["mariadb-install-db"] + MARIADB + [
+        "--datadir=" + folder, "--skip-test-db", "--auth-root-authentication-method=normal"])
+
+
+def start_mariadb(lab, shared, mode="up", cert=""):
+    """MariaDB on port 3306: up, not-allowed (no account for the client's host), full."""
+    data = copy_of(lab, once(shared, "mariadb", make_mariadb))
+    write(data + "/first.sql", "" if mode == "not-allowed" else
+          "CREATE USER 'app'@'%' IDENTIFIED BY 'secret';\n")
+    words = ["--datadir=" + data, "--socket=%s/socket" % data, "--pid-file=%s/pid" % data,
+             "--init-file=%s/first.sql" % data, "--port=3306", "--bind-address=*"]
+    if cert:
+        words += ["--ssl-cert=%s/%s.pem" % (shared, cert), "--ssl-key=%s/leaf.key" % shared]
+    if mode == "full":
+        words += ["--max-connections=10"]
+    lab.serve("server", ["mariadbd"] + MARIADB + words, "ready for connections")
+    if mode == "full":
+        start_hold(lab, "server", "127.0.0.1", "3306", "11")
+
+
+def start_memcached(lab, _shared, mode="up"):
+    """memcached on port 11211; `full` has its only place taken, `password` wants a login."""
+    path = lab.folder + "/memcached.users"
+    write(path, "lab:secret\n")
+    os.chmod(path, 0o644)
+    words = {"up": [], "full": ["-c", "20"], "password": ["-Y", path]}[mode]
+    start_daemon(lab, "server", ["memcached", "-u", "nobody", "-U", "0", "-p", "11211", "-t", "1",
+                                 "-l", "0.0.0.0,::"] + words, 11211)
+    if mode == "full":
+        start_hold(lab, "server", "127.0.0.1", "11211", "20")
+
+
+SQUID = """
+http_port 3128
+visible_hostname proxy.lab.example
+dns_nameservers 198.51.100.70
+cache deny all
+cache_mem 1 MB
+memory_pools off
+pinger_enable off
+pid_filename none
+cache_log /dev/stderr
+access_log none
+coredump_dir FOLDER
+cache_effective_user proxy
+connect_timeout 3 seconds
+shutdown_lifetime 0 seconds
+max_filedescriptors 256
+"""
+
+SQUID_MODES = {
+    "allow": "http_access allow all\n",
+    "deny": "http_access deny all\n",
+    "deny-host": "acl lab dstdomain .lab.example\nhttp_access deny lab\nhttp_access allow all\n",
+    "deny-port": "acl tls port 443\nhttp_access deny CONNECT !tls\nhttp_access allow all\n",
+    "auth": "auth_param basic program /usr/lib/squid/basic_ncsa_auth FOLDER/squid.users\n"
+            "auth_param basic children 1\nauth_param basic realm lab\n"
+            "acl known proxy_auth REQUIRED\nhttp_access allow known\nhttp_access deny all\n",
+}
+
+
+def start_squid(lab, _shared, mode="allow"):
+    """squid on port 3128 of the proxy host; `auth` knows lab with the password secret."""
+    path = lab.folder + "/squid.conf"
+    write(path, (SQUID + SQUID_MODES[mode]).replace("FOLDER", lab.folder))
+    write(lab.folder + "/squid.users", "lab:$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0\n")
+    os.chmod(lab.folder + "/squid.users", 0o644)
+    start_daemon(lab, "proxy", ["sh", "-c", "mount -t tmpfs none /dev/shm && "  # it leaves files
+                                "exec squid -N -f " + path], 3128)
+
+
+def start_microsocks(lab, _shared, mode="open"):
+    """A SOCKS5 proxy on port 1080 of the proxy host; `auth` knows lab with the password secret."""
+    words = ["-u", "lab", "-P", "secret"] if mode == "auth" else []
+    start_daemon(lab, "proxy", ["microsocks", "-i", "0.0.0.0", "-p", "1080"] + words, 1080)
+
+
+HAPROXY = """
+defaults
+  mode http
+  timeout connect 500ms
+  timeout client 20s
+  timeout server 1s
+  retries 1
+frontend live
+  bind :::8090 v4v6
+  use_backend live
+backend live
+  server web 127.0.0.1:80
+frontend dead
+  bind :::8091 v4v6
+  use_backend dead
+backend dead
+  server app 127.0.0.1:1
+frontend empty
+  bind :::8092 v4v6
+  default_backend empty
+backend empty
+frontend cut
+  bind :::8093 v4v6
+  default_backend cut
+backend cut
+  server app 127.0.0.1:9001
+frontend slow
+  bind :::8094 v4v6
+  default_backend slow
+backend slow
+  server app 127.0.0.1:9002
+frontend denied
+  bind :::8095 v4v6
+  http-request deny
+frontend tls
+  bind :::8443 v4v6 ssl crt CERT alpn h2,http/1.1
+  default_backend dead
+listen raw
+  mode tcp
+  bind :::2200 v4v6
+  server app 127.0.0.1:1
+listen ssh
+  mode tcp
+  bind :::2201 v4v6
+  server app 127.0.0.1:22
+"""
+
+
+def start_haproxy(lab, shared):
+    """haproxy: 8090 live, 8091 dead, 8092 empty, 8093 cut, 8094 slow behind it, 8095 denies.
+
+    8443 the dead one behind TLS; 2200 a dead and 2201 a living ssh.  Its starter exits when bound.
+    """
+    write(lab.folder + "/haproxy.pem", read(shared + "/web.pem") + read(shared + "/leaf.key"))
+    write(lab.folder + "/haproxy.cfg", HAPROXY.replace("CERT", lab.folder + "/haproxy.pem"))
+    start_liars(lab, ["9001=heardclose", "9002=silence"])
+    lab.sh("server", "exec haproxy -D -q -f %s/haproxy.cfg </dev/null >%s/haproxy.log 2>&1" % (
+        lab.folder, lab.folder))
+
+
+def start_nghttpd(lab, shared):
+    """A web server on port 4440 that speaks HTTP/2 over TLS and nothing else."""
+    start_daemon(lab, "server", ["nghttpd", "-d", shared + "/www", "4440",
+                                 shared + "/leaf.key", shared + "/web.pem"], 4440)
+
+
+EXIM = """
+primary_hostname = mail.lab.example
+spool_directory = FOLDER/spool
+log_file_path = FOLDER/spool/%slog
+pid_file_path = FOLDER/spool/pid
+daemon_smtp_ports = 25 : 465 : 587
+tls_on_connect_ports = 465
+tls_certificate = CERT
+tls_privatekey = KEY
+tls_advertise_hosts = TLS
+host_lookup =
+rfc1413_hosts =
+rfc1413_query_timeout = 0s
+hosts_connection_nolog = *
+smtp_accept_max = PLACES
+smtp_enforce_sync = true
+acl_smtp_connect = connect
+acl_smtp_rcpt = rcpt
+begin acl
+connect:
+  CONNECT
+rcpt:
+  deny message = relay not permitted
+"""
+
+# mode: (what the ACL says to a new connection, who is offered STARTTLS, connections at a time)
+EXIM_MODES = {
+    "up": ("accept", "*", 20),
+    "plain": ("accept", "", 20),
+    "refuse": ("deny message = your address is on our block list", "*", 20),
+    "busy": ("defer message = too busy", "*", 20),
+    "full": ("accept", "*", 1),
+}
+
+
+def start_exim(lab, shared, mode="up", cert="web"):
+    """Exim on ports 25 and 587 (STARTTLS) and 465 (TLS at once)."""
+    connect, offered, places = EXIM_MODES[mode]
+    text = EXIM.replace("FOLDER", lab.folder).replace("CERT", "%s/%s.pem" % (shared, cert))
+    text = text.replace("KEY", shared + "/leaf.key").replace("CONNECT", connect)
+    text = text.replace("= TLS", "= " + offered).replace("PLACES", str(places))
+    write(lab.folder + "/exim.conf", text)
+    os.mkdir(lab.folder + "/spool")
+    shutil.chown(lab.folder + "/spool", "Debian-exim", "Debian-exim")
+    start_daemon(lab, "server", ["exim4", "-bdf", "-C", lab.folder + "/exim.conf"], 587)
+    if mode == "full":
+        start_hold(lab, "server", "127.0.0.1", "25", "1")
+
+
+# What a fault asks for by its first word; the rest of the words are the arguments.
+STARTERS = {
+    "redis": start_redis, "postgres": start_postgres, "mariadb": start_mariadb,
+    "memcached": start_memcached, "squid": start_squid, "microsocks": start_microsocks,
+    "haproxy": start_haproxy, "exim": start_exim, "sshd": start_second_sshd,
+    "known-hosts": start_known_hosts, "nghttpd": start_nghttpd,
+    "hold": lambda lab, _shared, *words: start_hold(lab, *words),
+}
+COMMANDS = ("redis-server", "mariadbd", "mariadb-install-db", "memcached", "squid", "microsocks",
+            "haproxy", "exim4", "nghttpd", "psql", "setpriv")
+
+
+def missing_commands(path):
+    """What STARTERS need and this machine does not have."""
+    return [name for name in COMMANDS if not shutil.which(name, path=path)] + [
+        name for name in ("initdb", "postgres") if not postgres_command(name)]
