@@ -2178,6 +2178,11 @@ def handshake(sock, server_name, cafile, verify, seconds):
     return tls, facts
 
 
+def random_number():
+    """16 bits for an id: a raw socket also sees the replies to other probes' echoes."""
+    return int.from_bytes(os.urandom(2), "big")
+
+
 def ms_since(began, digits=1):
     """Milliseconds since a moment of the monotonic clock."""
     return round((time.monotonic() - began) * 1000, digits)
@@ -2481,7 +2486,7 @@ class System:
 
     def query(self, server, name, qtype, timeout_s=DNS_WAIT_S):
         """One question to one resolver over UDP; over TCP (RFC 7766) if the answer was cut."""
-        packet = build_dns_query(name, qtype, struct.unpack("!H", os.urandom(2))[0])
+        packet = build_dns_query(name, qtype, random_number())
         outcome, raw = self.udp(server, 53, packet, timeout_s, DNS_SENDS, lambda reply: (
             reply[:2] == packet[:2] and len(reply) > 2 and reply[2] & 0x80))
         raw["over"] = "udp"
@@ -2534,9 +2539,10 @@ class System:
         if not sock:
             return "denied", "ICMP sockets are not permitted"
         with sock:
+            number = random_number()
             outcome, raw = self.exchange(
-                sock, (address, 0), build_echo(version, ECHO_ID, 1), timeout_s, 1,
-                lambda reply: is_echo_reply(reply, version, header, 1))
+                sock, (address, 0), build_echo(version, ECHO_ID, number), timeout_s, 1,
+                lambda reply: is_echo_reply(reply, version, header, number))
         self.packets += raw["sent"]
         came = outcome == "ok"
         return "ok", {"sent": raw["sent"], "received": int(came), "reached": came,
@@ -2588,13 +2594,13 @@ class System:
         """One probe of a trace, already on its way; `failed` when this host would not send it."""
         version, self.packets = is_address(address), self.packets + 1
         probe = {"ttl": ttl, "mode": mode, "address": address, "failed": None, "header": 0,
-                 "started": time.monotonic()}
+                 "number": random_number(), "started": time.monotonic()}
         if mode == "tcp":
             attempt = start_connect(address, port, self.options, (SEND_TTL, ttl))
             return dict(probe, sock=attempt["sock"], failed=attempt["errno"])
         if mode == "icmp":
             sock, probe["header"] = self.echo_socket(version)
-            port, payload = 0, build_echo(version, ECHO_ID, ttl)
+            port, payload = 0, build_echo(version, ECHO_ID, probe["number"])
         else:
             sock = new_socket(version, socket.SOCK_DGRAM, self.options)
             port, payload = port + ttl, b"netdiag"
@@ -2846,7 +2852,8 @@ class System:
     def fits(self, address, size, wait_s, timeout_s=None):
         """Does an unfragmentable packet of `size` bytes get an answer?  By echo, or by UDP."""
         version = is_address(address)
-        payload = build_echo(version, ECHO_ID, 7, size - (48 if version == 6 else 28))
+        number = random_number()
+        payload = build_echo(version, ECHO_ID, number, size - (48 if version == 6 else 28))
         try:
             sock, header = or_none(self.echo_socket, version) or (None, 0)
             port = 0 if sock else 33999           # a closed UDP port answers as well
@@ -2854,7 +2861,7 @@ class System:
                 set_option(sock, MTU_DISCOVER, 3)
                 outcome, raw = self.exchange(
                     sock, (address, port), payload[8:] if port else payload, wait_s, 2,
-                    lambda reply: port or is_echo_reply(reply, version, header, 7))
+                    lambda reply: port or is_echo_reply(reply, version, header, number))
         except OSError as error:
             return "denied", "size probe: %s" % errno_name(error.errno)
         self.packets += raw["sent"]
@@ -2990,7 +2997,7 @@ def trace_answer(probe):
         return dict(hop, kind="open") if is_connected(sock) else None
     packet = or_none(sock.recv, 2048)
     ours = packet is not None and (mode == "udp" or is_echo_reply(
-        packet, is_address(address), probe["header"], hop["ttl"]))
+        packet, is_address(address), probe["header"], probe["number"]))
     return hop if ours else None
 
 

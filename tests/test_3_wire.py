@@ -4,7 +4,10 @@ Certificates are made on the fly with `openssl`, and what it says of them is com
 bytes a parser gets, only NotMine may come out.
 """
 
+import base64
 import calendar
+import hashlib
+import hmac
 import json
 import os
 import random
@@ -839,6 +842,154 @@ class Http(unittest.TestCase):
         self.assertEqual(netdiag.sni_for("web.example."), "web.example")
         self.assertIsNone(netdiag.sni_for("192.0.2.1"))
         self.assertIsNone(netdiag.sni_for("2001:db8::1"))
+
+
+class Ssh(unittest.TestCase):
+    """The key exchange as far as the host key, known_hosts, and the words of `ssh`."""
+
+    KEY = b"".join(netdiag.ssh_string(part) for part in (b"ssh-ed25519", b"k" * 32))
+    LISTS = ["curve25519-sha256,kex-strict-s", "ssh-ed25519,rsa-sha2-256", "aes128-ctr",
+             "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""]
+
+    def kexinit(self, **changes):
+        """A server's identification and KEXINIT; changes: {index of a list: text}."""
+        lists = [changes.get("l%d" % n, text).encode() for n, text in enumerate(self.LISTS)]
+        payload = b"\x14" + b"c" * 16 + b"".join(map(netdiag.ssh_string, lists)) + b"\0" * 5
+        return b"SSH-2.0-OpenSSH_9.2p1 x\r\n" + netdiag.ssh_packet(payload)
+
+    def facts(self, data):
+        return netdiag.parse_ssh_exchange({"data": data, "ended": "done"})
+
+    def test_packets(self):
+        """Whole blocks of eight, four bytes of padding at least; rests are left alone."""
+        for size in range(40):
+            packet = netdiag.ssh_packet(b"p" * size)
+            self.assertEqual(len(packet) % 8, 0)
+            self.assertGreaterEqual(packet[4], 4)
+            data = b"SSH-2.0-x\r\n" + packet + packet[:-1]
+            self.assertEqual(list(netdiag.ssh_packets(data)), [b"p" * size])
+
+    def test_key(self):
+        """Type, fingerprint as ssh-keygen -l prints it, and the base64 of known_hosts."""
+        reply = netdiag.ssh_packet(b"\x1f" + netdiag.ssh_string(self.KEY) + b"rest")
+        facts = self.facts(self.kexinit() + reply)
+        self.assertEqual((facts["banner"], facts["key_type"], facts["lacks"]),
+                         ("SSH-2.0-OpenSSH_9.2p1 x", "ssh-ed25519", []))
+        self.assertEqual(base64.b64decode(facts["key"]), self.KEY)
+        self.assertEqual(base64.b64decode(facts["sha256"] + "="),
+                         hashlib.sha256(self.KEY).digest())
+
+    def test_nothing_in_common(self):
+        """Each kind of algorithm is compared with what a current client takes."""
+        for index, kind in ((0, "kex"), (1, "host_key"), (2, "cipher"), (4, "mac")):
+            facts = self.facts(self.kexinit(**{"l%d" % index: "old-one"}))
+            self.assertEqual(facts["lacks"], [kind])
+
+    def test_farewell(self):
+        """A disconnect before the key exchange, and a banner alone."""
+        words = b"\1\0\0\0\2" + netdiag.ssh_string(b"Too many") + b"\0\0\0\0"
+        facts = self.facts(b"SSH-2.0-x\r\n" + netdiag.ssh_packet(words))
+        self.assertEqual((facts["disconnect"], facts["key"], facts["lacks"]), ("Too many", None, []))
+        self.assertEqual(self.facts(b"SSH-2.0-x\r\n")["offers"], {})
+
+    def test_first_message(self):
+        """Our half of an exchange by curve or by Diffie-Hellman, as the server's list wants it."""
+        curve = netdiag.build_kex_init(self.kexinit(), b"s" * 32)
+        group = netdiag.build_kex_init(self.kexinit(l0="diffie-hellman-group14-sha1"), b"s" * 32)
+        sizes = [len(next(netdiag.ssh_strings(p[1:]))) for data in (curve, group)
+                 for p in netdiag.ssh_packets(b"SSH-2.0-x\n" + data)]
+        self.assertEqual(sizes, [32, 97])
+
+    def test_known_hosts(self):
+        """Plain, with a port, hashed, by pattern; comments and markers."""
+        digest = hmac.new(b"salt", b"h.example", "sha1").digest()
+        hashed = "|1|%s|%s" % tuple(base64.b64encode(x).decode() for x in (b"salt", digest))
+        text = "# c\nh.example,192.0.2.1 t k1\n[h.example]:2222 t k2\n%s t k3\n" \
+            "@revoked *.example t k4\n" % hashed
+        rows = netdiag.parse_known_hosts(text)
+        self.assertEqual([row["marker"] for row in rows], [None, None, None, "@revoked"])
+        for host, port, keys in (("h.example", 22, ["k1", "k3", "k4"]), ("192.0.2.1", 22, ["k1"]),
+                                 ("h.example", 2222, ["k2"]), ("other", 22, [])):
+            self.assertEqual([r["key"] for r in rows if netdiag.knows_host(r, host, port)], keys)
+        self.assertEqual(netdiag.parse_known_hosts(""), [])
+
+    def test_garbage(self):
+        """Any bytes end in facts or in NotMine."""
+        rng = random.Random(22)
+        whole = self.kexinit() + netdiag.ssh_packet(b"\x1f" + netdiag.ssh_string(self.KEY))
+        for _ in range(400):
+            data = bytearray(whole)
+            for _ in range(rng.randrange(1, 9)):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            try:
+                json.dumps(self.facts(bytes(data[:rng.randrange(len(data))])))
+            except netdiag.NotMine:
+                pass
+
+
+class FirstWords(unittest.TestCase):
+    """What services answer to a client's first words, and which of them are refusals."""
+
+    def test_answers(self):
+        """Answers recorded from real servers (see tests/lab/services.py)."""
+        for speaks, refuses, data in (
+                ("redis", None, b"+PONG\r\n"), ("redis", None, b"-NOAUTH Authentication required."),
+                ("redis", "service.error", b"-DENIED Redis is running in protected mode"),
+                ("redis", "service.error", b"-LOADING Redis is loading the dataset in memory"),
+                ("redis", None, b"-ERR unknown command 'version'"),
+                ("memcached", None, b"VERSION 1.6.18\r\n"),
+                ("memcached", "service.error", b"ERROR Too many open connections\r\n"),
+                ("postgresql", None, b"R\0\0\0\x17\0\0\0\nSCRAM-SHA-256\0\0"),
+                ("postgresql", "service.error", b"E\0\0\0\x90SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf"
+                 b" entry for host \"192.0.2.10\"\0"),
+                ("postgresql", None, b"E\0\0\0\x40SFATAL\0C28000\0Mrole \"netdiag\" does not exist\0"),
+                ("mqtt", None, b"\x20\2\0\0"), ("mqtt", "service.error", b"\x20\2\0\3"),
+                ("ldap", None, b"0\x0c\2\1\1a\7\x0a\1\0\4\0\4\0"),
+                ("ldap", "service.error", b"0\x0c\2\1\1a\7\x0a\1\x33\4\0\4\0"),
+                ("kafka", None, b"\0\0\0\x1a\0\0\0n\0\0"), ("socks", None, b"\5\0"),
+                ("rdp", None, b"\3\0\0\x13\x0e\xd0\0\0\x124\0"), ("amqp", None, b"\1\0\0\0\0\1\xc3"),
+                ("http2", None, b"\0\0\x12\4\0\0\0\0\0"), ("tls", None, b"\x15\3\3\0\2\2F"),
+                ("smtp", "service.error", b"554 no"), ("smtp", "service.error", b"451 too busy"),
+                ("mysql", "service.error", b"F\0\0\0\xffj\4Host '192.0.2.10' is not allowed")):
+            facts = netdiag.read_first_words(data)
+            self.assertEqual((facts["speaks"], facts["refuses"]), (speaks, refuses), data)
+            self.assertRegex(facts["greeting"], r"\A[ -~]*\Z")
+
+    def test_words_of_a_database(self):
+        """Of PostgreSQL's error the sentence is shown, not its fields."""
+        facts = netdiag.read_first_words(b"E\0\0\0\x40SFATAL\0C57P03\0Mthe database is starting up\0")
+        self.assertEqual((facts["greeting"], facts["refuses"]),
+                         ("the database is starting up", "service.error"))
+
+    def test_words_are_known(self):
+        """Whoever is spoken to has an answer that is recognised, and a scheme."""
+        for protocol in netdiag.FIRST_WORDS:
+            self.assertIn(protocol, dict(netdiag.FIRST_BYTES))
+            self.assertTrue(protocol in netdiag.PROTOCOLS or protocol == "socks")
+        self.assertLessEqual(set(netdiag.STARTTLS), set(netdiag.PROTOCOLS))
+
+    def test_datagrams(self):
+        """A kiss of death, a clock that is not set, a resolver's refusal; and healthy answers."""
+        ntp = bytearray(48)
+        for first, stratum, word, refuses in ((0x1c, 2, b"abcd", None), (0xdc, 16, b"INIT", 1),
+                                              (0xdc, 0, b"DENY", 1)):
+            ntp[0], ntp[1], ntp[12:16] = first, stratum, word
+            facts = netdiag.parse_datagram({"reply": bytes(ntp)})
+            self.assertEqual(facts["refuses"], refuses and "service.error")
+        for rcode, said in ((5, "REFUSED"), (0, "")):
+            facts = netdiag.parse_datagram({"reply": b"nd\x80" + bytes([rcode]) + b"\0" * 20})
+            self.assertEqual(facts["greeting"], said)
+
+    def test_socks(self):
+        """What is said to a SOCKS 5 proxy, with and without a login; what its answers mean."""
+        plain = netdiag.build_socks("h.example", 443, b"")
+        self.assertEqual([say for say, _ in plain], [b"\5\1\0", b"\5\1\0\3\x09h.example\1\xbb"])
+        login = netdiag.build_socks("h.example", 443, b"me:pw")
+        self.assertEqual([say for say, _ in login][:2], [b"\5\1\2", b"\1\2me\2pw"])
+        for said, status in ((None, 200), (b"\5\xff", 407), (b"\5\2\0\1", 403), (b"\5\5\0\1", 502),
+                             (b"", None), (b"HTTP/1.1 400", 502)):
+            value = netdiag.parse_socks({"stage": "http", "said": said})
+            self.assertEqual(value["status"], status, said)
 
 
 class FirstBytes(unittest.TestCase):

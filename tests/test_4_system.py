@@ -592,6 +592,83 @@ class Kernel(SystemCase):
                 self.assertFalse([t for t in row.tried if "crashed" in t[1]], row)
 
 
+def speaks(*turns):
+    """A server that says each turn when the client has said something (None: at once)."""
+    def serve(connection):
+        for wait, words in turns:
+            if wait:
+                connection.recv(4096)
+            connection.sendall(words)
+        while connection.recv(4096):
+            pass
+    return serve
+
+
+class Manners(SystemCase):
+    """Conversations in turns: STARTTLS, SOCKS, the key exchange of ssh."""
+
+    def test_starttls_not_offered(self):
+        """A mail server without STARTTLS is no fault: its words are kept, no handshake is made."""
+        turns = (False, b"220 x ESMTP\r\n"), (True, b"250-x\r\n250 SIZE\r\n")
+        with support.Server(speaks(*turns)) as server:
+            outcome, facts = self.system.tls(server.host, server.port, None, True,
+                                             netdiag.STARTTLS["smtp"], 2.0)
+        self.assertEqual((outcome, facts["ended"]), ("ok", "not_offered"))
+        self.assertIn("250 SIZE", facts["error"])
+
+    def test_starttls_silent(self):
+        """A server that never greets is bounded in time."""
+        began = time.monotonic()
+        with support.Server(support.silent) as server:
+            _, facts = self.system.tls(server.host, server.port, None, True,
+                                       netdiag.STARTTLS["imap"], 0.4)
+        self.assertEqual(facts["ended"], "not_offered")
+        self.assertLess(time.monotonic() - began, 4)
+
+    def test_socks(self):
+        """A proxy that agrees, one that wants a login, one that may not, one that is not there."""
+        yes, no = (True, b"\5\0"), (True, b"\5\2\0\1\0\0\0\0\0\0")
+        for turns, status in (((yes, (True, b"\5\0\0\1\0\0\0\0\0\0")), 200),
+                              (((True, b"\5\xff"),), 407), ((yes, no), 403)):
+            with support.Server(speaks(*turns)) as server:
+                outcome, raw = self.system.socks(server.host, server.port, "x_proxy", "h.example",
+                                                 443, 2.0)
+            self.assertEqual((outcome, netdiag.parse_socks(raw)["status"]), ("ok", status))
+        outcome, raw = self.system.socks(HERE, support.closed_port(), "x_proxy", "h.example", 443)
+        self.assertEqual((outcome, raw["stage"]), ("refused", "connect"))
+
+    def test_login_stays_inside(self):
+        """The password of a proxy goes to the proxy, and nowhere else."""
+        heard = []
+
+        def serve(connection):
+            heard.append(connection.recv(4096))
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        url = {"x_proxy": "http://me:s%65cret@proxy.example:3128"}
+        with mock.patch.dict(os.environ, url), support.Server(serve) as server:
+            _, raw = self.system.tunnel(server.host, server.port, "x_proxy", "h.example", 443)
+        self.assertIn(b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n", heard[0])
+        self.assertNotIn("secret", repr(raw))
+
+    def test_ssh_keys(self):
+        """Banner, lists and host key of a server that speaks in two turns."""
+        from test_3_wire import Ssh
+        key = netdiag.ssh_packet(b"\x1f" + netdiag.ssh_string(Ssh.KEY))
+        with support.Server(speaks((False, Ssh().kexinit()), (True, key))) as server:
+            outcome, raw = self.system.ssh_keys(server.host, server.port, ["ssh-rsa"], 0x48, 2.0)
+        facts = netdiag.parse_ssh_exchange(raw)
+        self.assertEqual((outcome, facts["key_type"], facts["ended"]), ("ok", "ssh-ed25519", "done"))
+
+    def test_ssh_without_keys(self):
+        """A server that is no sshd, and one that hangs up behind its banner."""
+        for serve, ended in ((support.answers(b"HTTP/1.1 400 no\r\n\r\n"), "closed"),
+                             (support.answers(b"SSH-2.0-x\r\n"), "closed")):
+            with support.Server(serve) as server:
+                _, raw = self.system.ssh_keys(server.host, server.port, [], None, 1.0)
+            facts = netdiag.parse_ssh_exchange(raw)
+            self.assertEqual((facts["key"], facts["ended"]), (None, ended))
+
+
 class Talks(SystemCase):
     """HTTP and proxies."""
 
