@@ -2575,8 +2575,9 @@ class System:
                 for ttl in range(last + 1, last + TRACE_WAVE + 1):
                     probes[ttl] = self.trace_probe(address, port, mode, ttl)
                 last += TRACE_WAVE
-                done = last + TRACE_WAVE > TRACE_MAX_TTL or \
-                    last - max(hops, default=0) >= TRACE_QUIET_HOPS
+                heard = [ttl for ttl, hop in hops.items() if hop["kind"] != "error"]
+                done = last - max(heard, default=0) >= TRACE_QUIET_HOPS \
+                    or last + TRACE_WAVE > TRACE_MAX_TTL
                 pause = TRACE_WAIT_S if done else TRACE_WAVE_S
                 collect_trace(probes, hops, time.monotonic() + pause)
             if not trace_end(hops):
