@@ -63,9 +63,9 @@ HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
 UDP_WAIT_S = 1.6             # two datagrams
 PROXY_WAIT_S = 3.5
 COMMAND_S = 3.0              # any installed command
-DEADLINE_S = 20.0            # everything for one target
+DEADLINE_S = 9.8             # everything for one target: nobody waits longer for a first answer
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
-SSH_MARK = 0x48              # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
+SSH_MARK = 72                # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
 MAX_ADDRESSES = 6            # addresses of a name that are knocked on
 MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
@@ -142,9 +142,8 @@ class Usage(Exception):
 # text says there is none.  Patterns are written without nested repeats: any text ends in O(n).
 
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
-BLANK_IS_EMPTY = {"parse_known_hosts", "parse_ip_neigh", "parse_arp", "parse_ip_route",
-                  "parse_ifconfig",
-                  "parse_resolv_conf", "parse_hosts", "parse_nsswitch"}
+BLANK_IS_EMPTY = {"parse_" + name for name in (
+    "known_hosts ip_neigh arp ip_route ifconfig resolv_conf hosts nsswitch").split()}
 
 
 def guarded(read):
@@ -210,21 +209,21 @@ def find_kind(table, text):
     return next((kind for kind, pattern in table if re.search(pattern, text, re.M)), None)
 
 
-def is_ip(word):
-    """True for an IPv4 or IPv6 address, the latter with or without a zone."""
+def is_address(word):
+    """4 or 6 for an IP literal (a zone such as %eth0 is allowed on IPv6), 0 for anything else."""
     host, _, zone = word.partition("%")
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
     except (OSError, ValueError):
-        return False
-    return ":" in host or not zone
+        return 0
+    return 6 if ":" in host else 0 if zone else 4
 
 
 def first_address(line):
     """The first address in a sentence, without its punctuation, or None."""
     words = re.findall(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?", line)
     spellings = (form for word in words for form in (word, word.rstrip(".:"), word.strip(".:")))
-    return next((form for form in spellings if form != "::" and is_ip(form)), None)
+    return next((form for form in spellings if form != "::" and is_address(form)), None)
 
 
 def to_mac(word):
@@ -236,7 +235,7 @@ def to_mac(word):
 
 def mask_length(mask):
     """"255.255.0.0", "0xffff0000" or "ffff0000" -> 16; None for what is no netmask."""
-    if mask and ":" not in mask and is_ip(mask):
+    if mask and ":" not in mask and is_address(mask):
         mask = socket.inet_aton(mask).hex()
     digits = find(r"^(?:0x)?([0-9a-fA-F]{8})$", mask or "")
     bits = "{:032b}".format(int(digits, 16)) if digits else "01"
@@ -255,6 +254,81 @@ def next_hop(word):
     return None if word in ("0.0.0.0", "*", "-", "::", "[::]", "on-link") else word
 
 
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+def ip(text):
+    """ipaddress object of an address or CIDR's address part, without zone."""
+    import ipaddress
+    return ipaddress.ip_address(text.partition("%")[0].partition("/")[0])
+
+
+def in_network(address, cidr):
+    """True when `address` lies in `cidr` (an address with prefix length)."""
+    import ipaddress
+    try:
+        return ip(address) in ipaddress.ip_interface(cidr.partition("%")[0]).network
+    except ValueError:
+        return False
+
+
+def printable(text, limit=300):
+    """Bytes or text from outside, safe for a terminal and a ticket: all but ASCII is escaped."""
+    if isinstance(text, (bytes, bytearray)):
+        text = bytes(text).decode("utf-8", "replace")
+    text = str(text)
+    out = "".join(c if " " <= c <= "~" else c.encode("unicode_escape", "replace").decode("ascii")
+                  for c in text[:limit])
+    return out + ("..." if len(text) > limit else "")
+
+
+def hide_secret(url):
+    """A URL without its user part and query: they may hold passwords and tokens."""
+    return re.sub(r"[?#]\S*", "?***", re.sub(r"//[^/\s]*@", "//***@", url))
+
+
+def read_endpoint(text):
+    """'host', 'host:port', '[v6]:port', 'v6' -> (host, port text or None)."""
+    if is_address(text) == 6:
+        return text, None
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        mine(bracket and is_address(host) == 6 and (not rest or rest.startswith(":")),
+             "brackets are for an IPv6 address, as in [2001:db8::1]:443")
+        return host, rest[1:] if rest else None
+    host, colon, port = text.partition(":")
+    mine(":" not in port, "more than one colon: an IPv6 address with a port is written [addr]:port")
+    return host, port if colon else None
+
+
+def read_url(text):
+    """'scheme://user@host:port/path' -> dict; each part None where it is absent."""
+    scheme, rest = text.split("://", 1) if "://" in text else ("", text)
+    cut = min([rest.find(c) for c in "/?#" if c in rest] or [len(rest)])
+    user, at, endpoint = rest[:cut].rpartition("@")
+    host, port = read_endpoint(endpoint)
+    return {"scheme": scheme.lower() or None, "user": user if at else None, "host": host,
+            "port": port, "path": re.sub(r"^\?", "/?", rest[cut:].partition("#")[0]) or None}
+
+
+def numbered(text):
+    """"1 unicast 2 local" -> {1: "unicast", 2: "local"}."""
+    return {int(number): word for number, word in re.findall(r"(\S+) (\S+)", text)}
+
+
+def counted(body, form="!H"):
+    """`body` behind its length, as binary protocols want it."""
+    return struct.pack(form, len(body)) + body
+
+
+def uncounted(body, offset=0, width=4):
+    """The items that stand in `body` from `offset` on, each behind its length of `width` bytes."""
+    while offset + width <= len(body):
+        start = offset + width
+        offset = start + int.from_bytes(body[offset:start], "big")
+        yield body[start:offset]
+
+
 # -- the words for errors: the first row that matches names the error, so order matters -----------
 
 SILENCE = (r"no answer yet|request timeout|timed.out|タイムアウト|délai d.attente|zeitüberschreitung"
@@ -265,12 +339,11 @@ COMMON_ERRORS = (
     ("usage", r"^\s*usage\b|unrecognized option|invalid option|bad option|unknown option"),
     ("unknown_host", r"name resolution|name or service not known|unknown host|bad address '"
      r"|nodename nor servname|no address associated|(?:cannot|can't|unable to|failed to) resolve"
-     r"|name lookup failure|could not find host|名.{0,80}を解決できません|が見つかりません|[无無]法解析"
-     r"|nicht aufgelöst|konnte host|impossible de résoudre|pas pu trouver l|no se puede resolver"
-     r"|no pudo encontrar el host|找不到主[机機]"),
-    ("permission_denied", r"enough privileges|socket.{0,40}(?:operation not permitted|permission)"
-     r"|permission denied|lacking privilege|raw socket|are you root"),
-    ("local_not_permitted", r"operation not permitted"),
+     r"|name lookup failure|could not find host|名.{0,80}を解決できません|が見つかりません|[无無]法解析|nicht aufgelöst"
+     r"|konnte host|impossible de résoudre|pas pu trouver l|no se puede resolver"
+     r"|no pudo encontrar el host|找不到主[机機]"), ("permission_denied", r"enough privileges"
+     r"|socket.{0,40}(?:operation not permitted|permission)|permission denied|lacking privilege"
+     r"|raw socket|are you root"), ("local_not_permitted", r"operation not permitted"),
     ("local_net_unreachable", r"network (?:is )?(?:unreachable|down)"))
 # A refusal says more than the silence after it.
 TOOL_ERRORS = (
@@ -283,9 +356,8 @@ TOOL_ERRORS = (
     ("timeout", SILENCE + r"|no servers could be reached|no response from server"))
 PING_LOCAL = (
     ("timeout", SILENCE), ("broadcast_refused", r"do you want to ping broadcast"),
-    ("reverse_lookup_failed", r"getnameinfo|gethostbyaddr"),
-    ("bad_source", r"so_bindtodevice|unknown iface|bind: |can't bind|assign requested address"
-     r"|no such device"),
+    ("reverse_lookup_failed", r"getnameinfo|gethostbyaddr"), ("bad_source", r"so_bindtodevice"
+     r"|unknown iface|bind: |can't bind|assign requested address|no such device"),
     ("local_no_route", r"no route to host"), ("local_host_down", r"host is down"),
     ("local_message_too_long", r"message too long"),
     ("local_invalid_argument", r"(?:connect|sendmsg|sendto|packet): invalid argument"),
@@ -300,16 +372,15 @@ PING_NETWORK = (
     ("host_prohibited", r"host prohibited|code: 10"), ("net_prohibited", r"net prohibited|code: 9"),
     ("admin_prohibited", r"packet filtered|prohibited|ingress/egress policy|code: 13"),
     ("port_unreachable", r"port unreachable|ポートに到達|joindre le port|zielport|目标端口"
-     r"|puerto de destino"),
-    ("protocol_unreachable", r"protocol unreachable|プロトコルに到達|joindre le protocole"
-     r"|zielprotokoll|目标协议|protocolo de destino"),
+     r"|puerto de destino"), ("protocol_unreachable", r"protocol unreachable|プロトコルに到達"
+     r"|joindre le protocole|zielprotokoll|目标协议|protocolo de destino"),
     ("net_unreachable", r"net unreachable|network unreachable|net unknown|unreachable: no route"
      r"|reject route|ネットワークに到達|joindre le réseau|zielnetz|目标网|red de destino"),
-    ("host_unreachable", r"host unreachable|host unknown|address unreachable|ホストに到達"
-     r"|joindre l.hôte|zielhost|目标主机|目的地主機|host de destino"))
+    ("host_unreachable", r"host unreachable|host unknown|address unreachable|ホストに到達|joindre l.hôte"
+     r"|zielhost|目标主机|目的地主機|host de destino"))
 
 
-# -- ping -----------------------------------------------------------------------------------------
+# -- ping, traceroute, tracepath, mtr -------------------------------------------------------------
 
 def ping_head(lines):
     """(target, address) out of the first line: POSIX, BSD ping6, or Windows in any language."""
@@ -327,8 +398,8 @@ def ping_head(lines):
 def ping_line(line):
     """One line between head and summary: (error kind, sender), ("reply", None) or (None, None)."""
     sender = first_address(line)
-    if sender and re.search(
-            r"(?i)(?:ttl|hlim|hop limit)=[0-9]|[=<] ?[0-9.,]{1,12} ?(?:ms|мс)", line):
+    reply = re.search(r"(?i)(?:ttl|hlim|hop limit)=[0-9]|[=<] ?[0-9.,]{1,12} ?(?:ms|мс)", line)
+    if sender and reply:
         return "reply", None
     if not sender or re.match(r"\s*(?:\w+-)?ping6?:", line):
         return find_kind(PING_LOCAL + PING_NETWORK, line), None
@@ -351,9 +422,8 @@ def ping_summary(text):
 
 @parser
 def parse_ping(text):
-    """ping, ping6 of iputils, BusyBox, inetutils, BSD, macOS, Windows (any language): {target,
-    target_ip, sent, received (Windows counts unreachables), loss_pct, duplicates, echo_replies
-    (None under -q), reached, rtt_*_ms, summary_errors, errors: [{kind, from, count}]}."""
+    """ping and ping6 of iputils, BusyBox, inetutils, BSD, macOS; Windows in any language, where
+    `received` counts unreachables too; `echo_replies` is None under -q."""
     target, address = ping_head(text.splitlines())
     sent, received, loss, rtts, rest = ping_summary(text)
     recognized = target or address or sent is not None
@@ -363,15 +433,13 @@ def parse_ping(text):
               for (kind, sender), count in counts.items() if kind not in (None, "reply")]
     mine(recognized or errors and "traceroute" not in text, "neither head, summary nor error")
     replies = counts["reply", None] or (None if received and not errors else 0)
+    extra = {key: to_int(find(r"\+([0-9]+) " + word, rest)) or 0
+             for key, word in (("duplicates", "dup"), ("summary_errors", "err"))}
     return dict(
         zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms"), rtts), target=target, target_ip=address,
         sent=sent, received=received, loss_pct=loss, echo_replies=replies, errors=errors,
-        reached=bool(received if replies is None else replies),
-        duplicates=to_int(find(r"\+([0-9]+) dup", rest)) or 0,
-        summary_errors=to_int(find(r"\+([0-9]+) err", rest)) or 0)
+        reached=bool(received if replies is None else replies), **extra)
 
-
-# -- traceroute, tracepath, mtr -------------------------------------------------------------------
 
 TIMED = r"[0-9.]{1,9} ?ms|(?:^|\s)\*(?:\s|$)"
 MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "avg_ms",
@@ -379,14 +447,13 @@ MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "av
 
 
 def read_hop(hops, ttl, words):
-    """Add times, marks and hosts ("name (address)", or a bare word behind the TTL) to a new hop
-    or, where the TTL is None, to the last one.  Other bare words are remarks."""
+    """Add times, marks and hosts ("name (address)", a bare word first) to a new hop or the last."""
     if ttl is not None:
         hops.append(dict(ttl=int(ttl), addrs=[], names=[], rtts_ms=[], timeouts=0, annotations=[]))
     hop = hops[-1]
     for position, (word, after) in enumerate(zip(words, words[1:] + [""])):
         time = re.match(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms)?$", word)
-        address = word if is_ip(word) else find(r"^[\[(]([^\[\]()\s]+)[\])]$", after)
+        address = word if is_address(word) else find(r"^[\[(]([^\[\]()\s]+)[\])]$", after)
         if word == "*":
             hop["timeouts"] += 1
         elif time and (time.group(2) or after == "ms"):
@@ -394,20 +461,19 @@ def read_hop(hops, ttl, words):
         elif re.match(r"!|(?:F=[0-9]+|reached)$", word):
             hop["annotations"].append(word)
         elif re.match(r"[\w:]", word) and not time and (address or position == 0):
-            for key, found in (("names", None if is_ip(word) else word), ("addrs", address)):
+            for key, found in (("names", None if is_address(word) else word), ("addrs", address)):
                 hop[key] += [found] if found and found not in hop[key] else []
 
 
 @parser
 def parse_traceroute(text):
-    """traceroute and traceroute6 of Linux, BusyBox, inetutils, BSD and macOS: {target, target_ip,
-    max_hops, hops: [{ttl, addrs, names, rtts_ms, timeouts, annotations}], reached, error}."""
+    """traceroute and traceroute6 of Linux, BusyBox, inetutils, BSD, macOS; hops as `read_hop`."""
     head = re.search(r"(?m)^ *traceroute6? to (\S+) +\(([^()\s]+)\)(.*)", text)
     (target, address, rest), hops = head.groups() if head else (None, None, ""), []
     for line in text.splitlines():
         ttl, told = re.match(r"(?:\s*([0-9]{1,3})(?: +-)? +(?=\S))?(.*)", line).groups()
         timed = re.search(TIMED, line) and "hops max" not in line
-        begins = re.match(r"[*\[]|\S+\s+\(|" + TIMED, told) or is_ip(re.split(r"\s", told)[0])
+        begins = re.match(r"[*\[]|\S+\s+\(|" + TIMED, told) or is_address(re.split(r"\s", told)[0])
         # A line without a TTL (BSD, a second responder) continues the last hop.
         if timed and (begins if ttl else hops and line[0].isspace()):
             read_hop(hops, ttl, told.split())
@@ -422,8 +488,7 @@ def parse_traceroute(text):
 
 @parser
 def parse_tracepath(text):
-    """tracepath and tracepath6 of iputils: {hops (as parse_traceroute; lines of one TTL merged),
-    pmtu (of the Resume line, else the last one), reached, hops_to_target, back, error}."""
+    """tracepath and tracepath6 of iputils; `pmtu` is of the Resume line, else the last one."""
     hops, steps = [], re.findall(r"(?m)^ *([0-9]{1,3})(?:\?:|: ) *(\S.*)$", text)
     for ttl, rest in steps:
         # A new pmtu is news of a router on the way, no answer to this TTL: tracepath asks again.
@@ -461,14 +526,13 @@ def mtr_rows(text):
 
 @parser
 def parse_mtr(text):
-    """mtr 0.85 to 0.95: report, CSV (-C), JSON (-j) and a copy of the screen: {hops: [{ttl, addr
-    (None: never answered), name, loss_pct, sent, last_ms, avg_ms, ..., stdev_ms}], error}."""
+    """mtr 0.85 to 0.95: report, CSV (-C), JSON (-j), screen; `addr` is None where none answered."""
     hops = []
     for ttl, host, columns in mtr_rows(text):
         silent = "???" in host or "waiting for reply" in host
         name, address = host.split()[0], find(r"\(([^()\s]+)\)\s*$", host) or host.split()[-1]
-        hops.append({"ttl": int(ttl), "addr": address if is_ip(address) and not silent else None,
-                     "name": None if silent or is_ip(name) else name})
+        hops.append({"ttl": int(ttl), "name": None if silent or is_address(name) else name,
+                     "addr": None if silent or not is_address(address) else address})
         for column, key in MTR_COLUMNS.items():
             read = to_int if key == "sent" else to_float
             hops[-1][key] = None if silent and "_ms" in key else read(columns.get(column))
@@ -477,7 +541,7 @@ def parse_mtr(text):
     return {"hops": hops, "error": error}
 
 
-# -- interfaces: ip addr, ip link, ifconfig -------------------------------------------------------
+# -- interfaces, routes, rules, neighbours --------------------------------------------------------
 
 ADDRESS_FLAGS = ("secondary", "temporary", "tentative", "deprecated", "dadfailed", "optimistic")
 # "2: eth0@if3: <UP,...>", and of ip -br: "eth0@if3 UP 10.0.0.2/24" and "eth0 UP 00:..:01 <...>".
@@ -513,7 +577,7 @@ def add_ip_addresses(interface, words):
     """Those of "inet 10.8.0.6 peer 10.8.0.5/32 scope global", or of a line of ip -br."""
     for spot, address in enumerate(words):
         before, rest = words[spot - 1], words[spot + 1:]
-        if not is_ip(address.partition("/")[0]) or before in ("peer", "brd", "any", "metric"):
+        if not is_address(address.partition("/")[0]) or before in ("peer", "brd", "any", "metric"):
             continue
         family, longest = ("inet6", "128") if ":" in address else ("inet", "32")
         peer = rest[1] if rest[:1] == ["peer"] else ""
@@ -528,8 +592,7 @@ def add_ip_addresses(interface, words):
 
 @parser
 def parse_ip_addr(text):
-    """ip addr and ip link of iproute2 and BusyBox, with -s, -d, -o, -br, -4, -6: {interfaces: [
-    facts as `new_interface`, parent, master, where printed link, peers, flags_of], error}."""
+    """ip addr and ip link of iproute2, BusyBox (-s, -d, -o, -br, -4, -6), as `new_interface`."""
     interfaces = []
     for line in text.replace("\\", "\n").splitlines():
         found, words = ip_interface(line.rstrip()), line.split() or [""]
@@ -538,8 +601,7 @@ def parse_ip_addr(text):
         if interfaces and (found or words[0] in ("inet", "inet6")):  # ip -o: on each line its name
             add_ip_addresses(interfaces[-1], words)
         elif interfaces and words[0].startswith("link/"):
-            link, mac = words[0][5:].strip("[]"), to_mac("".join(words[1:2]))
-            interfaces[-1].update(link=link, mac=mac)
+            interfaces[-1].update(link=words[0][5:].strip("[]"), mac=to_mac("".join(words[1:2])))
     error = None if interfaces else find_kind(TOOL_ERRORS, text)
     mine(interfaces or error == "no_such_device"
          or error and re.search(r"(?m)^ip\b|\bip:|netlink", text), "no interface")
@@ -562,7 +624,7 @@ def ifconfig_interface(block):
             r"(?m)^\s+(inet6?)(?: \S*(?:adr|dr|Adresse):)?\s*([0-9a-fA-F:.]+)(.*)", block):
         word = find(r"(?:/|prefixlen |netmask |[Mm]as[a-z]{1,4}:)(\w\S*)", rest)
         lengths = to_int(word), mask_length(word), 128 if family == "inet6" else 32
-        if is_ip(address):
+        if is_address(address):
             length = next(length for length in lengths if length is not None)
             interface[family].append("{}/{}".format(address, length))
     return interface
@@ -570,8 +632,7 @@ def ifconfig_interface(block):
 
 @parser
 def parse_ifconfig(text):
-    """ifconfig of net-tools (old, new, -s), BusyBox, BSD, macOS, Solaris: facts as parse_ip_addr,
-    without zones, and running (the flag); state is "status:".  Blank text: no interface is up."""
+    """ifconfig of net-tools (old, new, -s), BusyBox, BSD, macOS, Solaris; `state` is "status:"."""
     blocks, *table = re.split(r"(?m)^Iface +MTU.*\n", text)
     interfaces = [ifconfig_interface(block) for block in re.split(r"\n(?=\S)", blocks)
                   if re.match(r"\S+(?:: flags=[^<\s]*<|\s+Link encap:)", block)]
@@ -585,8 +646,6 @@ def parse_ifconfig(text):
     return {"interfaces": interfaces, "error": error}
 
 
-# -- routes, rules, neighbours --------------------------------------------------------------------
-
 ROUTE_TYPES = ("unicast", "local", "broadcast", "multicast", "anycast", "blackhole", "unreachable",
                "prohibit", "throw", "nat")
 ROUTE_FLAGS = ("linkdown", "onlink", "pervasive", "dead", "offload", "trap")
@@ -594,9 +653,8 @@ ROUTE_KEYS = {"via", "dev", "proto", "scope", "src", "metric", "table", "from", 
 COLUMN_NAMES = dict(Flag="Flags", Met="Metric", If="Iface", Netif="Iface", Interface="Iface")
 NUD_STATES = set("REACHABLE STALE DELAY PROBE FAILED INCOMPLETE PERMANENT NOARP NONE".split())
 ARP_FORMS = (
-    # "host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0"
+    # "host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0"; arp -n; arp -a of Windows
     r"\s*(?P<host>\S+) \((?P<ip>[^()\s]+)\) at (?P<mac>\S+)(?P<rest>.*)",
-    # arp -n: "10.0.0.1  ether  00:00:00:00:00:01  C  eth0"; then arp -a of Windows
     r"(?P<host>\S+) +(?:\w+ +(?P<mac>[0-9A-Fa-f:]{11,59}) +(?=[CMP])|\(incomplete\))"
     r"(?P<rest>.*) (?P<dev>\S+)\s*$", r"\s*(?P<ip>[0-9.]+)\s+(?P<mac>\w\w-\S+)\s+(?P<rest>.*)")
 
@@ -608,7 +666,7 @@ def ip_route_line(words):
     # A type may stand alone with its destination; lladdr is of ip neigh, lookup of ip rule.
     known = ROUTE_KEYS.intersection(rest) if rest else typed
     strange = NUD_STATES.union(["lladdr", "lookup"]).intersection(rest)
-    if not known or strange or not (dst == "default" or is_ip(dst.partition("/")[0])):
+    if not known or strange or not (dst == "default" or is_address(dst.partition("/")[0])):
         return None
     facts = pairs(rest)
     return dict(
@@ -619,8 +677,7 @@ def ip_route_line(words):
 
 @parser
 def parse_ip_route(text):
-    """ip route and ip route get of iproute2 and BusyBox: {routes: [{dst, via, dev, src, metric,
-    type, table, from, mtu, flags, where printed nexthops: [{via, dev}]}], error: its text}."""
+    """ip route and ip route get of iproute2 and BusyBox; `nexthops` where printed."""
     error = find(r"(?m)^(?:ip: |RTNETLINK answers: |Error: |(?=Cannot find|Device ))+(.*)$", text)
     routes, strange = [], 0
     for words in word_rows(text.replace("\\", "\n").replace("via inet6 ", "via ")):
@@ -640,8 +697,7 @@ def parse_ip_route(text):
 
 @parser
 def parse_route(text):
-    """netstat -r and route (-n, -e, -ee, -6) of net-tools and BusyBox, netstat -r of BSD, macOS:
-    {routes: [{dst, via, dev, src, metric, flags, family, BSD: gateway_raw (link#4, a MAC)}]}."""
+    """netstat -r, route (-n, -e, -ee, -6) of net-tools and BusyBox; netstat -r of BSD and macOS."""
     routes, columns, family = [], [], 4
     for line in text.replace("Next Hop", "Gateway").splitlines():
         words = line.split()
@@ -665,8 +721,7 @@ def parse_route(text):
 
 @parser
 def parse_ip_rule(text):
-    """ip rule of iproute2 and BusyBox: {rules: [{priority, table, action (lookup, goto, nop,
-    blackhole, unreachable or prohibit), from, to, iif, oif, fwmark, not}]}."""
+    """ip rule of iproute2 and BusyBox; `action`: lookup, goto, nop or a kind of refusal."""
     rules = []
     for priority, rest in re.findall(r"(?m)^([0-9]+):\s+(.*)$", text):
         facts = pairs(rest.split() + [""])
@@ -680,12 +735,11 @@ def parse_ip_rule(text):
 
 @parser
 def parse_ip_neigh(text):
-    """ip neigh of iproute2 and BusyBox, -s and "show proxy" too; blank text: no entries.
-    {entries: [{ip, mac, state (None for a proxy entry), dev, router, proxy}], error}."""
+    """ip neigh of iproute2 and BusyBox, -s and "show proxy" (state None) too; blank: no entries."""
     error, entries = find_kind(TOOL_ERRORS[:1], text), []
     for ip_word, *words in [] if error else word_rows(text):
         states, facts = [word for word in words if word in NUD_STATES], pairs(words)
-        if is_ip(ip_word) and (states or "proxy" in words):
+        if is_address(ip_word) and (states or "proxy" in words):
             entries.append({
                 "ip": ip_word, "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
                 "state": states[-1] if states else None, "router": "router" in words,
@@ -696,15 +750,14 @@ def parse_ip_neigh(text):
 
 @parser
 def parse_arp(text):
-    """arp (-a, -n) of net-tools, BusyBox, BSD, macOS, AIX, and Windows in any language: {entries:
-    [{ip, mac, state (complete, incomplete, permanent, dynamic), dev (or its ip), hostname}]}."""
+    """arp (-a, -n) of net-tools, BusyBox, BSD, macOS, AIX, and Windows in any language."""
     entries, device = [], None
     for line in text.splitlines():
         device = first_address(line) if re.search(r" --- 0x[0-9a-fA-F]", line) else device
         found = next(filter(None, (re.match(form, line) for form in ARP_FORMS)), None)
         facts = found.groupdict() if found else {"mac": None}
         mac, host, ip_word = to_mac(facts["mac"]), facts.get("host"), facts.get("ip")
-        if not (mac or host) or not is_ip(ip_word or "::"):
+        if not (mac or host) or not is_address(ip_word or "::"):
             continue
         state = "complete" if mac else "incomplete"
         if re.match(r"(?i)dyn|din|dyı|動|动|дин|동", facts["rest"]):
@@ -713,7 +766,7 @@ def parse_arp(text):
             state = "permanent"
         entries.append({"ip": ip_word or host, "mac": mac, "state": state,
                         "dev": facts.get("dev") or find(r"\bon (\S+)", facts["rest"]) or device,
-                        "hostname": None if is_ip(host or "::") or host == "?" else host})
+                        "hostname": None if is_address(host or "::") or host == "?" else host})
     mine(entries or device or not text.strip() or re.search(
         r"(?i)HWtype|no match found|no entry|no arp entries|ARP .{0,12}(?:見つかりません|trouvée)", text))
     return {"entries": entries}
@@ -721,35 +774,30 @@ def parse_arp(text):
 
 # -- dig, configuration files, kernel files -------------------------------------------------------
 
-RECORD = (r"(?m)^(?P<name>[^\s;]\S*)[ \t]+(?P<ttl>[0-9]{1,10})[ \t]+(?:IN|CH|HS|ANY|NONE)[ \t]+"
-          r"(?P<type>[A-Z0-9]+)[ \t]+(?P<data>\S.*)")
+RECORD = (r"(?m)^([^\s;]\S*)[ \t]+([0-9]{1,10})[ \t]+(?:IN|CH|HS|ANY|NONE)[ \t]+([A-Z0-9]+)[ \t]+"
+          r"(\S.*)")
 SHORT_ANSWER = (r'(?:[0-9]+ ){0,4}\S*\.$|"[^"]|\S+\. \S+\. [0-9 ]+$|[0-9]+ [a-z]+ "|[0-9]+ \S+ \w+='
                 r'|[0-9]+ [0-9]+ [0-9]+ [0-9A-F]{16}')
 
 
 def dig_records(text):
     """[{name, ttl, type, data}] of the lines that are records in the form of zone files."""
-    rows = [found.groupdict() for found in re.finditer(RECORD, text)]
-    return [dict(row, ttl=int(row["ttl"]), data=row["data"].strip()) for row in rows]
-
-
-def dig_headless(text):
-    """Answers where no header is printed: a zone transfer, +noall +answer, or +short."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != ";"]
-    short = all(is_ip(line) or re.match(SHORT_ANSWER, line) for line in lines)
-    return dig_records(text) or [
-        dict(name=None, ttl=None, type=None, data=line) for line in lines if short]
+    return [{"name": name, "ttl": int(ttl), "type": kind, "data": data.strip()}
+            for name, ttl, kind, data in re.findall(RECORD, text)]
 
 
 @parser
 def parse_dig(text):
-    """dig of BIND 9.9 to 9.20, +short, +noall, zone transfers: {status, error, server, flags,
-    query_time_ms, question: {name, type}, answers, authority (records), queries (messages)}."""
+    """dig of BIND 9.9 to 9.20, +short, +noall, zone transfers; counts: `authority`, `queries`."""
     _, *messages = text.split("->>HEADER<<-")
     message = (messages or [text])[0]
     section = dict(re.findall(r"(?ms)^;; (\w+) SECTION:\n(.*?)(?:^\s*$|\Z)", message))
     error = None if messages else find_kind(TOOL_ERRORS, text)
-    answers = dig_records(section.get("ANSWER", "")) if messages or error else dig_headless(text)
+    answers = dig_records(section.get("ANSWER", "") if messages or error else text)
+    if not (messages or error or answers):                                          # +short
+        lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != ";"]
+        short = all(is_address(line) or re.match(SHORT_ANSWER, line) for line in lines)
+        answers = [dict(name=None, ttl=None, type=None, data=line) for line in lines if short]
     mine(messages or answers or "<<>>" in text or error and re.search(r"(?m)^;; |\bdig\b", text))
     question = re.match(r";(?P<name>\S+)\s+\S+\s+(?P<type>\S+)", section.get("QUESTION", ""))
     flags = find(r"(?mi)^;; flags: ?([a-z ]*)", message)
@@ -764,8 +812,7 @@ def parse_dig(text):
 
 @parser
 def parse_resolv_conf(text):
-    """/etc/resolv.conf as glibc reads it: {nameservers, used (at most three, else 127.0.0.1),
-    search, options: {ndots, timeout, attempts: int as capped, other written ones: True}}."""
+    """/etc/resolv.conf as glibc reads it: caps on options, at most three servers `used`."""
     servers, search, options, strange = [], [], {}, 0
     caps = {"ndots": 15, "timeout": 30, "attempts": 5}
     for key, *values in word_rows(text):
@@ -780,16 +827,16 @@ def parse_resolv_conf(text):
         else:
             strange += key[0] not in "#;" and key != "sortlist"
     mine(2 * strange <= len(text.splitlines()), "most lines are strange")
-    used = [word for word in servers if is_ip(word)][:3] or ["127.0.0.1"]
+    used = [word for word in servers if is_address(word)][:3] or ["127.0.0.1"]
     return {"nameservers": servers, "used": used, "search": search, "options": options}
 
 
 @parser
 def parse_hosts(text):
     """/etc/hosts -> [{address, names}], in order (the first match wins)."""
-    lines = word_rows(re.sub("#.*", "", text))
-    hosts = [{"address": row[0], "names": row[1:]} for row in lines if row[1:] and is_ip(row[0])]
-    mine(hosts or not lines, "no entry")
+    rows = word_rows(re.sub("#.*", "", text))
+    hosts = [dict(address=word, names=names) for word, *names in rows if names and is_address(word)]
+    mine(hosts or not rows, "no entry")
     return hosts
 
 
@@ -803,8 +850,7 @@ def parse_nsswitch(text):
 
 def hex_ip(digits, step=1):
     """"0102A8C0" -> "1.2.168.192", with step -1 "192.168.2.1"; 32 digits are an IPv6 address."""
-    packed = bytes.fromhex(digits)[::step]
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+    return mine(address_text(bytes.fromhex(digits)[::step]))
 
 
 @parser
@@ -877,88 +923,7 @@ def parse_snmp6(text):
     return {name: int(value) for name, value in word_rows(text)}
 
 
-# -- addresses and text ---------------------------------------------------------------------------
-
-FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-
-def is_address(text):
-    """4 or 6 for an IP literal (a zone such as %eth0 is allowed on IPv6), 0 for anything else."""
-    return (6 if ":" in text else 4) if is_ip(text) else 0
-
-
-def ip(text):
-    """ipaddress object of an address or CIDR's address part, without zone."""
-    import ipaddress
-    return ipaddress.ip_address(text.partition("%")[0].partition("/")[0])
-
-
-def in_network(address, cidr):
-    """True when `address` lies in `cidr` (an address with prefix length)."""
-    import ipaddress
-    try:
-        return ip(address) in ipaddress.ip_interface(cidr.partition("%")[0]).network
-    except ValueError:
-        return False
-
-
-def printable(text, limit=300):
-    """Bytes or text from outside, safe for a terminal and a ticket: all but ASCII is escaped, so
-    that nothing in a banner, certificate or header can move the cursor or change a colour."""
-    if isinstance(text, (bytes, bytearray)):
-        text = bytes(text).decode("utf-8", "replace")
-    text = str(text)
-    out = "".join(c if " " <= c <= "~" else c.encode("unicode_escape", "replace").decode("ascii")
-                  for c in text[:limit])
-    return out + ("..." if len(text) > limit else "")
-
-
-def hide_secret(url):
-    """A URL without its user part and query: they may hold passwords and tokens."""
-    return re.sub(r"[?#]\S*", "?***", re.sub(r"//[^/\s]*@", "//***@", url))
-
-
-def read_endpoint(text):
-    """'host', 'host:port', '[v6]:port', 'v6' -> (host, port text or None)."""
-    if is_address(text) == 6:
-        return text, None
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        mine(bracket and is_address(host) == 6 and (not rest or rest.startswith(":")),
-             "brackets are for an IPv6 address, as in [2001:db8::1]:443")
-        return host, rest[1:] if rest else None
-    host, colon, port = text.partition(":")
-    mine(":" not in port, "more than one colon: an IPv6 address with a port is written [addr]:port")
-    return host, port if colon else None
-
-
-def read_url(text):
-    """'scheme://user@host:port/path' -> dict; each part None where it is absent."""
-    scheme, rest = text.split("://", 1) if "://" in text else ("", text)
-    cut = min([rest.find(c) for c in "/?#" if c in rest] or [len(rest)])
-    user, at, endpoint = rest[:cut].rpartition("@")
-    host, port = read_endpoint(endpoint)
-    return {"scheme": scheme.lower() or None, "user": user if at else None, "host": host,
-            "port": port, "path": re.sub(r"^\?", "/?", rest[cut:].partition("#")[0]) or None}
-
-
-def numbered(text):
-    """"1 unicast 2 local" -> {1: "unicast", 2: "local"}."""
-    words = text.split()
-    return {int(number): word for number, word in zip(words[::2], words[1::2])}
-
-
-def counted(body, form="!H"):
-    """`body` behind its length, as binary protocols want it."""
-    return struct.pack(form, len(body)) + body
-
-
-def first_match(table, data):
-    """The name in the first row of ((name, pattern), ...) with which `data` begins, or None."""
-    return next((name for name, pattern in table if re.match(pattern, data)), None)
-
-
-# -- netlink (linux/netlink.h, linux/rtnetlink.h) -------------------------------------------------
+# -- netlink (linux/netlink.h, linux/rtnetlink.h) and ICMP ----------------------------------------
 
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 18, 22, 26, 30, 34
 NUD = numbered("0 NONE 1 INCOMPLETE 2 REACHABLE 4 STALE 8 DELAY 16 PROBE 32 FAILED 64 NOARP"
@@ -1002,28 +967,19 @@ def netlink_number(raw):
     return struct.unpack_from("=I", raw)[0] if len(raw) >= 4 else None
 
 
-def netlink_word(raw):
-    """A text attribute; None where it is absent."""
-    return raw.rstrip(b"\0").decode("ascii", "replace") or None
-
-
-def mac_text(raw):
-    """A hardware address as text; None where it is absent."""
-    return ":".join("%02x" % b for b in raw) or None
-
-
 @guarded
 def parse_netlink_interfaces(messages):
     """RTM_NEWLINK and RTM_NEWADDR payloads, as (kind, payload) -> the shape of `parse_ip_addr`."""
     links = collections.OrderedDict()
     for payload, found in netlink_rows(messages, 16, 16):
         index, flags = struct.unpack_from("=iI", payload, 4)
-        info = netlink_attributes(found[18])                  # IFLA_LINKINFO: 'bridge', 'veth' ...
+        kinds = netlink_attributes(found[18])[1]              # IFLA_LINKINFO: 'bridge', 'veth' ...
+        name, kind = (raw.rstrip(b"\0").decode("ascii", "replace") for raw in (found[3], kinds))
         links[index] = {
-            "index": index, "name": netlink_word(found[3]) or "", "up": bool(flags & IFF_UP),
+            "index": index, "name": name, "up": bool(flags & IFF_UP), "state": None,
             "loopback": bool(flags & IFF_LOOPBACK), "carrier": bool(flags & IFF_LOWER_UP),
-            "state": None, "mtu": netlink_number(found[4]), "kind": netlink_word(info[1]),
-            "mac": mac_text(found[1]) if len(found[1]) == 6 else None, "inet": [], "inet6": []}
+            "mtu": netlink_number(found[4]), "kind": kind or None, "inet": [], "inet6": [],
+            "mac": ":".join("%02x" % b for b in found[1]) if len(found[1]) == 6 else None}
     for payload, found in netlink_rows(messages, 20, 8):
         link, address = links.get(netlink_number(payload[4:])), address_text(found[2] or found[1])
         if link and address:
@@ -1037,18 +993,14 @@ def parse_netlink_interfaces(messages):
 @guarded
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
-    rows = []
-    for payload, found in netlink_rows(messages, 24, 12):
-        if netlink_number(payload[8:]) & 0x200 and not cloned:
-            continue                                # RTM_F_CLONED in a dump: a learned path MTU
-        rows.append({
-            "dst": destination(address_text(found[1]) or "default", payload[1]),
-            "type": RTN_NAMES.get(payload[7], str(payload[7])), "via": address_text(found[5]),
-            "table": netlink_number(found[15]) or payload[4], "scope": payload[6],
-            "dev_index": netlink_number(found[4]), "src": address_text(found[7]),
-            "metric": netlink_number(found[6]), "family": 6 if payload[0] == socket.AF_INET6 else 4,
-            "mtu": netlink_number(netlink_attributes(found[8])[2])})
-    return {"routes": rows}
+    return {"routes": [
+        {"dst": destination(address_text(found[1]) or "default", payload[1]), "scope": payload[6],
+         "type": RTN_NAMES.get(payload[7], str(payload[7])), "via": address_text(found[5]),
+         "table": netlink_number(found[15]) or payload[4], "dev_index": netlink_number(found[4]),
+         "src": address_text(found[7]), "mtu": netlink_number(netlink_attributes(found[8])[2]),
+         "metric": netlink_number(found[6]), "family": 6 if payload[0] == socket.AF_INET6 else 4}
+        for payload, found in netlink_rows(messages, 24, 12)
+        if cloned or not netlink_number(payload[8:]) & 0x200]}    # RTM_F_CLONED: a learned path MTU
 
 
 def build_route_query(address, source=None):
@@ -1065,35 +1017,32 @@ def build_route_query(address, source=None):
 @guarded
 def parse_netlink_neighbors(messages):
     """RTM_NEWNEIGH payloads -> the shape of `parse_ip_neigh`, `dev` as an interface index."""
-    rows = []
-    for payload, found in netlink_rows(messages, 28, 12):
-        index, state = struct.unpack_from("=iH", payload, 4)
-        if address_text(found[1]) and state != 64:
-            rows.append({"ip": address_text(found[1]), "dev_index": index,
-                         "state": NUD.get(state, str(state)), "mac": mac_text(found[2])})
-    return {"entries": rows}
+    return {"entries": [
+        {"ip": address_text(found[1]), "dev_index": index, "state": NUD.get(state, str(state)),
+         "mac": ":".join("%02x" % byte for byte in found[2]) or None}
+        for payload, found in netlink_rows(messages, 28, 12)
+        for index, state in [struct.unpack_from("=iH", payload, 4)]
+        if address_text(found[1]) and state != 64]}
 
 
 @guarded
 def parse_netlink_rules(messages):
     """RTM_NEWRULE payloads -> the shape of `parse_ip_rule` (what netdiag reads of it)."""
-    rows = []
-    for payload, found in netlink_rows(messages, 32, 12):
-        source, target = address_text(found[2]), address_text(found[1])
-        rows.append({"priority": netlink_number(found[6]) or 0,
-                     "table": netlink_number(found[15]) or payload[4],
-                     "from": "%s/%d" % (source, payload[2]) if source else "all",
-                     "to": "%s/%d" % (target, payload[1]) if target else None,
-                     "action": RTN_NAMES.get(payload[7]) if payload[7] != 1 else None})
-    return {"rules": rows}
+    def cidr(raw, length):
+        return "%s/%d" % (address_text(raw), length) if address_text(raw) else None
+    return {"rules": [
+        {"priority": netlink_number(found[6]) or 0, "from": cidr(found[2], payload[2]) or "all",
+         "to": cidr(found[1], payload[1]), "table": netlink_number(found[15]) or payload[4],
+         "action": RTN_NAMES.get(payload[7]) if payload[7] != 1 else None}
+        for payload, found in netlink_rows(messages, 32, 12)]}
 
 
 def parse_route_answer(text):
     """`ip route get ADDRESS`: the kernel's choice as a `route_answer`, or a connection's errno."""
-    if re.search(r"rtnetlink|\A.{0,69}unreachable", text, re.I):
-        error = find_kind(ROUTE_ERRORS, text)
-        if error:
-            return dict(route_answer({}), error=error)
+    told = re.search(r"rtnetlink|\A.{0,69}unreachable", text, re.I)
+    error = told and find_kind(ROUTE_ERRORS, text)
+    if error:
+        return dict(route_answer({}), error=error)
     return route_answer(mine(parse_ip_route(text)["routes"], "no route in the answer")[0])
 
 
@@ -1103,8 +1052,6 @@ def route_answer(row):
     found = {key: row.get(key) for key in ("type", "dev", "via", "src", "table", "mtu")}
     return dict(found, type=row.get("type") or "unicast", error=refusal.get(row.get("type")))
 
-
-# -- ICMP -----------------------------------------------------------------------------------------
 
 ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
     (4, 3, "network unreachable|host unreachable|protocol unreachable|port unreachable"
@@ -1160,7 +1107,6 @@ def build_echo(version, ident, sequence, size=24):
 QTYPE_NAMES = numbered("1 A 2 NS 5 CNAME 6 SOA 12 PTR 28 AAAA")
 QTYPES = {name: number for number, name in QTYPE_NAMES.items()}
 RCODES = numbered("0 NOERROR 1 FORMERR 2 SERVFAIL 3 NXDOMAIN 4 NOTIMP 5 REFUSED")
-EMPTY_REPLY = b"\0\0\x80" + b"\0" * 9
 
 
 @guarded
@@ -1239,7 +1185,7 @@ def parse_dns_exchange(raw):
     try:
         value = parse_dns(raw["reply"])
     except NotMine as error:
-        value = dict(parse_dns(EMPTY_REPLY), rcode="MALFORMED", problem=str(error))
+        value = dict(parse_dns(b"\0\0\x80" + b"\0" * 9), rcode="MALFORMED", problem=str(error))
     if value["truncated"] and raw["over"] == "udp" and not value["addresses"]:
         value["rcode"] = "TRUNCATED"          # and TCP, which would have brought the rest, failed
     return dict(value, over=raw["over"], strays=raw["strays"])
@@ -1253,12 +1199,11 @@ def search_names(name, search, ndots):
     return [name] + suffixed if name.count(".") >= ndots else suffixed + [name]
 
 
-# -- DER and X.509 (X.690, RFC 5280) --------------------------------------------------------------
+# -- X.509 and TLS (X.690, RFC 5280, 5246, 8446) --------------------------------------------------
 
-OID_NAMES = {
-    "2.5.4.3": "CN", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O",
-    "2.5.4.11": "OU", "2.5.4.5": "serialNumber", "1.2.840.113549.1.9.1": "emailAddress",
-    "0.9.2342.19200300.100.1.25": "DC"}
+OID_NAMES = dict(row.split("=") for row in (
+    "2.5.4.3=CN 2.5.4.6=C 2.5.4.7=L 2.5.4.8=ST 2.5.4.10=O 2.5.4.11=OU 2.5.4.5=serialNumber"
+    " 1.2.840.113549.1.9.1=emailAddress 0.9.2342.19200300.100.1.25=DC").split())
 STRING_TYPES = {12: "utf-8", 28: "utf-32-be", 30: "utf-16-be"}
 ALT_NAMES = {0x81: "email", 0x82: "DNS", 0x86: "URI"}
 
@@ -1280,8 +1225,8 @@ def der_items(data):
     """The elements that stand one after the other in `data`: [(tag, value), ...]."""
     offset, items = 0, []
     while offset < len(data):
-        tag, value, offset = read_der(data, offset)
-        items.append((tag, value))
+        *item, offset = read_der(data, offset)
+        items.append(tuple(item))
     return items
 
 
@@ -1299,11 +1244,10 @@ def read_oid(raw):
 
 def read_name(data):
     """A distinguished name as [[type, text], ...]."""
-    pairs_of = [der_items(pair)[:2] for _, names in der_items(data)
-                for _, pair in der_items(names)]
-    return [[OID_NAMES.get(read_oid(kind), read_oid(kind)),
-             text.decode(STRING_TYPES.get(tag, "latin-1"), "replace")]
+    pairs_of = [der_items(pair)[:2] for _, names in der_items(data) for _, pair in der_items(names)]
+    rows = [(read_oid(kind), text, STRING_TYPES.get(tag, "latin-1"))
             for (_, kind), (tag, text) in pairs_of]
+    return [[OID_NAMES.get(oid, oid), text.decode(coding, "replace")] for oid, text, coding in rows]
 
 
 def read_time(tag, raw):
@@ -1330,11 +1274,10 @@ def read_extensions(data):
         parts = der_items(extension)
         kind, value = read_oid(parts[0][1]), parts[-1][1]
         if kind == "2.5.29.17":
-            for tag, raw in der_items(read_der(value)[1]):
-                if tag == 0x87 and address_text(raw):
-                    found["san"].append(["IP", address_text(raw)])
-                elif tag in ALT_NAMES:
-                    found["san"].append([ALT_NAMES[tag], raw.decode("latin-1")])
+            names = [["IP", address_text(raw)] if tag == 0x87 else
+                     [ALT_NAMES.get(tag), raw.decode("latin-1")]
+                     for tag, raw in der_items(read_der(value)[1])]
+            found["san"] += [name for name in names if None not in name]
         elif kind == "2.5.29.19":
             found["ca"] = any(tag == 1 and any(raw) for tag, raw in der_items(read_der(value)[1]))
         elif kind == "1.3.6.1.5.5.7.1.1":
@@ -1380,33 +1323,28 @@ def name_matches(certificate, host):
     return host in names or "." in parent and "*." + parent in names
 
 
-# -- TLS (RFC 5246, 8446) -------------------------------------------------------------------------
-
 TLS_VERSIONS = numbered("768 SSLv3 769 TLSv1 770 TLSv1.1 771 TLSv1.2 772 TLSv1.3")
-ALERTS = numbered(
-    "0 close_notify 10 unexpected_message 20 bad_record_mac 40 handshake_failure"
-    " 42 bad_certificate 43 unsupported_certificate 44 certificate_revoked 45 certificate_expired"
-    " 46 certificate_unknown 47 illegal_parameter 48 unknown_ca 49 access_denied 50 decode_error"
-    " 51 decrypt_error 70 protocol_version 71 insufficient_security 80 internal_error"
-    " 86 inappropriate_fallback 109 missing_extension 110 unsupported_extension"
-    " 112 unrecognized_name 116 certificate_required 120 no_application_protocol")
-CLIENT_SUITES = bytes.fromhex(
-    "c02b c02f c02c c030 cca9 cca8 009e 009f c023 c027 c009 c013 c00a c014 009c 009d 003c 003d"
-    " 002f 0035 000a 00ff")
+ALERTS = numbered("0 close_notify 10 unexpected_message 20 bad_record_mac 40 handshake_failure 42"
+                  " bad_certificate 43 unsupported_certificate 44 certificate_revoked 45"
+                  " certificate_expired 46 certificate_unknown 47 illegal_parameter 48 unknown_ca"
+                  " 49 access_denied 50 decode_error 51 decrypt_error 70 protocol_version 71"
+                  " insufficient_security 80 internal_error 86 inappropriate_fallback 109"
+                  " missing_extension 110 unsupported_extension 112 unrecognized_name 116"
+                  " certificate_required 120 no_application_protocol")
+CLIENT_SUITES = bytes.fromhex("c02b c02f c02c c030 cca9 cca8 009e 009f c023 c027 c009 c013 c00a"
+                              " c014 009c 009d 003c 003d 002f 0035 000a 00ff")
 SIGNATURES = bytes.fromhex("0403 0804 0401 0503 0805 0501 0603 0806 0601 0203 0201")
 GROUPS = bytes.fromhex("001d 0017 0018 0019")
 
 
 def build_client_hello(server_name, random, version=0x303):
     """A TLS 1.2 ClientHello: up to 1.2 the server sends its certificates in clear (RFC 5246)."""
-    def extension(kind, body):
-        return struct.pack("!H", kind) + counted(body)
     name = dns_ascii(server_name).encode("ascii") if server_name else b""
-    extensions = (extension(0, counted(b"\0" + counted(name))) if name else b"") \
-        + extension(10, counted(GROUPS)) + extension(11, b"\1\0") \
-        + extension(13, counted(SIGNATURES))
-    body = struct.pack("!H", version) + random + b"\0" + counted(CLIENT_SUITES) + b"\1\0" \
-        + counted(extensions)
+    extensions = [(0, counted(b"\0" + counted(name)))] if name else []
+    extensions += [(10, counted(GROUPS)), (11, b"\1\0"), (13, counted(SIGNATURES))]
+    packed = b"".join(struct.pack("!H", kind) + counted(body) for kind, body in extensions)
+    suites = b"\0" + counted(CLIENT_SUITES) + b"\1\0"
+    body = struct.pack("!H", version) + random + suites + counted(packed)
     return b"\x16\3\1" + counted(b"\1\0" + counted(body))
 
 
@@ -1453,8 +1391,7 @@ def flight_is_over(data):
 
 @guarded
 def parse_tls_flight(raw):
-    """What a server sent after a clear ClientHello: {"data", "ended"} -> {version, cipher, chain,
-    client_cert (names of accepted CAs, or None), alert [level, name], not_tls, ended}."""
+    """What a server sent after a clear ClientHello; `client_cert`: names of accepted CAs."""
     data = raw["data"]
     value = dict(dict.fromkeys(("version", "cipher", "client_cert", "alert", "not_tls")),
                  chain=[], ended=raw["ended"], bytes=len(data))
@@ -1474,42 +1411,32 @@ def read_handshake(kind, body, value):
         value["version"] = TLS_VERSIONS.get(number, hex(number))
         value["cipher"] = "0x%04x" % struct.unpack_from("!H", body, 35 + body[34])[0]
     elif kind == 11:
-        value["chain"] += [parse_certificate(der) for der in tls_list(body, 3, 3)]
+        value["chain"] += [parse_certificate(der) for der in uncounted(body, 3, 3)]
     elif kind == 13:                  # whose client certificates the server accepts
         offset = 1 + body[0]
         if value["version"] == "TLSv1.2":
             offset += 2 + struct.unpack_from("!H", body, offset)[0]
         value["client_cert"] = [name_text(read_name(read_der(name)[1]))
-                                for name in tls_list(body, offset + 2, 2)]
-
-
-def tls_list(body, offset, width):
-    """The items of a list in a handshake message, each behind its length of `width` bytes."""
-    while offset + width <= len(body):
-        start = offset + width
-        offset = start + int.from_bytes(body[offset:start], "big")
-        yield body[start:offset]
+                                for name in uncounted(body, offset + 2, 2)]
 
 
 @guarded
 def parse_handshake(raw):
-    """What room 4 brings from a TLS handshake with the `ssl` module: `HANDSHAKE`, with the DER of
-    its `chain` -> the same with `chain` parsed and `alert` named."""
+    """What room 4 brings from a handshake of the `ssl` module, `chain` parsed and `alert` named."""
     chain = []
     for der in raw["chain"]:
         try:
             chain.append(parse_certificate(der))
         except NotMine:
             break
-    # from OpenSSL's own text: the module's `reason` lies on 3.6 and 3.7 for codes newer than its
-    # table; OpenSSL 1.x wrote "tlsv1 alert protocol version"
+    # OpenSSL's own text ("tlsv1 alert ..." of 1.x): `reason` lies on 3.6 and 3.7 for newer codes.
     text = find(r"((?:alert|tlsv1[03]?|sslv3) [a-z_ ]+)", (raw.get("error") or "").lower()) or ""
     alert = next((name for name in sorted(ALERTS.values(), key=len, reverse=True)
                   if name.replace("_", " ") in text), None)
     return dict(raw, chain=chain, alert=alert)
 
 
-# -- HTTP (RFC 9110, 9112) ------------------------------------------------------------------------
+# -- HTTP (RFC 9110, 9112), and the first words of other protocols --------------------------------
 
 KEPT_HEADERS = ("server", "via", "location", "date", "content-type", "www-authenticate",
                 "proxy-authenticate", "retry-after", "x-cache", "cf-ray", "x-served-by", "allow")
@@ -1537,8 +1464,7 @@ def build_http_request(method, path, host, port, secure, padding=0):
     """A request that a careful browser could have sent; one connection, no body, no cookies."""
     name = "[%s]" % host if ":" in host else dns_ascii(host)
     path = re.sub(r"[^!-~]", lambda c: "%%%02X" % (ord(c.group(0)) & 255), path)
-    if port != (443 if secure else 80):
-        name += ":%d" % port
+    name += "" if port == (443 if secure else 80) else ":%d" % port
     lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + name, "User-Agent: netdiag/" + VERSION,
              "Accept: */*", "Connection: close"] + ["X-Padding: " + "n" * padding] * bool(padding)
     return "\r\n".join(lines + ["", ""]).encode("ascii", "replace")
@@ -1551,11 +1477,7 @@ def sni_for(host):
 
 @guarded
 def parse_http_exchange(raw):
-    """What room 4 brings from one request: the status and the headers that diagnose.
-
-    raw: {"data": bytes, "ended", "stage", ...}; headers that may hold secrets are left out.
-    `status` is None where nothing came, `not_http` holds the first bytes of another protocol.
-    """
+    """The answer to one request: `status` None where nothing came, `not_http` where no HTTP."""
     value, data = dict(raw), raw["data"]
     del value["data"]
     value.update(status=None, reason=None, headers={}, not_http=None, date=None, bytes=len(data))
@@ -1591,21 +1513,17 @@ def join_url(base, location):
     scheme, authority, path = re.match(r"([^:]+)://([^/?#]*)/?([^?#]*)", base).groups()
     if location.startswith("//"):
         return scheme + ":" + location
-    if not location.startswith("/"):
-        location = "/" + path[:path.rfind("/") + 1] + location
+    location = location if location[:1] == "/" else "/" + path[:path.rfind("/") + 1] + location
     return "%s://%s%s" % (scheme, authority, location)
 
-
-# -- the first words of other protocols -----------------------------------------------------------
 
 # What a client may say first, without credentials, and a healthy server answers.
 FIRST_WORDS = {
     "redis": b"PING\r\n", "memcached": b"version\r\n", "zookeeper": b"srvr", "socks": b"\5\1\0",
-    "amqp": b"AMQP\0\0\x09\1",                                        # 0-9-1
-    "mqtt": b"\x10\x13\0\4MQTT\4\2\0\x3c\0\7netdiag",                 # CONNECT, version 3.1.1
-    "kafka": b"\0\0\0\x11\0\x12\0\0\0\0\0n\0\7netdiag",               # ApiVersions, version 0
-    "ldap": b"0\x0c\2\1\1`\7\2\1\3\4\0\x80\0",                        # anonymous bind
-    "rdp": b"\3\0\0\x13\x0e\xe0\0\0\0\0\0\1\0\x08\0\3\0\0\0",         # connection request (X.224)
+    # AMQP 0-9-1, CONNECT of MQTT 3.1.1, ApiVersions 0, anonymous bind, X.224 connection request
+    "amqp": b"AMQP\0\0\x09\1", "mqtt": b"\x10\x13\0\4MQTT\4\2\0\x3c\0\7netdiag",
+    "kafka": b"\0\0\0\x11\0\x12\0\0\0\0\0n\0\7netdiag", "ldap": b"0\x0c\2\1\1`\7\2\1\3\4\0\x80\0",
+    "rdp": b"\3\0\0\x13\x0e\xe0\0\0\0\0\0\1\0\x08\0\3\0\0\0",
     "postgresql": b"\0\0\0'\0\3\0\0user\0netdiag\0database\0netdiag\0\0",
     "mongodb": b"4\0\0\0\1\0\0\0\0\0\0\0\xdd\7\0\0\0\0\0\0\0\x1f\0\0\0"     # OP_MSG {hello: 1}
                b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
@@ -1613,42 +1531,36 @@ FIRST_BYTES = (
     ("ssh", rb"SSH-\d"), ("http", rb"HTTP/\d"), ("pop3", rb"\+OK"), ("vnc", rb"RFB \d"),
     ("smtp", rb"(220[ -][^\r\n]*(?i:smtp|mail)|[45]\d\d[ -])"), ("ftp", rb"220[ -]"),
     ("imap", rb"\* (OK|PREAUTH|BYE)"), ("tls", rb"[\x14-\x17]\x03[\x00-\x04]"),
-    ("mysql", rb"(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)"),
-    ("redis", rb"\+PONG|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)"),
-    ("http", rb"(?is)\s*<(!doctype|html)"), ("telnet", rb"\xff[\xfb-\xfe]"),
-    ("postgresql", rb"(?s)[ER]\x00\x00.."), ("memcached", rb"VERSION |ERROR"),
-    ("zookeeper", rb"Zookeeper version|srvr is not|This ZooKeeper"),
-    ("socks", rb"\x05[\x00-\x02\xff]$"),
-    ("amqp", rb"\x01\x00\x00\x00\x00"), ("another AMQP", rb"AMQP"),
-    ("mqtt", rb"\x20\x02[\x00\x01][\x00-\x05]$"),
+    ("mysql", rb"(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)"), ("redis", rb"\+PONG"
+     rb"|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)"), ("http", rb"(?is)\s*<(!doctype|html)"),
+    ("telnet", rb"\xff[\xfb-\xfe]"), ("postgresql", rb"(?s)[ER]\x00\x00.."),
+    ("memcached", rb"VERSION |ERROR"), ("zookeeper", rb"Zookeeper version|srvr is not"
+     rb"|This ZooKeeper"), ("socks", rb"\x05[\x00-\x02\xff]$"), ("amqp", rb"\x01\x00\x00\x00\x00"),
+    ("another AMQP", rb"AMQP"), ("mqtt", rb"\x20\x02[\x00\x01][\x00-\x05]$"),
     ("rdp", rb"(?s)\x03\x00..[\x06-\x0e]\xd0"), ("kafka", rb"(?s)\x00...\x00\x00\x00n"),
     ("mongodb", rb"(?s).{12}\xdd\x07\x00\x00"), ("ldap", rb"(?s)0.{1,5}\x02\x01\x01a"),
     ("http2", rb"(?s)\x00\x00.\x04\x00\x00\x00\x00\x00"), ("xmpp", rb"<\?xml|<stream:stream"))
-GREETS_AS = {"submission": "smtp", "smtps": "smtp", "imaps": "imap", "pop3s": "pop3",
-             "sftp": "ssh", "ftps": "ftp", "rediss": "redis", "amqps": "amqp", "mqtts": "mqtt",
-             "ldaps": "ldap"}
+GREETS_AS = dict({name + "s": name for name in "smtp imap pop3 ftp amqp mqtt ldap redis".split()},
+                 submission="smtp", sftp="ssh")
 # The service itself says no.  A login that it asks for is none: that one works.
 REFUSALS = (
     ("ssh.throttled", rb"(?i)(not allowed at this time|exceeded maxstartups|too many)"),
-    ("service.error", rb"[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper"),
-    ("service.error", rb"-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF)"),
-    ("service.error", rb"(?s)...\x00\xff"),
-    ("service.error", rb"(?s)E\x00\x00.*?(C53300|C57P0|no pg_hba|pg_hba\.conf rejects)"),
-    ("service.error", rb"\x20\x02.\x03$"),
-    ("service.error", rb"(?s)0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]"))
+    ("service.error", rb"(?s)[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper|...\x00\xff"
+     rb"|-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF)|\x20\x02[^\n]\x03$"
+     rb"|E\x00\x00.*?(C53300|C57P0|no pg_hba|pg_hba\.conf rejects)"
+     rb"|0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]"))
 
 
-def guess_protocol(data):
-    """The protocol whose first bytes these are, or None."""
-    return first_match(FIRST_BYTES, data)
+def guess_protocol(data, table=FIRST_BYTES):
+    """The protocol whose first bytes these are: the name in the first row that matches, or None."""
+    return next((name for name, pattern in table if re.match(pattern, data)), None)
 
 
 def read_first_words(data):
     """What a service says first: {greeting (safe to print), speaks, refuses: a code or None}."""
     told = re.search(rb"\x00M([^\x00]+)", data) if data[:1] == b"E" else None    # PostgreSQL
     return {"greeting": printable(told.group(1) if told else data[:300]),
-            "speaks": guess_protocol(data),
-            "refuses": first_match(REFUSALS, data)}
+            "speaks": guess_protocol(data), "refuses": guess_protocol(data, REFUSALS)}
 
 
 def parse_datagram(raw):
@@ -1663,24 +1575,23 @@ def parse_datagram(raw):
 
 
 def parse_first_words(raw):
-    """What room 4 brings from a talk that began with FIRST_WORDS: `read_first_words` and its end.
-    """
+    """What room 4 brings from a talk that began with FIRST_WORDS."""
     facts = {key: raw[key] for key in ("stage", "ended", "error")}
     return dict(facts, bytes=len(raw["data"]), **read_first_words(raw["data"]))
 
 
-SOCKS_REPLIES = {1: "general failure", 2: "not allowed", 3: "network unreachable",
-                 4: "host unreachable", 5: "connection refused", 6: "TTL expired"}
+SOCKS_REPLIES = dict(enumerate("general failure|not allowed|network unreachable|host unreachable"
+                               "|connection refused|TTL expired".split("|"), 1))
 
 
 def build_socks(host, port, login):
     """What to say to a SOCKS 5 proxy (RFC 1928, 1929), with what it says where it agrees."""
     user, _, password = login.partition(b":")
     name = dns_ascii(host).encode("ascii", "replace")
-    steps = ((b"\5\1\2", rb"\x05\x02"), (b"\1" + bytes([len(user)]) + user + bytes(
-        [len(password)]) + password, rb"(?s).\x00")) if login else ((b"\5\1\0", rb"\x05\x00"),)
-    return steps + ((b"\5\1\0\3" + bytes([len(name)]) + name + struct.pack("!H", port),
-                     rb"\x05\x00"),)
+    credentials = b"\1" + counted(user, "B") + counted(password, "B")
+    connect = b"\5\1\0\3" + counted(name, "B") + struct.pack("!H", port)
+    first = ((b"\5\1\2", rb"\x05\x02"), (credentials, rb"(?s).\x00"))
+    return (first if login else ((b"\5\1\0", rb"\x05\x00"),)) + ((connect, rb"\x05\x00"),)
 
 
 def parse_socks(raw):
@@ -1715,39 +1626,29 @@ WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
 
 
 # -- SSH (RFC 4253, 5656) -------------------------------------------------------------------------
-#
-# Far enough to see the host key: its reply to our key exchange carries it in clear, and whoever
-# does not check the signature needs no cryptography for it.
+# Far enough to see the host key, which the reply to our key exchange carries in clear.
 
 SSH_IDENT = "SSH-2.0-netdiag_%s\r\n" % VERSION
 SSH_LISTS = ("kex", "host_key", "cipher", "cipher_back", "mac", "mac_back")
 SSH_COMMON = {    # what an OpenSSH 9 client accepts; the older rest is only to get an answer
     "kex": "curve25519-sha256 curve25519-sha256@libssh.org ecdh-sha2-nistp256 ecdh-sha2-nistp384"
-           " ecdh-sha2-nistp521 sntrup761x25519-sha512 sntrup761x25519-sha512@openssh.com"
-           " mlkem768x25519-sha256 diffie-hellman-group-exchange-sha256"
-           " diffie-hellman-group16-sha512 diffie-hellman-group18-sha512"
-           " diffie-hellman-group14-sha256",
+     " ecdh-sha2-nistp521 sntrup761x25519-sha512 sntrup761x25519-sha512@openssh.com"
+     " mlkem768x25519-sha256 diffie-hellman-group-exchange-sha256 diffie-hellman-group16-sha512"
+     " diffie-hellman-group18-sha512 diffie-hellman-group14-sha256",
     "host_key": "ssh-ed25519 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384 ecdsa-sha2-nistp521"
-                " rsa-sha2-512 rsa-sha2-256",
+     " rsa-sha2-512 rsa-sha2-256",
     "cipher": "chacha20-poly1305@openssh.com aes128-ctr aes192-ctr aes256-ctr"
-              " aes128-gcm@openssh.com aes256-gcm@openssh.com",
-    "mac": "hmac-sha2-256 hmac-sha2-512 hmac-sha2-256-etm@openssh.com"
-           " hmac-sha2-512-etm@openssh.com umac-64@openssh.com umac-128@openssh.com"
-           " umac-64-etm@openssh.com umac-128-etm@openssh.com hmac-sha1"
-           " hmac-sha1-etm@openssh.com"}
+     " aes128-gcm@openssh.com aes256-gcm@openssh.com",
+    "mac": "hmac-sha2-256 hmac-sha2-512 hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com"
+     " umac-64@openssh.com umac-128@openssh.com umac-64-etm@openssh.com umac-128-etm@openssh.com"
+     " hmac-sha1 hmac-sha1-etm@openssh.com"}
 SSH_KEX = "curve25519-sha256,curve25519-sha256@libssh.org,diffie-hellman-group14-sha256," \
     "diffie-hellman-group14-sha1,diffie-hellman-group1-sha1"
 
 
-def ssh_string(data):
-    """A string of the protocol: four bytes of length, then the bytes."""
-    return struct.pack("!I", len(data)) + data
-
-
 def ssh_packet(payload):
     """A packet before encryption: lengths, payload, at least four bytes of padding."""
-    padding = 8 - (len(payload) + 5) % 8
-    padding += 8 if padding < 4 else 0
+    padding = 4 + (-len(payload) - 9) % 8
     return struct.pack("!IB", len(payload) + padding + 1, padding) + payload + b"\0" * padding
 
 
@@ -1762,37 +1663,28 @@ def ssh_packets(data):
         offset += 4 + length
 
 
-def ssh_strings(payload):
-    """The strings that stand one after the other in a payload."""
-    while len(payload) >= 4:
-        length = struct.unpack_from("!I", payload)[0]
-        yield payload[4:4 + length]
-        payload = payload[4 + length:]
-
-
 def build_kexinit(cookie, host_keys):
     """SSH_MSG_KEXINIT that any server can agree with, asking for host keys of these types first."""
-    def names(kind):
-        return SSH_COMMON[kind].replace(" ", ",").encode()
-    keys = ",".join(unique(list(host_keys) + (SSH_COMMON["host_key"] + " ssh-rsa ssh-dss").split()))
-    ciphers, macs = names("cipher") + b",aes128-cbc,3des-cbc", names("mac") + b",hmac-md5"
-    lists = [SSH_KEX.encode(), keys.encode(), ciphers, ciphers, macs, macs, b"none", b"none", b"",
-             b""]
-    return ssh_packet(b"\x14" + cookie + b"".join(map(ssh_string, lists)) + b"\0" * 5)
+    keys = " ".join(unique(list(host_keys) + (SSH_COMMON["host_key"] + " ssh-rsa ssh-dss").split()))
+    ciphers, macs = SSH_COMMON["cipher"] + " aes128-cbc 3des-cbc", SSH_COMMON["mac"] + " hmac-md5"
+    lists = (SSH_KEX, keys, ciphers, ciphers, macs, macs, "none", "none", "", "")
+    strings = b"".join(counted(text.replace(" ", ",").encode(), "!I") for text in lists)
+    return ssh_packet(b"\x14" + cookie + strings + b"\0" * 5)
 
 
 def build_kex_init(data, secret):
     """SSH_MSG_KEX_ECDH_INIT (or DH's) for the method that both sides' lists choose."""
     offered = read_kexinit(data).get("kex", ())
     method = next((name for name in SSH_KEX.split(",") if name in offered), "")
-    return ssh_packet(b"\x1e" + ssh_string(secret if "25519" in method else b"\1" + secret * 3))
+    return ssh_packet(b"\x1e" + counted(
+        secret if "25519" in method else b"\1" + secret * 3, "!I"))
 
 
 def read_kexinit(data):
     """The algorithms that a server offers: {"kex": [...], "host_key": [...], ...}; {} if none."""
     for payload in ssh_packets(data):
         if payload[:1] == b"\x14":
-            lists = [text.decode("latin-1").split(",") for text in ssh_strings(payload[17:-5])]
+            lists = [text.decode("latin-1").split(",") for text in uncounted(payload[17:-5])]
             return dict(zip(SSH_LISTS, lists))
     return {}
 
@@ -1804,24 +1696,23 @@ def ssh_is_told(data):
 
 @guarded
 def parse_ssh_exchange(raw):
-    """What a server shows before any secret: {banner, offers, key_type, key (base64), sha256,
-    disconnect, ended, stage, lacks: [kinds of algorithm without a common one]}."""
+    """What a server shows before any secret; `lacks`: kinds of algorithm without a common one."""
     import base64
     import hashlib
     data, offers = raw["data"], read_kexinit(raw["data"])
-    value = {"banner": printable(data[max(data.find(b"SSH-"), 0):].split(b"\r")[0].split(b"\n")[0]),
-             "offers": offers, "key_type": None, "key": None, "sha256": None, "disconnect": None,
-             "ended": raw["ended"], "methods": None, "lacks": sorted(
-                 kind for kind in SSH_COMMON if offers
-                 and not set(SSH_COMMON[kind].split()) & set(offers[kind]))}
+    value = dict.fromkeys(("key_type", "key", "sha256", "disconnect", "methods"))
+    value.update(offers=offers, ended=raw["ended"], lacks=sorted(
+        kind for kind in (SSH_COMMON if offers else ())
+        if not set(SSH_COMMON[kind].split()) & set(offers[kind])),
+        banner=printable(re.split(b"[\r\n]", data[max(data.find(b"SSH-"), 0):])[0]))
     for payload in ssh_packets(data):
         if payload[:1] == b"\x1f":
-            key = next(ssh_strings(payload[1:]))
+            key = next(uncounted(payload[1:]))
             value.update(key=base64.b64encode(key).decode(), sha256=base64.b64encode(
                 hashlib.sha256(key).digest()).decode().rstrip("="),
-                key_type=next(ssh_strings(key)).decode("latin-1"))
+                key_type=next(uncounted(key)).decode("latin-1"))
         elif payload[:1] == b"\1":
-            value["disconnect"] = printable(next(ssh_strings(payload[5:])), 200)
+            value["disconnect"] = printable(next(uncounted(payload[5:])), 200)
     return value
 
 
@@ -1869,8 +1760,7 @@ SSH_ENDINGS = (
 
 @parser
 def parse_ssh(text):
-    """ssh -v of OpenSSH: {outcome, host, ip, port, tcp_connected, server_banner, auth_methods,
-    key_type, sha256, detail}; outcome is one of SSH_ENDINGS."""
+    """ssh -v of OpenSSH; `outcome` is one of SSH_ENDINGS."""
     found = re.search(r"Connecting to (\S+) \[([^\]]+)\] port ([0-9]+)", text)
     host, address, port = found.groups() if found else (None, None, None)
     key = re.search(r"Server host key: (\S+) (?:SHA256:)?(\S+)", text)
@@ -3030,10 +2920,8 @@ def kernel(parse, *requests):
     """Ask rtnetlink; `parse` reads [(kind, payload)]; interface indexes become names."""
     def named(raw):
         value = parse(raw["messages"])
-        for rows in value.values():
-            for row in rows:
-                if "dev_index" in row:
-                    row["dev"] = raw["names"].get(row.pop("dev_index"))
+        for row in [row for rows in value.values() for row in rows if "dev_index" in row]:
+            row["dev"] = raw["names"].get(row.pop("dev_index"))
         return value
     return Source("netlink", (list(requests),), named)
 
@@ -3065,10 +2953,9 @@ def answer(probe_name, question, system, timeout_s):
 
 def put(source, system, timeout_s):
     """One way of asking -> (outcome, value); what is not understood is `unknown`, not `no`."""
-    args = source.args
+    limit = {"timeout_s": timeout_s} if timeout_s else {}
     try:
-        outcome, raw = getattr(system, source.verb)(
-            *args, **({"timeout_s": timeout_s} if timeout_s else {}))
+        outcome, raw = getattr(system, source.verb)(*source.args, **limit)
         if source.parse and (outcome == "ok" or isinstance(raw, dict) and "data" in raw):
             raw = source.parse(raw)           # a talk that failed has facts of the same shape
         elif isinstance(raw, dict):
@@ -3089,17 +2976,16 @@ def put(source, system, timeout_s):
 #   talk      tls  hello  http  redirects  udp  tunnel
 #
 # A parameter is a need: the probe runs when those probes have answered.  A parameter with a default
-# is used when its answers happen to be there.  `target` is always there.
+# is used when its answers happen to be there.  `wish` is what was asked for: always there.
 
 Probe = collections.namedtuple("Probe", "name function needs optional scope steps")
 PROBES = collections.OrderedDict()
 
 
 def probe(scope="target", steps=False):
-    """Register a generator of questions; `steps=True` sends each answer back into the generator."""
+    """Register a generator of questions; `steps=True`: of lists of them, and answers come back."""
     def register(function):
-        code = function.__code__
-        names = code.co_varnames[:code.co_argcount]
+        names = function.__code__.co_varnames[:function.__code__.co_argcount]
         split = len(names) - len(function.__defaults__ or ())
         name = function.__name__[len("probe_"):]
         PROBES[name] = Probe(name, function, names[:split], names[split:], scope, steps)
@@ -3120,10 +3006,9 @@ def probe_marks():
     """Marks of containers, virtual machines and clouds, which change the advice."""
     dmi = "/sys/class/dmi/id/"
     yield ask("self", native("marks", (
-        "/.dockerenv", "/run/.containerenv", "/run/systemd/container",
+        "/.dockerenv", "/run/.containerenv", "/run/systemd/container", "/sys/hypervisor/type",
         "/var/run/secrets/kubernetes.io/serviceaccount/namespace", dmi + "sys_vendor",
-        dmi + "product_name", dmi + "bios_vendor", dmi + "chassis_asset_tag",
-        "/sys/hypervisor/type")))
+        dmi + "product_name", dmi + "bios_vendor", dmi + "chassis_asset_tag")))
 
 
 @probe("host")
@@ -3143,16 +3028,16 @@ def probe_interfaces():
 @probe()
 def probe_interfaces_now(tcp):
     """The interfaces once more when a connection failed: the link may have changed meanwhile."""
-    if any(row.outcome != "ok" for row in tcp):
+    if len(met(tcp, "ok")) < len(tcp):
         yield from probe_interfaces()
 
 
 @probe("host")
 def probe_conntrack():
     """How full the table of tracked connections is; a full one drops every new connection."""
+    entries = parser(lambda text: {"entries": int(text)})
     for name in ("count", "max"):
-        yield ask(name, text_file(parse_entries, "/proc/sys/net/netfilter/nf_conntrack_" + name,
-                                  "0"))
+        yield ask(name, text_file(entries, "/proc/sys/net/netfilter/nf_conntrack_" + name, "0"))
 
 
 @probe("host")
@@ -3183,10 +3068,11 @@ def probe_policy():
 @probe("host", steps=True)
 def probe_resolv_conf():
     """The configured resolvers: resolv.conf, and the upstreams of a local stub."""
-    conf = yield ask("resolv.conf", text_file(parse_resolv_conf, "/etc/resolv.conf", ""))
-    yield ask("nsswitch", text_file(parse_nsswitch, "/etc/nsswitch.conf", ""))
-    if any(s.startswith("127.") for s in (conf.value or {}).get("nameservers", ())):
-        yield ask("upstream", text_file(parse_resolv_conf, "/run/systemd/resolve/resolv.conf", ""))
+    conf, _ = yield [ask("resolv.conf", text_file(parse_resolv_conf, "/etc/resolv.conf", "")),
+                     ask("nsswitch", text_file(parse_nsswitch, "/etc/nsswitch.conf", ""))]
+    if any(server.startswith("127.") for server in said(conf, "nameservers") or ()):
+        path = "/run/systemd/resolve/resolv.conf"
+        yield [ask("upstream", text_file(parse_resolv_conf, path, ""))]
 
 
 @probe("host")
@@ -3200,53 +3086,43 @@ def probe_proxy_env():
 # -- the name --------------------------------------------------------------------------------------
 
 @probe()
-def probe_lookup(target):
+def probe_lookup(wish):
     """The system's own answer for the name (hosts file, search list, stub and all)."""
-    wish = target[0].value
     if wish["host"] and not wish["literal"] and not wish["connect_to"]:
         yield ask(wish["host"], native("resolve", wish["host"], wish["family"]))
 
 
 @probe()
-def probe_hosts_file(target):
+def probe_hosts_file(wish):
     """What the hosts file says about the name."""
-    wish = target[0].value
     if wish["host"] and not wish["literal"]:
         yield ask(wish["host"], text_file(parse_hosts, "/etc/hosts", ""))
 
 
 @probe()
-def probe_dns(target, resolv_conf):
+def probe_dns(wish, resolv_conf):
     """The name asked of every configured resolver directly, past stub and cache."""
-    wish, conf = target[0].value, about(resolv_conf, "resolv.conf") or {}
-    if not wish["host"] or wish["literal"] or wish["connect_to"]:
-        return
-    names = search_names(wish["host"], conf.get("search") or [],
-                         (conf.get("options") or {}).get("ndots") or 1)
-    for server in resolvers(resolv_conf):
-        for name in names:
-            for qtype in ("A", "AAAA"):
-                yield dns_question(server, qtype, name)
+    conf = about(resolv_conf, "resolv.conf") or {}
+    ndots = (conf.get("options") or {}).get("ndots") or 1
+    if wish["host"] and not wish["literal"] and not wish["connect_to"]:
+        names = search_names(wish["host"], conf.get("search") or [], ndots)
+        yield from dns_questions(resolv_conf, names, "A", "AAAA")
 
 
 @probe()
-def probe_general_dns(target, resolv_conf, dns):
+def probe_general_dns(wish, resolv_conf, dns):
     """One general name, asked only of the configured resolvers: this name, or all names?"""
-    known = [row.value["rcode"] for row in succeeded(dns)]
-    if not target[0].value["host"] or dns and not {"NOERROR", "NXDOMAIN"}.intersection(known):
-        for server in resolvers(resolv_conf):
-            yield dns_question(server, "A", GENERAL_NAME)
+    if not wish["host"] or dns and not saying(succeeded(dns), "rcode", "NOERROR", "NXDOMAIN"):
+        yield from dns_questions(resolv_conf, [GENERAL_NAME], "A")
 
 
 # -- the way ---------------------------------------------------------------------------------------
 
 @probe()
-def probe_route(target, resolv_conf, lookup, dns=()):
+def probe_route(wish, resolv_conf, lookup, dns=()):
     """The kernel's route decision for these very addresses, or for the resolvers' without any."""
-    for address in addresses(target, lookup, dns) or resolvers(resolv_conf):
-        source = target[0].value["source"]
-        yield ask(address, *route_sources(
-            address, source if is_address(source or "") == is_address(address) else None))
+    for address in addresses(wish, lookup, dns) or resolvers(resolv_conf):
+        yield ask(address, *route_sources(address, wish["source"]))
 
 
 @probe()
@@ -3260,7 +3136,7 @@ def probe_egress(route):
 @probe()
 def probe_neighbor(egress, tcp):
     """Layer-2 state of the next hop; a hop that nobody has heard from is asked again."""
-    quiet = not any(r.outcome in ("ok", "refused") or (r.value or {}).get("icmp") for r in tcp)
+    quiet = not met(tcp, "ok", "refused") and not any(said(row, "icmp") for row in tcp)
     wait_s = STALE_NEIGHBOR_S - PATIENCE_S if quiet and tcp else PATIENCE_S
     for hop, dev, _ in next_hops(egress):
         yield ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, wait_s, quiet))
@@ -3275,8 +3151,7 @@ def probe_neighbors(egress, tcp):
 @probe()
 def probe_segment(egress, knock, interfaces, resolv_conf, hosts_file=()):
     """Others on the segment, asked for at layer 2 when the next hop has not answered in time."""
-    heard = any(row.outcome in ("ok", "refused") for row in knock)
-    for hop, dev, _ in () if heard else next_hops(egress):
+    for hop, dev, _ in () if met(knock, "ok", "refused") else next_hops(egress):
         others = segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))
         if others:
             yield ask("%s %s" % (hop, dev), native("poke", others + [hop], dev, SEGMENT_WAIT_S))
@@ -3285,54 +3160,50 @@ def probe_segment(egress, knock, interfaces, resolv_conf, hosts_file=()):
 # -- packets ---------------------------------------------------------------------------------------
 
 @probe()
-def probe_knock(target, lookup, dns=()):
+def probe_knock(wish, lookup, dns=()):
     """A SYN to every address; what came back in the first second."""
-    wish = target[0].value
     if wish["knock_port"] and wish["transport"] == "tcp":
-        for address in addresses(target, lookup, dns):
-            yield ask(address, native("knock", address, wish["knock_port"]))
+        yield from each("knock", addresses(wish, lookup, dns), wish["knock_port"])
 
 
 @probe()
-def probe_tcp(target, knock):
+def probe_tcp(wish, knock):
     """What became of each connection: errno, ICMP and its sender, TCP_INFO, first bytes."""
-    wish = target[0].value
-    for row in knock:
-        if row.outcome != "unknown":
-            listen_s = GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S
-            yield ask(row.subject, native("settle", row.subject, wish["knock_port"], listen_s))
+    listen_s = GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S
+    rows = [row for row in knock if row.outcome != "unknown"]
+    yield from each("settle", rows, wish["knock_port"], listen_s)
 
 
 @probe()
-def probe_unheard(target, tcp, retries):
+def probe_unheard(wish, tcp, retries):
     """Packets that this host receives and does not deliver: does it drop the answers itself?"""
-    for row in one_of_each(tcp, "timeout")[:1]:
-        if not row.value["icmp"]:
-            yield ask(row.subject, native("unheard", row.subject, target[0].value["knock_port"]))
+    rows = [row for row in one_of_each(tcp, "timeout")[:1] if not row.value["icmp"]]
+    yield from each("unheard", rows, wish["knock_port"])
 
 
 @probe()
-def probe_control_tcp(target, lookup, dns, hosts_file):
+def probe_control_tcp(wish, lookup, dns, hosts_file):
     """Addresses that only the resolvers give, where the hosts file gave another one."""
-    wish, known = target[0].value, addresses(target, lookup)
     if wish["transport"] == "tcp" and wish["port"] and hosts_rows(hosts_file, wish["host"]):
-        for address in [a for a in dns_addresses(dns) if a not in known][:2]:
-            yield ask(address, native("knock", address, wish["port"]))
+        others = [a for a in dns_addresses(dns) if a not in addresses(wish, lookup)]
+        yield from each("knock", others[:2], wish["port"])
 
 
 @probe()
-def probe_ping(target, lookup, egress, dns=()):
+def probe_ping(wish, lookup, egress, dns=()):
     """Echo to the target and to the gateway; silence proves nothing."""
-    wanted = addresses(target, lookup, dns) + [hop for hop, _, _ in next_hops(egress)]
+    wanted = addresses(wish, lookup, dns) + [hop for hop, _, _ in next_hops(egress)]
     for address in unique(wanted)[:MAX_ADDRESSES]:
         yield ask(address, tool(parse_ping, "ping", "-n", "-c", "1", "-W", "1", address),
                   native("echo", address))
 
 
 @probe()
-def probe_trace_udp(target, knock, lookup, dns=()):
+def probe_trace_udp(wish, knock, lookup, dns=()):
     """How far packets get: UDP to closed ports with rising TTL."""
-    for address in traced(target, knock, lookup, dns):
+    rows = one_of_each(knock, "ok", "timeout", "refused", "unreachable")
+    known = addresses(wish, lookup, dns)[:2] if wish["transport"] == "udp" else []
+    for address in [row.subject for row in rows] or known:
         yield ask(address, native("trace", address, 33434, "udp"),
                   tool(parse_traceroute, "traceroute", "-n", "-q", "1", "-w", "1", address),
                   tool(parse_tracepath, "tracepath", "-n", address),
@@ -3340,164 +3211,148 @@ def probe_trace_udp(target, knock, lookup, dns=()):
 
 
 @probe()
-def probe_trace_tcp(target, knock):
+def probe_trace_tcp(wish, knock):
     """Where this very port stops: connections to it with rising TTL."""
-    port = target[0].value["knock_port"]
-    for row in one_of_each(knock, "timeout", "refused", "unreachable"):
-        if not row.value.get("immediate"):
-            yield ask(row.subject, native("trace", row.subject, port, "tcp"))
+    rows = one_of_each(knock, "timeout", "refused", "unreachable")
+    yield from each("trace", saying(rows, "immediate", None, False), wish["knock_port"], "tcp")
 
 
 @probe()
-def probe_trace_icmp(target, knock, trace_udp):
+def probe_trace_icmp(knock, trace_udp):
     """Where echo gets to, when the port is silent and UDP did not get to the host."""
-    for row in one_of_each(knock, "timeout")[:1]:
-        if not distance(trace_udp, row.subject):
-            yield ask(row.subject, native("trace", row.subject, 0, "icmp"))
+    rows = [r for r in one_of_each(knock, "timeout")[:1] if not distance(trace_udp, r.subject)]
+    yield from each("trace", rows, 0, "icmp")
 
 
 @probe()
-def probe_other_ports(target, knock):
+def probe_other_ports(wish, knock):
     """Other ports of the same host, when this one is silent: is the host alive?"""
-    port = target[0].value["knock_port"]
+    ports = [port for port in (443, 80, 22, 33435) if port != wish["knock_port"]]
     for row, count in zip(one_of_each(knock, "timeout", "unreachable"), (3, 2)):
-        for other in [p for p in (443, 80, 22, 33435) if p != port][:count]:
-            yield ask("%s %d" % (row.subject, other), native("knock", row.subject, other))
+        for port in ports[:count]:
+            yield ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
 
 
 @probe(steps=True)
-def probe_sizes(target, knock, egress):
+def probe_sizes(knock, egress):
     """Do packets as large as the first link allows get through?  Large, small; twice over."""
     rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
 
     def sized(rows, small=None):
         sizes = [small or (about(egress, r.subject) or {}).get("mtu") or 1500 for r in rows]
-        return [ask("%s %d" % (r.subject, size), native(
-            "fits", r.subject, size, max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0))))
-            for r, size in zip(rows, sizes)]
+        waits = [max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0)) for r in rows]
+        return [ask("%s %d" % (r.subject, size), native("fits", r.subject, size, wait_s))
+                for r, size, wait_s in zip(rows, sizes, waits)]
     for _ in (1, 2):
-        large = yield sized(rows)
-        rows = [r for r, a in zip(rows, large) if a.value and not a.value["answered"]
-                and not a.value["mtu"]]
-        small = yield sized(rows, SMALL_BYTES)
-        rows = [r for r, a in zip(rows, small) if a.value and a.value["answered"]]
+        tried = zip(rows, (yield sized(rows)))
+        rows = [r for r, a in tried if a.value and not a.value["answered"] and not a.value["mtu"]]
+        tried = zip(rows, (yield sized(rows, SMALL_BYTES)))
+        rows = [r for r, a in tried if said(a, "answered")]
     yield sized(rows)
 
 
 @probe()
-def probe_retries(target, knock):
+def probe_retries(wish, knock):
     """More connections from other source ports, when the first is silent or was resent."""
-    port = target[0].value["knock_port"]
-    rows = [r for r in one_of_each(knock, "timeout", "ok") if port != 22 and (
-        r.outcome == "timeout" or r.value["ms"] > RESENT_MS)]
-    yield from retry(rows, port)
+    rows = one_of_each(knock, "timeout", "ok")
+    yield from retry([r for r in rows if r.outcome == "timeout" or r.value["ms"] > RESENT_MS],
+                     wish["knock_port"])
 
 
 @probe()
-def probe_resends(target, tcp, tls, http, sizes, retries):
+def probe_resends(wish, tcp, tls, http, sizes, retries):
     """The same when something that works had to be sent again, or was lost once."""
-    port, rows = target[0].value["knock_port"], []
-    for row in one_of_each(tcp, "ok") if port != 22 else ():
-        talks = [r.value for r in rows_about([row] + tls + http, row.subject) if r.value]
-        resent = any((t.get("info") or {}).get("total_retrans") or t.get("stage") == "connect"
-                     for t in talks)
-        large = {r.value["answered"] for r in succeeded(sizes)
-                 if r.subject.split()[0] == row.subject and r.value["size"] > SMALL_BYTES}
-        rows += [row] * ((resent or large == {True, False})
-                         and not rows_about(retries, row.subject))
-    yield from retry(rows, port)
+    rows = []
+    for row in one_of_each(tcp, "ok"):
+        talks = rows_about([row] + tls + http, row.subject)
+        resent = saying(talks, "stage", "connect") or any(
+            (said(talk, "info") or {}).get("total_retrans") for talk in talks)
+        large = {r.value["answered"] for r in rows_about(succeeded(sizes), row.subject)
+                 if r.value["size"] > SMALL_BYTES}
+        if (resent or large == {True, False}) and not rows_about(retries, row.subject):
+            rows.append(row)
+    yield from retry(rows, wish["knock_port"])
 
 
 @probe()
-def probe_marked(target, tcp):
+def probe_marked(wish, tcp):
     """A connection marked as ssh marks its packets, where a plain one works."""
-    for row in succeeded(tcp)[:2] if target[0].value["protocol"] not in ("ssh", "sftp") else ():
-        if row.value["after"] in ("open", "data"):
-            yield ask(row.subject, native("connect_again", row.subject,
-                                          target[0].value["knock_port"], 1, SSH_MARK))
+    rows = saying(succeeded(tcp)[:2], "after", "open", "data")
+    if wish["protocol"] not in ("ssh", "sftp"):
+        yield from each("connect_again", rows, wish["knock_port"], 1, SSH_MARK)
 
 
 @probe()
-def probe_moved(target, counters, tcp, retries, tls, http):
+def probe_moved(wish, counters, tcp, retries, tls, http):
     """Which counters moved meanwhile: support only, for others use this host as well."""
-    for path, parse in COUNTER_FILES:
+    for path, parse in COUNTER_FILES if wish["host"] else ():
         before = about(counters, path)
-        if target[0].value["host"] and before:
+        if before:
             yield ask(path, then(text_file(parse, path), lambda now, before=before: {
                 name: now[name] - before.get(name, 0) for name in now
                 if re.search(TELLING, name) and now[name] != before.get(name, 0)}))
 
 
 @probe()
-def probe_reset_ttl(target, tcp, trace_udp):
+def probe_reset_ttl(wish, tcp, trace_udp):
     """From how far a reset comes: its TTL, against that of the host's own ICMP."""
-    for row in tcp:
-        known = [hop for hop in hops_to(trace_udp, row.subject)
+    for row in met(tcp, "refused"):
+        known = [(hop.get("from_ttl"), hop["ttl"]) for hop in hops_to(trace_udp, row.subject)
                  if hop.get("kind") == "reply" and hop["ttl"] > 1]
-        if row.outcome == "refused" and not row.value["icmp"] and known and known[0]["from_ttl"]:
-            yield ask(row.subject, native("reset_ttl", row.subject, target[0].value["knock_port"],
-                                          known[0]["from_ttl"], known[0]["ttl"]))
+        if known and known[0][0] and not row.value["icmp"]:
+            yield from each("reset_ttl", [row], wish["knock_port"], *known[0])
 
 
 # -- above TCP -------------------------------------------------------------------------------------
 
 @probe()
-def probe_words(target, tcp):
+def probe_words(wish, tcp):
     """The first words of the protocol's own client, where the server waits for them."""
-    wish = target[0].value
     words = FIRST_WORDS.get(GREETS_AS.get(wish["protocol"], wish["protocol"]))
-    for row in talking(tcp) if words else ():
-        if row.value["after"] == "open":
-            yield ask(row.subject, native("http", row.subject, wish["port"], wish["tls"],
-                                          wish["sni"], words, parse=parse_first_words))
+    if words:
+        yield from each("http", saying(talking(tcp), "after", "open"), wish["port"], wish["tls"],
+                        wish["sni"], words, parse=parse_first_words)
 
 
-@probe(steps=True)
-def probe_known_hosts(target):
+@probe()
+def probe_known_hosts(wish):
     """What this user and this host know of the server's key."""
-    if target[0].value["protocol"] in ("ssh", "sftp"):
+    if wish["protocol"] in ("ssh", "sftp"):
         for path in ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"):
             yield ask(path, text_file(parse_known_hosts, path, ""))
 
 
 @probe()
-def probe_ssh(target, tcp, known_hosts):
+def probe_ssh(wish, tcp, known_hosts):
     """One look behind sshd's banner: with a user by ssh itself, else its key and algorithms."""
-    wish = target[0].value
+    user, port = wish["user"], wish["port"]
+    login = SSH_ONCE + ("-p", str(port), "%s@%s" % (user, wish["host"]), "true")
+    own = [then(tool(parse_ssh, *login), ssh_facts)] if user else []
     types = [row["type"] for row in known_keys(known_hosts, wish)]
-    for row in [r for r in talking(tcp) if said(r, "speaks") == "ssh"][:1]:
-        if wish["protocol"] in ("ssh", "sftp"):
-            own = [then(tool(parse_ssh, *SSH_ONCE + ("-p", str(wish["port"]), "%s@%s" % (
-                wish["user"], wish["host"]), "true")), ssh_facts)] if wish["user"] else []
-            yield ask(row.subject, *own + [native(
-                "ssh_keys", row.subject, wish["port"], types, None if wish["user"] else SSH_MARK,
-                parse=parse_ssh_exchange)])
+    for row in saying(talking(tcp), "speaks", "ssh")[:wish["protocol"] in ("ssh", "sftp")]:
+        yield ask(row.subject, *own + [native("ssh_keys", row.subject, port, types, None
+                                              if user else SSH_MARK, parse=parse_ssh_exchange)])
 
 
 @probe()
-def probe_tls(target, tcp):
+def probe_tls(wish, tcp):
     """The TLS handshake, verified against this host's trust store; on plain ports by STARTTLS."""
-    wish = target[0].value
-    for row in talking(tcp) if wish["tls"] or tls_steps(wish) else ():
-        if wish["tls"] or not said(row, "refuses"):
-            yield ask(row.subject, tls_source(wish, row.subject))
+    yield from handshakes(wish, [row for row in talking(tcp) if wish["tls"]
+                                 or tls_steps(wish) and not said(row, "refuses")])
 
 
 @probe()
-def probe_hello(target, tls):
+def probe_hello(wish, tls):
     """A clear ClientHello after a failed handshake: the chain, the alert, what the port speaks."""
-    wish = target[0].value
     for row in tls if wish["tls"] else ():
-        if not row.value or row.value["ended"] != "done":
-            for name in [wish["sni"], None] if wish["sni"] else [None]:
-                yield ask("%s %s" % (row.subject, "named" if name else "bare"), native(
-                    "hello", row.subject, wish["port"], name, parse=parse_tls_flight))
+        for name in unique([wish["sni"] or None, None]) if said(row, "ended") != "done" else ():
+            yield ask("%s %s" % (row.subject, "named" if name else "bare"), native(
+                "hello", row.subject, wish["port"], name, parse=parse_tls_flight))
 
 
 @probe()
-def probe_cut_ttl(target, tls, trace_udp, ping):
+def probe_cut_ttl(wish, tls, trace_udp, ping):
     """A handshake that is cut, with TTLs too small to reach the server: does a box cut it?"""
-    wish = target[0].value
     for row in saying(tls, "ended", "reset", "closed")[:wish["tls"]]:
         far = distance(trace_udp, row.subject)
         if far and far > 1:
@@ -3505,92 +3360,79 @@ def probe_cut_ttl(target, tls, trace_udp, ping):
 
 
 @probe()
-def probe_small(target, tls):
+def probe_small(wish, tls):
     """A stalled handshake once more with small segments (TCP_MAXSEG): is it the size?"""
-    wish = target[0].value
-    for row in saying(tls, "ended", "stalled")[:2 * wish["tls"]]:
-        yield ask(row.subject, native("hello", row.subject, wish["port"], wish["sni"], CLAMP_MSS,
-                                      parse=parse_tls_flight))
+    yield from each("hello", saying(tls, "ended", "stalled")[:2 * wish["tls"]], wish["port"],
+                    wish["sni"], CLAMP_MSS, parse=parse_tls_flight)
 
 
 @probe(steps=True)
-def probe_http(target, tcp, tls):
+def probe_http(wish, tcp, tls):
     """One HTTP request, where TLS (which comes first) does not fail: HEAD, then GET."""
-    wish = target[0].value
-    cut = {row.subject for row in saying(tls, "ended", "stalled", "reset", "closed", "alert")}
-    rows = [row for row in talking(tcp) if wish["protocol"] in ("http", "https")
-            and row.subject not in cut]
-    heads = yield [ask(row.subject, http_source(wish, row.subject, "HEAD")) for row in rows]
-    yield [ask(a.subject, http_source(wish, a.subject, "GET")) for a in heads if head_failed(a)]
+    cut = saying(tls, "ended", "stalled", "reset", "closed", "alert")
+    rows = talking(tcp) if wish["protocol"] in ("http", "https") else ()
+    heads = yield http_questions(wish, [r for r in rows if not rows_about(cut, r.subject)], "HEAD")
+    yield http_questions(wish, [a for a in heads if head_failed(a)], "GET")
 
 
 @probe(steps=True)
-def probe_transfer(target, http, sizes):
+def probe_transfer(wish, http, sizes):
     """A larger exchange both ways where large packets seem to vanish, then with small segments."""
-    wish = target[0].value
-    suspects = set(size_suspects(sizes))
-    whole = yield [ask(row.subject, http_source(wish, row.subject, "GET", None, PADDING))
-                   for row in succeeded(latest(http)) if row.subject in suspects]
-    yield [ask(row.subject + " clamped", http_source(wish, row.subject, "GET", CLAMP_MSS, PADDING))
-           for row in whole if row.value and row.value["ended"] == "silent"]
+    rows = [row for row in succeeded(latest(http)) if row.subject in size_suspects(sizes)]
+    whole = yield http_questions(wish, rows, "GET", None, PADDING)
+    yield http_questions(wish, saying(whole, "ended", "silent"), "GET", CLAMP_MSS, PADDING)
 
 
 @probe(steps=True)
-def probe_redirects(target, http):
+def probe_redirects(wish, http):
     """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT."""
-    for row in latest(http)[:1]:
-        url, step, seen = base_url(target[0].value), row, set()
-        for _ in range(REDIRECT_LIMIT):
-            location = redirect_of(step)
-            url = location and join_url(url, location)
+    for step in latest(http)[:1]:
+        host = "[%s]" % wish["host"] if ":" in wish["host"] else wish["host"]
+        url = "%s://%s:%d%s" % (wish["protocol"], host, wish["port"], wish["path"] or "/")
+        seen = set()
+        while len(seen) < REDIRECT_LIMIT:
+            url = redirect_of(step) and join_url(url, redirect_of(step))
             if not url or url in seen or not re.match("https?://", url):
                 return
             seen.add(url)
-            step = yield ask(hide_secret(printable(url, 200)),
-                             native("fetch", url, parse=parse_http_exchange))
+            step, = yield [ask(hide_secret(printable(url, 200)),
+                               native("fetch", url, parse=parse_http_exchange))]
 
 
 @probe()
-def probe_udp(target, lookup, dns=()):
+def probe_udp(wish, lookup, dns=()):
     """A datagram to the port: a reply, an ICMP error, or silence."""
-    wish = target[0].value
     if wish["transport"] == "udp" and wish["port"]:
         question = UDP_QUESTIONS.get(wish["protocol"], b"netdiag\n")
-        for address in addresses(target, lookup, dns):
-            yield ask(address, native("datagram", address, wish["port"], question,
-                                      parse=parse_datagram))
+        yield from each("datagram", addresses(wish, lookup, dns), wish["port"], question,
+                        parse=parse_datagram)
 
 
 @probe()
-def probe_tunnel(target, proxy_env):
+def probe_tunnel(wish, proxy_env):
     """The proxy that applies to this target, asked for a tunnel."""
-    wish = target[0].value
-    found = proxy_for(wish, proxy_env)
-    if found:
-        socks = (found["scheme"] or "").startswith("socks")
-        yield ask("%s:%d" % (found["host"], found["port"]), native(
-            "socks" if socks else "tunnel", found["host"], found["port"], found["variable"],
-            wish["host"], wish["port"], parse=parse_socks if socks else parse_http_exchange))
+    yield from tunnel_asks(wish, proxy_for(wish, proxy_env))
 
 
 @probe()
-def probe_peer(target, tls):
+def probe_spare_proxy(wish, proxy_env, tcp):
+    """A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open."""
+    known = about(proxy_env, "self") or {}
+    if wish["protocol"] in ("http", "https") and tcp and not met(tcp, "ok", "refused"):
+        spare = known.get(wish["protocol"]) or known.get("all")
+        yield from tunnel_asks(wish, not proxy_for(wish, proxy_env) and spare)
+
+
+@probe()
+def probe_peer(wish, tls):
     """The peer's certificate when it could not be verified: a handshake that does not ask."""
-    for row in tls:
-        if row.value and row.value["ended"] == "untrusted":
-            yield ask(row.subject, tls_source(target[0].value, row.subject, False))
-
-
-@parser
-def parse_entries(text):
-    """A file of /proc that holds one number."""
-    return {"entries": int(text)}
+    yield from handshakes(wish, saying(tls, "ended", "untrusted"), False)
 
 
 def parse_link_counters(text):
     """/proc/net/dev, flat: {"eth0 rx_errors": 0, ...}."""
-    return {"%s %s" % (name, column): number for name, row in parse_proc_net_dev(text).items()
-            for column, number in row.items()}
+    rows = parse_proc_net_dev(text).items()
+    return {"%s %s" % (name, key): number for name, row in rows for key, number in row.items()}
 
 
 COUNTER_FILES = (("/proc/net/snmp", parse_proc_counters),
@@ -3599,6 +3441,14 @@ COUNTER_FILES = (("/proc/net/snmp", parse_proc_counters),
 # Loss, refusal and exhaustion; the rest counts what works.
 TELLING = (r"Retrans|Timeouts|Drop|Fail|Err|err|NoRoutes|DestUnreach|Discards|TimeExcds|PathFilter"
            r"|TooBig|Overflow|_dropped|_carrier")
+SSH_ONCE = tuple("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1"
+                 " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no".split())
+# First words of a UDP protocol: something that a healthy server answers.
+UDP_QUESTIONS = {
+    "dns": build_dns_query("", "NS", 0x6e64),
+    "ntp": b"\x1b" + b"\0" * 47,                        # version 3, client (RFC 5905)
+    "snmp": bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b"
+                          "060102010101000500")}       # get sysDescr.0, community public
 
 
 # -- what the probes have in common ----------------------------------------------------------------
@@ -3613,12 +3463,13 @@ def dump(kind, size, family=0):
     return kind, struct.pack("=B", family).ljust(size, b"\0"), True
 
 
-def dns_question(server, qtype, name):
-    """One question to one resolver; dig is tried where this process may send nothing itself."""
-    return ask("%s %s %s" % (server, qtype, name),
-               native("query", server, name, qtype, parse=parse_dns_exchange),
-               then(tool(parse_dig, "dig", "+time=1", "+tries=2", "@" + server, name, qtype),
-                    dig_reply))
+def dns_questions(resolv_conf, names, *types):
+    """Questions to every resolver; dig is tried where this process may send nothing itself."""
+    for server, name, qtype in [(s, n, t) for s in resolvers(resolv_conf) for n in names
+                                for t in types]:
+        dig = tool(parse_dig, "dig", "+time=1", "+tries=2", "@" + server, name, qtype)
+        yield ask("%s %s %s" % (server, qtype, name), native(
+            "query", server, name, qtype, parse=parse_dns_exchange), then(dig, dig_reply))
 
 
 def dig_reply(facts):
@@ -3652,23 +3503,19 @@ def dns_addresses(dns):
 
 def hosts_rows(hosts_file, name):
     """Addresses that the hosts file gives for `name`."""
-    rows = hosts_file[0].value if hosts_file and hosts_file[0].value else []
-    return [row["address"] for row in rows
+    return [row["address"] for part in hosts_file[:1] for row in part.value or ()
             if (name or "").lower() in [n.lower() for n in row["names"]]]
 
 
-def addresses(target, lookup, dns=()):
+def addresses(wish, lookup, dns=()):
     """The addresses to try: the literal, else the system's answer, else the resolvers' own."""
-    wish = target[0].value
+    found = [a for row in succeeded(lookup) for a in row.value]
     if wish["connect_to"] or wish["literal"]:
         found = [wish["connect_to"] or wish["host"]]
-    else:
-        found = [a for row in succeeded(lookup) for a in row.value]
-        if not found and any(row.outcome == "timeout" for row in lookup):
-            found = dns_addresses(dns)
-    if wish["family"]:
-        found = [a for a in found if is_address(a) == wish["family"]]
-    four, six = ([a for a in found if is_address(a) == version] for version in (4, 6))
+    elif not found and met(lookup, "timeout"):
+        found = dns_addresses(dns)
+    four, six = ([a for a in found if is_address(a) == version and wish["family"] in (
+        None, 0, version)] for version in (4, 6))
     turns = [a for pair in zip(four, six) for a in pair]          # a limit cuts neither family off
     return (turns + four[len(six):] + six[len(four):])[:MAX_ADDRESSES]
 
@@ -3685,16 +3532,13 @@ def route_sources(address, source):
     def with_source(value):
         return dict(value, src=value["src"] or source)
 
-    def every(messages):                          # an answer to a question is marked as cloned
-        return parse_netlink_routes(messages, cloned=True)
-
-    def decision(value):
-        mine(value["routes"], "no route in the answer")
-        return with_source(route_answer(value["routes"][0]))
+    def decision(messages):                       # an answer to a question is marked as cloned
+        routes = parse_netlink_routes(messages, cloned=True)["routes"]
+        return {"routes": mine(routes, "no route in the answer")[:1]}
     words = ["ip", "route", "get", address] + (["from", source] if source else [])
-    request = (RTM_GETROUTE, build_route_query(address, source), False)
+    asked = kernel(decision, (RTM_GETROUTE, build_route_query(address, source), False))
     return (then(tool(parse_route_answer, *words), with_source),
-            then(kernel(every, request), decision))
+            then(asked, lambda value: with_source(route_answer(value["routes"][0]))))
 
 
 def next_hops(egress):
@@ -3716,14 +3560,14 @@ def neighbor_tables(*hop):
 
 def neighbor_sources(hop, dev, wait_s, doubtful):
     """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited."""
+    why = "%s is not in the table" % hop
+
     def row_of(value):
-        rows = [row for row in value["entries"] if row["ip"] == hop]
-        mine(rows, "%s is not in the table" % hop)
-        return dict(rows[0], dev=rows[0].get("dev") or dev)
+        row = mine([row for row in value["entries"] if row["ip"] == hop], why)[0]
+        return dict(row, dev=row.get("dev") or dev)
 
     def settled(states):
-        mine(hop in states, "%s is not in the table" % hop)
-        return {"ip": hop, "dev": dev, "state": states[hop], "mac": None}
+        return {"ip": hop, "dev": dev, "state": mine(states.get(hop), why), "mac": None}
     plain = [then(source, row_of) for source in neighbor_tables(hop)]
     provoked = [native("poke", [hop], dev, wait_s, parse=settled)]
     return provoked + plain if doubtful else plain + provoked
@@ -3738,22 +3582,12 @@ def segment_candidates(hop, dev, interfaces, servers):
     found = [s for s in servers for net in nets if in_network(s, str(net))]
     for net in nets[:1]:
         first, last, own = int(net.network[0]), int(net.network[-1]), int(net.ip)
-        steps = [1, 2, 3, 4, 5, 10, 11, 20, 21, 30, 50, 100, 200]
-        if net.version == 6:                     # people write these digits in hexadecimal
-            steps = [int(str(n), 16) for n in steps]
+        base = 16 if net.version == 6 else 10    # people write these digits in hexadecimal
+        steps = [int(word, base) for word in "1 2 3 4 5 10 11 20 21 30 50 100 200".split()]
         wanted = [own + 1, own - 1, own + 2, own - 2, own + steps[5]] + [first + n for n in steps]
         wanted += [last - 1, last - 2, last - 5] if net.version == 4 else []
         found += [str(ipaddress.ip_address(n)) for n in wanted if first < n < last and n != own]
     return [a for a in unique(found) if a != hop][:SEGMENT_POKES]
-
-
-def traced(target, knock, lookup, dns):
-    """Addresses worth a trace: those knocked on (two at most), or the target of a UDP question."""
-    wish = target[0].value
-    found = [r.subject for r in one_of_each(knock, "ok", "timeout", "refused", "unreachable")]
-    if not found and wish["transport"] == "udp":
-        found = addresses(target, lookup, dns)[:2]
-    return found
 
 
 def one_of_each(rows, *outcomes):
@@ -3762,10 +3596,16 @@ def one_of_each(rows, *outcomes):
     return [r for r in rows if r in found.values()]
 
 
+def each(verb, rows, *args, **named):
+    """Ask a verb of these addresses, or of those that these answers are about."""
+    for address in [getattr(row, "subject", row) for row in rows]:
+        yield ask(address, native(verb, address, *args, **named))
+
+
 def retry(rows, port):
-    """More connections to the first address, and one to that of the other family."""
-    for row, count in zip(rows, (RETRIES + 1 - len(rows), 1)):
-        yield ask(row.subject, native("connect_again", row.subject, port, count))
+    """More connections to one address of each family; sshd would penalise that."""
+    for row, count in zip(rows, (RETRIES + 1 - len(rows), 1)) if port != 22 else ():
+        yield from each("connect_again", [row], port, count)
 
 
 def talking(tcp):
@@ -3782,11 +3622,19 @@ def head_failed(row):
 
 def size_suspects(sizes):
     """Addresses where a small unfragmentable packet was answered and a large one vanished."""
-    small = {r.subject.split()[0] for r in succeeded(sizes)
-             if r.value["answered"] and r.value["size"] <= SMALL_BYTES}
     large = [r for r in succeeded(sizes) if r.value["size"] > SMALL_BYTES]
-    passed = {r.subject.split()[0] for r in large if r.value["answered"] or r.value["mtu"]}
-    return sorted(small - passed)
+    small = [r for r in succeeded(sizes) if r.value["answered"] and r not in large]
+    passed = {host_of(r) for r in large if r.value["answered"] or r.value["mtu"]}
+    return sorted({host_of(r) for r in small} - passed)
+
+
+def tunnel_asks(wish, proxy):
+    """A proxy asked for a tunnel to the target, in its own protocol; nothing without a proxy."""
+    if proxy and proxy["host"]:
+        socks = (proxy["scheme"] or "").startswith("socks")
+        yield ask("%s:%d" % (proxy["host"], proxy["port"]), native(
+            "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
+            wish["host"], wish["port"], parse=parse_socks if socks else parse_http_exchange))
 
 
 def tls_steps(wish):
@@ -3797,14 +3645,10 @@ def tls_steps(wish):
     return tuple((say.replace(b"HOST", name), wanted) for say, wanted in steps)
 
 
-def tls_source(wish, address, verify=True):
-    """The handshake that this target stands for."""
-    return native("tls", address, wish["port"], wish["sni"], verify, tls_steps(wish),
-                  parse=parse_handshake)
-
-
-SSH_ONCE = tuple("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1"
-                 " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no".split())
+def handshakes(wish, rows, verify=True):
+    """The handshake that this target stands for, with each of these."""
+    return each("tls", rows, wish["port"], wish["sni"], verify, tls_steps(wish),
+                parse=parse_handshake)
 
 
 def known_keys(known_hosts, wish):
@@ -3813,46 +3657,28 @@ def known_keys(known_hosts, wish):
             if knows_host(row, wish["host"], wish["port"])]
 
 
-def http_source(wish, address, method, clamp=None, padding=0):
-    """The request that this target stands for; `padding` makes it larger than one packet."""
-    request = build_http_request(method, wish["path"] or "/", wish["host"], wish["port"],
-                                 wish["tls"], padding)
-    return native("http", address, wish["port"], wish["tls"], wish["sni"], request, clamp,
-                  bool(padding), parse=parse_http_exchange)
-
-
-def base_url(wish):
-    """The URL that was asked for, as the base of relative redirects."""
-    host = "[%s]" % wish["host"] if ":" in wish["host"] else wish["host"]
-    return "%s://%s:%d%s" % (wish["protocol"], host, wish["port"], wish["path"] or "/")
+def http_questions(wish, rows, method, clamp=None, padding=0):
+    """This target's request, asked of each of these; `padding` makes it more than one packet."""
+    return [ask(row.subject + (" clamped" if clamp else ""), native(
+        "http", row.subject, wish["port"], wish["tls"], wish["sni"], build_http_request(
+            method, wish["path"] or "/", wish["host"], wish["port"], wish["tls"], padding),
+        clamp, bool(padding), parse=parse_http_exchange)) for row in rows]
 
 
 def redirect_of(step):
     """The Location of a redirecting answer, else None."""
-    value = step.value or {}
-    return value.get("location") if value.get("status") in (301, 302, 303, 307, 308) else None
-
-
-# First words of a UDP protocol: something that a healthy server answers.
-UDP_QUESTIONS = {
-    "dns": build_dns_query("", "NS", 0x6e64),
-    "ntp": b"\x1b" + b"\0" * 47,                        # version 3, client (RFC 5905)
-    "snmp": bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b"
-                          "060102010101000500")}       # get sysDescr.0, community public
+    return said(step, "location") if said(step, "status") in (301, 302, 303, 307, 308) else None
 
 
 @guarded
 def parse_proxy_variables(raw):
-    """Proxy variables -> {scheme: {host, port, url (masked), variable}, "no_proxy": [...]}.
-
-    Lower case wins; HTTP_PROXY in capitals is ignored, as curl does (CGI, httpoxy).
-    """
+    """{scheme: {host, port, url (masked), ...}}; HTTP_PROXY in capitals is ignored (httpoxy)."""
     value = {"no_proxy": re.split(r"[,\s]+", raw.get("no_proxy") or raw.get("NO_PROXY") or ""),
              "kubernetes": "KUBERNETES_SERVICE_HOST" in raw}
-    for scheme in ("http", "https", "all"):
-        for variable in (scheme + "_proxy", scheme.upper() + "_PROXY"):
-            if raw.get(variable) and scheme not in value:
-                value[scheme] = read_proxy(raw[variable], variable)
+    for variable in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        if raw.get(variable):
+            scheme = variable.lower().partition("_")[0]
+            value.setdefault(scheme, read_proxy(raw[variable], variable))
     return value
 
 
@@ -3871,12 +3697,9 @@ def proxy_for(wish, proxy_env):
     """The proxy that applies to this target, or None (other protocols do not use the variables)."""
     if wish["proxy"]:
         return read_proxy(wish["proxy"], "--proxy")
-    value = about(proxy_env, "self")
-    if not value or wish["protocol"] not in ("http", "https") or wish["connect_to"]:
-        return None
-    found = value.get(wish["protocol"]) or value.get("all")
-    usable = found and found["host"] and not bypasses(wish, value["no_proxy"])
-    return found if usable else None
+    value = about(proxy_env, "self") if wish["protocol"] in ("http", "https") else None
+    found = value and not wish["connect_to"] and (value.get(wish["protocol"]) or value.get("all"))
+    return found if found and found["host"] and not bypasses(wish, value["no_proxy"]) else None
 
 
 def bypasses(wish, no_proxy):
@@ -3906,11 +3729,8 @@ def run_probe(item, needs, system, timeout_s):
     answers, sent = [], None
     try:
         while len(answers) < 40:
-            step = questions.send(sent)
-            sent = answer_all(item.name, step if isinstance(step, list) else [step], system,
-                              timeout_s)
+            sent = answer_all(item.name, questions.send(sent), system, timeout_s)
             answers += sent
-            sent = sent if isinstance(step, list) else sent[0]
     except StopIteration:
         pass
     return answers
@@ -3934,17 +3754,13 @@ def answer_all(name, questions, system, timeout_s):
 
 
 def gather(items, known, system, options, until, progress=None):
-    """Run probes in the order of their needs, side by side, until all answered or time is up.
-
-    known: {probe name: answers} that are there already -> ({probe name: answers}, complete)
-    """
+    """Run probes side by side, in the order of their needs -> ({name: answers}, in time?)."""
     import queue
     import threading
     done, results, running, complete = dict(known), queue.Queue(), set(), True
-    waiting = collections.OrderedDict((item.name, item) for item in items)
-    for name in unwanted(options).intersection(waiting):
-        done[name] = unasked(name, "switched off")
-        del waiting[name]
+    off = unwanted(options)
+    waiting = collections.OrderedDict((i.name, i) for i in items if i.name not in off)
+    done.update((i.name, unasked(i.name, "switched off")) for i in items if i.name in off)
 
     def work(item, needs):
         try:
@@ -3954,9 +3770,10 @@ def gather(items, known, system, options, until, progress=None):
         results.put((item.name, answers))
     try:
         while waiting or running:
-            for item in [i for i in waiting.values() if all(need in done for need in i.needs)]:
-                needs = {name: [a for a in done.get(name, ()) if a.subject != "-"]
-                         for name in item.needs + item.optional}
+            for item in [i for i in waiting.values() if done.keys() | {"wish"} >= set(i.needs)]:
+                needs = {need: known["target"][0].value if need == "wish" else [
+                    a for a in done.get(need, ()) if a.subject != "-"]
+                    for need in item.needs + item.optional}
                 del waiting[item.name]
                 running.add(item.name)
                 threading.Thread(target=work, args=(item, needs), daemon=True).start()
@@ -3964,8 +3781,7 @@ def gather(items, known, system, options, until, progress=None):
                 break                             # needs that nobody answers: see the shape test
             if progress:
                 progress(sorted(running))
-            name, answers = results.get(timeout=max(0.01, until - system.monotonic()))
-            done[name] = answers
+            name, done[name] = results.get(timeout=max(0.01, until - system.monotonic()))
             running.discard(name)
     except queue.Empty:
         complete = False
@@ -3983,12 +3799,9 @@ def unasked(name, why):
 def unwanted(options):
     """The probes that --only (with all that those need) and --skip switch off."""
     names = set(options.only) | {"identity", "clock", "interfaces", "resolv_conf", "lookup"}
-    while options.only:
-        more = {n for name in names for n in PROBES[name].needs if n in PROBES} - names
-        names |= more
-        if not more:
-            return set(PROBES) - names | set(options.skip)
-    return set(options.skip)
+    for _ in PROBES if options.only else ():            # needs have needs of their own
+        names |= {n for name in names for n in PROBES[name].needs if n in PROBES}
+    return (set(PROBES) - names if options.only else set()) | set(options.skip)
 
 
 def number_answers(done):
@@ -4020,9 +3833,8 @@ def public(value):
         return {key: public(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [public(item) for item in value]
-    if isinstance(value, str) and ("://" in value or value.startswith("/")):
-        return hide_secret(value)
-    return value
+    secret = isinstance(value, str) and ("://" in value or value.startswith("/"))
+    return hide_secret(value) if secret else value
 
 
 # -- looking things up: the path and its places ----------------------------------------------------
@@ -4034,12 +3846,9 @@ def hops_to(traces, address):
 
 def hop_table(traces, address):
     """{ttl: address} of the routers on the way, from every trace to `address`."""
-    hops = {}
-    for hop in hops_to(traces, address):
-        router = hop_address(hop)
-        if router and router != address and hop.get("kind", "hop") == "hop":
-            hops.setdefault(hop["ttl"], router)
-    return hops
+    hops = [hop for hop in hops_to(traces, address) if hop.get("kind", "hop") == "hop"]
+    return {hop["ttl"]: hop_address(hop) for hop in reversed(hops)       # the first trace wins
+            if hop_address(hop) not in (None, "", address)}
 
 
 def hop_address(hop):
@@ -4061,10 +3870,8 @@ def last_hop(traces, address):
 
 def place_of(ttl, target_ttl):
     """Where hop `ttl` is: 1 is the client's, the last before the target the server's network."""
-    if ttl <= 0:
-        return ["client"]
-    if target_ttl and ttl >= target_ttl:
-        return ["server"]
+    if ttl <= 0 or target_ttl and ttl >= target_ttl:
+        return ["client" if ttl <= 0 else "server"]
     if ttl == 1:
         return ["client_network", "server_network"] if target_ttl == 2 else ["client_network"]
     if target_ttl:
@@ -4076,15 +3883,12 @@ def sender_places(sender, address, traces, own):
     """The places that an ICMP sender may be at, likeliest first."""
     if sender in own or sender == address:
         return ["client" if sender in own else "server"]
-    far = distance(traces, address)
-    for ttl, router in sorted(hop_table(traces, address).items()):
-        if router == sender:
-            return place_of(ttl, far)
-    for row in rows_about(traces, address):       # a router that answers no TTL, but this one
-        end = (row.value or {}).get("end")
-        if end and end.get("address") == sender and end["kind"] == "icmp":
-            return place_of(end["ttl"], far)
-    return unique(place_of(last_hop(traces, address) + 1, far) + ["server_network", "transit"])
+    far, hops = distance(traces, address), sorted(hop_table(traces, address).items())
+    ends = [said(row, "end") or {} for row in rows_about(traces, address)]
+    ttls = [ttl for ttl, router in hops if router == sender]      # or it answers no TTL but this:
+    ttls += [end["ttl"] for end in ends if end.get("address") == sender and end["kind"] == "icmp"]
+    return place_of(ttls[0], far) if ttls else unique(
+        place_of(last_hop(traces, address) + 1, far) + ["server_network", "transit"])
 
 
 def all_links(interfaces):
@@ -4111,17 +3915,16 @@ def found_addresses(table):
 
 def path_of(answers):
     """The hops of the first traced address: [{ttl, address, rtt_ms, place}], silent ones too."""
-    table = by_probe(answers)
-    traces = [r for name in ("trace_tcp", "trace_udp", "trace_icmp") for r in table[name]]
-    traces = [r for r in traces if r.value]
+    done = by_probe(answers)
+    traces = [r for name in ("trace_tcp", "trace_udp", "trace_icmp") for r in done[name] if r.value]
     if not traces:
         return []
     address = traces[0].subject
-    far, routers, times = distance(traces, address), hop_table(traces, address), {}
-    mss = {hop["ttl"]: hop["mss"] for hop in hops_to(traces, address) if hop.get("mss")}
-    for hop in hops_to(traces, address):
-        times.setdefault((hop["ttl"], hop_address(hop)),
-                         hop.get("ms") or (hop.get("rtts_ms") or [None])[0])
+    far, routers = distance(traces, address), hop_table(traces, address)
+    hops = hops_to(traces, address)
+    mss = {hop["ttl"]: hop["mss"] for hop in hops if hop.get("mss")}
+    times = {(hop["ttl"], hop_address(hop)): hop.get("ms") or (hop.get("rtts_ms") or [None])[0]
+             for hop in reversed(hops)}
     if far:
         routers[far] = address
     return [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
@@ -4134,8 +3937,8 @@ def timings_of(answers):
     table = by_probe(answers)
 
     def first(name, key):
-        return next((r.value[key] for r in succeeded(table[name])
-                     if isinstance(r.value, dict) and r.value.get(key) is not None), None)
+        found = [said(row, key) for row in succeeded(table[name])]
+        return next((number for number in found if number is not None), None)
     return {"dns": next((r.ms for r in table["lookup"] if r.outcome != "unknown"), None),
             "tcp": first("tcp", "ms"), "tls": first("tls", "ms") or first("http", "tls_ms"),
             "first_byte": first("http", "first_byte_ms")}
@@ -4146,15 +3949,15 @@ def timings_of(answers):
 # A rule's parameters name what it looks at: the answers of a probe without those that are
 # `unknown`, or one of the VIEWS; where there are none it says nothing.  With `each` it judges one
 # answer at a time, `row`, and returns what its words need to blame it (True: nothing), or not.  Its
-# cases prove it (run as tests): `fires:` and `quiet:`, answers parted by ` ; ` in the notation of
-# the evidence, where key=value changes one part of an unremarkable answer (tests/support.py; A is
-# the target, G its gateway, R and S resolvers, N a name, P a proxy).  `hides` names the codes that
-# are its consequences.  A finding about one address has it as `scope`.
+# cases prove it (run as tests): where it `fires` and is `quiet`, one case a line, answers parted by
+# ` ; ` in the notation of the evidence, where key=value changes one part of an unremarkable answer
+# (tests/support.py; A is the target, G its gateway, R and S resolvers, N a name, P a proxy).
+# `hides` names the codes that are its consequences.  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
 RULES = collections.OrderedDict()
-ALL_TCP = "tcp.refused tcp.rejected tcp.filtered tcp.reset tcp.closed"
+ALL_PORTS = "tcp.refused tcp.rejected tcp.filtered tcp.reset tcp.closed udp.closed udp.no_reply"
 ALL_PATH = ("path.net_unreachable path.host_unreachable path.loop path.dead_end path.mtu_blackhole"
             " path.loss")
 ALL_DNS = ("dns.unconfigured dns.unreachable dns.failing dns.not_found dns.no_address dns.slow"
@@ -4164,13 +3967,13 @@ ALL_TLS = ("tls.expired tls.not_yet_valid tls.self_signed tls.untrusted_ca tls.i
            " tls.handshake_cut tls.handshake_stalled")
 ALL_HTTP = ("http.client_error http.server_error http.gateway_error http.no_response http.not_http"
             " http.redirect_loop http.https_expected")
-ALL_UDP = "udp.closed udp.no_reply"
+
 FILTERS = ("tcp.filtered", "tcp.rejected", "path.dead_end")     # advice names the cloud's as well
 ABOVE_TCP = ALL_TLS + " " + ALL_HTTP + " service.silent service.unexpected service.error"
-THROUGH = " ".join((ALL_TCP, ALL_PATH, ALL_UDP, ABOVE_TCP))
+THROUGH = " ".join((ALL_PORTS, ALL_PATH, ABOVE_TCP))
 BEYOND = THROUGH + " proxy.unreachable"
 AWAY = BEYOND + " " + ALL_DNS              # everything that needs the way out of this host
-PORT_ONLY = ALL_TCP + " path.dead_end " + ALL_UDP
+PORT_ONLY = ALL_PORTS + " path.dead_end"
 ALIVE = ("REACHABLE", "ANSWERED", "complete")       # what a neighbor that answers looks like,
 DEAD = ("FAILED", "INCOMPLETE", "incomplete")       # one that does not,
 BELIEVED = ("CACHED", "DELAY", "PROBE")             # and one that was not asked lately
@@ -4181,13 +3984,17 @@ def parameters(function):
     return function.__code__.co_varnames[:function.__code__.co_argcount]
 
 
-def rule(codes, where, says, fix, each=None, hides="", severity="fail", ask=None, sure="certain"):
+def rule(codes, where, says, fix, fires, quiet, each=None, hides="", severity="fail", ask=None,
+         sure="certain"):
     """Register a rule: its code, words, usual places, and the consequences that it explains.
 
     Codes and places are parted by blanks; a rule with several codes says `code=` when it fires.
     """
     def register(function):
         sees = parameters(function)
+        cases = ["fires: " + case for case in fires.split("\n")]
+        cases += ["quiet: " + case for case in quiet.split("\n")]
+        function.__doc__ = "\n    ".join([(function.__doc__ or "").rstrip(), ""] + cases)
         RULES[function.__name__] = Rule(
             function.__name__, codes.split(), function, sees[1:] if each else sees, each,
             where.split(), severity, hides.split(), says, fix, ask, sure, len(RULES))
@@ -4196,12 +4003,10 @@ def rule(codes, where, says, fix, each=None, hides="", severity="fail", ask=None
 
 
 def sign(codes, where, says, fix, means, fires, quiet, each, judge, **more):
-    """Register a rule that judges one answer in a single expression; its cases, one a line."""
-    cases = ["fires: " + case for case in fires.split("\n")]
-    cases += ["quiet: " + case for case in quiet.split("\n")]
-    judge.__doc__ = "\n    ".join([means, ""] + cases) + "\n"
+    """Register a rule that judges one answer in a single expression."""
+    judge.__doc__ = means
     judge.__name__ = "rule_%s_%s" % (codes.split()[0].replace(".", "_"), each)
-    rule(codes, where, says, fix, each, **more)(judge)
+    rule(codes, where, says, fix, fires, quiet, each, **more)(judge)
 
 
 class Seen(dict):
@@ -4212,19 +4017,16 @@ class Seen(dict):
         return self[name]
 
 
-# -- this host: link, address, route --------------------------------------------------------------
+# -- this host (link, address, route, firewall) and its segment -----------------------------------
 
-@rule("link.down", "client",
-      hides=AWAY + " address.missing route.missing gateway.silent segment.isolated neighbor.silent"
-            " firewall.local",
+@rule("link.down", "client", hides=AWAY + " address.missing route.missing gateway.silent"
+      " segment.isolated neighbor.silent firewall.local",
       says="The interface {dev} is {state}: nothing can leave this host by it.",
-      fix="`ip link set {dev} up`; check its cable, switch port or virtual network card.")
+      fix="`ip link set {dev} up`; check its cable, switch port or virtual network card.",
+      fires="iface/eth0 up=false ; route/A ok error=ENETUNREACH",
+      quiet="iface/eth0 ; route/A ok error=ENETUNREACH")
 def rule_link_down(wish, interfaces, interfaces_now, failing):
-    """The interface that should carry the connection is down or has no carrier.
-
-    fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
-    quiet: iface/eth0 ; route/A ok error=ENETUNREACH
-    """
+    """The interface that should carry the connection is down or has no carrier."""
     proof = succeeded(interfaces_now) or interfaces
     down = [link for link in real_links(proof) if not is_up(link)]
     only = [] if usable_links(proof) else down         # nothing else leads out
@@ -4240,13 +4042,11 @@ def rule_link_down(wish, interfaces, interfaces_now, failing):
 @rule("address.missing", "client",
       hides=AWAY + " route.missing route.overlap gateway.silent host.exhausted",
       says="{dev} is up but has no usable IPv{version} address, so {address} cannot be reached.",
-      fix="Get an address: check the DHCP lease or the static configuration of {dev}.")
+      fix="Get an address: check the DHCP lease or the static configuration of {dev}.",
+      fires='iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH',
+      quiet="iface/eth0 ; route/A ok error=ENETUNREACH")
 def rule_address_missing(wish, interfaces, failing, tcp):
-    """No interface has an address of the family that is needed (169.254/16 and fe80::/10 are none).
-
-    fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
-    quiet: iface/eth0 ; route/A ok error=ENETUNREACH
-    """
+    """No interface has an address of the needed family (169.254/16 and fe80::/10 are none)."""
     links = [link["name"] for link in real_links(interfaces) if is_up(link)]
     own = [address for link in all_links(interfaces) for address in far_reaching(link)]
     if links and not wish["host"] and not own:
@@ -4261,31 +4061,25 @@ def rule_address_missing(wish, interfaces, failing, tcp):
 
 @rule("address.missing", "client", hides=AWAY + " route.missing", severity="warn",
       says="Another host on the segment of {dev} already uses {twin} (duplicate address detection),"
-           " so this host may not.", fix="Give {dev} another address, or find the other host.")
+           " so this host may not.", fix="Give {dev} another address, or find the other host.",
+      fires='iface/eth0 flags_of={"2001:db8:1::10/64":["tentative","dadfailed"]}',
+      quiet='iface/eth0 flags_of={"2001:db8:1::10/64":["tentative"]}')
 def rule_address_duplicate(interfaces, failing):
-    """The kernel keeps an IPv6 address for which somebody else answered unused (RFC 4862 5.4).
-
-    fires: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative","dadfailed"]}
-    quiet: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative"]}
-    """
+    """The kernel keeps an IPv6 address for which somebody else answered unused (RFC 4862 5.4)."""
     hit = [row for row in failing if is_address(row.subject) == 6]
     for link in real_links(interfaces):
         for cidr in [c for c, flags in (link.get("flags_of") or {}).items()
                      if "dadfailed" in flags]:
-            words = dict(twin=cidr.partition("/")[0], dev=link["name"])
-            yield blame(hit[0], interfaces, severity="fail", **words) if hit else dict(
-                words, proof=interfaces)
+            yield dict(blame(hit[0], severity="fail") if hit else {}, dev=link["name"],
+                       twin=cidr.partition("/")[0], proof=hit[:1] + interfaces)
 
 
 @rule("route.missing", "client", hides="gateway.silent " + AWAY,
       says="This host has no route to {address} (network unreachable, at once).",
-      fix="Add the default route or the missing route: see `ip route`; is the VPN up?")
+      fix="Add the default route or the missing route: see `ip route`; is the VPN up?",
+      fires="route/A ok error=ENETUNREACH", quiet="route/A ok")
 def rule_route_missing(wish, failing, tcp, routes):
-    """The kernel finds no route: ENETUNREACH at once, and no packet is sent.
-
-    fires: route/A ok error=ENETUNREACH
-    quiet: route/A ok
-    """
+    """The kernel finds no route: ENETUNREACH at once, and no packet is sent."""
     table = [r for part in succeeded(routes) for r in part.value["routes"]]
     if routes and not wish["host"] and not any(
             r["dst"] == "default" and r.get("type") in (None, "unicast") for r in table):
@@ -4297,13 +4091,12 @@ def rule_route_missing(wish, failing, tcp, routes):
 @rule("route.overlap", "client", each="ways", sure="likely",
       hides=BEYOND + " neighbor.silent gateway.silent segment.isolated",
       says="{address} falls into a local range, {net} on {dev}, and nobody answers for it there.",
-      fix="Compare `ip route get {address}` with the ranges used here; change those or the mask.")
+      fix="Compare `ip route get {address}` with the ranges used here; change those or the mask.",
+      fires='iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ;'
+            " neighbor/A,br-1 ok state=FAILED",
+      quiet="iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED")
 def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
-    """A bridge, container or VPN range, or too wide a mask, catches a far address.
-
-    fires: iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ; neighbor/A,br-1 ok state=FAILED
-    quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
-    """
+    """A bridge, container or VPN range, or too wide a mask, catches a far address."""
     dev, goal, talks = row.value["dev"], row.subject, rows_about(tcp, row.subject)
     link = interface_named(interfaces, dev) or {"name": dev, "inet": [], "inet6": []}
     bridge = is_local_bridge(link)
@@ -4340,19 +4133,15 @@ sign("host.exhausted", "client",
      hides=AWAY + " firewall.local", sure="likely")
 
 
-# -- this host's own firewall ---------------------------------------------------------------------
-
 @rule("firewall.local", "client", hides=AWAY + " gateway.silent segment.isolated",
       says="This host's own firewall stops the way to {address}: {how}.",
-      fix="Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).")
+      fix="Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).",
+      fires='tcp/A timeout info={"retrans":0,"total_retrans":3}\n'
+            "iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9",
+      quiet='tcp/A timeout info={"retrans":1,"total_retrans":3}\n'
+            "iface/eth0 ; tcp/A refused icmp=3/3@A")
 def rule_firewall_local(tcp, stopped, udp, dns):
-    """Refused by our own address, EPERM, or packets that never left (tcpi_retrans stays 0).
-
-    fires: tcp/A timeout info={"retrans":0,"total_retrans":3}
-    quiet: tcp/A timeout info={"retrans":1,"total_retrans":3}
-    fires: iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9
-    quiet: iface/eth0 ; tcp/A refused icmp=3/3@A
-    """
+    """Refused by our own address, EPERM, or packets that never left (tcpi_retrans stays 0)."""
     forbidden = "sending is not permitted (EPERM)"
     for row in [r for r in tcp if r.subject in stopped]:
         yield blame(row, how=stopped[row.subject])
@@ -4363,29 +4152,23 @@ def rule_firewall_local(tcp, stopped, udp, dns):
         yield dict(address="the resolver " + host_of(mute[0]), port=53, how=forbidden, proof=mute)
 
 
-sign("firewall.local", "client",
-     "Answers arrive at this host and its own {what} drops them ({count} packets received and not"
-     " delivered while {address} seemed silent).", "{cure}",
+sign("firewall.local", "client", "Answers arrive at this host and its own {what} drops them"
+     " ({count} packets received and not delivered while {address} seemed silent).", "{cure}",
      "Packets are received and not delivered, with our SYNs and not without: INPUT or rp_filter.",
      "tcp/A timeout ; unheard/A ok idle=0 sent=6 lost=6",
-     "tcp/A timeout ; unheard/A ok idle=4 sent=6 lost=7",
-     "undelivered", lambda row, moved: row.value["lost"] - row.value["idle"]
+     "tcp/A timeout ; unheard/A ok idle=4 sent=6 lost=7", "undelivered",
+     lambda row, moved: row.value["lost"] - row.value["idle"]
      >= row.value["sent"] - 1 and dict(
          INBOUND[any(said(m, "TcpExtIPReversePathFilter") for m in moved)],
          count=row.value["lost"], proof=moved), hides=BEYOND, sure="likely")
-
-
-# -- the segment ----------------------------------------------------------------------------------
-
 sign("segment.isolated", "client_network client",
      "Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.",
      "Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.",
      "The next hop fails at layer 2, and so does everybody else who was asked.",
      "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ; segment/G,eth0 ok a=FAILED b=FAILED"
-     " c=INCOMPLETE d=FAILED",
-     "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ; segment/G,eth0 ok a=FAILED b=REACHABLE"
-     " c=INCOMPLETE d=FAILED",
-     "silent_hops", lambda row, tcp, segment: len(row.value["others"]) >= 4
+     " c=INCOMPLETE d=FAILED", "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;"
+     " segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED", "silent_hops",
+     lambda row, tcp, segment: len(row.value["others"]) >= 4
      and not set(row.value["others"].values()) & set(ALIVE) and dict(
          hop_silence(row, segment + tcp), count=len(row.value["others"])),
      hides="gateway.silent neighbor.silent " + AWAY, sure="likely")
@@ -4412,15 +4195,13 @@ sign("neighbor.silent", "server client_network",
 
 @rule("dns.unconfigured", "client", hides="dns.unreachable dns.failing dns.not_found",
       says="No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.",
-      fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).")
+      fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).",
+      fires="lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]\n"
+            "target/- ok host=null ; resolv_conf/resolv.conf ok nameservers=[]",
+      quiet="lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok\n"
+            'lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]')
 def rule_dns_unconfigured(wish, resolv_conf, lookup):
-    """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1.
-
-    fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
-    quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
-    fires: target/- ok host=null ; resolv_conf/resolv.conf ok nameservers=[]
-    quiet: lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]
-    """
+    """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1."""
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
     if conf and not conf.get("nameservers") and (failed or not wish["host"]):
         yield dict(proof=failed + resolv_conf)
@@ -4428,13 +4209,11 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
 
 @rule("dns.unreachable", "dns transit", says="No configured resolver answers ({servers}): {how}.",
       fix="Is the resolver's address right and its port 53 allowed on the way? Try `dig @{server}"
-          " {name}`.", ask="Is the resolver {server} up, and may this host ask it?")
+          " {name}`.", ask="Is the resolver {server} up, and may this host ask it?",
+      fires="lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout",
+      quiet="lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN")
 def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
-    """Silence or ICMP from every resolver; the system's look-up failed as well.
-
-    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout
-    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
-    """
+    """Silence or ICMP from every resolver; the system's look-up failed as well."""
     rows = dns or ([] if wish["host"] else general_dns)
     if not rows or met(rows, "ok") or succeeded(lookup):
         return
@@ -4456,13 +4235,11 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
 
 @rule("dns.failing", "dns", says="The resolver {server} answers {rcode} for {name}{contrast}.",
       fix="Ask the operator of {server}: {advice}.", hides="dns.unreachable",
-      ask="Why does {server} answer {rcode} for {name}?")
+      ask="Why does {server} answer {rcode} for {name}?",
+      fires="lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL",
+      quiet="lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN")
 def rule_dns_failing(wish, dns, lookup, general_dns):
-    """SERVFAIL, REFUSED or nonsense, and no resolver that knows better.
-
-    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
-    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN
-    """
+    """SERVFAIL, REFUSED or nonsense, and no resolver that knows better."""
     rows = succeeded(dns) or ([] if wish["host"] else succeeded(general_dns))
     if not rows or saying(rows, "rcode", "NOERROR", "NXDOMAIN") or (
             wish["host"] and not met(lookup, "refused", "timeout")):
@@ -4488,8 +4265,7 @@ sign("dns.not_found", "dns", "The name {host} does not exist ({who} NXDOMAIN).",
      "Check the spelling and the search list; if the name is new, ask for the record.",
      "NXDOMAIN from the resolvers: every name that the search list allows is unknown.",
      "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN",
-     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok",
-     "unresolved", lambda row, dns, absent: (
+     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok", "unresolved", lambda row, dns, absent: (
          absent or not dns and row.value["error"] == "EAI_NONAME") and dict(
              who=host_of(absent[0]) + " says" if absent else "the look-up says", proof=dns,
              confidence="certain" if absent else "likely"),
@@ -4511,8 +4287,6 @@ sign("dns.slow", "dns", "Looking up {host} took {seconds:.1f} s{dead}.",
              seconds=(row.ms or 0) / 1000, proof=dead_first, dead="; the first resolver, %s, is"
              " silent" % host_of(dead_first[0]) if dead_first else ""),
      severity="warn", sure="likely")
-
-
 sign("dns.failing", "dns", "The resolvers give {host} the address {bogus}, which is {meaning}.",
      "Is {host} on a block list, or its record wrong? Compare with another resolver.",
      "A sinkhole or nonsense: no other host has a loopback or unspecified address.",
@@ -4524,13 +4298,11 @@ sign("dns.failing", "dns", "The resolvers give {host} the address {bogus}, which
 
 @rule("dns.hosts_override", "client", severity="warn", hides=BEYOND,
       says="/etc/hosts gives {host} the address {address}; the resolvers say {other}{so}.",
-      fix="Remove or correct the line for {host} in /etc/hosts.")
+      fix="Remove or correct the line for {host} in /etc/hosts.",
+      fires='hosts_file/N ok [{"address":"A","names":["N"]}] ; dns/R,A,N ok addresses=["G"]',
+      quiet='hosts_file/N ok [{"address":"A","names":["N"]}] ; dns/R,A,N ok addresses=["A"]')
 def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
-    """The hosts file wins over DNS; it is the cause when its address fails and DNS's works.
-
-    fires: hosts_file/N ok [{"address":"A","names":["N"]}] ; dns/R,A,N ok addresses=["G"]
-    quiet: hosts_file/N ok [{"address":"A","names":["N"]}] ; dns/R,A,N ok addresses=["A"]
-    """
+    """The hosts file wins over DNS; it is the cause when its address fails and DNS's works."""
     ours, theirs = hosts_rows(hosts_file, wish["host"]), dns_addresses(dns)
     same = set(map(is_address, ours)) & set(map(is_address, theirs))
     if not same or set(ours) & set(theirs):
@@ -4546,13 +4318,11 @@ def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
 
 @rule("dns.inconsistent", "dns", severity="warn", sure="likely",
       says="The resolvers disagree about {name}: {views}.",
-      fix="Ask the operators of both; one of them has old or private data.")
+      fix="Ask the operators of both; one of them has old or private data.",
+      fires='dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok rcode=NXDOMAIN',
+      quiet='dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]')
 def rule_dns_inconsistent(dns):
-    """Two configured resolvers give different answers to the same question.
-
-    fires: dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok rcode=NXDOMAIN
-    quiet: dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]
-    """
+    """Two configured resolvers give different answers to the same question."""
     questions = collections.OrderedDict()
     for row in saying(succeeded(dns), "rcode", "NOERROR", "NXDOMAIN"):
         questions.setdefault(tuple(row.subject.split()[1:3]), []).append(row)
@@ -4560,8 +4330,7 @@ def rule_dns_inconsistent(dns):
         first, *others = [set(row.value["addresses"]) for row in rows]
         if any(not found & first for found in others if found or first):
             yield dict(name=name, proof=rows, views="; ".join("%s says %s" % (
-                host_of(r), ", ".join(r.value["addresses"][:2]) or r.value["rcode"])
-                for r in rows))
+                host_of(r), ", ".join(r.value["addresses"][:2]) or r.value["rcode"]) for r in rows))
             return
 
 
@@ -4569,13 +4338,10 @@ def rule_dns_inconsistent(dns):
 
 @rule("path.loop", "transit", each="icmp_errors", hides=PORT_ONLY,
       says="Packets to {address} go round in circles{between}: {router} says their TTL ran out.",
-      fix="Correct the routes of {routers}: each sends {address} to the other.")
+      fix="Correct the routes of {routers}: each sends {address} to the other.",
+      fires="tcp/A unreachable icmp=11/0@G", quiet="tcp/A unreachable icmp=3/1@G")
 def rule_path_loop(row, traces):
-    """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop.
-
-    fires: tcp/A unreachable icmp=11/0@G
-    quiet: tcp/A unreachable icmp=3/1@G
-    """
+    """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop."""
     hops = hop_table(traces, row.subject)
     routers = list(hops.values())
     again = sorted({a for a in routers if routers.count(a) > 1})
@@ -4616,13 +4382,10 @@ sign("tcp.rejected", "server_network",
 @rule("tcp.refused", "service server", each="connections", hides="path.loss",
       says="{address} refuses port {port} with a real reset: {why}.",
       fix="{where}, `ss -ltnp sport = :{port}` shows who listens. Start the service, let it listen"
-          " on {address}, or correct the port.")
+          " on {address}, or correct the port.",
+      fires="tcp/A refused", quiet="tcp/A refused icmp=3/3@A")
 def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
-    """A RST and no ICMP: nothing listens there, or a box on the way answers in its place.
-
-    fires: tcp/A refused
-    quiet: tcp/A refused icmp=3/3@A
-    """
+    """A RST and no ICMP: nothing listens there, or a box on the way answers in its place."""
     if row.outcome != "refused" or row.value["icmp"] or row.subject in stopped:
         return None
     far = distance(other_traces, row.subject)
@@ -4641,17 +4404,14 @@ def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
 
 
 @rule("tcp.filtered", "server server_network", each="silent", hides="path.dead_end path.loss",
-      sure="likely",
-      says="Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though {contrast}"
-           "{where}.",
+      says="Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though"
+           " {contrast}{where}.", sure="likely",
       fix="Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp"
-          " port {port} and host {here}` shows whether the SYN arrives.")
+          " port {port} and host {here}` shows whether the SYN arrives.",
+      fires="tcp/A timeout ; other_ports/A,80 refused",
+      quiet="tcp/A timeout ; other_ports/A,80 timeout")
 def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present):
-    """This port is silent while the host answers otherwise, or other packets get further.
-
-    fires: tcp/A timeout ; other_ports/A,80 refused
-    quiet: tcp/A timeout ; other_ports/A,80 timeout
-    """
+    """This port is silent while the host answers otherwise, or other packets get further."""
     address = row.subject
     stop, further = last_hop(trace_tcp, address), last_hop(other_traces, address)
     contrast = present.get(address)
@@ -4677,23 +4437,19 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
       says="Nothing answers beyond {where}: no protocol gets an answer from {address}.",
       fix="Is the server up? There, `tcpdump -ni any host {here}` decides: nothing arrives (lost"
           " going), or the answer is lost (its gateway, the way back).",
-      ask="Packets from {here} to {address} are lost behind {where}: please look there.")
+      ask="Packets from {here} to {address} are lost behind {where}: please look there.",
+      fires='tcp/A timeout ; trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]',
+      quiet='tcp/A timeout ; trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]')
 def rule_path_dead_end(row, traces, present):
-    """Silence by every protocol; the last router that still answers is the last that is known good.
-
-    fires: tcp/A timeout ; trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
-    quiet: tcp/A timeout ; trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]
-    """
+    """Silence by every protocol; the last router that still answers is the last known as good."""
     address, last = row.subject, last_hop(traces, row.subject)
-    where = "this host's first hop"
+    where = "hop %d, %s" % (last, hop_table(traces, address)[last]) if last else \
+        "this host's first hop"
     places = ["client_network", "transit", "server_network", "server"][:3 if last else 4]
-    if last:
-        where = "hop %d, %s" % (last, hop_table(traces, address)[last])
     if last > 1:
         places = unique(place_of(last, None) + ["server_network", "server"])
-    return address not in present and dict(
-        where=where, suspects=places, confidence="likely" if last else "possible",
-        proof=rows_about(traces, address))
+    return address not in present and dict(where=where, suspects=places, proof=rows_about(
+        traces, address), confidence="likely" if last else "possible")
 
 
 @rule("path.mtu_blackhole", "transit server_network client_network",
@@ -4701,15 +4457,13 @@ def rule_path_dead_end(row, traces, present):
       says="Small packets pass and large ones vanish on the way to {address}: {how}.",
       fix="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel:"
           " `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
-          " --clamp-mss-to-pmtu`.")
+          " --clamp-mss-to-pmtu`.",
+      fires="tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=silent\n"
+            "transfer/A ok ended=silent bytes=9 ; transfer/A,clamped ok ended=closed",
+      quiet="tls/A ok ended=stalled ; small/A ok ended=silent ; hello/A,bare ok ended=silent\n"
+            "tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=done")
 def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
-    """A talk stalls with full-size segments and works with small ones (RFC 2923).
-
-    fires: tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=silent
-    quiet: tls/A ok ended=stalled ; small/A ok ended=silent ; hello/A,bare ok ended=silent
-    fires: transfer/A ok ended=silent bytes=9 ; transfer/A,clamped ok ended=closed
-    quiet: tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=done
-    """
+    """A talk stalls with full-size segments and works with small ones (RFC 2923)."""
     how = "the talk stalls, and works with small segments (MSS %d)" % CLAMP_MSS
     for row in saying(tls + full_size, "ended", "stalled", "silent"):
         clamped = succeeded(rows_about(transfer, row.subject + " clamped"))
@@ -4721,50 +4475,42 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
             yield blame(row, cured, how=how)
 
 
-@rule("path.mtu_blackhole", "transit server_network client_network", severity="warn",
-      says="Packets of full size to {address} get no answer and no ICMP 'too big', smaller ones"
-           " do: large transfers may hang.", sure="possible",
-      fix="Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.")
-def rule_path_size_limit(sizes, full_size, retries):
-    """A full-size echo vanishes where a small one is answered (replies to UDP are rate limited).
-
-    fires: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false
-    quiet: sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false mtu=1400
-    """
-    fine = saying(full_size, "ended", "closed", "done") + succeeded(retries)
-    for address in size_suspects(saying(succeeded(sizes), "by", "echo")):
-        if not rows_about(fine, address):
-            yield dict(address=address, scope=address, proof=rows_about(sizes, address))
+sign("path.mtu_blackhole", "transit server_network client_network", "Packets of full size to"
+     " {address} get no answer and no ICMP 'too big', smaller ones do: large transfers may hang.",
+     "Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.",
+     "A full-size echo vanishes where a small one is answered (replies to UDP are rate limited).",
+     "sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false",
+     "sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false mtu=1400",
+     "outsized", lambda row, sizes, full_size, retries: not rows_about(
+         saying(full_size, "ended", "closed", "done") + succeeded(retries), row.subject) and dict(
+             proof=rows_about(sizes, row.subject)), severity="warn", sure="possible")
 
 
 @rule("path.loss", "transit client_network server_network", severity="warn",
       says="Packets to {address} port {port} are lost: of {tried} connections {silent} got no"
            " answer and {resent} only after the SYN was sent again.", sure="likely",
-      fix="Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.")
+      fix="Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.",
+      fires="tcp/A timeout ; retries/A ok tried=4 open=3 silent=1 resent=0",
+      quiet="tcp/A timeout ; retries/A ok tried=4 open=0 silent=4 resent=0")
 def rule_path_loss(retries, resends, tcp, tls, http):
-    """Several connections from several source ports: some work at once, some late, some never.
-
-    fires: tcp/A timeout ; retries/A ok tried=4 open=3 silent=1 resent=0
-    quiet: tcp/A timeout ; retries/A ok tried=4 open=0 silent=4 resent=0
-    """
+    """Several connections from several source ports: some work at once, some late, some never."""
     for row in succeeded(retries + resends):
         value, first = row.value, rows_about(tcp, row.subject)
         talks = rows_about(tls + http, row.subject)
         gone = met(first, "timeout") + saying(talks, "stage", "connect")
         mute = gone + [talk for talk in saying(talks, "ended", "silent", "stalled")
                        if (talk.value.get("info") or {}).get("unacked")]     # by the peer's kernel
-        late = [t for t in succeeded(first) if t.value["info"].get("total_retrans")]
+        late = [t for t in succeeded(first + talks)
+                if (t.value.get("info") or {}).get("total_retrans")]
         lost = value["silent"] + value["resent"] + len(mute + late)
-        words = dict(severity="warn", hides="")
-        if mute:
-            words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
-                                                " tls.handshake_stalled")
-        again = gone or value["silent"] or value["resent"]      # a router drops the first packet
-        if value["silent"] < value["tried"] and again:          # while it asks for a MAC address
-            yield blame(row, first + mute, silent=value["silent"] + len(mute),
-                        resent=value["resent"] + len(late),
-                        tried=value["tried"] + max(1, len(mute + late)),
-                        confidence="likely" if lost > 1 else "possible", **words)
+        words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
+                     " tls.handshake_stalled") if mute else dict(hides="")
+        # One late packet is none: a router drops the first while it asks for a MAC address.
+        again = gone or value["silent"] or value["resent"] or len(late) > 1
+        if again and (value["silent"] < value["tried"] or met(first, "ok")):
+            yield blame(row, first + mute, confidence="likely" if lost > 1 else "possible",
+                        silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
+                        tried=value["tried"] + max(1, len(mute + late)), **words)
 
 
 sign("tcp.filtered", "transit server_network client_network",
@@ -4773,7 +4519,7 @@ sign("tcp.filtered", "transit server_network client_network",
      "A plain SYN is answered, and one with the mark that ssh gives its packets is not.",
      "marked/A ok tried=1 silent=1\ntarget/A ok protocol=ssh ; ssh/A timeout",
      "marked/A ok tried=1 open=1\ntarget/A ok protocol=ssh ; ssh/A ok",
-     "lost_marks", lambda row, retries, resends: not rows_about(retries + resends, row.subject)
+     "lost_mark", lambda row, retries, resends: not rows_about(retries + resends, row.subject)
      and (dict(scope=None, severity="fail") if row.probe == "ssh" else True), severity="warn",
      sure="likely")
 sign("tcp.reset tcp.closed", "service server",
@@ -4803,13 +4549,10 @@ sign("udp.no_reply", "service server server_network",
 
 @rule("clock.skewed", "client", hides="tls.expired tls.not_yet_valid tls.expiring",
       says="This host's clock is wrong: it shows {here_time} UTC, {witness}.", severity="warn",
-      fix="Set the clock (chrony, systemd-timesyncd, `date -u`): certificates depend on it.")
+      fix="Set the clock (chrony, systemd-timesyncd, `date -u`): certificates depend on it.",
+      fires="clock/self ok epoch=946684800", quiet="clock/self ok epoch=1999999999")
 def rule_clock_skewed(clock, now, http, chains):
-    """The local time is before this program was made, or far from the server's Date header.
-
-    fires: clock/self ok epoch=946684800
-    quiet: clock/self ok epoch=1999999999
-    """
+    """The local time is before this program was made, or far from the server's Date header."""
     far = [r for r in succeeded(http) if clock and r.value.get("date")
            and abs(r.value["date"] - now) > CLOCK_SKEW_S]
     early = clock and now < BORN - 86400
@@ -4821,15 +4564,14 @@ def rule_clock_skewed(clock, now, http, chains):
         there = far[0].value["date"]
         cause = cause and not all(untimely(chain, there) for chain in chains.values())
         witness = "the server's clock %s" % utc_text(there)
-    words = dict(severity="warn", hides="", confidence="certain" if early else "likely")
-    if cause:
-        words = dict(severity="fail", hides="tls.expired tls.not_yet_valid")
+    words = dict(severity="fail", hides="tls.expired tls.not_yet_valid") if cause else dict(
+        hides="", confidence="certain" if early else "likely")
     yield dict(words, here_time=utc_text(now), witness=witness, proof=clock + far)
 
 
-def cert(code, where, says, fix, fires, quiet="tls/A ok", **more):
+def cert(code, where, says, fix, fires, quiet="", **more):
     """Register a rule whose judgement is one of the `distrust`; only the words differ."""
-    today = "clock/self ok epoch=5000 ; "
+    today = "clock/self ok epoch=5000 ; tls/A ok "
     sign(code, where, says, fix, "One way in which a certificate is not trusted (RFC 5280).",
          today + fires, today + quiet,
          "tls", lambda row, wish, hello, distrust: (row.subject, code) in distrust and dict(
@@ -4840,33 +4582,29 @@ def cert(code, where, says, fix, fires, quiet="tls/A ok", **more):
 
 cert("tls.expired", "service", "The certificate of {address} for {name} expired on {date}.",
      "Renew it and reload the service (a renewed file on disk is not enough).",
-     "tls/A ok ended=untrusted verify_code=10 cert.not_after=4000")
+     "ended=untrusted verify_code=10 cert.not_after=4000")
 cert("tls.not_yet_valid", "service client",
-     "The certificate of {address} for {name} is valid only from {date}.",
-     "Check this host's clock first, then the certificate.",
-     "tls/A ok ended=untrusted verify_code=9 cert.not_before=6000")
+     "The certificate of {address} for {name} is valid only from {date}.", "Check this host's clock"
+     " first, then the certificate.", "ended=untrusted verify_code=9 cert.not_before=6000")
 cert("tls.self_signed", "service",
      "The certificate of {address} ({name}) is self-signed: nobody vouches for it.",
      "Install a certificate of a CA that the clients trust; or give this one with --cafile.",
-     "tls/A ok ended=untrusted verify_code=18 cert.self_issued=true",
-     "tls/A ok ended=untrusted verify_code=20")
-cert("tls.incomplete_chain", "service",
-     "{address} sends its certificate without the intermediate '{issuer}', so the chain ends.",
-     "Let the server send the whole chain (certificate, then intermediates) and reload it.",
-     "tls/A ok ended=untrusted verify_code=20 cert.aia=true",
-     "tls/A ok ended=untrusted verify_code=20 cert.self_issued=true", sure="likely")
-cert("tls.untrusted_ca", "service client",
-     "The certificate of {address} ({name}) comes from '{issuer}', a CA that {store} does not"
-     " hold.",
+     "ended=untrusted verify_code=18 cert.self_issued=true", "ended=untrusted verify_code=20")
+cert("tls.incomplete_chain", "service", "{address} sends its certificate without the intermediate"
+     " '{issuer}', so the chain ends.", "Let the server send the whole chain (certificate, then"
+     " intermediates) and reload it.", "ended=untrusted verify_code=20 cert.aia=true",
+     "ended=untrusted verify_code=20 cert.self_issued=true", sure="likely")
+cert("tls.untrusted_ca", "service client", "The certificate of {address} ({name}) comes from"
+     " '{issuer}', a CA that {store} does not hold.",
      "If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?",
-     "tls/A ok ended=untrusted verify_code=20", sure="likely")
+     "ended=untrusted verify_code=20", sure="likely")
 cert("tls.name_mismatch", "service",
      "The certificate of {address} is for {names}, not for {wanted}.",
      "Use a name that the certificate holds, or add {wanted} to it; is this the right address?",
-     'tls/A ok cert.san=[["DNS","other.example"]]')
+     'cert.san=[["DNS","other.example"]]')
 cert("tls.expiring", "service",
      "The certificate of {address} for {name} expires in {days} days, on {date}.", "Renew it now.",
-     "tls/A ok cert.not_after=90000", severity="warn")
+     "cert.not_after=90000", severity="warn")
 sign("tls.handshake_stalled", "service server server_network",
      "{address} says nothing after the ClientHello (TCP is open).",
      "Is the service hung, or the port's protocol another? Else suspect MTU or a filter.",
@@ -4877,13 +4615,10 @@ sign("tls.handshake_stalled", "service server server_network",
 @rule("tls.not_tls", "service", each="handshakes",
       hides="tls.handshake_cut tls.handshake_stalled service.unexpected " + ALL_HTTP,
       says="Port {port} on {address} does not speak TLS: it answers in {kind}{words}.",
-      fix="Use the plain protocol on this port, or the service's TLS port.")
+      fix="Use the plain protocol on this port, or the service's TLS port.",
+      fires="tls/A ok ended=not_tls", quiet="tls/A ok ended=closed")
 def rule_tls_not_tls(row, wish, hello, tcp):
-    """The answer to a ClientHello is no TLS record, or a plain greeting came first.
-
-    fires: tls/A ok ended=not_tls
-    quiet: tls/A ok ended=closed
-    """
+    """The answer to a ClientHello is no TLS record, or a plain greeting came first."""
     early = [t for t in rows_about(tcp, row.subject) if said(t, "greeting")]
     clear = [h for h in rows_about(hello, row.subject) if said(h, "not_tls")]
     if row.value["ended"] != "not_tls" and (
@@ -4898,21 +4633,15 @@ def rule_tls_not_tls(row, wish, hello, tcp):
 @rule("tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut", "service client",
       each="handshakes", hides=ALL_HTTP, sure="likely", fix="{cure}",
       says="{address} ends the TLS handshake: {why}.",
-      ask="The TLS handshake with {address} port {port} fails ({why}): what does your log say?")
+      ask="The TLS handshake with {address} port {port} fails ({why}): what does your log say?",
+      fires='tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["CA"]\n'
+            "tls/A ok ended=alert alert=protocol_version\n"
+            "tls/A ok ended=alert alert=unrecognized_name\n"
+            "tls/A ok ended=alert alert=handshake_failure\ntls/A ok ended=reset",
+      quiet="tls/A ok ended=stalled\ntls/A ok ended=not_tls\ntls/A ok\n"
+            "tls/A ok ended=reset ; tcp/A ok after=reset\ntls/A ok ended=untrusted")
 def rule_tls_refused(row, hello, http, tcp, cut_ttl):
-    """An alert, a reset or a close in the handshake, told apart by what a clear ClientHello meets.
-
-    fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["Some CA"]
-    quiet: tls/A ok ended=stalled
-    fires: tls/A ok ended=alert alert=protocol_version
-    quiet: tls/A ok ended=not_tls
-    fires: tls/A ok ended=alert alert=unrecognized_name
-    quiet: tls/A ok
-    fires: tls/A ok ended=alert alert=handshake_failure
-    quiet: tls/A ok ended=reset ; tcp/A ok after=reset
-    fires: tls/A ok ended=reset
-    quiet: tls/A ok ended=untrusted
-    """
+    """An alert, reset or close in the handshake, told apart by what a clear ClientHello meets."""
     late = [h for h in rows_about(http, row.subject) if "certificate required" in (
         said(h, "error") or "").replace("_", " ").lower()]
     gone = saying(rows_about(tcp, row.subject), "after", "reset", "closed")
@@ -4961,8 +4690,7 @@ def handshake_refusal(value, clear, late):
     if alert == "protocol_version" or value["ended"] == "alert" and (
             set(offered) & {"SSLv3", "TLSv1", "TLSv1.1"} or re.search(
                 "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text)):
-        return "tls.version", "no common version" + (
-            ", it offers %s" % offered[0] if offered else "")
+        return "tls.version", "no common version" + "".join(", it offers " + o for o in offered[:1])
     answers_bare = bool(bare and bare["chain"])
     if alert == "unrecognized_name" or named and answers_bare and not named["chain"]:
         return "tls.sni", "it refuses the name that was asked for" + (
@@ -4983,9 +4711,8 @@ sign("http.https_expected", "client",
      "Use https:// for this port.",
      "A 400 that says so, or a TLS record as the answer to a plain request.",
      "http/A ok status=400 wants_tls=true", "http/A ok status=400",
-     "http", lambda row, wish: not wish["tls"] and (
-         said(row, "wants_tls") or said(row, "speaks") == "tls"),
-     hides="http.client_error http.not_http")
+     "http", lambda row, wish: not wish["tls"] and (said(row, "wants_tls") or said(
+         row, "speaks") == "tls"), hides="http.client_error http.not_http")
 sign("http.no_response", "service server",
      "{address} takes the HTTP request and {how} without an answer.",
      "Is the application hung or crashing? Look at its log and its load on the server.",
@@ -4997,9 +4724,8 @@ sign("http.no_response", "service server",
 sign("http.not_http", "service",
      "Port {port} on {address} does not speak HTTP: it answers {kind}\"{words}\".",
      "Is this the right port? Use the client of the protocol that answers there.",
-     "Bytes came back, and they are no HTTP status line.",
-     "http/A ok status=null not_http=hello", "http/A ok status=200",
-     "exchanges", lambda row: row.value.get("not_http") and dict(
+     "Bytes came back, and they are no HTTP status line.", "http/A ok status=null not_http=hello",
+     "http/A ok status=200", "exchanges", lambda row: row.value.get("not_http") and dict(
          kind=(row.value["speaks"].upper() + " ") if row.value.get("speaks") else "",
          words=row.value["not_http"][:60]))
 sign("http.redirect_loop", "service",
@@ -5054,8 +4780,7 @@ sign("ssh.algorithm", "service client",
      "sshd on {address} has no {kinds} in common with a current client; it offers {offers}.",
      "Update the server; until then let this client use an old one (`ssh -o {option}=+...`).",
      "The lists of the key exchange have nothing in common (RFC 4253 7.1).",
-     'ssh/A ok lacks=["kex"]', "ssh/A ok",
-     "ssh", lambda row: said(row, "lacks") and dict(
+     'ssh/A ok lacks=["kex"]', "ssh/A ok", "ssh", lambda row: said(row, "lacks") and dict(
          scope=None, kinds=", ".join(row.value["lacks"]),
          option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
          offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
@@ -5064,8 +4789,7 @@ sign("ssh.denied", "service client",
      "Is the user right, and the public key in its authorized_keys? sshd's log names the reason.",
      "Key exchange done, login refused; a password, where one is offered, was not tried.",
      'target/A ok user=me ; ssh/A ok outcome=auth_denied methods=["publickey"]',
-     "target/A ok user=me ; ssh/A ok outcome=ok",
-     "ssh", lambda row, wish: said(row, "outcome") in (
+     "target/A ok user=me ; ssh/A ok outcome=ok", "ssh", lambda row, wish: said(row, "outcome") in (
          "auth_denied", "too_many_auth_failures") and dict(
              user=wish["user"], scope=None, methods=", ".join(said(row, "methods") or ["nothing"]),
              severity="info" if re.search("password|keyboard", str(said(row, "methods"))) else
@@ -5082,15 +4806,18 @@ sign("proxy.unreachable", "proxy client",
              said(row, "stage"), "no HTTP answer"),
          error=said(row, "error") or said(row, "ended")), hides=THROUGH + " " + ALL_DNS,
      ask="Is the proxy {proxy} up, and may this host use it?")
+sign("proxy.required", "client proxy",
+     "{host} is not reached directly, and would be through the proxy {proxy}: NO_PROXY forbids it.",
+     "Take {host} out of NO_PROXY, or give --proxy.",
+     "The way out leads only through a proxy, which the variables do not let this target use.",
+     "spare_proxy/P ok status=200", "spare_proxy/P ok status=403",
+     "spare_proxy", lambda row: said(row, "status") == 200 and dict(proxy=row.subject), hides=AWAY)
 sign("proxy.denied", "proxy", "The proxy {proxy} refuses {host}: HTTP {status} {reason}.",
      "403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.",
-     "The proxy answers CONNECT with 403 or 407.",
-     "tunnel/P ok status=407", "tunnel/P ok status=200",
-     "tunnel", lambda row: said(row, "status") in (403, 407) and dict(
+     "The proxy answers CONNECT with 403 or 407.", "tunnel/P ok status=407",
+     "tunnel/P ok status=200", "tunnel", lambda row: said(row, "status") in (403, 407) and dict(
          proxy=row.subject, status=row.value["status"], reason=row.value["reason"]), hides=AWAY,
      ask="Please allow {here} to reach {host}:{port} through {proxy}.")
-
-
 sign("http.captive", "client_network proxy",
      "A login page of the network answers in place of {host}: {how}.",
      "Log in to the network (captive portal) in a browser, then try again.",
@@ -5107,23 +4834,19 @@ sign("http.captive", "client_network proxy",
 @rule("http.client_error http.gateway_error http.server_error proxy.denied", "service client",
       each="exchanges",
       fix="{cure}", says="{address} answers HTTP {status} {reason} for {path}: {meaning}.",
-      ask="{address} answers {status} for {path} at {when} UTC: what does the log say?")
+      ask="{address} answers {status} for {path} at {when} UTC: what does the log say?",
+      fires="target/A ok path=/missing ; http/A ok status=404\nhttp/A ok status=502",
+      quiet="http/A ok status=401\nhttp/A ok status=302")
 def rule_http_status(row, wish, now):
     """4xx: request or rights; 502, 503, 504: the front works and its back end does not; other 5xx.
 
     A bare 401 on / is a working server that asks for a login.
-
-    fires: target/A ok path=/missing ; http/A ok status=404
-    quiet: http/A ok status=401
-    fires: http/A ok status=502
-    quiet: http/A ok status=302
     """
     status, path = row.value["status"] or 0, wish["path"] or "/"
     if status < 400 or status == 401 and path == "/":
         return None
-    usual, places, code = 500, ("service",), "http.server_error"
-    if status < 500:
-        usual, places, code = 400, ("service", "client"), "http.client_error"
+    usual, places, code = (500, ("service",), "http.server_error") if status >= 500 else (
+        400, ("service", "client"), "http.client_error")
     meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
     server = row.value["headers"].get("server") or "the front"
     if status in (403, 407) and re.search("(?i)squid|proxy", server):
@@ -5136,13 +4859,11 @@ def rule_http_status(row, wish, now):
 
 @rule("service.unexpected", "service", each="spoken", hides="http.not_http",
       says="Port {port} on {address} does not speak {wanted}: {speaks} answers (\"{words}\").",
-      fix="Is this the right port and host? Another program holds it.")
+      fix="Is this the right port and host? Another program holds it.",
+      fires="target/A ok protocol=ssh ; tcp/A ok after=data speaks=smtp greeting=220",
+      quiet="target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x")
 def rule_service_unexpected(row, wish):
-    """The greeting is that of another protocol than the one asked for.
-
-    fires: target/A ok protocol=ssh ; tcp/A ok after=data speaks=smtp greeting=220
-    quiet: target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x
-    """
+    """The greeting is that of another protocol than the one asked for."""
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
     if wanted in ("tcp", "tls") or wish["tls"] and row.probe == "tcp":
         return None
@@ -5176,15 +4897,12 @@ ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
 UNVERIFIED = dict.fromkeys(("smtp", "ftp", "mysql", "postgresql"), (
     "tls.self_signed", "tls.untrusted_ca", "tls.incomplete_chain"))
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
-SSH_OPTIONS = {"kex": "KexAlgorithms", "host_key": "HostKeyAlgorithms", "cipher": "Ciphers",
-               "mac": "MACs"}
-ENDINGS = {"silent": "stays silent", "closed": "closes the connection",
-           "reset": "resets the connection"}
-STAGES = {
-    "lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
-    10: "tls.expired", "untrusted": "tls.untrusted_ca",
-    "ECONNREFUSED": "tcp.refused", "EHOSTUNREACH": "path.host_unreachable",
-    "ENETUNREACH": "path.net_unreachable", "connect": "tcp.filtered"}
+SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
+ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
+STAGES = {"lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
+          10: "tls.expired", "untrusted": "tls.untrusted_ca", "ECONNREFUSED": "tcp.refused",
+          "EHOSTUNREACH": "path.host_unreachable", "ENETUNREACH": "path.net_unreachable",
+          "connect": "tcp.filtered"}
 BEHIND = ("the front works, what is behind it does not", "Look at the back end of {front} on"
           " {address}: is it running, and can the front reach it? Its error log says which one.")
 STATUS_WORDS = {
@@ -5353,8 +5071,7 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
 
 def is_next_door(egress, address):
     """True when the route to `address` has no gateway."""
-    value = about(egress, address)
-    return bool(value) and not value["via"]
+    return not (about(egress, address) or {"via": address})["via"]
 
 
 def untimely(chain, now):
@@ -5479,32 +5196,26 @@ def alive_words(ping, other_ports, other_traces):
     return words
 
 
-def chains_of(tls, hello, peer):
-    """{address: the certificates that it sent, leaf first}: the longest chain seen."""
-    talks = tls + peer + [h for h in hello if not h.subject.endswith(" bare")]
-    return {row.subject: max([said(r, "chain") or [] for r in rows_about(talks, row.subject)],
-                             key=len) for row in tls}
+
 
 
 VIEWS = {
+    "own": own_addresses, "failing": failing_ways, "heard": is_heard, "silent_hops": silent_hops,
+    "icmp_errors": icmp_errors, "alive": alive_words, "environment": environment_words,
+    "proxy": proxy_for, "goals": addresses,                               # (the target's own)
     "wish": lambda target: target[0].value,                               # what was asked for
-    "goals": lambda target, lookup, dns: addresses(target, lookup, dns),  # the target's own
+
     "now": lambda clock: clock[0].value["epoch"] if clock else None,      # this host's time
-    "own": own_addresses,
     "full": lambda conntrack: [           # the table of tracked connections
         "%d of %d" % (used, most) for used, most in [[
             (about(conntrack, name) or {}).get("entries") or 0 for name in ("count", "max")]]
         if most and used > most * 0.98],
-    "failing": failing_ways,
     "ways": lambda egress: succeeded(egress),                             # routes that are taken
     "gateways": lambda ways: {way.value["via"] for way in ways} - {None},
-    "heard": is_heard,
-    "silent_hops": silent_hops,
     "unresolved": lambda lookup: met(lookup, "refused"),
     "dead_first": lambda dns: [] if not succeeded(dns) or met(            # while another answered
         rows_about(dns, host_of(dns[0])), "ok") else rows_about(dns, host_of(dns[0])),
-    "absent": lambda dns: [] if saying(dns, "rcode", "NOERROR") else saying(
-        dns, "rcode", "NXDOMAIN"),
+    "absent": lambda dns: not saying(dns, "rcode", "NOERROR") and saying(dns, "rcode", "NXDOMAIN"),
     "known": lambda wish, dns: [                                          # by the resolvers
         a for a in dns_addresses(dns) if wish["family"] in (0, None, is_address(a))],
     "connections": lambda wish, tcp: tcp if wish["port"] is not None else [],   # a bare host's: no
@@ -5514,7 +5225,6 @@ VIEWS = {
     "stopped": lambda tcp, own, trace_tcp, egress: {                      # {address: how, in words}
         row.subject: how for row in tcp for how in [
             row.value and local_refusal(row, own, trace_tcp, egress)] if how},
-    "icmp_errors": icmp_errors,
     "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall
         r for r in icmp_errors if r.value["kind"] in HOST_UNREACHABLE
         and r.value["sender"] != r.subject and (is_late(r) or r.subject not in alive)],
@@ -5523,17 +5233,20 @@ VIEWS = {
         and r not in asked_in_vain and (r.probe, r.value["sender"]) != ("udp", r.subject)],
     "other_traces": lambda trace_udp, trace_icmp: trace_udp + trace_icmp,   # not of this port
     "traces": lambda trace_tcp, other_traces: trace_tcp + other_traces,
-    "alive": alive_words,
     "present": lambda alive, neighbor: dict(                              # at layer 2 at least
         {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
          for r in saying(neighbor, "state", *ALIVE)}, **alive),
+    "outsized": lambda sizes: [rows_about(sizes, a)[0]._replace(subject=a)
+                               for a in size_suspects(saying(sizes, "by", "echo"))],
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
     "handshakes": lambda tls: succeeded(tls),
-    "chains": chains_of,
+    "chains": lambda tls, hello, peer: {              # {address: the longest that it sent}
+        row.subject: max([said(r, "chain") or [] for r in rows_about(tls + peer + [
+            h for h in hello if not h.subject.endswith(" bare")], row.subject)], key=len)
+        for row in tls},
     "distrust": lambda wish, now, tls, chains: {                          # {(address, code): holes}
         (row.subject, code): holes for row in saying(tls, "ended", "done", "untrusted")
         for code, holes in trust_faults(row.value, chains[row.subject], wish, now)},
-    "environment": environment_words,
     "exchanges": lambda http: [             # of HTTP/1.1: who speaks HTTP/2 only is fine
         row for row in latest(succeeded(http)) if said(row, "speaks") != "http2"],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
@@ -5545,9 +5258,7 @@ VIEWS = {
             unanswered, "ended", "silent"),
     "ended": lambda connections, unanswered: connections + [
         row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
-    "lost_marks": lambda marked, ssh: [row for row in marked if said(row, "silent")] + met(
-        ssh, "timeout"),
-    "proxy": lambda wish, proxy_env: proxy_for(wish, proxy_env),
+    "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
     "redirect_ends": lambda redirects: redirects[-1:],
     "tunnels": lambda tunnel: saying(tunnel, "status", 200)}              # proxies that let us by
 
@@ -5927,7 +5638,6 @@ OTHER_CODES = {
     "ok": "The target works at the layer that was asked for.",
     "undecided": "Not enough was seen to name a cause; the report says what was not tested."}
 LATER_CODES = {code: says + " (not yet: " + finder + ")" for code, finder, says in (
-    ("proxy.required", "a later test", "The way out leads only through a proxy."),
     ("listen.none", "mode `server`", "Nobody listens on the port."),
     ("listen.loopback_only", "mode `server`", "The service listens on loopback only."),
     ("listen.other_address", "mode `server`", "The service listens on another address or family."),

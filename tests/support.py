@@ -118,7 +118,7 @@ BLANKS = {
     "trace_icmp": dict(TRACE, mode="icmp", port=0),
     "sizes": {"size": 1500, "answered": True, "mtu": None, "from": None, "by": "echo"},
     "tls": TLS, "peer": TLS, "hello": FLIGHT, "small": FLIGHT,
-    "http": HTTP, "redirects": HTTP, "tunnel": HTTP, "transfer": HTTP, "udp": UDP,
+    "http": HTTP, "redirects": HTTP, "tunnel": HTTP, "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
     "retries": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "reset_ttl": {"ttl": None, "host_ttl": 64},
@@ -136,7 +136,7 @@ NO_UDP = {"reply": None, "icmp": [], "error": None, "sent": 3, "strays": 0, "ms"
 # What room 4 brings where the outcome is not `ok`: it comes past the parsers.  None: no value.
 FAILED = {
     "tls": NO_TLS, "peer": NO_TLS, "hello": NO_FLIGHT, "small": NO_FLIGHT, "http": NO_HTTP,
-    "transfer": NO_HTTP, "redirects": NO_LOOKUP, "tunnel": NO_HTTP,
+    "transfer": NO_HTTP, "redirects": NO_LOOKUP, "tunnel": NO_HTTP, "spare_proxy": NO_HTTP,
     "dns": dict(NO_UDP, over="udp"), "general_dns": dict(NO_UDP, over="udp"), "udp": NO_UDP,
     "lookup": {"error": "EAI_NONAME", "text": "no"},
     "ping": None, "trace_udp": None, "trace_tcp": None, "trace_icmp": None, "sizes": None,
@@ -405,6 +405,7 @@ def questions(name, case, reply=None):
     netdiag = load()
     table = as_table(read_case(case))
     item = netdiag.PROBES[name]
+    table["wish"] = table["target"][0].value
     needs = {need: table[need] for need in list(item.needs) + list(item.optional)}
     return drive(item.function(**needs), reply or told(name))
 

@@ -7,7 +7,7 @@ import support
 
 netdiag = support.load()
 UNITS = ("_S", "_MS", "_LIMIT", "_TTL", "_HOPS", "_BYTES", "_SYNS", "_SIZE", "_MSS", "_V4")
-COUNTS = ("MAX_", "_POKES", "_WAVE", "_AT_ONCE", "RETRIES", "_SENDS", "PADDING", "BORN")
+COUNTS = ("_MARK", "MAX_", "_POKES", "_WAVE", "_AT_ONCE", "RETRIES", "_SENDS", "PADDING", "BORN")
 
 
 def knobs():

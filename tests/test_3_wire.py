@@ -847,14 +847,14 @@ class Http(unittest.TestCase):
 class Ssh(unittest.TestCase):
     """The key exchange as far as the host key, known_hosts, and the words of `ssh`."""
 
-    KEY = b"".join(netdiag.ssh_string(part) for part in (b"ssh-ed25519", b"k" * 32))
+    KEY = b"".join(netdiag.counted(part, "!I") for part in (b"ssh-ed25519", b"k" * 32))
     LISTS = ["curve25519-sha256,kex-strict-s", "ssh-ed25519,rsa-sha2-256", "aes128-ctr",
              "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""]
 
     def kexinit(self, **changes):
         """A server's identification and KEXINIT; changes: {index of a list: text}."""
         lists = [changes.get("l%d" % n, text).encode() for n, text in enumerate(self.LISTS)]
-        payload = b"\x14" + b"c" * 16 + b"".join(map(netdiag.ssh_string, lists)) + b"\0" * 5
+        payload = b"\x14" + b"c" * 16 + b"".join(netdiag.counted(text, "!I") for text in lists) + b"\0" * 5
         return b"SSH-2.0-OpenSSH_9.2p1 x\r\n" + netdiag.ssh_packet(payload)
 
     def facts(self, data):
@@ -871,7 +871,7 @@ class Ssh(unittest.TestCase):
 
     def test_key(self):
         """Type, fingerprint as ssh-keygen -l prints it, and the base64 of known_hosts."""
-        reply = netdiag.ssh_packet(b"\x1f" + netdiag.ssh_string(self.KEY) + b"rest")
+        reply = netdiag.ssh_packet(b"\x1f" + netdiag.counted(self.KEY, "!I") + b"rest")
         facts = self.facts(self.kexinit() + reply)
         self.assertEqual((facts["banner"], facts["key_type"], facts["lacks"]),
                          ("SSH-2.0-OpenSSH_9.2p1 x", "ssh-ed25519", []))
@@ -887,7 +887,7 @@ class Ssh(unittest.TestCase):
 
     def test_farewell(self):
         """A disconnect before the key exchange, and a banner alone."""
-        words = b"\1\0\0\0\2" + netdiag.ssh_string(b"Too many") + b"\0\0\0\0"
+        words = b"\1\0\0\0\2" + netdiag.counted(b"Too many", "!I") + b"\0\0\0\0"
         facts = self.facts(b"SSH-2.0-x\r\n" + netdiag.ssh_packet(words))
         self.assertEqual((facts["disconnect"], facts["key"], facts["lacks"]), ("Too many", None, []))
         self.assertEqual(self.facts(b"SSH-2.0-x\r\n")["offers"], {})
@@ -896,7 +896,7 @@ class Ssh(unittest.TestCase):
         """Our half of an exchange by curve or by Diffie-Hellman, as the server's list wants it."""
         curve = netdiag.build_kex_init(self.kexinit(), b"s" * 32)
         group = netdiag.build_kex_init(self.kexinit(l0="diffie-hellman-group14-sha1"), b"s" * 32)
-        sizes = [len(next(netdiag.ssh_strings(p[1:]))) for data in (curve, group)
+        sizes = [len(next(netdiag.uncounted(p[1:]))) for data in (curve, group)
                  for p in netdiag.ssh_packets(b"SSH-2.0-x\n" + data)]
         self.assertEqual(sizes, [32, 97])
 
@@ -916,7 +916,7 @@ class Ssh(unittest.TestCase):
     def test_garbage(self):
         """Any bytes end in facts or in NotMine."""
         rng = random.Random(22)
-        whole = self.kexinit() + netdiag.ssh_packet(b"\x1f" + netdiag.ssh_string(self.KEY))
+        whole = self.kexinit() + netdiag.ssh_packet(b"\x1f" + netdiag.counted(self.KEY, "!I"))
         for _ in range(400):
             data = bytearray(whole)
             for _ in range(rng.randrange(1, 9)):

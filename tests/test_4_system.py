@@ -653,7 +653,7 @@ class Manners(SystemCase):
     def test_ssh_keys(self):
         """Banner, lists and host key of a server that speaks in two turns."""
         from test_3_wire import Ssh
-        key = netdiag.ssh_packet(b"\x1f" + netdiag.ssh_string(Ssh.KEY))
+        key = netdiag.ssh_packet(b"\x1f" + netdiag.counted(Ssh.KEY, "!I"))
         with support.Server(speaks((False, Ssh().kexinit()), (True, key))) as server:
             outcome, raw = self.system.ssh_keys(server.host, server.port, ["ssh-rsa"], 0x48, 2.0)
         facts = netdiag.parse_ssh_exchange(raw)

@@ -83,7 +83,7 @@ class Order(unittest.TestCase):
 
     def test_no_circles(self):
         """The needs of all probes can be put in an order."""
-        waiting = {name: set(item.needs) - {"target"} for name, item in netdiag.PROBES.items()}
+        waiting = {name: set(item.needs) - {"wish"} for name, item in netdiag.PROBES.items()}
         while waiting:
             ready = [name for name, needs in waiting.items() if not needs & set(waiting)]
             self.assertTrue(ready, "a circle among %s" % sorted(waiting))
@@ -94,7 +94,7 @@ class Order(unittest.TestCase):
         """A need that nobody answers would never let its probe run."""
         for name, item in netdiag.PROBES.items():
             self.assertLessEqual(set(item.needs) | set(item.optional),
-                                 set(netdiag.PROBES) | {"target"}, name)
+                                 set(netdiag.PROBES) | {"wish"}, name)
 
     def test_rules_look_at_what_there_is(self):
         """A rule, and a view, looks at answers of probes that exist, or at views."""
@@ -188,7 +188,7 @@ class Trouble(unittest.TestCase):
         """A probe that never stops asking is stopped."""
         def endless():
             while True:
-                yield netdiag.ask("self", netdiag.native("clock", "x", "y"))
+                yield [netdiag.ask("self", netdiag.native("clock", "x", "y"))]
         item = probe("endless", function=endless)._replace(steps=True)
         done, complete = gather([item], seconds=20)
         self.assertTrue(complete)
@@ -296,7 +296,7 @@ class Notation(unittest.TestCase):
         for verb, args in (("tls", (here, port, None)), ("hello", (here, port, None)),
                            ("http", (here, port, False, None, b"x")),
                            ("fetch", ("http://%s:%d/" % (here, port),)),
-                           ("tunnel", (here, port, "web.example", 443)),
+                           ("tunnel", (here, port, "x_proxy", "web.example", 443)),
                            ("knock", (here, port)), ("settle", (here, port, 0.1))):
             with self.subTest(verb=verb):
                 question = netdiag.ask("s", netdiag.native(verb, *args))

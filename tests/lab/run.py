@@ -226,7 +226,8 @@ def judge(fault, document, status):
             problems.append("%s must not be said" % unwanted)
     problems += ["crashed: %(question)s (%(why)s)" % u for u in entry["unjudged"]
                  if "crashed" in u["why"]]
-    if status not in ((0,) if code == "ok" else (1, 3)):
+    fine = (0,) if document["complete"] else (3,)
+    if status not in (fine if code == "ok" else (1, 3)):
         problems.append("exit status %s with verdict %s" % (status, code))
     return code_right, place_right, problems
 
