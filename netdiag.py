@@ -2972,8 +2972,8 @@ def put(source, system, timeout_s):
 #   host      identity  marks  clock  interfaces  counters  routes  policy  resolv_conf  proxy_env
 #   name      lookup  hosts_file  dns  general_dns
 #   way       route  egress  neighbor  segment
-#   packets   knock -> tcp      ping  trace_*  other_ports  sizes
-#   talk      tls  hello  http  redirects  udp  tunnel
+#   packets   knock -> tcp      ping  trace_*  other_ports  sizes  retries  marked
+#   talk      words  ssh  tls  hello  http  redirects  udp  tunnel
 #
 # A parameter is a need: the probe runs when those probes have answered.  A parameter with a default
 # is used when its answers happen to be there.  `wish` is what was asked for: always there.
