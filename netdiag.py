@@ -1533,12 +1533,13 @@ FIRST_BYTES = (
     ("imap", rb"\* (OK|PREAUTH|BYE)"), ("tls", rb"[\x14-\x17]\x03[\x00-\x04]"),
     ("mysql", rb"(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)"), ("redis", rb"\+PONG"
      rb"|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)"), ("http", rb"(?is)\s*<(!doctype|html)"),
-    ("telnet", rb"\xff[\xfb-\xfe]"), ("postgresql", rb"(?s)[ER]\x00\x00.."),
+    ("telnet", rb"\xff[\xfb-\xfe]"), ("mongodb", rb"(?s).{12}\xdd\x07\x00\x00"),
+    ("postgresql", rb"(?s)[ER]\x00\x00.."),
     ("memcached", rb"VERSION |ERROR"), ("zookeeper", rb"Zookeeper version|srvr is not"
      rb"|This ZooKeeper"), ("socks", rb"\x05[\x00-\x02\xff]$"), ("amqp", rb"\x01\x00\x00\x00\x00"),
     ("another AMQP", rb"AMQP"), ("mqtt", rb"\x20\x02[\x00\x01][\x00-\x05]$"),
     ("rdp", rb"(?s)\x03\x00..[\x06-\x0e]\xd0"), ("kafka", rb"(?s)\x00...\x00\x00\x00n"),
-    ("mongodb", rb"(?s).{12}\xdd\x07\x00\x00"), ("ldap", rb"(?s)0.{1,5}\x02\x01\x01a"),
+    ("ldap", rb"(?s)0.{1,5}\x02\x01\x01a"),
     ("http2", rb"(?s)\x00\x00.\x04\x00\x00\x00\x00\x00"), ("xmpp", rb"<\?xml|<stream:stream"))
 GREETS_AS = dict({name + "s": name for name in "smtp imap pop3 ftp amqp mqtt ldap redis".split()},
                  submission="smtp", sftp="ssh")
@@ -1564,12 +1565,10 @@ def read_first_words(data):
 
 
 def parse_datagram(raw):
-    """What room 4 brings from a UDP port; `refuses` where NTP or DNS itself says no (RFC 5905)."""
+    """What room 4 brings from a UDP port; `refuses` where NTP itself says no (RFC 5905)."""
     reply, says_no = raw["reply"], None
     if len(reply) == 48 and reply[0] & 7 == 4 and reply[1] in (0, 16):
         says_no = "stratum %d %s" % (reply[1], printable(reply[12:16]))
-    elif reply[:2] == b"nd" and len(reply) >= 12 and reply[3] & 15:
-        says_no = RCODES.get(reply[3] & 15, "an error")
     return dict(raw, reply=printable(reply[:200]), greeting=says_no or "",
                 refuses=says_no and "service.error")
 
@@ -2585,7 +2584,7 @@ class System:
         return outcome, {"data": data, "ended": ended}
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
-             verify=False, timeout_s=HTTP_WAIT_S):
+             verify=False, steps=(), timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
         if secure and not load_ssl():
             return "unknown", NO_SSL
@@ -2593,6 +2592,7 @@ class System:
         facts.update(dict.fromkeys(("tls_ms", "first_byte_ms", "ended")), stage="connect", data=b"",
                      info={})
         if sock and secure:
+            say_in_turn(sock, steps, timeout_s)
             tls, made = handshake(sock, server_name, self.options.cafile, verify, TLS_WAIT_S)
             facts.update(stage="tls", tls_ms=made["ms"], error=made["error"],
                          verify_code=made["verify_code"])
@@ -3306,12 +3306,17 @@ def probe_reset_ttl(wish, tcp, trace_udp):
 # -- above TCP -------------------------------------------------------------------------------------
 
 @probe()
-def probe_words(wish, tcp):
+def probe_words(wish, tcp, tls):
     """The first words of the protocol's own client, where the server waits for them."""
     words = FIRST_WORDS.get(GREETS_AS.get(wish["protocol"], wish["protocol"]))
-    if words:
-        yield from each("http", saying(talking(tcp), "after", "open"), wish["port"], wish["tls"],
-                        wish["sni"], words, parse=parse_first_words)
+    steps, fine = tls_steps(wish), ("done",) if wish["tls"] else ("done", "untrusted")
+    secured = {row.subject for row in saying(tls, "ended", *fine)}
+    for row in saying(talking(tcp), "after", "open") if words else ():
+        secure = row.subject in secured        # pg_hba.conf may know encrypted connections only
+        if secure or not wish["tls"]:
+            yield ask(row.subject, native(
+                "http", row.subject, wish["port"], secure, wish["sni"], words, None, False, False,
+                steps if secure else (), parse=parse_first_words))
 
 
 @probe()
@@ -4574,10 +4579,8 @@ def cert(code, where, says, fix, fires, quiet="", **more):
     today = "clock/self ok epoch=5000 ; tls/A ok "
     sign(code, where, says, fix, "One way in which a certificate is not trusted (RFC 5280).",
          today + fires, today + quiet,
-         "tls", lambda row, wish, hello, distrust: (row.subject, code) in distrust and dict(
-             distrust[row.subject, code], proof=rows_about(hello, row.subject),
-             **{"severity": "warn"} if code in UNVERIFIED.get(wish["protocol"], ()) else {}),
-         **more)
+         "tls", lambda row, hello, distrust: (row.subject, code) in distrust and dict(
+             distrust[row.subject, code], proof=rows_about(hello, row.subject)), **more)
 
 
 cert("tls.expired", "service", "The certificate of {address} for {name} expired on {date}.",
@@ -4893,9 +4896,7 @@ INBOUND = {
                " leads back: correct the routes, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
-# By STARTTLS most of these clients take any certificate that a CA of their own might have signed.
-UNVERIFIED = dict.fromkeys(("smtp", "ftp", "mysql", "postgresql"), (
-    "tls.self_signed", "tls.untrusted_ca", "tls.incomplete_chain"))
+MISMADE = ("tls.expired", "tls.not_yet_valid", "tls.name_mismatch")
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
 SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
@@ -5298,10 +5299,13 @@ def finding_of(item, holes, seen):
     words = dict({"host": wish.get("host"), "port": wish.get("port") or wish.get("knock_port"),
                   "here": (sources or [None])[0] or "this host"}, **holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
-    if holes.get("code", item.codes[0]) in FILTERS and seen["environment"]:
+    code, severity = holes.get("code", item.codes[0]), holes.get("severity", item.severity)
+    if code in FILTERS and seen["environment"]:
         fix += " Here also: %s." % seen["environment"]
+    if code.startswith("tls.") and code not in MISMADE and tls_steps(wish):
+        severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
     return holes["hides"].split() if "hides" in holes else item.hides, Finding(
-        holes.get("code", item.codes[0]), holes.get("severity", item.severity),
+        code, severity,
         list(holes.get("suspects") or item.where), holes.get("confidence", item.sure), says,
         [fix], ask, holes["proof"], (scope,) if scope else (), [], item.layer)
 

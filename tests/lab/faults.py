@@ -952,8 +952,8 @@ REFUSING = [fault(name, scheme + "://web.lab.example", "service.error", "service
     ("ntp-denies", "ntp", "liars 123=ntp:deny"),
     ("ntp-unsynchronised", "ntp", "liars 123=ntp:unsynchronised"),
 )] + [
-    fault("dns-server-refuses", "dns://" + DNS4, "dns.failing service.error", "dns service",
-          serve=["dns refused " + ONE_DNS]),
+    # An authoritative server refuses questions about the root, and is well.
+    healthy("ok-dns-server-refuses-root", "dns://" + DNS4, serve=["dns refused " + ONE_DNS]),
 ] + [  # takes the connection and the first words, and hangs up
     fault(scheme + "-hangs-up", scheme + "://web.lab.example", "tcp.closed service.error",
           "service server", serve=["liars %d=heardclose" % port])
