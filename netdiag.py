@@ -3219,9 +3219,10 @@ def probe_trace_tcp(wish, knock):
 
 @probe()
 def probe_trace_icmp(knock, trace_udp):
-    """Where echo gets to, when the port is silent and UDP did not get to the host."""
-    rows = [r for r in one_of_each(knock, "timeout")[:1] if not distance(trace_udp, r.subject)]
-    yield from each("trace", rows, 0, "icmp")
+    """Where echo gets to, when the port is silent and UDP did not get to the only such host."""
+    rows = one_of_each(knock, "timeout")
+    if len(rows) == 1 and not distance(trace_udp, rows[0].subject):
+        yield from each("trace", rows, 0, "icmp")
 
 
 @probe()
@@ -3311,7 +3312,7 @@ def probe_words(wish, tcp, tls):
     words = FIRST_WORDS.get(GREETS_AS.get(wish["protocol"], wish["protocol"]))
     steps, fine = tls_steps(wish), ("done",) if wish["tls"] else ("done", "untrusted")
     secured = {row.subject for row in saying(tls, "ended", *fine)}
-    for row in saying(talking(tcp), "after", "open") if words else ():
+    for row in saying(talking(tcp)[:1 if steps else None], "after", "open") if words else ():
         secure = row.subject in secured        # pg_hba.conf may know encrypted connections only
         if secure or not wish["tls"]:
             yield ask(row.subject, native(
@@ -3342,8 +3343,8 @@ def probe_ssh(wish, tcp, known_hosts):
 @probe()
 def probe_tls(wish, tcp):
     """The TLS handshake, verified against this host's trust store; on plain ports by STARTTLS."""
-    yield from handshakes(wish, [row for row in talking(tcp) if wish["tls"]
-                                 or tls_steps(wish) and not said(row, "refuses")])
+    plain = [row for row in talking(tcp)[:1] if tls_steps(wish) and not said(row, "refuses")]
+    yield from handshakes(wish, talking(tcp) if wish["tls"] else plain)
 
 
 @probe()
@@ -4534,7 +4535,8 @@ sign("tcp.reset tcp.closed", "service server",
      "tcp/A ok after=reset\ntcp/A ok after=closed",
      "tcp/A ok after=data greeting=SSH-2.0-x\ntcp/A ok",
      "ended", lambda row: said(row, "after") in ("reset", "closed") and dict(
-         code="tcp." + row.value["after"], how=ENDINGS[row.value["after"]]), hides=ABOVE_TCP)
+         {} if row.probe == "tcp" else {"scope": None}, code="tcp." + row.value["after"],
+         how=ENDINGS[row.value["after"]]), hides=ABOVE_TCP)
 sign("udp.closed", "service server",
      "{address} says that nothing listens on UDP port {port} ({words}).",
      "Start the service or correct the port: `ss -lunp` on the server.",
@@ -5293,16 +5295,17 @@ def accusations(item, seen):
 def finding_of(item, holes, seen):
     """(codes that it hides, Finding): the words get the target's own names beside the rule's."""
     wish, scope = seen["wish"], holes.get("scope")
-    if scope not in seen["goals"]:          # the way to a resolver: it concerns the whole target
+    code, severity = holes.get("code", item.codes[0]), holes.get("severity", item.severity)
+    once = tls_steps(wish) and re.match("tls|service", code)      # asked of one address, for all
+    if once or scope not in seen["goals"]:  # or about the way to a resolver
         scope = None
     sources = [way.value.get("src") for way in seen["ways"] if scope in (None, way.subject)]
     words = dict({"host": wish.get("host"), "port": wish.get("port") or wish.get("knock_port"),
                   "here": (sources or [None])[0] or "this host"}, **holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
-    code, severity = holes.get("code", item.codes[0]), holes.get("severity", item.severity)
     if code in FILTERS and seen["environment"]:
         fix += " Here also: %s." % seen["environment"]
-    if code.startswith("tls.") and code not in MISMADE and tls_steps(wish):
+    if once and code.startswith("tls.") and code not in MISMADE:
         severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
     return holes["hides"].split() if "hides" in holes else item.hides, Finding(
         code, severity,
