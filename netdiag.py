@@ -1288,7 +1288,6 @@ def read_extensions(data):
 @guarded
 def parse_certificate(data):
     """A DER certificate as facts; times are seconds since 1970, names [[type, text], ...]."""
-    import hashlib
     fields = der_items(read_der(read_der(data)[1])[1])
     if fields[0][0] == 0xa0:                         # the version, absent in version 1
         del fields[0]
@@ -1297,7 +1296,16 @@ def parse_certificate(data):
     return dict(read_extensions(dict(fields[5:]).get(0xa3, b"\x30\0")),     # or an empty sequence
                 issuer=read_name(issuer), subject=read_name(subject), not_before=begin,
                 not_after=end, serial="%x" % int.from_bytes(serial, "big"),
-                self_issued=issuer == subject, sha256=hashlib.sha256(data).hexdigest())
+                self_issued=issuer == subject, sha256=sha256(data).hexdigest())
+
+
+def sha256(data):
+    """SHA-256 by Python's own code (3.12 renamed it): hashlib loads 4 MB of OpenSSL for it."""
+    for name in ("_sha2", "_sha256", "hashlib"):
+        try:
+            return __import__(name).sha256(data)
+        except ImportError:
+            pass
 
 
 def name_text(parts):
@@ -1688,16 +1696,9 @@ def read_kexinit(data):
     return {}
 
 
-def ssh_is_told(data):
-    """True when a server's part of the key exchange is over: its reply, or its farewell."""
-    return any(payload[:1] in (b"\x1f", b"\1") for payload in ssh_packets(data))
-
-
-@guarded
 def parse_ssh_exchange(raw):
     """What a server shows before any secret; `lacks`: kinds of algorithm without a common one."""
     import base64
-    import hashlib
     data, offers = raw["data"], read_kexinit(raw["data"])
     value = dict.fromkeys(("key_type", "key", "sha256", "disconnect", "methods"))
     value.update(offers=offers, ended=raw["ended"], lacks=sorted(
@@ -1708,7 +1709,7 @@ def parse_ssh_exchange(raw):
         if payload[:1] == b"\x1f":
             key = next(uncounted(payload[1:]))
             value.update(key=base64.b64encode(key).decode(), sha256=base64.b64encode(
-                hashlib.sha256(key).digest()).decode().rstrip("="),
+                sha256(key).digest()).decode().rstrip("="),
                 key_type=next(uncounted(key)).decode("latin-1"))
         elif payload[:1] == b"\1":
             value["disconnect"] = printable(next(uncounted(payload[5:])), 200)
@@ -2333,10 +2334,9 @@ class System:
 
     def own_digest(self):
         """SHA-256 of this very file; None when it came through a pipe."""
-        import hashlib
         try:
             with open(__file__, "rb") as stream:
-                return hashlib.sha256(stream.read()).hexdigest()
+                return sha256(stream.read()).hexdigest()
         except (NameError, OSError):
             return None
 
@@ -2664,7 +2664,8 @@ class System:
             data, ended = receive(sock, timeout_s, read_kexinit)
             if ended == "done":
                 transmit(sock, build_kex_init(data, os.urandom(32)), timeout_s)
-                more, ended = receive(sock, timeout_s, lambda d: ssh_is_told(data + d))
+                more, ended = receive(sock, timeout_s, lambda d: any(
+                    said[:1] in (b"\x1f", b"\1") for said in ssh_packets(data + d)))
                 data += more
             self.count(sock)
         return "ok", {"data": data, "ended": ended}
@@ -4535,8 +4536,8 @@ sign("tcp.reset tcp.closed", "service server",
      "tcp/A ok after=reset\ntcp/A ok after=closed",
      "tcp/A ok after=data greeting=SSH-2.0-x\ntcp/A ok",
      "ended", lambda row: said(row, "after") in ("reset", "closed") and dict(
-         {} if row.probe == "tcp" else {"scope": None}, code="tcp." + row.value["after"],
-         how=ENDINGS[row.value["after"]]), hides=ABOVE_TCP)
+         {} if row.probe == "tcp" else dict(scope=None, confidence="likely"),
+         code="tcp." + row.value["after"], how=ENDINGS[row.value["after"]]), hides=ABOVE_TCP)
 sign("udp.closed", "service server",
      "{address} says that nothing listens on UDP port {port} ({words}).",
      "Start the service or correct the port: `ss -lunp` on the server.",
@@ -5649,8 +5650,7 @@ LATER_CODES = {code: says + " (not yet: " + finder + ")" for code, finder, says 
     ("listen.loopback_only", "mode `server`", "The service listens on loopback only."),
     ("listen.other_address", "mode `server`", "The service listens on another address or family."),
     ("listen.backlog_full", "mode `server`", "The accept queue of the service is full."),
-    ("handshake.incomplete", "mode `server`", "SYNs arrive and are answered, no handshake is"
-     " completed: the way back is broken."),
+    ("handshake.incomplete", "mode `server`", "SYNs are answered in vain: the way back is broken."),
     ("route.return_missing", "mode `server`", "No route to the client, or rp_filter drops it."),
     ("oneway.forward", "modes `merge` and `capture`", "Packets are lost on the way to the server."),
     ("oneway.reverse", "modes `merge` and `capture`", "Packets are lost on the way back."),
