@@ -63,7 +63,7 @@ HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
 UDP_WAIT_S = 1.6             # two datagrams
 PROXY_WAIT_S = 3.5
 COMMAND_S = 3.0              # any installed command
-DEADLINE_S = 9.8             # everything for one target: nobody waits longer for a first answer
+DEADLINE_S = 9.5             # everything for one target: nobody waits longer for a first answer
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
 SSH_MARK = 72                # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
@@ -2539,12 +2539,6 @@ class System:
         self.packets += max(0, (info.get("segs_out") or 1) - 1)
         return info
 
-    def count(self, sock):
-        """The tcp_info of a connection, whose packets after the SYN are counted."""
-        info = tcp_info(sock)
-        self.packets += max(0, (info.get("segs_out") or 1) - 1)
-        return info
-
     def open_tcp(self, address, port, seconds, clamp=None, option=None):
         """A connection for a conversation -> (outcome, socket or None, {"error", "connect_ms"})."""
         option = clamp and (TCP_MAXSEG, clamp) or option
@@ -4412,7 +4406,7 @@ def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
                 proof=rows_about(trace_tcp + reset_ttl, row.subject))
 
 
-@rule("tcp.filtered", "server server_network", each="silent", hides="path.dead_end path.loss",
+@rule("tcp.filtered", "server server_network", each="silent", hides="path.dead_end",
       says="Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though"
            " {contrast}{where}.", sure="likely",
       fix="Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp"
@@ -4505,18 +4499,17 @@ def rule_path_loss(retries, resends, tcp, tls, http):
     """Several connections from several source ports: some work at once, some late, some never."""
     for row in succeeded(retries + resends):
         value, first = row.value, rows_about(tcp, row.subject)
-        talks = rows_about(tls + http, row.subject)
+        talks = first + rows_about(tls + http, row.subject)
         gone = met(first, "timeout") + saying(talks, "stage", "connect")
-        mute = gone + [talk for talk in saying(talks, "ended", "silent", "stalled")
-                       if (talk.value.get("info") or {}).get("unacked")]     # by the peer's kernel
-        late = [t for t in succeeded(first + talks)
-                if (t.value.get("info") or {}).get("total_retrans")]
-        lost = value["silent"] + value["resent"] + len(mute + late)
+        mute = gone + [t for t in saying(talks, "ended", "silent", "stalled")
+                       if (t.value.get("info") or {}).get("unacked")]        # by the peer's kernel
+        late = [t for t in talks if (said(t, "info") or {}).get("total_retrans") and t not in mute]
+        lost = value["silent"] + value["resent"] + len(mute) + sum(
+            talk.value["info"]["total_retrans"] for talk in late)
         words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
                      " tls.handshake_stalled") if mute else dict(hides="")
         # One late packet is none: a router drops the first while it asks for a MAC address.
-        again = gone or value["silent"] or value["resent"] or len(late) > 1
-        if again and (value["silent"] < value["tried"] or met(first, "ok")):
+        if (gone or lost > 1) and (value["silent"] < value["tried"] or met(first, "ok")):
             yield blame(row, first + mute, confidence="likely" if lost > 1 else "possible",
                         silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
                         tried=value["tried"] + max(1, len(mute + late)), **words)
@@ -5200,9 +5193,6 @@ def alive_words(ping, other_ports, other_traces):
         words[host] = "port %s %s" % (port, "is open" if row.outcome == "ok" else "answers")
     words.update((r.subject, "the host answers ping") for r in ping if said(r, "reached"))
     return words
-
-
-
 
 
 VIEWS = {
