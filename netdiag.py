@@ -144,6 +144,7 @@ class Usage(Exception):
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
 BLANK_IS_EMPTY = {"parse_" + name for name in (
     "known_hosts ip_neigh arp ip_route ifconfig resolv_conf hosts nsswitch").split()}
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def guarded(read):
@@ -154,7 +155,6 @@ def guarded(read):
         except (ValueError, LookupError, AttributeError, TypeError, StopIteration, OverflowError,
                 struct.error) as error:
             raise NotMine("%s: %r" % (read.__name__, error))
-    parse.__name__, parse.__doc__ = read.__name__, read.__doc__
     return parse
 
 
@@ -162,9 +162,8 @@ def parser(read):
     """`guarded` for text; blank text is not mine unless BLANK_IS_EMPTY has the parser's name."""
     def parse(text):
         mine(text.strip() or read.__name__ in BLANK_IS_EMPTY, "blank")
-        return read(text.replace("\r\n", "\n").lstrip("\ufeff"))
-    parse.__name__, parse.__doc__ = read.__name__, read.__doc__
-    return guarded(parse)
+        return guarded(read)(text.replace("\r\n", "\n").lstrip("\ufeff"))
+    return parse
 
 
 def mine(condition, why=""):
@@ -178,7 +177,7 @@ def mine(condition, why=""):
 
 def word_rows(text):
     """The words of each line that is not blank."""
-    return [line.split() for line in text.splitlines() if line.strip()]
+    return [words for words in map(str.split, text.splitlines()) if words]
 
 
 def pairs(words):
@@ -212,11 +211,12 @@ def find_kind(table, text):
 def is_address(word):
     """4 or 6 for an IP literal (a zone such as %eth0 is allowed on IPv6), 0 for anything else."""
     host, _, zone = word.partition("%")
+    version = 6 if ":" in host else 4
     try:
-        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+        socket.inet_pton(FAMILY[version], host)
     except (OSError, ValueError):
         return 0
-    return 6 if ":" in host else 0 if zone else 4
+    return version if not zone or version == 6 else 0
 
 
 def first_address(line):
@@ -228,14 +228,14 @@ def first_address(line):
 
 def to_mac(word):
     """"0:1c:42:0:0:8" or "00-1C-42-00-00-08" -> "00:1c:42:00:00:08"; no MAC -> None."""
-    parts = (word or "").lower().replace("-", ":").split(":")
+    parts = re.split("[:-]", (word or "").lower())
     valid = 6 <= len(parts) <= 20 and all(re.match(r"[0-9a-f]{1,2}\Z", part) for part in parts)
     return ":".join(part.zfill(2) for part in parts) if valid else None
 
 
 def mask_length(mask):
     """"255.255.0.0", "0xffff0000" or "ffff0000" -> 16; None for what is no netmask."""
-    if mask and ":" not in mask and is_address(mask):
+    if is_address(mask or "") == 4:
         mask = socket.inet_aton(mask).hex()
     digits = find(r"^(?:0x)?([0-9a-fA-F]{8})$", mask or "")
     bits = "{:032b}".format(int(digits, 16)) if digits else "01"
@@ -244,23 +244,21 @@ def mask_length(mask):
 
 def destination(word, length=None):
     """The one spelling of a route's destination: "default" for length 0, else word/length."""
-    if word in ("default", "0.0.0.0/0", "::/0", "[::]/0") or length == 0:
+    if word in "default 0.0.0.0/0 ::/0 [::]/0".split() or length == 0:
         return "default"
     return word if length is None else "{}/{}".format(word, length)
 
 
-def next_hop(word):
-    """A gateway column: None where it means "on link"."""
-    return None if word in ("0.0.0.0", "*", "-", "::", "[::]", "on-link") else word
-
-
-FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+def route_row(dst, via, dev, metric, **more):
+    """A route of a table with columns, where a placeholder stands for no gateway or device."""
+    via, dev = (None if word in "0.0.0.0 * - :: [::]".split() else word for word in (via, dev))
+    return dict(dst=dst, via=via, dev=dev, src=None, metric=metric, **more)
 
 
 def ip(text):
     """ipaddress object of an address or CIDR's address part, without zone."""
     import ipaddress
-    return ipaddress.ip_address(text.partition("%")[0].partition("/")[0])
+    return ipaddress.ip_address(re.split("[%/]", text)[0])
 
 
 def in_network(address, cidr):
@@ -304,11 +302,11 @@ def read_endpoint(text):
 def read_url(text):
     """'scheme://user@host:port/path' -> dict; each part None where it is absent."""
     scheme, rest = text.split("://", 1) if "://" in text else ("", text)
-    cut = min([rest.find(c) for c in "/?#" if c in rest] or [len(rest)])
-    user, at, endpoint = rest[:cut].rpartition("@")
+    authority, path = re.match("([^/?#]*)([^#]*)", rest).groups()
+    user, at, endpoint = authority.rpartition("@")
     host, port = read_endpoint(endpoint)
     return {"scheme": scheme.lower() or None, "user": user if at else None, "host": host,
-            "port": port, "path": re.sub(r"^\?", "/?", rest[cut:].partition("#")[0]) or None}
+            "port": port, "path": re.sub(r"^\?", "/?", path) or None}
 
 
 def numbered(text):
@@ -331,53 +329,68 @@ def uncounted(body, offset=0, width=4):
 
 # -- the words for errors: the first row that matches names the error, so order matters -----------
 
-SILENCE = (r"no answer yet|request timeout|timed.out|タイムアウト|délai d.attente|zeitüberschreitung"
-           r"|请求超时|要求等候逾時|tiempo de espera agotado|esgotado o tempo|richiesta scaduta"
-           r"|превышен интервал|시간이 만료")
-COMMON_ERRORS = (
-    ("command_not_found", r"command not found|not recognized as an internal|: not found$"),
-    ("usage", r"^\s*usage\b|unrecognized option|invalid option|bad option|unknown option"),
-    ("unknown_host", r"name resolution|name or service not known|unknown host|bad address '"
-     r"|nodename nor servname|no address associated|(?:cannot|can't|unable to|failed to) resolve"
-     r"|name lookup failure|could not find host|名.{0,80}を解決できません|が見つかりません|[无無]法解析|nicht aufgelöst"
-     r"|konnte host|impossible de résoudre|pas pu trouver l|no se puede resolver"
-     r"|no pudo encontrar el host|找不到主[机機]"), ("permission_denied", r"enough privileges"
-     r"|socket.{0,40}(?:operation not permitted|permission)|permission denied|lacking privilege"
-     r"|raw socket|are you root"), ("local_not_permitted", r"operation not permitted"),
-    ("local_net_unreachable", r"network (?:is )?(?:unreachable|down)"))
+def kinds(rows):
+    """Rows kind=pattern, on lines or two blanks apart -> [[kind, pattern], ...] for `find_kind`."""
+    return [row.split("=", 1) for row in re.split(r"\s*\n\s*|\s{2,}", rows.strip())]
+
+
+SILENCE = kinds(r"""
+timeout=no answer yet|request timeout|timed.out|délai d.attente|zeitüberschreitung|esgotado o tempo
+timeout=tiempo de espera agotado|richiesta scaduta|превышен интервал|시간이 만료|タイムアウト|请求超时|要求等候逾時""")
+COMMON_ERRORS = kinds(r"""
+command_not_found=command not found|not recognized as an internal|: not found$
+usage=^\s*usage\b|unrecognized option|invalid option|bad option|unknown option
+unknown_host=name resolution|name or service not known|unknown host|bad address '|nicht aufgelöst
+unknown_host=nodename nor servname|no address associated|could not find host|name lookup failure
+unknown_host=(?:cannot|can't|unable to|failed to) resolve|impossible de résoudre|pas pu trouver l
+unknown_host=no se puede resolver|no pudo encontrar el host|konnte host|名.{0,80}を解決できません|が見つかりません
+unknown_host=[无無]法解析|找不到主[机機]
+permission_denied=enough privileges|socket.{0,40}(?:operation not permitted|permission)
+permission_denied=permission denied|lacking privilege|raw socket|are you root
+local_not_permitted=operation not permitted
+local_net_unreachable=network (?:is )?(?:unreachable|down)""")
 # A refusal says more than the silence after it.
-TOOL_ERRORS = (
-    ("no_such_device", r"no such device|cannot find device|device not found|unknown interface"
-     r"|failed to resolve interface|(?:device|interface) \S{1,40} does not exist"),
-    ("server_name_not_found", r"couldn't get address for"), ("refused", r"connection refused"),
-) + COMMON_ERRORS + (
-    ("no_route", r"no route to host|host unreachable"), ("send_failed", r"send failed"),
-    ("too_many_hops", r"too many hops"), ("usage", r"is not a legal name|invalid query"),
-    ("timeout", SILENCE + r"|no servers could be reached|no response from server"))
-PING_LOCAL = (
-    ("timeout", SILENCE), ("broadcast_refused", r"do you want to ping broadcast"),
-    ("reverse_lookup_failed", r"getnameinfo|gethostbyaddr"), ("bad_source", r"so_bindtodevice"
-     r"|unknown iface|bind: |can't bind|assign requested address|no such device"),
-    ("local_no_route", r"no route to host"), ("local_host_down", r"host is down"),
-    ("local_message_too_long", r"message too long"),
-    ("local_invalid_argument", r"(?:connect|sendmsg|sendto|packet): invalid argument"),
-    ("general_failure", r"general failure|transmit failed|一般エラー|défaillance générale"
-     r"|allgemeiner fehler|一般故障|常规故障|error general"),
-) + COMMON_ERRORS + (("usage", r"usage\b|invalid argument|bad value"),)
-PING_NETWORK = (
-    ("ttl_exceeded", r"time to live exceeded|time exceeded|ttl[^=]{1,40}(?:exp|期限|過期|过期)"
-     r"|durée de vie|gültigkeitsdauer"),
-    ("packet_too_big", r"frag(?:mentation)? needed|packet too big|needs to be fragmented|断片化"
-     r"|doit être fragmenté|müsste fragmentiert|拆分数据包|fragmentar"),
-    ("host_prohibited", r"host prohibited|code: 10"), ("net_prohibited", r"net prohibited|code: 9"),
-    ("admin_prohibited", r"packet filtered|prohibited|ingress/egress policy|code: 13"),
-    ("port_unreachable", r"port unreachable|ポートに到達|joindre le port|zielport|目标端口"
-     r"|puerto de destino"), ("protocol_unreachable", r"protocol unreachable|プロトコルに到達"
-     r"|joindre le protocole|zielprotokoll|目标协议|protocolo de destino"),
-    ("net_unreachable", r"net unreachable|network unreachable|net unknown|unreachable: no route"
-     r"|reject route|ネットワークに到達|joindre le réseau|zielnetz|目标网|red de destino"),
-    ("host_unreachable", r"host unreachable|host unknown|address unreachable|ホストに到達|joindre l.hôte"
-     r"|zielhost|目标主机|目的地主機|host de destino"))
+TOOL_ERRORS = kinds(r"""
+no_such_device=no such device|cannot find device|device not found|unknown interface
+no_such_device=failed to resolve interface|(?:device|interface) \S{1,40} does not exist
+server_name_not_found=couldn't get address for
+refused=connection refused""") + COMMON_ERRORS + kinds(r"""
+no_route=no route to host|host unreachable
+send_failed=send failed
+too_many_hops=too many hops
+usage=is not a legal name|invalid query
+timeout=no servers could be reached|no response from server""") + SILENCE
+PING_LOCAL = SILENCE + kinds(r"""
+broadcast_refused=do you want to ping broadcast
+reverse_lookup_failed=getnameinfo|gethostbyaddr
+bad_source=so_bindtodevice|unknown iface|bind: |can't bind|assign requested address|no such device
+local_no_route=no route to host
+local_host_down=host is down
+local_message_too_long=message too long
+local_invalid_argument=(?:connect|sendmsg|sendto|packet): invalid argument
+general_failure=general failure|transmit failed|défaillance générale|allgemeiner fehler
+general_failure=error general|一般エラー|一般故障|常规故障""") + COMMON_ERRORS + kinds(
+    r"usage=usage\b|invalid argument|bad value")
+PING_NETWORK = kinds(r"""
+ttl_exceeded=time (?:to live )?exceeded|ttl[^=]{1,40}(?:exp|期限|過期|过期)|durée de vie|gültigkeitsdauer
+packet_too_big=frag(?:mentation)? needed|packet too big|fragment(?:ed|é|iert|ar)\b|断片化|拆分数据包
+host_prohibited=host prohibited|code: 10
+net_prohibited=net prohibited|code: 9
+admin_prohibited=packet filtered|prohibited|ingress/egress policy|code: 13
+port_unreachable=port unreachable|joindre le port|zielport|puerto de destino|ポートに到達|目标端口
+protocol_unreachable=protocol unreachable|joindre le protocole|zielprotokoll|protocolo de destino
+protocol_unreachable=プロトコルに到達|目标协议
+net_unreachable=net(?:work)? unreachable|net unknown|unreachable: no route|reject route
+net_unreachable=joindre le réseau|zielnetz|red de destino|ネットワークに到達|目标网
+host_unreachable=(?:host|address) unreachable|host unknown|joindre l.hôte|zielhost|host de destino
+host_unreachable=ホストに到達|目标主机|目的地主機""")
+
+
+def tool_error(text, words, facts, head=None):
+    """None beside facts, else the error; a text without head and words of the tool is not mine."""
+    error = None if facts else find_kind(TOOL_ERRORS, text)
+    mine(facts or head or error and re.search(words, text), "neither facts nor an error")
+    return error
 
 
 # -- ping, traceroute, tracepath, mtr -------------------------------------------------------------
@@ -408,42 +421,42 @@ def ping_line(line):
 
 
 def ping_summary(text):
-    """(sent, received, loss, [min, avg, max], rest) by shape: Windows translates the words."""
+    """The facts of the last lines, found by their shape: Windows translates the words."""
     posix = re.search(r"(?m)^ *([0-9]+) [^0-9,%\n]{1,40}, ([0-9]+) [^0-9,%\n]{1,40}(,.*)", text)
     times = re.search(r"= ?([0-9.,]+)/([0-9.,]+)/([0-9.,]+)(?:/[0-9.,]+)? ?ms", text)
     # Windows: a line of three numbers (sent, received, lost), another of minimum, maximum, average.
-    rows = [re.findall(r"= ([0-9]{1,9})(?![0-9.])", line) for line in text.splitlines()]
-    counts, spread = ([row for row in rows if len(row) == 3] + [[None] * 3] * 2)[:2]
-    sent, received, rest = posix.groups() if posix else counts[:2] + [""]
+    rows = re.findall("(?m)^[^=\n]*" + r"= ([0-9]{1,9})(?![0-9.])[^=\n]*" * 3 + "$", text)
+    counts, spread = (rows + [(None, None, None)] * 2)[:2]
+    sent, received, rest = posix.groups() if posix else counts[:2] + ("",)
     loss = find(r"([0-9.]{1,12})%", rest) or find(r"[(（][^()0-9]{0,20}([0-9]{1,3}) ?%", text)
-    rtts = times.groups() if times else (spread[0], spread[2], spread[1])
-    return to_int(sent), to_int(received), to_float(loss), [to_float(word) for word in rtts], rest
+    low, mean, high = times.groups() if times else (spread[0], spread[2], spread[1])
+    return {"sent": to_int(sent), "received": to_int(received), "loss_pct": to_float(loss),
+            "duplicates": to_int(find(r"\+([0-9]+) dup", rest)) or 0,
+            "summary_errors": to_int(find(r"\+([0-9]+) err", rest)) or 0,
+            "rtt_min_ms": to_float(low), "rtt_avg_ms": to_float(mean), "rtt_max_ms": to_float(high)}
 
 
 @parser
 def parse_ping(text):
     """ping and ping6 of iputils, BusyBox, inetutils, BSD, macOS; Windows in any language, where
     `received` counts unreachables too; `echo_replies` is None under -q."""
-    target, address = ping_head(text.splitlines())
-    sent, received, loss, rtts, rest = ping_summary(text)
-    recognized = target or address or sent is not None
-    counts = collections.Counter(ping_line(line) for line in text.splitlines() if recognized or
-                                 re.search(r"(?i)\bping|^(?:connect|socket|usage)\b", line))
+    lines, summary = text.splitlines(), ping_summary(text)
+    target, address = ping_head(lines)
+    recognized = target or address or summary["sent"] is not None
+    counts = collections.Counter(ping_line(line) for line in lines if recognized or re.search(
+        r"(?i)\bping|^(?:connect|socket|usage)\b", line))
     errors = [{"kind": kind, "from": sender, "count": count}
               for (kind, sender), count in counts.items() if kind not in (None, "reply")]
     mine(recognized or errors and "traceroute" not in text, "neither head, summary nor error")
-    replies = counts["reply", None] or (None if received and not errors else 0)
-    extra = {key: to_int(find(r"\+([0-9]+) " + word, rest)) or 0
-             for key, word in (("duplicates", "dup"), ("summary_errors", "err"))}
-    return dict(
-        zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms"), rtts), target=target, target_ip=address,
-        sent=sent, received=received, loss_pct=loss, echo_replies=replies, errors=errors,
-        reached=bool(received if replies is None else replies), **extra)
+    quiet = summary["received"] and not errors                                      # ping -q
+    replies = counts["reply", None] or (None if quiet else 0)
+    return dict(summary, target=target, target_ip=address, echo_replies=replies, errors=errors,
+                reached=bool(replies or quiet))
 
 
 TIMED = r"[0-9.]{1,9} ?ms|(?:^|\s)\*(?:\s|$)"
-MTR_COLUMNS = {"Loss%": "loss_pct", "Snt": "sent", "Last": "last_ms", "Avg": "avg_ms",
-               "Best": "best_ms", "Wrst": "worst_ms", "StDev": "stdev_ms"}
+MTR_COLUMNS = "Loss% Snt Last Avg Best Wrst StDev".split()
+MTR_FACTS = "loss_pct sent last_ms avg_ms best_ms worst_ms stdev_ms".split()
 
 
 def read_hop(hops, ttl, words):
@@ -477,12 +490,11 @@ def parse_traceroute(text):
         # A line without a TTL (BSD, a second responder) continues the last hop.
         if timed and (begins if ttl else hops and line[0].isspace()):
             read_hop(hops, ttl, told.split())
-    error = None if hops else find_kind(TOOL_ERRORS, text)
-    mine(head or hops or error and re.search(
-        r"(?im)traceroute|cmdline arg|not handled|^socket", text), "neither head, hop nor error")
     answered = [hop["addrs"] for hop in hops if hop["addrs"]] or [[]]
-    return {"target": target, "target_ip": address, "hops": hops, "error": error,
-            "max_hops": to_int(find(r"([0-9]+) hops max", rest)),
+    words = r"(?im)traceroute|cmdline arg|not handled|^socket"
+    return {"target": target, "target_ip": address, "hops": hops,
+            "error": tool_error(text, words, hops, head),
+            "max_hops": to_int(find("([0-9]+) hops max", rest)),
             "reached": None if hops and address is None else address in answered[-1]}
 
 
@@ -499,7 +511,7 @@ def parse_tracepath(text):
     resume, error = find(r"Resume:( .*)", text) or "", find_kind(TOOL_ERRORS, text)
     mine(resume or error and "tracepath" in text or any(
         re.search(r"LOCALHOST|no reply|ms\b|send fail", rest) for _, rest in steps))
-    pmtus = re.findall(r"pmtu ([0-9]{1,6})", resume) or re.findall(r"pmtu ([0-9]{1,6})", text)
+    pmtus = re.findall("pmtu ([0-9]{1,6})", resume or text)
     return {"hops": hops, "pmtu": int(pmtus[-1]) if pmtus else None, "error": error,
             "reached": any("reached" in hop["annotations"] for hop in hops),
             "hops_to_target": to_int(find(r"hops ([0-9]+)", resume)),
@@ -533,17 +545,16 @@ def parse_mtr(text):
         name, address = host.split()[0], find(r"\(([^()\s]+)\)\s*$", host) or host.split()[-1]
         hops.append({"ttl": int(ttl), "name": None if silent or is_address(name) else name,
                      "addr": None if silent or not is_address(address) else address})
-        for column, key in MTR_COLUMNS.items():
+        for column, key in zip(MTR_COLUMNS, MTR_FACTS):
             read = to_int if key == "sent" else to_float
             hops[-1][key] = None if silent and "_ms" in key else read(columns.get(column))
-    error = None if hops or "Loss%" in text else find_kind(TOOL_ERRORS, text)
-    mine(hops or "Loss%" in text or error and re.search(r"(?m)^.{0,20}\bmtr\b", text))
-    return {"hops": hops, "error": error}
+    return {"hops": hops,
+            "error": tool_error(text, r"(?m)^.{0,20}\bmtr\b", hops or "Loss%" in text)}
 
 
 # -- interfaces, routes, rules, neighbours --------------------------------------------------------
 
-ADDRESS_FLAGS = ("secondary", "temporary", "tentative", "deprecated", "dadfailed", "optimistic")
+ADDRESS_FLAGS = "secondary temporary tentative deprecated dadfailed optimistic".split()
 # "2: eth0@if3: <UP,...>", and of ip -br: "eth0@if3 UP 10.0.0.2/24" and "eth0 UP 00:..:01 <...>".
 IP_HEAD = re.compile(
     r"(?:([0-9]+): )?([^\s:@]+)(?:@([^\s:]+))?(?:(?=: <| +inet)|\s+(UP|DOWN|UNKNOWN|DORMANT"
@@ -554,8 +565,8 @@ def new_interface(name, flags, **known):
     """An interface and what its flag list says (None: it is not printed); inet*: CIDR words."""
     words = re.split(r"[\s,]+", flags or "")
     return dict({
-        "name": name, "up": None if flags is None else "UP" in words, "state": None, "mtu": None,
-        "mac": None, "inet": [], "inet6": [], "index": None,
+        "name": name, "up": None if flags is None else "UP" in words, "state": None, "mac": None,
+        "inet": [], "inet6": [],
         "carrier": "LOWER_UP" in words if {"LOWER_UP", "NO-CARRIER"} & set(words) else None,
         "loopback": "LOOPBACK" in words or re.match(r"lo[0-9]*$", name) is not None}, **known)
 
@@ -602,10 +613,8 @@ def parse_ip_addr(text):
             add_ip_addresses(interfaces[-1], words)
         elif interfaces and words[0].startswith("link/"):
             interfaces[-1].update(link=words[0][5:].strip("[]"), mac=to_mac("".join(words[1:2])))
-    error = None if interfaces else find_kind(TOOL_ERRORS, text)
-    mine(interfaces or error == "no_such_device"
-         or error and re.search(r"(?m)^ip\b|\bip:|netlink", text), "no interface")
-    return {"interfaces": interfaces, "error": error}
+    words = r"(?m)^ip\b|\bip:|netlink|^Device\b|Cannot find device|No such device"
+    return {"interfaces": interfaces, "error": tool_error(text, words, interfaces)}
 
 
 def ifconfig_interface(block):
@@ -614,12 +623,12 @@ def ifconfig_interface(block):
     flags = find(r"<([^<>]*)>", head) or find(r"(?m)^(.*)\bMTU:[0-9]", block) or ""
     status, running = find(r"(?m)^\s+status: (.*)", block), "RUNNING" in flags
     interface = new_interface(
-        name, flags, running=running, state=status, index=to_int(find(r" index ([0-9]+)", head)),
+        name, flags, running=running, state=status,
         mtu=to_int(find(r"\b(?:mtu |MTU:)([0-9]+)", block)), mac=to_mac(find(
             r"(?m)(?:^\s+(?:ether|lladdr|address:|infiniband)|Link encap:.*) (\S+:\S+)", block)))
     # The media status where BSD prints it, else RUNNING, which says nothing of a down link.
     flag = running if interface["up"] else None
-    interface["carrier"] = status in ("active", "associated", "running") if status else flag
+    interface["carrier"] = status in "active associated running".split() if status else flag
     for family, address, rest in re.findall(
             r"(?m)^\s+(inet6?)(?: \S*(?:adr|dr|Adresse):)?\s*([0-9a-fA-F:.]+)(.*)", block):
         word = find(r"(?:/|prefixlen |netmask |[Mm]as[a-z]{1,4}:)(\w\S*)", rest)
@@ -641,15 +650,12 @@ def parse_ifconfig(text):
         carrier="R" in flags if "U" in flags else None)
         for name, mtu, *_, flags in word_rows("".join(table))]
     told = interfaces or table or not text.strip()
-    error = None if told else find_kind(TOOL_ERRORS, text)
-    mine(told or error and re.search("ifconfig|interface", text), "no interface")
-    return {"interfaces": interfaces, "error": error}
+    return {"interfaces": interfaces, "error": tool_error(text, "ifconfig|interface", told)}
 
 
-ROUTE_TYPES = ("unicast", "local", "broadcast", "multicast", "anycast", "blackhole", "unreachable",
-               "prohibit", "throw", "nat")
-ROUTE_FLAGS = ("linkdown", "onlink", "pervasive", "dead", "offload", "trap")
-ROUTE_KEYS = {"via", "dev", "proto", "scope", "src", "metric", "table", "from", "nhid", "error"}
+ROUTE_TYPES = "unicast local broadcast multicast anycast blackhole unreachable prohibit throw nat"
+ROUTE_FLAGS = "linkdown onlink pervasive dead offload trap".split()
+ROUTE_KEYS = set("via dev proto scope src metric table from nhid error".split())
 COLUMN_NAMES = dict(Flag="Flags", Met="Metric", If="Iface", Netif="Iface", Interface="Iface")
 NUD_STATES = set("REACHABLE STALE DELAY PROBE FAILED INCOMPLETE PERMANENT NOARP NONE".split())
 ARP_FORMS = (
@@ -661,7 +667,7 @@ ARP_FORMS = (
 
 def ip_route_line(words):
     """The words of one route of iproute2 -> route without nexthops; None for another line."""
-    typed = words[0] in ROUTE_TYPES
+    typed = words[0] in ROUTE_TYPES.split()
     dst, *rest = words[typed:] or [""]
     # A type may stand alone with its destination; lladdr is of ip neigh, lookup of ip rule.
     known = ROUTE_KEYS.intersection(rest) if rest else typed
@@ -670,7 +676,7 @@ def ip_route_line(words):
         return None
     facts = pairs(rest)
     return dict(
-        {key: facts.get(key) for key in ("via", "dev", "src", "table", "from")},
+        {key: facts.get(key) for key in "via dev src table from".split()},
         dst=destination(dst), type=words[0] if typed else "unicast", mtu=to_int(facts.get("mtu")),
         metric=to_int(facts.get("metric")), flags=[flag for flag in ROUTE_FLAGS if flag in rest])
 
@@ -710,11 +716,10 @@ def parse_route(text):
             gateway, length = row["Gateway"], mask_length(row.get("Genmask"))
             mine("Genmask" not in row or length is not None, "netmask")
             on_link = gateway.startswith("link#") or to_mac(gateway)
-            routes.append(dict(
-                {} if "Kernel I" in text else {"gateway_raw": gateway}, src=None, family=family,
-                dst=destination(row["Destination"], length), flags=row["Flags"],
-                via=None if on_link else next_hop(gateway), dev=next_hop(row.get("Iface")),
-                metric=to_int(row.get("Metric"))))
+            routes.append(route_row(
+                destination(row["Destination"], length), None if on_link else gateway,
+                row.get("Iface"), to_int(row.get("Metric")), family=family, flags=row["Flags"],
+                **({} if "Kernel I" in text else {"gateway_raw": gateway})))
     mine(columns, "no heading")
     return {"routes": routes}
 
@@ -727,7 +732,7 @@ def parse_ip_rule(text):
         facts = pairs(rest.split() + [""])
         action = find(r"\b(blackhole|unreachable|prohibit|goto|nop|lookup)\b", rest)
         mine("from" in facts and action, rest)
-        rules.append({key: facts.get(key) for key in ("from", "to", "iif", "oif", "fwmark")})
+        rules.append({key: facts.get(key) for key in "from to iif oif fwmark".split()})
         rules[-1].update({"priority": int(priority), "action": action, "not": "not" in facts,
                           "table": facts.get("lookup", facts.get("table"))})
     return {"rules": mine(rules)}
@@ -736,16 +741,17 @@ def parse_ip_rule(text):
 @parser
 def parse_ip_neigh(text):
     """ip neigh of iproute2 and BusyBox, -s and "show proxy" (state None) too; blank: no entries."""
-    error, entries = find_kind(TOOL_ERRORS[:1], text), []
-    for ip_word, *words in [] if error else word_rows(text):
+    rows, entries = word_rows(text), []
+    for address, *words in rows:
         states, facts = [word for word in words if word in NUD_STATES], pairs(words)
-        if is_address(ip_word) and (states or "proxy" in words):
+        if is_address(address) and (states or "proxy" in words):
             entries.append({
-                "ip": ip_word, "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
+                "ip": address, "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
                 "state": states[-1] if states else None, "router": "router" in words,
                 "proxy": "proxy" in words})
-    mine(error or 2 * len(entries) >= len(word_rows(text)), "most lines are strange")
-    return {"entries": entries, "error": error}
+    mine(2 * len(entries) >= len(rows) or find_kind(TOOL_ERRORS, text) == "no_such_device",
+         "most lines are strange")
+    return {"entries": entries}
 
 
 @parser
@@ -848,9 +854,10 @@ def parse_nsswitch(text):
     return {key: re.findall(r"\[[^\[\]]*\]|[^\s\[\]]+", value) for key, value in found}
 
 
-def hex_ip(digits, step=1):
-    """"0102A8C0" -> "1.2.168.192", with step -1 "192.168.2.1"; 32 digits are an IPv6 address."""
-    return mine(address_text(bytes.fromhex(digits)[::step]))
+def hex_ip(digits):
+    """An address of /proc/net: IPv4 is a number of this machine, IPv6 stands byte for byte."""
+    raw = bytes.fromhex(digits)
+    return mine(address_text(struct.pack("=I", int(digits, 16)) if len(raw) == 4 else raw))
 
 
 @parser
@@ -858,7 +865,7 @@ def parse_proc_arp(text):
     """/proc/net/arp: facts as parse_arp (flags 0x2 complete, 0x4 permanent)."""
     heading, *rows = word_rows(text)
     mine(heading[:2] == ["IP", "address"], "heading")
-    states = ("incomplete", "complete", "permanent", "permanent")
+    states = "incomplete complete permanent permanent".split()
     return {"entries": [
         {"ip": address, "mac": to_mac(mac) if int(flags, 16) & 6 else None, "dev": device,
          "state": states[int(flags, 16) >> 1 & 3], "hostname": None}
@@ -870,25 +877,21 @@ def parse_proc_route(text):
     """/proc/net/route (main IPv4 table): facts as parse_ip_route; a reject is unreachable."""
     heading, *rows = word_rows(text)
     mine(heading[:2] == ["Iface", "Destination"], "heading")
-    # Words are in the byte order of the machine; a netmask reads well in the right one only.
-    step = next(step for step in (-1, 1) if None not in (
-        mask_length(hex_ip(row[7], step)) for row in rows))
+    mine(all(mask_length(hex_ip(row[7])) is not None for row in rows), "netmask")
     return {"error": None, "routes": [
-        {"dst": destination(hex_ip(dst, step), mask_length(hex_ip(mask, step))), "src": None,
-         "via": next_hop(hex_ip(via, step)), "dev": next_hop(device), "metric": int(metric),
-         "type": "unreachable" if int(flags, 16) & 0x200 else "unicast"}
+        route_row(destination(hex_ip(dst), mask_length(hex_ip(mask))), hex_ip(via), device,
+                  int(metric), type="unreachable" if int(flags, 16) & 0x200 else "unicast")
         for device, dst, via, flags, _, _, metric, mask, *_ in rows]}
 
 
 @parser
 def parse_proc_ipv6_route(text):
     """/proc/net/ipv6_route: facts as parse_ip_route, all tables in one; cached routes left out."""
-    kinds = ((0x200, "unreachable"), (0x80000000, "local"), (0x100000, "anycast"))  # RTF_
+    types = ((0x200, "unreachable"), (0x80000000, "local"), (0x100000, "anycast"))  # RTF_
     return {"error": None, "routes": [
-        {"dst": destination(hex_ip(dst), int(length, 16)), "via": next_hop(hex_ip(via)),
-         "dev": device, "src": None, "metric": int(metric, 16),
-         "type": next((kind for bit, kind in kinds if int(flags, 16) & bit),
-                      "multicast" if dst.startswith("ff") else "unicast")}
+        route_row(destination(hex_ip(dst), int(length, 16)), hex_ip(via), device, int(metric, 16),
+                  type=next((kind for bit, kind in types if int(flags, 16) & bit),
+                            "multicast" if dst.startswith("ff") else "unicast"))
         for dst, length, _, _, via, metric, _, _, flags, device in word_rows(text)
         if not int(flags, 16) & 0x01000000]}
 
@@ -896,45 +899,35 @@ def parse_proc_ipv6_route(text):
 @parser
 def parse_proc_net_dev(text):
     """/proc/net/dev -> {ifname: {rx_bytes, rx_packets, ..., tx_carrier, tx_compressed}}."""
-    received = "bytes packets errors dropped fifo frame compressed multicast".split()
-    sent = "bytes packets errors dropped fifo collisions carrier compressed".split()
-    columns = ["rx_" + word for word in received] + ["tx_" + word for word in sent]
-    heading, _, *lines = text.splitlines()
-    rows = [(name.strip(), rest.split()) for name, rest in (row.rsplit(":", 1) for row in lines)]
-    mine(heading.startswith("Inter-|") and all(name and len(row) == 16 for name, row in rows))
-    return {name: dict(zip(columns, map(int, row))) for name, row in rows}
+    columns = (
+        "rx_bytes rx_packets rx_errors rx_dropped rx_fifo rx_frame rx_compressed rx_multicast "
+        "tx_bytes tx_packets tx_errors tx_dropped tx_fifo tx_collisions tx_carrier tx_compressed")
+    heading, _, *rows = word_rows(text.replace(":", " "))     # old kernels: "eth0:1234", no blank
+    mine(heading[0] == "Inter-|" and all(len(row) == 17 for row in rows))
+    return {name: dict(zip(columns.split(), map(int, row))) for name, *row in rows}
 
 
 @parser
 def parse_proc_counters(text):
-    """/proc/net/snmp and /proc/net/netstat: {"TcpRetransSegs": 3, "TcpExtListenDrops": 0, ...}."""
-    lines, counters = word_rows(text), {}
-    mine(len(lines) % 2 == 0, "odd number of lines")
-    for (prefix, *names), (again, *values) in zip(lines[::2], lines[1::2]):
-        mine(prefix == again and prefix.endswith(":") and len(names) == len(values))
-        counters.update((prefix[:-1] + name, int(value)) for name, value in zip(names, values))
-    return counters
+    """/proc/net/snmp, netstat and snmp6: {"TcpRetransSegs": 3, "Ip6InReceives": 12, ...}."""
+    alone = re.findall(r"(?m)^([A-Z][A-Za-z]+6[A-Z]\w*)\s+([0-9]+)$", text)            # snmp6
+    counters = {name: int(value) for name, value in alone}
+    for prefix, *lines in re.findall(r"(?m)^(\w+):(.*)\n\1:(.*)$", text):
+        names, values = map(str.split, lines)
+        mine(len(names) == len(values), prefix)
+        counters.update((prefix + name, int(value)) for name, value in zip(names, values))
+    return mine(counters, "no counter")
 
 
-@parser
-def parse_snmp6(text):
-    """/proc/net/snmp6 -> {"Ip6InReceives": 12, ...}."""
-    mine(all(re.match(r"[A-Z][A-Za-z]+6[A-Z]", name) for name, _ in word_rows(text)))
-    return {name: int(value) for name, value in word_rows(text)}
+parse_snmp6 = parse_proc_counters
 
 
 # -- netlink (linux/netlink.h, linux/rtnetlink.h) and ICMP ----------------------------------------
 
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 18, 22, 26, 30, 34
-NUD = numbered("0 NONE 1 INCOMPLETE 2 REACHABLE 4 STALE 8 DELAY 16 PROBE 32 FAILED 64 NOARP"
-               " 128 PERMANENT")
-ROUTE_ERRORS = (
-    ("ENETUNREACH", "network.*unreachable"), ("EHOSTUNREACH", "no route|host.*unreachable"),
-    ("EACCES", "not permitted|permission denied"), ("EINVAL", "invalid argument"),
-    ("ENETDOWN", "network.*down"))
+NUD = numbered("1 INCOMPLETE 2 REACHABLE 4 STALE 8 DELAY 16 PROBE 32 FAILED 128 PERMANENT")
 RTN_NAMES = numbered("1 unicast 2 local 3 broadcast 5 multicast 6 blackhole 7 unreachable"
                      " 8 prohibit 9 throw")
-IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP, IFA_F_DADFAILED = 1, 8, 0x10000, 8
 
 
 def netlink_attributes(payload, start=0):
@@ -942,24 +935,29 @@ def netlink_attributes(payload, start=0):
     found = collections.defaultdict(bytes)
     while start + 4 <= len(payload):
         length, kind = struct.unpack_from("=HH", payload, start)
-        if length < 4:
-            break
         found.setdefault(kind & 0x3fff, payload[start + 4:start + length])
-        start += (length + 3) & ~3
+        start += (max(length, 4) + 3) & ~3
     return found
 
 
-def netlink_rows(messages, wanted, head):
-    """(payload, attributes) of each message of the wanted kind; `head` is its header's length."""
+def netlink_rows(messages, wanted, form):
+    """The fields of the header, then the attributes, of each message of the wanted kind."""
+    size = struct.calcsize(form)
     for kind, payload in messages:
-        if kind == wanted and len(payload) >= head:
-            yield payload, netlink_attributes(payload, head)
+        if kind == wanted and len(payload) >= size:
+            yield struct.unpack_from(form, payload) + (netlink_attributes(payload, size),)
 
 
-def address_text(raw):
-    """An address of 4 or 16 bytes as text; None for anything else."""
+def address_text(raw, length=None):
+    """An address of 4 or 16 bytes as text, with a prefix length or without; None for no address."""
     version = {4: 4, 16: 6}.get(len(raw))
-    return socket.inet_ntop(FAMILY[version], raw) if version else None
+    text = version and socket.inet_ntop(FAMILY[version], raw)
+    return text if length is None or not text else "%s/%d" % (text, length)
+
+
+def mac_text(raw):
+    """A link-layer address as text; None for what is no MAC."""
+    return to_mac(":".join("%02x" % byte for byte in raw))
 
 
 def netlink_number(raw):
@@ -971,22 +969,19 @@ def netlink_number(raw):
 def parse_netlink_interfaces(messages):
     """RTM_NEWLINK and RTM_NEWADDR payloads, as (kind, payload) -> the shape of `parse_ip_addr`."""
     links = collections.OrderedDict()
-    for payload, found in netlink_rows(messages, 16, 16):
-        index, flags = struct.unpack_from("=iI", payload, 4)
+    for index, flags, found in netlink_rows(messages, 16, "=4xiI4x"):
         kinds = netlink_attributes(found[18])[1]              # IFLA_LINKINFO: 'bridge', 'veth' ...
         name, kind = (raw.rstrip(b"\0").decode("ascii", "replace") for raw in (found[3], kinds))
-        links[index] = {
-            "index": index, "name": name, "up": bool(flags & IFF_UP), "state": None,
-            "loopback": bool(flags & IFF_LOOPBACK), "carrier": bool(flags & IFF_LOWER_UP),
-            "mtu": netlink_number(found[4]), "kind": kind or None, "inet": [], "inet6": [],
-            "mac": ":".join("%02x" % b for b in found[1]) if len(found[1]) == 6 else None}
-    for payload, found in netlink_rows(messages, 20, 8):
-        link, address = links.get(netlink_number(payload[4:])), address_text(found[2] or found[1])
-        if link and address:
-            cidr = "%s/%d" % (address, payload[1])
-            link["inet6" if ":" in address else "inet"].append(cidr)
-            if payload[2] & IFA_F_DADFAILED:
-                link.setdefault("flags_of", {})[cidr] = ["dadfailed"]
+        links[index] = {                                      # IFF_UP, _LOOPBACK, _LOWER_UP
+            "name": name, "up": bool(flags & 1), "loopback": bool(flags & 8),
+            "carrier": bool(flags & 0x10000), "kind": kind or None, "mac": mac_text(found[1]),
+            "mtu": netlink_number(found[4]), "inet": [], "inet6": []}
+    for length, flags, index, found in netlink_rows(messages, 20, "=xBBxI"):
+        cidr = address_text(found[2] or found[1], length)
+        if cidr and index in links:
+            links[index]["inet6" if ":" in cidr else "inet"].append(cidr)
+            if flags & 8:                                     # IFA_F_DADFAILED
+                links[index].setdefault("flags_of", {})[cidr] = ["dadfailed"]
     return {"interfaces": list(links.values())}
 
 
@@ -994,23 +989,22 @@ def parse_netlink_interfaces(messages):
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
     return {"routes": [
-        {"dst": destination(address_text(found[1]) or "default", payload[1]), "scope": payload[6],
-         "type": RTN_NAMES.get(payload[7], str(payload[7])), "via": address_text(found[5]),
-         "table": netlink_number(found[15]) or payload[4], "dev_index": netlink_number(found[4]),
-         "src": address_text(found[7]), "mtu": netlink_number(netlink_attributes(found[8])[2]),
-         "metric": netlink_number(found[6]), "family": 6 if payload[0] == socket.AF_INET6 else 4}
-        for payload, found in netlink_rows(messages, 24, 12)
-        if cloned or not netlink_number(payload[8:]) & 0x200]}    # RTM_F_CLONED: a learned path MTU
+        {"dst": destination(address_text(found[1]) or "default", length),
+         "type": RTN_NAMES.get(kind, str(kind)), "via": address_text(found[5]),
+         "table": netlink_number(found[15]) or table, "dev_index": netlink_number(found[4]),
+         "src": address_text(found[7]), "metric": netlink_number(found[6]),
+         "mtu": netlink_number(netlink_attributes(found[8])[2])}
+        for length, table, kind, flags, found in netlink_rows(messages, 24, "=xB2xB2xBI")
+        if cloned or not flags & 0x200]}                  # RTM_F_CLONED: a learned path MTU
 
 
 def build_route_query(address, source=None):
     """The body of RTM_GETROUTE: which way would a packet to `address` go (from `source`)?"""
     family, bits = FAMILY[is_address(address)], 128 if ":" in address else 32
     body = struct.pack("=3B9x", family, bits, bits if source else 0)
-    for kind, text in ((1, address), (2, source)):
-        if text:
-            raw = socket.inet_pton(family, text.partition("%")[0])
-            body += struct.pack("=HH", 4 + len(raw), kind) + raw
+    for kind, text in enumerate(filter(None, (address, source)), 1):       # RTA_DST, RTA_SRC
+        raw = socket.inet_pton(family, text.partition("%")[0])
+        body += struct.pack("=HH", 4 + len(raw), kind) + raw
     return body
 
 
@@ -1018,30 +1012,31 @@ def build_route_query(address, source=None):
 def parse_netlink_neighbors(messages):
     """RTM_NEWNEIGH payloads -> the shape of `parse_ip_neigh`, `dev` as an interface index."""
     return {"entries": [
-        {"ip": address_text(found[1]), "dev_index": index, "state": NUD.get(state, str(state)),
-         "mac": ":".join("%02x" % byte for byte in found[2]) or None}
-        for payload, found in netlink_rows(messages, 28, 12)
-        for index, state in [struct.unpack_from("=iH", payload, 4)]
-        if address_text(found[1]) and state != 64]}
+        {"ip": address_text(found[1]), "dev_index": index, "state": NUD[state],
+         "mac": mac_text(found[2])}
+        for index, state, found in netlink_rows(messages, 28, "=4xiH2x")
+        if address_text(found[1]) and state in NUD]}       # not NOARP: nobody is asked for it
 
 
 @guarded
 def parse_netlink_rules(messages):
     """RTM_NEWRULE payloads -> the shape of `parse_ip_rule` (what netdiag reads of it)."""
-    def cidr(raw, length):
-        return "%s/%d" % (address_text(raw), length) if address_text(raw) else None
     return {"rules": [
-        {"priority": netlink_number(found[6]) or 0, "from": cidr(found[2], payload[2]) or "all",
-         "to": cidr(found[1], payload[1]), "table": netlink_number(found[15]) or payload[4],
-         "action": RTN_NAMES.get(payload[7]) if payload[7] != 1 else None}
-        for payload, found in netlink_rows(messages, 32, 12)]}
+        {"priority": netlink_number(found[6]) or 0, "from": address_text(found[2], bits) or "all",
+         "to": address_text(found[1], to_bits), "table": netlink_number(found[15]) or table,
+         "action": RTN_NAMES.get(action) if action != 1 else None}
+        for to_bits, bits, table, action, found in netlink_rows(messages, 32, "=xBBxB2xB4x")]}
+
+
+ROUTE_ERRORS = kinds("""
+    ENETUNREACH=network.*unreachable   EHOSTUNREACH=no route|host.*unreachable
+    EACCES=not permitted|permission denied   EINVAL=invalid argument   ENETDOWN=network.*down""")
 
 
 def parse_route_answer(text):
     """`ip route get ADDRESS`: the kernel's choice as a `route_answer`, or a connection's errno."""
-    told = re.search(r"rtnetlink|\A.{0,69}unreachable", text, re.I)
-    error = told and find_kind(ROUTE_ERRORS, text)
-    if error:
+    error = find_kind(ROUTE_ERRORS, text)
+    if error and re.search(r"(?i)rtnetlink|\A.{0,69}unreachable", text):
         return dict(route_answer({}), error=error)
     return route_answer(mine(parse_ip_route(text)["routes"], "no route in the answer")[0])
 
@@ -1049,7 +1044,7 @@ def parse_route_answer(text):
 def route_answer(row):
     """One route row as the answer to 'which way?'; a row that refuses carries its errno."""
     refusal = {"blackhole": "EINVAL", "unreachable": "EHOSTUNREACH", "prohibit": "EACCES"}
-    found = {key: row.get(key) for key in ("type", "dev", "via", "src", "table", "mtu")}
+    found = {key: row.get(key) for key in "dev via src table mtu".split()}
     return dict(found, type=row.get("type") or "unicast", error=refusal.get(row.get("type")))
 
 
@@ -1062,10 +1057,10 @@ ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
     (6, 1, "no route|administratively prohibited|beyond scope of source address"
            "|address unreachable|port unreachable|source address failed policy|reject route"))
     for code, words in enumerate(names.split("|")) if words}
-NET_UNREACHABLE = {(4, 3, 0), (4, 3, 6), (4, 3, 11), (6, 1, 0)}
-HOST_UNREACHABLE = {(4, 3, 1), (4, 3, 7), (4, 3, 12), (6, 1, 3)}
-REJECTED = {(4, 3, code) for code in (2, 3, 9, 10, 13)} | {(6, 1, code) for code in (1, 2, 4, 5, 6)}
-TIME_EXCEEDED = {(4, 11, 0), (6, 3, 0)}
+NET_UNREACHABLE, HOST_UNREACHABLE, REJECTED, TIME_EXCEEDED = (
+    {tuple(map(int, kind.split("/"))) for kind in kinds.split()} for kinds in (
+        "4/3/0 4/3/6 4/3/11 6/1/0", "4/3/1 4/3/7 4/3/12 6/1/3",
+        "4/3/2 4/3/3 4/3/9 4/3/10 4/3/13 6/1/1 6/1/2 6/1/4 6/1/5 6/1/6", "4/11/0 6/3/0"))
 
 
 def icmp_kind(address, error):
@@ -1079,25 +1074,29 @@ def icmp_words(address, error):
     return "%s (%s/%s)" % ((ICMP_WORDS.get(kind, "unreachable"),) + kind[1:])
 
 
+def short_at(data, offset=0):
+    """The 16-bit number at an offset, in network order."""
+    return struct.unpack_from("!H", data, offset)[0]
+
+
 def quoted_mss(segment):
     """The MSS in a SYN that an ICMP error quotes: who rewrote it on the way is seen by hop."""
     options = segment[20:(segment[12] >> 4) * 4] if len(segment) > 20 else b""
     while len(options) >= 4 and options[0] != 2:
         options = options[1 if options[0] == 1 else max(options[1], 2):]
-    return struct.unpack_from("!H", options, 2)[0] if len(options) >= 4 else None
+    return short_at(options, 2) if len(options) >= 4 else None
 
 
 def is_echo_reply(packet, version, header, sequence):
     """Is this the reply to our echo (a raw socket sees all)?  `header` bytes of IP come first."""
-    icmp = packet[header:]
-    return icmp[:1] == (b"\x81" if version == 6 else b"\0") and icmp[8:].startswith(b"netdiag!") \
-        and icmp[6:8] == struct.pack("!H", sequence)
+    icmp, kind = packet[header:], 129 if version == 6 else 0
+    return icmp[6:16] == struct.pack("!H", sequence) + b"netdiag!" and icmp[0] == kind
 
 
 def build_echo(version, ident, sequence, size=24):
     """An ICMP echo request; the checksum counts only for raw IPv4 sockets (RFC 792)."""
     packet = struct.pack("!BBHHH", 128 if version == 6 else 8, 0, 0, ident, sequence)
-    packet += (b"netdiag!" * (size // 8 + 1))[:size - size % 2]
+    packet += (b"netdiag!" * size)[:size - size % 2]
     total = sum(struct.unpack("!%dH" % (len(packet) // 2), packet))
     return packet[:2] + struct.pack("!H", -total % 0xffff) + packet[4:]
 
@@ -1127,34 +1126,33 @@ def build_dns_query(name, qtype, ident):
 
 def read_dns_name(packet, offset):
     """A possibly compressed name -> (text, offset behind it); loops and overruns are NotMine."""
-    labels, behind, jumps = [], None, 0
-    while packet[offset]:
+    labels, behind = [], None
+    for _ in range(168):                                  # 127 labels, 40 pointers, and the end
         length = packet[offset]
-        if length & 0xc0 == 0xc0:
-            mine(jumps <= 40, "DNS pointer loop")
-            behind = offset + 2 if behind is None else behind
-            offset, jumps = struct.unpack_from("!H", packet, offset)[0] & 0x3fff, jumps + 1
-            continue
-        offset += 1 + length
-        mine(length < 64 and offset <= len(packet) and len(labels) <= 127, "DNS label past the end")
-        labels.append(packet[offset - length:offset].decode("latin-1"))
-    return ".".join(labels), offset + 1 if behind is None else behind
+        if not length:
+            return ".".join(labels), behind or offset + 1
+        if length >= 0xc0:
+            behind = behind or offset + 2
+            offset = short_at(packet, offset) & 0x3fff
+        else:
+            offset += 1 + length
+            mine(length < 64 and offset <= len(packet), "DNS label past the end")
+            labels.append(packet[offset - length:offset].decode("latin-1"))
+    raise NotMine("DNS pointer loop")
 
 
 @guarded
 def read_dns_record(packet, offset):
     """One resource record -> (dict, offset behind it)."""
     name, offset = read_dns_name(packet, offset)
-    kind, _, ttl, length = struct.unpack_from("!HHIH", packet, offset)
-    offset += 10
-    raw, value = packet[offset:offset + length], None
-    mine(len(raw) == length, "DNS record data past the end")
+    kind, length = struct.unpack_from("!H6xH", packet, offset)
+    start, behind, value = offset + 10, offset + 10 + length, None
+    mine(behind <= len(packet), "DNS record data past the end")
     if (kind, length) in ((1, 4), (28, 16)):
-        value = address_text(raw)
+        value = address_text(packet[start:behind])
     elif kind in (2, 5, 12):
-        value = read_dns_name(packet, offset)[0]
-    return {"name": name, "type": QTYPE_NAMES.get(kind, str(kind)), "ttl": ttl,
-            "data": value}, offset + length
+        value = read_dns_name(packet, start)[0]
+    return {"name": name, "type": QTYPE_NAMES.get(kind, str(kind)), "data": value}, behind
 
 
 @guarded
@@ -1165,8 +1163,8 @@ def parse_dns(packet):
     offset, question, rows = 12, None, []
     for _ in range(questions):
         name, offset = read_dns_name(packet, offset)
-        qtype, offset = struct.unpack_from("!HH", packet, offset)[0], offset + 4
-        question = {"name": name, "type": QTYPE_NAMES.get(qtype, str(qtype))}
+        qtype, _ = struct.unpack_from("!HH", packet, offset)
+        question, offset = {"name": name, "type": QTYPE_NAMES.get(qtype, str(qtype))}, offset + 4
     for _ in range(min(answers, 200)):
         try:
             row, offset = read_dns_record(packet, offset)
@@ -1184,8 +1182,8 @@ def parse_dns_exchange(raw):
     """What room 4 brings from a resolver ({reply, over, strays}); MALFORMED if it is none."""
     try:
         value = parse_dns(raw["reply"])
-    except NotMine as error:
-        value = dict(parse_dns(b"\0\0\x80" + b"\0" * 9), rcode="MALFORMED", problem=str(error))
+    except NotMine:
+        value = dict(parse_dns(b"\0\0\x80" + b"\0" * 9), rcode="MALFORMED")
     if value["truncated"] and raw["over"] == "udp" and not value["addresses"]:
         value["rcode"] = "TRUNCATED"          # and TCP, which would have brought the rest, failed
     return dict(value, over=raw["over"], strays=raw["strays"])
@@ -1201,102 +1199,84 @@ def search_names(name, search, ndots):
 
 # -- X.509 and TLS (X.690, RFC 5280, 5246, 8446) --------------------------------------------------
 
-OID_NAMES = dict(row.split("=") for row in (
-    "2.5.4.3=CN 2.5.4.6=C 2.5.4.7=L 2.5.4.8=ST 2.5.4.10=O 2.5.4.11=OU 2.5.4.5=serialNumber"
-    " 1.2.840.113549.1.9.1=emailAddress 0.9.2342.19200300.100.1.25=DC").split())
+OID_NAMES = dict(re.findall(
+    r"(\S+)=(\S+)", "2.5.4.3=CN 2.5.4.6=C 2.5.4.7=L 2.5.4.8=ST 2.5.4.10=O 2.5.4.11=OU"
+    " 2.5.4.5=serialNumber 1.2.840.113549.1.9.1=emailAddress 0.9.2342.19200300.100.1.25=DC"))
 STRING_TYPES = {12: "utf-8", 28: "utf-32-be", 30: "utf-16-be"}
-ALT_NAMES = {0x81: "email", 0x82: "DNS", 0x86: "URI"}
 
 
-def read_der(data, offset=0):
-    """One DER element -> (tag, its value, the offset behind it)."""
-    tag, length = data[offset], data[offset + 1]
-    offset += 2
-    if length & 0x80:
-        count = length & 0x7f
-        mine(1 <= count <= 4, "DER length")
-        length = int.from_bytes(data[offset:offset + count], "big")
-        offset += count
-    mine(offset + length <= len(data), "DER element past the end")
-    return tag, data[offset:offset + length], offset + length
-
-
-def der_items(data):
-    """The elements that stand one after the other in `data`: [(tag, value), ...]."""
+def der_items(data, depth=0):
+    """The DER elements in `data`, or so many levels inside the first: [(tag, value), ...]."""
     offset, items = 0, []
     while offset < len(data):
-        *item, offset = read_der(data, offset)
-        items.append(tuple(item))
-    return items
+        tag, length = data[offset], data[offset + 1]
+        offset += 2
+        if length & 0x80:
+            count = length & 0x7f
+            mine(1 <= count <= 4, "DER length")
+            length = int.from_bytes(data[offset:offset + count], "big")
+            offset += count
+        mine(offset + length <= len(data), "DER element past the end")
+        items.append((tag, data[offset:offset + length]))
+        offset += length
+    return der_items(items[0][1], depth - 1) if depth and items else items
 
 
 def read_oid(raw):
     """An object identifier as dotted text."""
-    arcs, number = [], 0
+    arcs = [0]
     for byte in raw:
-        number = number << 7 | byte & 127
+        arcs[-1] = arcs[-1] << 7 | byte & 127
         if byte < 128:
-            arcs.append(number)
-            number = 0
+            arcs.append(0)
     first = min(arcs[0] // 40, 2)
-    return ".".join(str(arc) for arc in [first, arcs[0] - 40 * first] + arcs[1:])
+    return ".".join(map(str, [first, arcs[0] - 40 * first] + arcs[1:-1]))
 
 
-def read_name(data):
-    """A distinguished name as [[type, text], ...]."""
-    pairs_of = [der_items(pair)[:2] for _, names in der_items(data) for _, pair in der_items(names)]
-    rows = [(read_oid(kind), text, STRING_TYPES.get(tag, "latin-1"))
-            for (_, kind), (tag, text) in pairs_of]
-    return [[OID_NAMES.get(oid, oid), text.decode(coding, "replace")] for oid, text, coding in rows]
+def read_name(parts):
+    """A distinguished name, as the DER elements of its parts -> [[type, text], ...]."""
+    rows = []
+    for pair in [pair for _, names in parts for _, pair in der_items(names)]:
+        (_, kind), (tag, text) = der_items(pair)[:2]
+        oid, coding = read_oid(kind), STRING_TYPES.get(tag, "latin-1")
+        rows.append([OID_NAMES.get(oid, oid), text.decode(coding, "replace")])
+    return rows
 
 
 def read_time(tag, raw):
     """UTCTime (two-digit year: 50-99 are 19xx) or GeneralizedTime -> seconds since 1970."""
-    text = raw.decode("ascii")
     if tag == 23:
-        text = ("19" if text[:2] >= "50" else "20") + text
-    return epoch_of(*re.match(r"(\d{4})" + 5 * r"(\d\d)" + "Z$", text).groups())
+        raw = (b"19" if raw >= b"50" else b"20") + raw
+    return epoch_of(*re.match(rb"(\d{4})" + 5 * rb"(\d\d)" + b"Z$", raw).groups())
 
 
-def epoch_of(year, month, day, hour, minute, second):
-    """A moment in UTC -> seconds since 1970; time.strptime would load 0.8 MB of modules for it."""
-    year, month, day = int(year), int(month), int(day)
+def epoch_of(*moment):
+    """Year, month ... second in UTC -> seconds since 1970; time.strptime would load 0.8 MB."""
+    year, month, day, hour, minute, second = map(int, moment)
     mine(0 < month < 13 and 0 < day < 32, "no such day")
-    past = year - (month < 3)                  # years that begin in March end with the leap day
-    days = past * 365 + past // 4 - past // 100 + past // 400 + (153 * ((month - 3) % 12) + 2) // 5
-    return ((days + day - 719469) * 24 + int(hour)) * 3600 + int(minute) * 60 + int(second)
-
-
-def read_extensions(data):
-    """The extensions that matter to a client: {"san": [[kind, text], ...], "ca", "aia"}."""
-    found = {"san": [], "ca": None, "aia": False}
-    for _, extension in der_items(read_der(data)[1]):
-        parts = der_items(extension)
-        kind, value = read_oid(parts[0][1]), parts[-1][1]
-        if kind == "2.5.29.17":
-            names = [["IP", address_text(raw)] if tag == 0x87 else
-                     [ALT_NAMES.get(tag), raw.decode("latin-1")]
-                     for tag, raw in der_items(read_der(value)[1])]
-            found["san"] += [name for name in names if None not in name]
-        elif kind == "2.5.29.19":
-            found["ca"] = any(tag == 1 and any(raw) for tag, raw in der_items(read_der(value)[1]))
-        elif kind == "1.3.6.1.5.5.7.1.1":
-            found["aia"] = b"\x2b\x06\x01\x05\x05\x07\x30\x02" in value
-    return found
+    year -= month < 3                          # years that begin in March end with the leap day
+    days = year * 365 + year // 4 - year // 100 + year // 400 + (153 * ((month - 3) % 12) + 2) // 5
+    return ((days + day - 719469) * 24 + hour) * 3600 + minute * 60 + second
 
 
 @guarded
 def parse_certificate(data):
     """A DER certificate as facts; times are seconds since 1970, names [[type, text], ...]."""
-    fields = der_items(read_der(read_der(data)[1])[1])
+    fields = der_items(data, 2)
     if fields[0][0] == 0xa0:                         # the version, absent in version 1
         del fields[0]
     (_, serial), _, (_, issuer), (_, validity), (_, subject) = fields[:5]
     begin, end = (read_time(tag, raw) for tag, raw in der_items(validity)[:2])
-    return dict(read_extensions(dict(fields[5:]).get(0xa3, b"\x30\0")),     # or an empty sequence
-                issuer=read_name(issuer), subject=read_name(subject), not_before=begin,
-                not_after=end, serial="%x" % int.from_bytes(serial, "big"),
-                self_issued=issuer == subject, sha256=sha256(data).hexdigest())
+    parts = [der_items(part) for _, part in der_items(dict(fields[5:]).get(0xa3, b""), 1)]
+    extensions = collections.defaultdict(bytes, ((read_oid(p[0][1]), p[-1][1]) for p in parts))
+    names = [["DNS", raw.decode("latin-1")] if tag == 0x82 else ["IP", address_text(raw)]
+             for tag, raw in der_items(extensions["2.5.29.17"], 1) if tag in (0x82, 0x87)]
+    return {"issuer": read_name(der_items(issuer)), "subject": read_name(der_items(subject)),
+            "not_before": begin, "not_after": end, "serial": "%x" % int.from_bytes(serial, "big"),
+            "self_issued": issuer == subject, "sha256": sha256(data).hexdigest(),
+            "san": [name for name in names if name[1]],
+            "ca": any(tag == 1 and any(raw) for tag, raw in der_items(extensions["2.5.29.19"], 1)),
+            "aia": b"\x2b\x06\x01\x05\x05\x07\x30\x02" in extensions["1.3.6.1.5.5.7.1.1"]}
 
 
 def sha256(data):
@@ -1317,8 +1297,8 @@ def name_text(parts):
 
 def names_of(certificate):
     """The host names and addresses that a certificate is for (the CN where it has no SAN)."""
-    names = [text for kind, text in certificate["san"] if kind in ("DNS", "IP")]
-    return names or [text for kind, text in certificate["subject"] if kind == "CN"]
+    return [text for _, text in certificate["san"]] or [
+        text for kind, text in certificate["subject"] if kind == "CN"]
 
 
 def name_matches(certificate, host):
@@ -1339,20 +1319,21 @@ ALERTS = numbered("0 close_notify 10 unexpected_message 20 bad_record_mac 40 han
                   " insufficient_security 80 internal_error 86 inappropriate_fallback 109"
                   " missing_extension 110 unsupported_extension 112 unrecognized_name 116"
                   " certificate_required 120 no_application_protocol")
-CLIENT_SUITES = bytes.fromhex("c02b c02f c02c c030 cca9 cca8 009e 009f c023 c027 c009 c013 c00a"
-                              " c014 009c 009d 003c 003d 002f 0035 000a 00ff")
-SIGNATURES = bytes.fromhex("0403 0804 0401 0503 0805 0501 0603 0806 0601 0203 0201")
-GROUPS = bytes.fromhex("001d 0017 0018 0019")
+CLIENT_SUITES = bytes.fromhex(               # behind no session, before no compression
+    "00 002c c02b c02f c02c c030 cca9 cca8 009e 009f c023 c027 c009 c013 c00a"
+    " c014 009c 009d 003c 003d 002f 0035 000a 00ff 0100")
+CLIENT_EXTENSIONS = bytes.fromhex(           # groups, point formats, signature algorithms
+    "000a 000a 0008 001d 0017 0018 0019  000b 0002 0100"
+    " 000d 0018 0016 0403 0804 0401 0503 0805 0501 0603 0806 0601 0203 0201")
 
 
-def build_client_hello(server_name, random, version=0x303):
+def build_client_hello(server_name, random):
     """A TLS 1.2 ClientHello: up to 1.2 the server sends its certificates in clear (RFC 5246)."""
-    name = dns_ascii(server_name).encode("ascii") if server_name else b""
-    extensions = [(0, counted(b"\0" + counted(name)))] if name else []
-    extensions += [(10, counted(GROUPS)), (11, b"\1\0"), (13, counted(SIGNATURES))]
-    packed = b"".join(struct.pack("!H", kind) + counted(body) for kind, body in extensions)
-    suites = b"\0" + counted(CLIENT_SUITES) + b"\1\0"
-    body = struct.pack("!H", version) + random + suites + counted(packed)
+    extensions = CLIENT_EXTENSIONS
+    if server_name:
+        name = counted(dns_ascii(server_name).encode("ascii"))
+        extensions = b"\0\0" + counted(counted(b"\0" + name)) + extensions
+    body = b"\3\3" + random + CLIENT_SUITES + counted(extensions)
     return b"\x16\3\1" + counted(b"\1\0" + counted(body))
 
 
@@ -1376,16 +1357,15 @@ def is_not_tls(data):
 
 def handshake_messages(data):
     """Handshake messages across records: (type, body), and alerts as (-1, (level, number))."""
-    offset, pending = 0, b""
-    while offset + 5 <= len(data) and not is_not_tls(data[offset:offset + 2]):
-        kind, length = struct.unpack_from("!B2xH", data, offset)
-        payload = data[offset + 5:offset + 5 + length]
-        if len(payload) < length:
+    behind, pending = 0, b""
+    while True:
+        head, start = data[behind:behind + 5], behind + 5
+        behind = start + int.from_bytes(head[3:], "big")
+        if is_not_tls(head) or behind > len(data):
             return                                        # not all of the record has come
-        offset += 5 + length
-        if kind == 21 and length == 2:
-            yield -1, tuple(payload)
-        pending += payload if kind == 22 else b""
+        if head[0] == 21 and behind - start == 2:
+            yield -1, tuple(data[start:behind])
+        pending += data[start:behind] if head[0] == 22 else b""
         while len(pending) >= 4 + int.from_bytes(pending[1:4], "big"):
             end = 4 + int.from_bytes(pending[1:4], "big")
             yield pending[0], pending[4:end]
@@ -1397,35 +1377,35 @@ def flight_is_over(data):
     return is_not_tls(data) or any(kind in (-1, 14) for kind, _ in handshake_messages(data))
 
 
-@guarded
-def parse_tls_flight(raw):
-    """What a server sent after a clear ClientHello; `client_cert`: names of accepted CAs."""
-    data = raw["data"]
-    value = dict(dict.fromkeys(("version", "cipher", "client_cert", "alert", "not_tls")),
-                 chain=[], ended=raw["ended"], bytes=len(data))
-    if is_not_tls(data):
-        return dict(value, not_tls=printable(data[:200]), speaks=guess_protocol(data))
-    for kind, body in handshake_messages(data):
-        read_handshake(kind, body, value)
+def talk_facts(raw, **facts):
+    """What room 4 brings from a talk, with facts in place of its bytes, which are counted."""
+    value = dict(raw, bytes=len(raw["data"]), **facts)
+    del value["data"]
     return value
 
 
-def read_handshake(kind, body, value):
-    """Add one handshake message (or alert) to the facts of a flight."""
-    if kind == -1:
-        value["alert"] = [body[0], ALERTS.get(body[1], str(body[1]))]
-    elif kind == 2:
-        number = struct.unpack_from("!H", body)[0]
-        value["version"] = TLS_VERSIONS.get(number, hex(number))
-        value["cipher"] = "0x%04x" % struct.unpack_from("!H", body, 35 + body[34])[0]
-    elif kind == 11:
-        value["chain"] += [parse_certificate(der) for der in uncounted(body, 3, 3)]
-    elif kind == 13:                  # whose client certificates the server accepts
-        offset = 1 + body[0]
-        if value["version"] == "TLSv1.2":
-            offset += 2 + struct.unpack_from("!H", body, offset)[0]
-        value["client_cert"] = [name_text(read_name(read_der(name)[1]))
-                                for name in uncounted(body, offset + 2, 2)]
+@guarded
+def parse_tls_flight(raw):
+    """What a server sent after a clear ClientHello; `client_cert`: names of accepted CAs."""
+    data, absent = raw["data"], dict.fromkeys("version cipher client_cert alert not_tls".split())
+    value = talk_facts(raw, chain=[], **absent)
+    if is_not_tls(data):
+        return dict(value, not_tls=printable(data[:200]), speaks=guess_protocol(data))
+    for kind, body in handshake_messages(data):
+        if kind == -1:
+            value["alert"] = [body[0], ALERTS.get(body[1], str(body[1]))]
+        elif kind == 2:
+            number, cipher = short_at(body), short_at(body, 35 + body[34])
+            value.update(version=TLS_VERSIONS.get(number, hex(number)), cipher="0x%04x" % cipher)
+        elif kind == 11:
+            value["chain"] += map(parse_certificate, uncounted(body, 3, 3))
+        elif kind == 13:                  # whose client certificates the server accepts
+            offset = 1 + body[0]
+            if value["version"] == "TLSv1.2":
+                offset += 2 + short_at(body, offset)
+            value["client_cert"] = [name_text(read_name(der_items(name, 1)))
+                                    for name in uncounted(body, offset + 2, 2)]
+    return value
 
 
 @guarded
@@ -1439,43 +1419,37 @@ def parse_handshake(raw):
             break
     # OpenSSL's own text ("tlsv1 alert ..." of 1.x): `reason` lies on 3.6 and 3.7 for newer codes.
     text = find(r"((?:alert|tlsv1[03]?|sslv3) [a-z_ ]+)", (raw.get("error") or "").lower()) or ""
-    alert = next((name for name in sorted(ALERTS.values(), key=len, reverse=True)
-                  if name.replace("_", " ") in text), None)
-    return dict(raw, chain=chain, alert=alert)
+    told = (name for name in ALERTS.values() if name in text.replace(" ", "_"))
+    return dict(raw, chain=chain, alert=next(told, None))
 
 
 # -- HTTP (RFC 9110, 9112), and the first words of other protocols --------------------------------
 
-KEPT_HEADERS = ("server", "via", "location", "date", "content-type", "www-authenticate",
-                "proxy-authenticate", "retry-after", "x-cache", "cf-ray", "x-served-by", "allow")
+KEPT_HEADERS = ("server via location date content-type www-authenticate proxy-authenticate"
+                " retry-after x-cache cf-ray x-served-by allow").split()
 PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls"
-MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 
 
 def parse_http_head(data):
-    """Status line and headers -> {version, status, reason, headers: {lower name: text}}."""
-    match = mine(re.match(rb"HTTP/(\d(?:\.\d)?) (\d{3})(?: ([^\r\n]*))?\r?\n", data),
-                 "no HTTP status line")
-    headers = {}
-    for line in re.split(rb"\r?\n", data[match.end():])[:200]:
-        name, colon, text = line.partition(b":")
-        if not line:
-            break
-        if colon:
-            headers.setdefault(name.strip().decode("latin-1").lower()[:60],
-                               text.strip().decode("latin-1")[:2000])
-    return {"version": match.group(1).decode(), "status": int(match.group(2)),
-            "reason": printable(match.group(3) or b"", 80), "headers": headers}
+    """Status line and headers -> {status, reason, headers: {lower name: text}}."""
+    match = mine(re.match(rb"HTTP/\d(?:\.\d)? (\d{3})(?: ([^\r\n]*))?\r?\n", data), "no HTTP")
+    head, headers = re.split(rb"\r?\n\r?\n", data)[0].decode("latin-1"), {}
+    for name, text in re.findall(r"(?m)^([^:\n]{1,60}):(.{0,2000})", head[match.end():])[:200]:
+        headers.setdefault(name.strip().lower(), text.strip())
+    return {"status": int(match.group(1)), "reason": printable(match.group(2) or b"", 80),
+            "headers": headers}
 
 
 def build_http_request(method, path, host, port, secure, padding=0):
     """A request that a careful browser could have sent; one connection, no body, no cookies."""
     name = "[%s]" % host if ":" in host else dns_ascii(host)
-    path = re.sub(r"[^!-~]", lambda c: "%%%02X" % (ord(c.group(0)) & 255), path)
     name += "" if port == (443 if secure else 80) else ":%d" % port
-    lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + name, "User-Agent: netdiag/" + VERSION,
-             "Accept: */*", "Connection: close"] + ["X-Padding: " + "n" * padding] * bool(padding)
-    return "\r\n".join(lines + ["", ""]).encode("ascii", "replace")
+    path = re.sub(r"[^!-~]", lambda c: "%%%02X" % (ord(c.group(0)) & 255), path)
+    more = "X-Padding: %s\r\n" % ("n" * padding) if padding else ""
+    return ("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: netdiag/%s\r\nAccept: */*\r\n"
+            "Connection: close\r\n%s\r\n" % (method, path, name, VERSION, more)).encode(
+                "ascii", "replace")
 
 
 def sni_for(host):
@@ -1486,43 +1460,39 @@ def sni_for(host):
 @guarded
 def parse_http_exchange(raw):
     """The answer to one request: `status` None where nothing came, `not_http` where no HTTP."""
-    value, data = dict(raw), raw["data"]
-    del value["data"]
-    value.update(status=None, reason=None, headers={}, not_http=None, date=None, bytes=len(data))
+    data, value = raw["data"], talk_facts(raw, status=None, not_http=None)
     if not data or raw["ended"] in ("closed", "reset") and data.startswith(b"HTTP/1") \
             and not re.search(rb"\r?\n\r?\n", data):
         return value                                  # nothing, or a head that ends in the middle
     try:
-        head = parse_http_head(data)
+        value.update(parse_http_head(data))
     except NotMine:
         return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
-    every, body = head["headers"], re.split(rb"\r?\n\r?\n", data, maxsplit=1)[1:]
-    value.update(head, location=every.get("location"), date=parse_http_date(every.get("date")),
-                 headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
-                 wants_tls=bool(body and re.search(PLAIN_ON_TLS, body[0])))
-    return value
+    every = value["headers"]
+    return dict(
+        value, location=every.get("location"), date=parse_http_date(every.get("date")),
+        headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
+        wants_tls=bool(re.search(PLAIN_ON_TLS, data)))
 
 
 def parse_http_date(text):
     """An HTTP date -> seconds since 1970, or None (RFC 9110 5.6.7, the preferred form)."""
-    match = re.match(r"\w{3}, (0[1-9]|[12]\d|3[01]) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT",
-                     text or "")
-    month = match and MONTHS.find(match.group(2))
-    if not match or month % 3:
+    found = re.match(r"\w{3}, (0[1-9]|[12]\d|3[01]) (" + MONTHS
+                     + r") (\d{4}) (\d\d):(\d\d):(\d\d) GMT", text or "")
+    if not found:
         return None
-    day, _, year, hour, minute, second = match.groups()
-    return epoch_of(year, 1 + month // 3, day, hour, minute, second)
+    day, month, year, *clock = found.groups()
+    return epoch_of(year, MONTHS.index(month) // 4 + 1, day, *clock)
 
 
 def join_url(base, location):
     """The URL that a Location header leads to, seen from `base` (both absolute http URLs)."""
     if re.match(r"[a-z][a-z0-9+.-]*://", location, re.I):
         return location
-    scheme, authority, path = re.match(r"([^:]+)://([^/?#]*)/?([^?#]*)", base).groups()
+    scheme, site, folder = re.match(r"([^:]+:)(//[^/?#]*)((?:/[^?#]*)?/)?", base).groups()
     if location.startswith("//"):
-        return scheme + ":" + location
-    location = location if location[:1] == "/" else "/" + path[:path.rfind("/") + 1] + location
-    return "%s://%s%s" % (scheme, authority, location)
+        return scheme + location
+    return scheme + site + ("" if location.startswith("/") else folder or "/") + location
 
 
 # What a client may say first, without credentials, and a healthy server answers.
@@ -1535,34 +1505,31 @@ FIRST_WORDS = {
     "postgresql": b"\0\0\0'\0\3\0\0user\0netdiag\0database\0netdiag\0\0",
     "mongodb": b"4\0\0\0\1\0\0\0\0\0\0\0\xdd\7\0\0\0\0\0\0\0\x1f\0\0\0"     # OP_MSG {hello: 1}
                b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
-FIRST_BYTES = (
-    ("ssh", rb"SSH-\d"), ("http", rb"HTTP/\d"), ("pop3", rb"\+OK"), ("vnc", rb"RFB \d"),
-    ("smtp", rb"(220[ -][^\r\n]*(?i:smtp|mail)|[45]\d\d[ -])"), ("ftp", rb"220[ -]"),
-    ("imap", rb"\* (OK|PREAUTH|BYE)"), ("tls", rb"[\x14-\x17]\x03[\x00-\x04]"),
-    ("mysql", rb"(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)"), ("redis", rb"\+PONG"
-     rb"|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)"), ("http", rb"(?is)\s*<(!doctype|html)"),
-    ("telnet", rb"\xff[\xfb-\xfe]"), ("mongodb", rb"(?s).{12}\xdd\x07\x00\x00"),
-    ("postgresql", rb"(?s)[ER]\x00\x00.."),
-    ("memcached", rb"VERSION |ERROR"), ("zookeeper", rb"Zookeeper version|srvr is not"
-     rb"|This ZooKeeper"), ("socks", rb"\x05[\x00-\x02\xff]$"), ("amqp", rb"\x01\x00\x00\x00\x00"),
-    ("another AMQP", rb"AMQP"), ("mqtt", rb"\x20\x02[\x00\x01][\x00-\x05]$"),
-    ("rdp", rb"(?s)\x03\x00..[\x06-\x0e]\xd0"), ("kafka", rb"(?s)\x00...\x00\x00\x00n"),
-    ("ldap", rb"(?s)0.{1,5}\x02\x01\x01a"),
-    ("http2", rb"(?s)\x00\x00.\x04\x00\x00\x00\x00\x00"), ("xmpp", rb"<\?xml|<stream:stream"))
-GREETS_AS = dict({name + "s": name for name in "smtp imap pop3 ftp amqp mqtt ldap redis".split()},
-                 submission="smtp", sftp="ssh")
+FIRST_BYTES = kinds(r"""
+    ssh=SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=220[ -][^\r\n]*(?i:smtp|mail)
+    smtp=[45]\d\d[ -]   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)   tls=[\x14-\x17]\x03[\x00-\x04]
+    mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)   redis=\+PONG|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)
+    http=(?is)\s*<(!doctype|html)   telnet=\xff[\xfb-\xfe]   mongodb=(?s).{12}\xdd\x07\x00\x00
+    postgresql=(?s)[ER]\x00\x00..   memcached=VERSION |ERROR   socks=\x05[\x00-\x02\xff]$
+    zookeeper=Zookeeper version|srvr is not|This ZooKeeper   amqp=\x01\x00\x00\x00\x00
+    another AMQP=AMQP   mqtt=\x20\x02[\x00\x01][\x00-\x05]$   rdp=(?s)\x03\x00..[\x06-\x0e]\xd0
+    kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01\x01a   xmpp=<\?xml|<stream:stream
+    http2=(?s)\x00\x00.\x04\x00\x00\x00\x00\x00""")
+GREETS_AS = dict(re.findall(r"(\S+)=(\S+)", "smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp"
+                            " mqtts=mqtt ldaps=ldap rediss=redis submission=smtp sftp=ssh"))
 # The service itself says no.  A login that it asks for is none: that one works.
-REFUSALS = (
-    ("ssh.throttled", rb"(?i)(not allowed at this time|exceeded maxstartups|too many)"),
-    ("service.error", rb"(?s)[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper|...\x00\xff"
-     rb"|-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF)|\x20\x02[^\n]\x03$"
-     rb"|E\x00\x00.*?(C53300|C57P0|no pg_hba|pg_hba\.conf rejects)"
-     rb"|0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]"))
+REFUSALS = kinds(r"""
+    ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
+    service.error=[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper   service.error=(?s)...\x00\xff
+    service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF)|\x20\x02[^\n]\x03$
+    service.error=(?s)E\x00\x00.*?(C53300|C57P0|no pg_hba|pg_hba\.conf rejects)
+    service.error=(?s)0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
 
 
 def guess_protocol(data, table=FIRST_BYTES):
     """The protocol whose first bytes these are: the name in the first row that matches, or None."""
-    return next((name for name, pattern in table if re.match(pattern, data)), None)
+    text = data.decode("latin-1")
+    return next((name for name, pattern in table if re.match(pattern, text)), None)
 
 
 def read_first_words(data):
@@ -1574,17 +1541,16 @@ def read_first_words(data):
 
 def parse_datagram(raw):
     """What room 4 brings from a UDP port; `refuses` where NTP itself says no (RFC 5905)."""
-    reply, says_no = raw["reply"], None
+    reply, greeting = raw["reply"], ""
     if len(reply) == 48 and reply[0] & 7 == 4 and reply[1] in (0, 16):
-        says_no = "stratum %d %s" % (reply[1], printable(reply[12:16]))
-    return dict(raw, reply=printable(reply[:200]), greeting=says_no or "",
-                refuses=says_no and "service.error")
+        greeting = "stratum %d %s" % (reply[1], printable(reply[12:16]))
+    return dict(raw, reply=printable(reply[:200]), greeting=greeting,
+                refuses="service.error" if greeting else None)
 
 
 def parse_first_words(raw):
     """What room 4 brings from a talk that began with FIRST_WORDS."""
-    facts = {key: raw[key] for key in ("stage", "ended", "error")}
-    return dict(facts, bytes=len(raw["data"]), **read_first_words(raw["data"]))
+    return talk_facts(raw, **read_first_words(raw["data"]))
 
 
 SOCKS_REPLIES = dict(enumerate("general failure|not allowed|network unreachable|host unreachable"
@@ -1603,18 +1569,19 @@ def build_socks(host, port, login):
 
 def parse_socks(raw):
     """What room 4 brings from a SOCKS proxy, in the terms of HTTP: 200, 403, 407 or 502."""
-    said = raw.get("said", b"")
-    status, reason = (200, "OK") if said is None else (407, "wants another login")
-    if said and (said[:1] != b"\5" or said[1] in SOCKS_REPLIES and len(said) > 2):
-        status = 403 if said[1:2] == b"\2" else 502
-        reason = SOCKS_REPLIES.get(said[1], "no SOCKS 5")
-    return dict({key: raw.get(key) for key in ("stage", "error", "ended")}, headers={},
-                status=None if said == b"" else status, reason=reason)
+    said, told = raw.get("said", b""), (407, "wants another login")
+    if not said:                                     # None: it agreed to everything
+        told = (200, "OK") if said is None else (None, None)
+    elif said[:1] != b"\5":
+        told = 502, "no SOCKS 5"
+    elif len(said) > 2 and said[1] in SOCKS_REPLIES:
+        told = 403 if said[1] == 2 else 502, SOCKS_REPLIES[said[1]]
+    return {"stage": raw["stage"], "error": raw.get("error"), "ended": raw.get("ended"),
+            "status": told[0], "reason": told[1]}
 
 
 # Up to where TLS begins: (what to say, what the answer must be like).  RFC 3207, 2595, 4217, 4511,
 # 6120; PostgreSQL's SSLRequest; MySQL's, where the greeting has the flag CLIENT_SSL (0x0800).
-WITH_SSL = b"[" + b"".join(re.escape(bytes([n])) for n in range(256) if n & 8) + b"]"
 STARTTLS = {
     "smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
              (b"STARTTLS\r\n", rb"220")),
@@ -1624,7 +1591,9 @@ STARTTLS = {
     "ldap": ((b"0\x1d\2\1\1w\x18\x80\x161.3.6.1.4.1.1466.20037",
               rb"(?s)0.{1,5}\x02\x01\x01x.{1,5}\x0a\x01\x00"),),
     "postgresql": ((b"\0\0\0\x08\4\xd2\x16\x2f", rb"S"),),
-    "mysql": ((b"", rb"(?s)...\x00\x0a[^\x00]+\x00.{12}\x00." + WITH_SSL),
+    "mysql": ((b"", rb"(?s)...\x00\x0a[^\x00]+\x00.{12}\x00.[\x08-\x0f\x18-\x1f\x28-\x2f\x38-\x3f"
+               rb"\x48-\x4f\x58-\x5f\x68-\x6f\x78-\x7f\x88-\x8f\x98-\x9f\xa8-\xaf\xb8-\xbf"
+               rb"\xc8-\xcf\xd8-\xdf\xe8-\xef\xf8-\xff]"),
               (b" \0\0\1\0\x8a\0\0\0\0\0\1!" + b"\0" * 23, None)),
     "xmpp": ((b"<stream:stream to='HOST' xmlns='jabber:client' version='1.0'"
               b" xmlns:stream='http://etherx.jabber.org/streams'>", rb"(?s).*<starttls"),
@@ -1636,19 +1605,18 @@ WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
 # Far enough to see the host key, which the reply to our key exchange carries in clear.
 
 SSH_IDENT = "SSH-2.0-netdiag_%s\r\n" % VERSION
-SSH_LISTS = ("kex", "host_key", "cipher", "cipher_back", "mac", "mac_back")
 SSH_COMMON = {    # what an OpenSSH 9 client accepts; the older rest is only to get an answer
-    "kex": "curve25519-sha256 curve25519-sha256@libssh.org ecdh-sha2-nistp256 ecdh-sha2-nistp384"
-     " ecdh-sha2-nistp521 sntrup761x25519-sha512 sntrup761x25519-sha512@openssh.com"
-     " mlkem768x25519-sha256 diffie-hellman-group-exchange-sha256 diffie-hellman-group16-sha512"
-     " diffie-hellman-group18-sha512 diffie-hellman-group14-sha256",
-    "host_key": "ssh-ed25519 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384 ecdsa-sha2-nistp521"
-     " rsa-sha2-512 rsa-sha2-256",
-    "cipher": "chacha20-poly1305@openssh.com aes128-ctr aes192-ctr aes256-ctr"
-     " aes128-gcm@openssh.com aes256-gcm@openssh.com",
-    "mac": "hmac-sha2-256 hmac-sha2-512 hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com"
-     " umac-64@openssh.com umac-128@openssh.com umac-64-etm@openssh.com umac-128-etm@openssh.com"
-     " hmac-sha1 hmac-sha1-etm@openssh.com"}
+    "kex": "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"
+    "ecdh-sha2-nistp521,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,"
+    "mlkem768x25519-sha256,diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512,"
+    "diffie-hellman-group18-sha512,diffie-hellman-group14-sha256",
+    "host_key": "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
+    "rsa-sha2-512,rsa-sha2-256",
+    "cipher": "chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,"
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com",
+    "mac": "hmac-sha2-256,hmac-sha2-512,hmac-sha2-256-etm@openssh.com,"
+    "hmac-sha2-512-etm@openssh.com,umac-64@openssh.com,umac-128@openssh.com,"
+    "umac-64-etm@openssh.com,umac-128-etm@openssh.com,hmac-sha1,hmac-sha1-etm@openssh.com"}
 SSH_KEX = "curve25519-sha256,curve25519-sha256@libssh.org,diffie-hellman-group14-sha256," \
     "diffie-hellman-group14-sha1,diffie-hellman-group1-sha1"
 
@@ -1662,20 +1630,21 @@ def ssh_packet(payload):
 def ssh_packets(data):
     """The payloads of the whole packets in `data`, behind a server's identification."""
     offset = data.find(b"\n", max(data.find(b"SSH-"), 0)) + 1
-    while 0 < offset and offset + 5 <= len(data):
+    while 0 < offset <= len(data) - 5:
         length, padding = struct.unpack_from("!IB", data, offset)
-        if length > 35000 or offset + 4 + length > len(data):
+        start, offset = offset + 5, offset + 4 + length
+        if length > 35000 or offset > len(data):
             return
-        yield data[offset + 5:offset + 4 + length - padding]
-        offset += 4 + length
+        yield data[start:offset - padding]
 
 
 def build_kexinit(cookie, host_keys):
     """SSH_MSG_KEXINIT that any server can agree with, asking for host keys of these types first."""
-    keys = " ".join(unique(list(host_keys) + (SSH_COMMON["host_key"] + " ssh-rsa ssh-dss").split()))
-    ciphers, macs = SSH_COMMON["cipher"] + " aes128-cbc 3des-cbc", SSH_COMMON["mac"] + " hmac-md5"
+    keys = SSH_COMMON["host_key"] + ",ssh-rsa,ssh-dss"
+    keys = ",".join(unique(host_keys + keys.split(",")))
+    ciphers, macs = SSH_COMMON["cipher"] + ",aes128-cbc,3des-cbc", SSH_COMMON["mac"] + ",hmac-md5"
     lists = (SSH_KEX, keys, ciphers, ciphers, macs, macs, "none", "none", "", "")
-    strings = b"".join(counted(text.replace(" ", ",").encode(), "!I") for text in lists)
+    strings = b"".join(counted(text.encode(), "!I") for text in lists)
     return ssh_packet(b"\x14" + cookie + strings + b"\0" * 5)
 
 
@@ -1683,17 +1652,14 @@ def build_kex_init(data, secret):
     """SSH_MSG_KEX_ECDH_INIT (or DH's) for the method that both sides' lists choose."""
     offered = read_kexinit(data).get("kex", ())
     method = next((name for name in SSH_KEX.split(",") if name in offered), "")
-    return ssh_packet(b"\x1e" + counted(
-        secret if "25519" in method else b"\1" + secret * 3, "!I"))
+    return ssh_packet(b"\x1e" + counted(secret if "25519" in method else b"\1" + secret * 3, "!I"))
 
 
 def read_kexinit(data):
     """The algorithms that a server offers: {"kex": [...], "host_key": [...], ...}; {} if none."""
-    for payload in ssh_packets(data):
-        if payload[:1] == b"\x14":
-            lists = [text.decode("latin-1").split(",") for text in uncounted(payload[17:-5])]
-            return dict(zip(SSH_LISTS, lists))
-    return {}
+    payload = next((said for said in ssh_packets(data) if said[:1] == b"\x14"), b"")
+    lists = [text.decode("latin-1").split(",") for text in uncounted(payload[17:-5])]
+    return dict(zip("kex host_key cipher cipher_back mac mac_back".split(), lists))
 
 
 @guarded
@@ -1701,17 +1667,16 @@ def parse_ssh_exchange(raw):
     """What a server shows before any secret; `lacks`: kinds of algorithm without a common one."""
     import base64
     data, offers = raw["data"], read_kexinit(raw["data"])
-    value = dict.fromkeys(("key_type", "key", "sha256", "disconnect", "methods"))
-    value.update(offers=offers, ended=raw["ended"], lacks=sorted(
-        kind for kind in (SSH_COMMON if offers else ())
-        if not set(SSH_COMMON[kind].split()) & set(offers[kind])),
-        banner=printable(re.split(b"[\r\n]", data[max(data.find(b"SSH-"), 0):])[0]))
+    lacks = sorted(kind for kind in set(offers) & set(SSH_COMMON)
+                   if not set(SSH_COMMON[kind].split(",")) & set(offers[kind]))
+    banner = printable(data[max(data.find(b"SSH-"), 0):].partition(b"\n")[0].strip())
+    value = talk_facts(raw, offers=offers, lacks=lacks, banner=banner, key=None, disconnect=None)
     for payload in ssh_packets(data):
         if payload[:1] == b"\x1f":
             key = next(uncounted(payload[1:]))
-            value.update(key=base64.b64encode(key).decode(), sha256=base64.b64encode(
-                sha256(key).digest()).decode().rstrip("="),
-                key_type=next(uncounted(key)).decode("latin-1"))
+            digest = base64.b64encode(sha256(key).digest()).decode()
+            value.update(key=base64.b64encode(key).decode(), sha256=digest.rstrip("="),
+                         key_type=next(uncounted(key)).decode("latin-1"))
         elif payload[:1] == b"\1":
             value["disconnect"] = printable(next(uncounted(payload[5:])), 200)
     return value
@@ -1720,12 +1685,9 @@ def parse_ssh_exchange(raw):
 @parser
 def parse_known_hosts(text):
     """known_hosts of OpenSSH (sshd(8)) -> [{hosts, type, key, marker}], comments left out."""
-    rows = []
-    for words in word_rows(text):
-        marker = words.pop(0) if words[0].startswith("@") else None
-        if len(words) >= 3 and not words[0].startswith("#"):
-            rows.append({"hosts": words[0], "type": words[1], "key": words[2], "marker": marker})
-    return rows
+    rows = re.findall(r"(?m)^(@\S+)?[ \t]*([^@#\s]\S*)[ \t]+(\S+)[ \t]+(\S+)", text)
+    return [dict(hosts=hosts, type=kind, key=key, marker=marker or None)
+            for marker, hosts, kind, key in rows]
 
 
 def knows_host(row, host, port):
@@ -1736,50 +1698,45 @@ def knows_host(row, host, port):
     if row["hosts"].startswith("|1|"):
         salt, digest = (base64.b64decode(part) for part in row["hosts"].split("|")[2:4])
         return hmac.new(salt, name.encode(), "sha1").digest() == digest
-    patterns = [re.escape(p).replace(r"\*", ".*").replace(r"\?", ".") for p in
-                row["hosts"].lower().split(",") if not p.startswith("!")]
+    patterns = [re.escape(word).replace(r"\*", ".*").replace(r"\?", ".")
+                for word in row["hosts"].lower().split(",")]
     return any(re.match(pattern + "$", name.lower()) for pattern in patterns)
 
 
-SSH_ENDINGS = (
-    ("hostkey_changed", r"host identification has changed|host key for .{1,200} has changed"),
-    ("hostkey_unknown", r"host key verification failed|no .{1,40} host key is known"),
-    ("no_matching_kex", r"no matching key exchange"), ("no_matching_cipher", r"no matching cipher"),
-    ("no_matching_hostkey", r"no matching host key"), ("no_matching_mac", r"no matching mac"),
-    ("too_many_auth_failures", r"too many authentication failures"),
-    ("auth_denied", r"permission denied \(|no more authentication methods|no supported authent"),
-    ("banner_timeout", r"timed out during banner"),
-    ("not_ssh", r"bad remote protocol|invalid format|protocol (?:major|version) .{0,40}differ"
-     r"|ssh_exchange_identification: (?!read|conn|write)"),
-    ("unknown_host", r"could not resolve|name or service not known|nodename nor servname"),
-    ("timeout", r"(?:connection|operation) timed out"), ("refused", r"connection refused"),
-    ("no_route", r"no route to host"), ("net_unreachable", r"network is unreachable"),
-    ("closed_by_remote", r"connection closed by|closed by remote host"),
-    ("reset", r"connection reset"),
-    ("ok", r"authenticated to |exit status 0|authentication succeeded"))
+SSH_ENDINGS = kinds(r"""
+    hostkey_changed=host identification has changed|host key for .{1,200} has changed
+    hostkey_unknown=host key verification failed|no .{1,40} host key is known
+    no_matching_kex=no matching key exchange   no_matching_cipher=no matching cipher
+    no_matching_hostkey=no matching host key   no_matching_mac=no matching mac
+    too_many_auth_failures=too many authentication failures
+    auth_denied=permission denied \(|no more authentication methods|no supported authent
+    banner_timeout=timed out during banner
+    not_ssh=bad remote protocol|invalid format|protocol (?:major|version) .{0,40}differ
+    not_ssh=banner line 0:|ssh_exchange_identification: (?!read|conn|write)
+    unknown_host=could not resolve|name or service not known|nodename nor servname
+    timeout=(?:connection|operation) timed out   refused=connection refused
+    no_route=no route to host   net_unreachable=network is unreachable
+    closed_by_remote=connection closed by|closed by remote host   reset=connection reset
+    ok=authenticated to |exit status 0|authentication succeeded""")
 
 
 @parser
 def parse_ssh(text):
-    """ssh -v of OpenSSH; `outcome` is one of SSH_ENDINGS."""
+    """ssh -v of OpenSSH; `outcome` is one of SSH_ENDINGS, `lacks`: kinds without a common one."""
     found = re.search(r"Connecting to (\S+) \[([^\]]+)\] port ([0-9]+)", text)
-    host, address, port = found.groups() if found else (None, None, None)
-    key = re.search(r"Server host key: (\S+) (?:SHA256:)?(\S+)", text)
-    outcome = mine(find_kind(SSH_ENDINGS, text))
-    methods = re.findall(r"(?:s that can continue: |Permission denied \()([\w,-]+)", text)
     mine(found or re.search(r"(?m)^(?:ssh|debug1|OpenSSH|kex_exchange|.{1,80}: Permission)", text))
-    return {"outcome": outcome, "host": host, "ip": address, "port": to_int(port),
-            "tcp_connected": "Connection established" in text,
-            "server_banner": find(r"remote software version (.*)", text),
+    host, address, port = found.groups() if found else (None, None, None)
+    outcome, methods = mine(find_kind(SSH_ENDINGS, text)), re.findall(
+        r"(?:s that can continue: |Permission denied \()([\w,-]+)", text)
+    key = re.search(r"Server host key: (\S+) (?:SHA256:)?(\S+)", text)
+    banner, kind = find(r"remote software version (.*)", text), outcome.partition("no_matching_")[2]
+    return {"outcome": outcome, "host": host, "ip": address, "port": to_int(port), "banner": banner,
+            "tcp_connected": "Connection established" in text, "server_banner": banner,
+            "methods": methods[-1].split(",") if methods else None,
             "auth_methods": methods[-1].split(",") if methods else None,
-            "key_type": key and key.group(1), "sha256": key and key.group(2), "detail": None}
-
-
-def ssh_facts(facts):
-    """What `ssh` printed, in the shape of `parse_ssh_exchange`, with its outcome."""
-    lacks = facts["outcome"][len("no_matching_"):] if "no_matching" in facts["outcome"] else None
-    return dict(facts, banner=facts["server_banner"], methods=facts["auth_methods"], key=None,
-                disconnect=None, ended="done", lacks=[lacks] if lacks else [], offers={})
+            "lacks": [kind.replace("hostkey", "host_key")] if kind else [],
+            "detail": find(r"Their offer: (.*)", text),
+            "key_type": key and key.group(1), "sha256": key and key.group(2)}
 
 
 # == 4 system: the only code that touches the machine =============================================
@@ -3330,7 +3287,7 @@ def probe_ssh(wish, tcp, known_hosts):
     """One look behind sshd's banner: with a user by ssh itself, else its key and algorithms."""
     user, port = wish["user"], wish["port"]
     login = SSH_ONCE + ("-p", str(port), "%s@%s" % (user, wish["host"]), "true")
-    own = [then(tool(parse_ssh, *login), ssh_facts)] if user else []
+    own = [tool(parse_ssh, *login)] if user else []
     types = [row["type"] for row in known_keys(known_hosts, wish)]
     for row in saying(talking(tcp), "speaks", "ssh")[:wish["protocol"] in ("ssh", "sftp")]:
         yield ask(row.subject, *own + [native("ssh_keys", row.subject, port, types, None
