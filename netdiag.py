@@ -1755,23 +1755,21 @@ MARK = (0, 1), (41, 67)              # IP_TOS, IPV6_TCLASS
 TCP_MAXSEG = (6, 2), (6, 2)
 BIND_DEVICE, TCP_INFO, MSG_ERRQUEUE = (1, 25), (6, 11), 0x2000
 TCP_INFO_FIELDS = {
-    "snd_mss": 16, "unacked": 24, "lost": 32, "retrans": 36, "pmtu": 60, "rtt_us": 68, "advmss": 84,
-    "total_retrans": 100, "segs_out": 136, "segs_in": 140, "min_rtt_us": 148, "rcv_ooopack": 224}
-TCP_NOT_OPEN = (2, 3, 7)             # SYN_SENT, SYN_RECV, CLOSE (netinet/tcp.h)
-EXCHANGE = {"reply": None, "icmp": [], "error": None, "sent": 0, "strays": 0, "ms": None}
-TLS_ENDINGS = (
+    "unacked": 24, "retrans": 36, "rtt_us": 68, "total_retrans": 100, "segs_out": 136}
+TLS_ENDINGS = (                      # of exceptions: their type, errno and text
+    ("stalled", "^timeout"),
     ("closed", "eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror"),
     ("reset", "econnreset|epipe|econnaborted"), ("untrusted", "certificate[ _]verify[ _]failed"),
     ("not_tls", "wrong version number|unknown protocol|http request|record layer failure"
                 "|packet length too long"))
-HANDSHAKE = {"ended": "no_connection", "error": None, "reason": None, "verify_code": None,
-             "version": None, "cipher": None, "chain": [], "store": None}
+HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store ms".split()),
+                 ended="no_connection", chain=[])
 UNHEARD_COUNTERS = (
     ("/proc/net/snmp", parse_proc_counters, "Ip", "IpForwDatagrams"),
     ("/proc/net/snmp6", parse_snmp6, "Ip6", "Ip6OutForwDatagrams"))
 ECHO_ID = os.getpid() & 0xffff
+NO_HOP = dict.fromkeys(("address", "ms", "type", "code"))
 NO_SSL = "this Python has no ssl module"
-GAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
 
 def errno_name(number):
@@ -1787,23 +1785,6 @@ def outcome_of(name):
     if name in ("EPERM", "EACCES", "EMFILE", "ENFILE", "EADDRNOTAVAIL"):
         return "denied"
     return "timeout" if name in (None, "ETIMEDOUT") else "unreachable"
-
-
-def new_socket(version, kind, options, proto=0):
-    """A non-blocking socket that keeps the ICMP errors it meets, bound as the options say."""
-    sock = socket.socket(FAMILY[version], kind, proto)
-    try:
-        sock.setblocking(False)
-        or_none(set_option, sock, RECVERR, 1)               # not Linux: errno only
-        or_none(set_option, sock, RECV_TTL, 1)
-        if options.interface:
-            sock.setsockopt(*BIND_DEVICE, options.interface.encode() + b"\0")
-        if options.source and is_address(options.source) == version:
-            sock.bind((options.source, 0))
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 def set_option(sock, option, value):
@@ -1826,35 +1807,28 @@ def read_errors(sock):
         packet = or_none(sock.recvmsg, 2048, 512, MSG_ERRQUEUE)
         if not packet:
             break
-        error = {"ttl": None, "origin": None}
+        error = {"ttl": None}
         for level, kind, raw in packet[1]:
-            if (level, kind) in RECVERR and len(raw) >= 16:
+            if (level, kind) in RECVERR:
                 number, origin, error["type"], error["code"], _, mtu = \
                     struct.unpack_from("=IBBBBI", raw)
                 sender = raw[20:24] if level == 0 else raw[24:40]    # linux/errqueue.h: behind 16
                 error.update({
-                    "origin": {1: "local", 2: "icmp", 3: "icmp"}.get(origin), "mtu": mtu or None,
+                    "origin": "local" if origin == 1 else "icmp", "mtu": mtu or None,
                     "from": address_text(sender), "errno": errno_name(number),
                     "mss": quoted_mss(packet[0]) if sock.type == socket.SOCK_STREAM else None})
             elif (level, kind) in RECEIVED_TTL:
                 error["ttl"] = struct.unpack_from("=i", raw)[0]
-        if error["origin"]:
+        if "origin" in error:
             found.append(error)
     return found
 
 
 def tcp_info(sock):
-    """struct tcp_info as far as this kernel fills it; {} where there is none."""
-    raw = or_none(sock.getsockopt, *TCP_INFO, 512)
-    facts = {name: struct.unpack_from("=I", raw, offset)[0]
-             for name, offset in TCP_INFO_FIELDS.items() if raw and len(raw) >= offset + 4}
-    return dict(facts, state=raw[0]) if raw else {}
-
-
-def is_connected(sock):
-    """True after the handshake: SO_ERROR is 0 before it, too."""
-    state = tcp_info(sock).get("state")
-    return bool(or_none(sock.getpeername)) if state is None else state not in TCP_NOT_OPEN
+    """What we read of struct tcp_info, as far as this kernel fills it; {} where there is none."""
+    raw = or_none(sock.getsockopt, *TCP_INFO, 512) or b""
+    return {name: struct.unpack_from("=I", raw, offset)[0]
+            for name, offset in TCP_INFO_FIELDS.items() if len(raw) >= offset + 4}
 
 
 def wait_for(sock, write, until):
@@ -1863,22 +1837,6 @@ def wait_for(sock, write, until):
     poller = select.poll()
     poller.register(sock, select.POLLOUT if write else select.POLLIN)
     return bool(poller.poll(max(0.0, until - time.monotonic()) * 1000))
-
-
-def start_connect(address, port, options, option=None):
-    """Send a SYN, after setting `option` -> an attempt; its `sock` is None: no socket to be had."""
-    attempt = {"sock": None, "started": time.monotonic(), "state": "trying", "errno": None,
-               "immediate": False, "icmp": [], "ms": None}
-    try:
-        sock = attempt["sock"] = new_socket(is_address(address), socket.SOCK_STREAM, options)
-        if option:
-            set_option(sock, *option)
-        code = sock.connect_ex((address, port))
-    except (OSError, OverflowError, ValueError) as error:      # no such option, port or zone
-        code = getattr(error, "errno", None) or 22             # EINVAL
-    if code and errno_name(code) not in ("EINPROGRESS", "EWOULDBLOCK", "EAGAIN"):
-        attempt.update(state="error", errno=errno_name(code), immediate=True, ms=0.0)
-    return attempt
 
 
 def attempt_outcome(attempt):
@@ -1893,64 +1851,54 @@ def watch_connect(attempt, until):
     """Wait for the end of a handshake; SO_ERROR is read before the queue is drained."""
     sock = attempt["sock"]
     while attempt["state"] == "trying" and wait_for(sock, True, until):   # asks once even if late
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        errors = read_errors(sock)
-        attempt["icmp"] += errors
-        if errno_name(code) in ("ECONNRESET", "EPIPE"):    # a RST in SYN_SENT is ECONNREFUSED:
-            attempt.update(state="open", reset=True)       # so this one came after the handshake
-        elif code:
-            attempt.update(state="error", errno=errno_name(code))
-        elif is_connected(sock):
+        name = errno_name(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or None)
+        attempt["icmp"] += read_errors(sock)
+        if name in ("ECONNRESET", "EPIPE"):            # a RST in SYN_SENT is ECONNREFUSED:
+            attempt.update(state="open", reset=True)   # so this one came after the handshake
+        elif name:
+            attempt.update(state="error", errno=name)
+        elif or_none(sock.getpeername):                # SO_ERROR is 0 before the handshake, too
             attempt["state"] = "open"
-        elif not errors:
-            if time.monotonic() >= until:
-                break
+            or_none(set_option, sock, RECVERR, 0)      # it is talked on from now on: `converse`
+        elif time.monotonic() >= until:
+            break
+        else:
             time.sleep(0.005)             # a kernel that reports neither: do not spin
-            continue
-        attempt["ms"] = ms_since(attempt["started"], 2)
+        if attempt["state"] != "trying":
+            attempt["ms"] = ms_since(attempt["started"], 2)
     return attempt
 
 
-def receive(sock, seconds, enough):
-    """Read until `enough(data)`, the peer ends, or time is up -> (data, how it ended)."""
-    data, until = b"", time.monotonic() + seconds
-    while len(data) < BYTES_LIMIT and not enough(data):
-        if not wait_for(sock, False, until):
-            return data, "silent"
-        try:
-            more = sock.recv(8192)
-        except BlockingIOError:
-            read_errors(sock)
-            if time.monotonic() >= until:
-                return data, "silent"
-            continue
-        except OSError as error:
-            return data, "reset" if errno_name(error.errno) == "ECONNRESET" else "error"
-        if not more:
-            return data, "closed"
-        data += more
-    return data, "done"
+def converse(sock, say, seconds, enough):
+    """Say something, then hear until `enough(data)`, the peer ends, or time is up; TLS or not.
 
-
-def transmit(sock, data, seconds):
-    """Send `data`, as far as peer and time allow: how it went shows in what is received."""
-    until = time.monotonic() + seconds
-    while data and wait_for(sock, True, until):
-        try:
-            data = data[sock.send(data):]
-        except BlockingIOError:
-            continue
-        except OSError:
-            break
-
-
-def converse(sock, request, seconds, enough):
-    """Send a request and `receive` the reply, then close; there may be no connection at all."""
-    if not sock:
-        return b"", "no_connection"
-    with sock:
-        transmit(sock, request, seconds)
-        return receive(sock, seconds, enough)
+    `ended` is "done", "closed", "reset", "silent" or "error"; None: it still spoke at the end.
+    """
+    data, first_ms, ended, failed, began = b"", None, None, None, time.monotonic()
+    until = began + seconds
+    try:
+        sock.settimeout(seconds)              # the error queue is not read any more
+        if say:
+            sock.sendall(say)
+        while not ended:
+            left = until - time.monotonic()
+            if enough(data) or len(data) >= BYTES_LIMIT:
+                ended = "done"
+            elif left <= 0:
+                break
+            else:
+                sock.settimeout(left)
+                more = sock.recv(8192)
+                first_ms = first_ms or more and ms_since(began)
+                ended = None if more else "closed"
+                data += more
+    except OSError as error:
+        sock.setblocking(False)
+        data += or_none(sock.recv, 8192) or b""     # a peer that hangs up may have said why
+        reset = errno_name(error.errno) in ("ECONNRESET", "EPIPE")
+        ended = "silent" if isinstance(error, socket.timeout) else "reset" if reset else "error"
+        failed = printable(str(error))
+    return {"data": data, "ended": ended, "error": failed, "first_byte_ms": first_ms or None}
 
 
 def abort(sock):
@@ -1969,61 +1917,21 @@ def load_ssl():
         return None
 
 
-def ssl_store(context):
-    """Which trust store a context uses, and the owners of its first CAs (for 'who is missing?')."""
-    rows = context.get_ca_certs()
-    owners = {value for row in rows[:400] for part in row.get("subject", ())
+def trust_store(context):
+    """Which file it came from, and the owners of its first CAs (for 'who is missing?')."""
+    owners = {value for row in context.get_ca_certs()[:400] for part in row.get("subject", ())
               for key, value in part if key in ("organizationName", "commonName")}
-    return {"file": load_ssl().get_default_verify_paths().cafile, "loaded": len(rows),
-            "owners": sorted(owners)[:400]}
-
-
-def ssl_context(cafile, verify):
-    """A client context; verification of the name is done by rule, not by OpenSSL's wording."""
-    ssl = load_ssl()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    if not verify:
-        context.verify_mode = ssl.CERT_NONE
-    elif cafile:
-        context.load_verify_locations(cafile=cafile)
-    else:
-        context.load_default_certs()
-    return context
+    return {"file": load_ssl().get_default_verify_paths().cafile, "owners": sorted(owners)[:400]}
 
 
 def peer_chain(tls):
     """The certificates the peer sent, as DER: all of them from 3.10 on, else the leaf."""
     try:
-        every = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", tuple)
-        return [certificate.public_bytes(2) for certificate in every() or ()] \
+        every = getattr(tls._sslobj, "get_unverified_chain", tuple)() or ()
+        return [certificate.public_bytes(2) for certificate in every] \
             or list(filter(None, [tls.getpeercert(True)]))
     except (OSError, ValueError, AttributeError):
         return []
-
-
-def handshake(sock, server_name, cafile, verify, seconds):
-    """TLS on a connected socket -> (TLS socket or None, facts); see `parse_handshake`."""
-    facts, began, tls = dict(HANDSHAKE, ended="done"), time.monotonic(), None
-    try:
-        context = ssl_context(cafile, verify)
-        facts["store"] = ssl_store(context) if verify else None
-        sock.settimeout(seconds)          # ssl needs it; the error queue is not read any more
-        tls = context.wrap_socket(       # bytes, or ssl would load its tables of Unicode for it
-            sock, server_hostname=(server_name or "").encode("ascii", "replace") or None,
-            do_handshake_on_connect=False)
-        tls.do_handshake()
-        facts.update(version=tls.version(), cipher=(tls.cipher() or [None])[0],
-                     chain=peer_chain(tls))
-    except (OSError, ValueError) as error:
-        facts.update(ended=tls_ending(error), error=printable(str(error)),
-                     reason=getattr(error, "reason", None) and printable(error.reason),
-                     verify_code=getattr(error, "verify_code", None))
-        if tls is not None:
-            tls.close()
-        tls = None
-    facts["ms"] = ms_since(began)
-    return tls, facts
 
 
 def random_number():
@@ -2036,47 +1944,34 @@ def ms_since(began, digits=1):
     return round((time.monotonic() - began) * 1000, digits)
 
 
-def tls_ending(error):
-    """How a handshake ended, from the exception; the text is OpenSSL's own on every Python."""
-    if isinstance(error, socket.timeout):
-        return "stalled"
-    words = (type(error).__name__, errno_name(getattr(error, "errno", None)), error)
-    return find_kind(TLS_ENDINGS, "%s %s %s" % words) or "alert"
-
-
 def read_child(child, until):
     """What a child prints, up to OUTPUT_LIMIT bytes -> (bytes, True when time ran out)."""
     data = b""
     while len(data) < OUTPUT_LIMIT:
-        ended = child.poll() is not None
-        if wait_for(child.stdout, False, min(until, time.monotonic() + (0 if ended else 0.05))):
-            more = os.read(child.stdout.fileno(), 65536)
-            data += more
-            while not more and child.poll() is None and time.monotonic() < until:
-                time.sleep(0.002)             # it has closed its output and still runs
-            if not more:
-                return data, child.poll() is None
-        elif ended or time.monotonic() >= until:    # a grandchild may hold the pipe for ever
+        ended, now = child.poll() is not None, time.monotonic()
+        readable = wait_for(child.stdout, False, now if ended else min(until, now + 0.05))
+        more = os.read(child.stdout.fileno(), 65536) if readable else b""
+        data += more
+        if not more and (ended or now >= until):    # a grandchild may hold the pipe for ever
             return data, not ended
+        if readable and not more:
+            time.sleep(0.002)                 # it has closed its output and still runs
     return data, False
 
 
 def end_child(child):
-    """Kill a command with all that it started, reap it, close its pipe."""
+    """Kill a command with all that it started, and reap it."""
     import signal
     or_none(os.killpg, child.pid, signal.SIGKILL)         # unless they have all ended
     child.wait()
-    child.stdout.close()
 
 
 def find_program(name):
     """The full path of a command; sbin counts even if PATH lacks it."""
-    for folder in os.environ.get("PATH", "").split(os.pathsep) + [
-            "/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"]:
-        path = os.path.join(folder, name)
-        if folder and os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return None
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    folders += "/usr/sbin /sbin /usr/local/sbin /usr/bin /bin".split()
+    paths = [os.path.join(folder, name) for folder in folders if folder]
+    return next((p for p in paths if os.path.isfile(p) and os.access(p, os.X_OK)), None)
 
 
 class System:
@@ -2087,6 +1982,7 @@ class System:
         self.options, self.transcript, self.attempts = options, [], {}
         self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.children, self.closed, self.lock = set(), False, threading.Lock()
+        self.contexts = {}                # of TLS, by whether they verify
 
     # -- here: clock, environment, files, commands
 
@@ -2116,11 +2012,9 @@ class System:
             user = pwd.getpwuid(uid).pw_name
         except (ImportError, KeyError):
             user = os.environ.get("USER") or str(uid)
-        rights = find(r"CapEff:\s*([0-9a-f]+)", self.read("/proc/self/status")[1])
         return "ok", {
             "name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
             "system": printable(uname.sysname + " " + uname.release),
-            "raw_sockets": bool(int(rights, 16) >> 13 & 1) if rights else uid == 0,
             "python": "%d.%d.%d" % sys.version_info[:3]}
 
     def read(self, path, absent=None, timeout_s=None):
@@ -2143,9 +2037,10 @@ class System:
         """A command: no shell, C locale, no standard input, killed and reaped when time is up."""
         import subprocess
         path = find_program(argv[0])
-        if self.options.no_tools or not path:
-            return "unknown", "%s: %s" % (argv[0], "commands are switched off (--no-tools)"
-                                          if self.options.no_tools else "not installed")
+        if self.options.no_tools:
+            return "unknown", "%s: commands are switched off (--no-tools)" % argv[0]
+        if not path:
+            return "unknown", "%s: not installed" % argv[0]
         began = time.monotonic()
         with self.lock:                   # close() must know of every child, also of the newest
             mine(not self.closed, "the run has ended")
@@ -2159,6 +2054,7 @@ class System:
             self.children.add(child)
         raw, late = read_child(child, began + timeout_s)
         end_child(child)
+        child.stdout.close()              # only here: close() runs beside `read_child`
         self.children.discard(child)
         text = raw.decode("utf-8", "replace")[:OUTPUT_LIMIT]
         self.transcript.append({"argv": list(argv), "status": child.returncode, "output": text,
@@ -2172,9 +2068,8 @@ class System:
             return "unknown", "no netlink on this system"
         found = []
         try:
-            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock:
                 sock.settimeout(timeout_s)
-                sock.bind((0, 0))
                 for kind, body, dump in requests:
                     sock.send(struct.pack("=IHHII", 16 + len(body), kind, 0x301 if dump else 1,
                                           1, 0) + body)
@@ -2197,43 +2092,40 @@ class System:
             return "unknown", "netlink does not answer"
         if [before.get(a) for a in addresses] == ["FAILED"]:
             return "ok", {addresses[0]: "FAILED"}       # our own packets have just asked in vain
-        sockets = {a: sock for a in addresses for sock in [self.poke_one(a, dev)] if sock}
-        began, answered, states, quiet, waited = time.monotonic(), {}, before, True, 0
-        while quiet and waited < wait_s:
-            time.sleep(0.05 if waited else 0)
-            answered.update((a, "ANSWERED") for a, sock in sockets.items()
-                            if any(e["from"] == a for e in read_errors(sock)))
-            states = self.neighbor_states() or {}
-            waited = time.monotonic() - began
-            quiet = [a for a in addresses if a not in answered and (
-                states.get(a) in (None, "INCOMPLETE", "STALE", "DELAY", "PROBE")
-                or states[a] == "REACHABLE" == before.get(a) and waited < SEGMENT_WAIT_S)]
-        for sock in sockets.values():
+        sockets, began = {a: self.poke_one(a, dev) for a in addresses}, time.monotonic()
+        found, waited, unsettled = {}, 0, (None, "INCOMPLETE", "STALE", "DELAY", "PROBE")
+        while waited < wait_s and any(found.get(a) in unsettled for a in addresses):
+            time.sleep(0.05)
+            waited, states = time.monotonic() - began, self.neighbor_states() or {}
+            for address, sock in sockets.items():
+                state = states.get(address)
+                if state == "REACHABLE" == before.get(address):
+                    state = "DELAY" if waited < SEGMENT_WAIT_S else sock and "CACHED"
+                told = sock and any(error["from"] == address for error in read_errors(sock))
+                if told or found.get(address) != "ANSWERED":
+                    found[address] = "ANSWERED" if told else state
+        for sock in filter(None, sockets.values()):
             sock.close()
-        cached = {a: "CACHED" if a in sockets else None for a in addresses
-                  if states.get(a) == "REACHABLE" == before.get(a)}
-        states = {**states, **cached, **answered}
-        return "ok", {a: states[a] for a in addresses if states.get(a)}
+        return "ok", {address: state for address, state in found.items() if state}
 
     def poke_one(self, address, dev):
         """A socket that has sent an empty datagram to an on-link address; None: it could not."""
-        version, sock = is_address(address), None
-        try:
-            sock = new_socket(version, socket.SOCK_DGRAM, self.options)
-            scope = (0, socket.if_nametoindex(dev)) if dev and version == 6 else ()
-            sock.connect((address, 9) + scope)
-            sock.send(b"")
-            return sock
-        except OSError:                   # what this means is in the kernel's table
-            if sock:
+        sock = or_none(self.new_socket, address, socket.SOCK_DGRAM)
+        scope = (0, or_none(socket.if_nametoindex, dev) or 0) if dev and ":" in address else ()
+        if sock:
+            or_none(sock.connect, (address, 9) + scope)
+            if or_none(sock.send, b"") is None:         # why is in the kernel's table
                 sock.close()
-            return None
+                return None
+        return sock
 
     def neighbor_states(self):
         """{address: state} of the kernel's neighbor table; None where netlink does not answer."""
         outcome, raw = self.netlink([(RTM_GETNEIGH, b"\0" * 12, True)])
-        rows = parse_netlink_neighbors(raw["messages"])["entries"] if outcome == "ok" else None
-        return rows if rows is None else {row["ip"]: row["state"] for row in rows}
+        if outcome != "ok":
+            return None
+        rows = parse_netlink_neighbors(raw["messages"])["entries"]
+        return {row["ip"]: row["state"] for row in rows}
 
     def has_interface(self, name):
         """Is there a network interface of this name?"""
@@ -2242,7 +2134,7 @@ class System:
     def is_own(self, address):
         """Can a socket be bound to this address?"""
         try:
-            with socket.socket(FAMILY[6 if ":" in address else 4], socket.SOCK_DGRAM) as sock:
+            with socket.socket(FAMILY[is_address(address)], socket.SOCK_DGRAM) as sock:
                 sock.bind((address, 0))
         except OSError as error:
             return errno_name(error.errno) != "EADDRNOTAVAIL"
@@ -2272,11 +2164,10 @@ class System:
 
     def save(self, path, text):
         """Write a report that only its owner may read; what stood in the way, or None."""
-        import stat
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as stream:
-                if stat.S_ISREG(os.fstat(descriptor).st_mode):      # never that of /dev/null
+                if os.path.isfile(path):              # never the mode of /dev/null
                     os.chmod(path, 0o600)
                 stream.write(text)
         except OSError as error:
@@ -2306,62 +2197,75 @@ class System:
             self.closed = True
         for child in list(self.children):
             end_child(child)
-        for sock in [a["sock"] for a in self.attempts.values() if a["sock"]]:
-            sock.close()
+        for attempt in list(self.attempts.values()):
+            attempt["sock"].close()
 
     # -- names
 
     def resolve(self, name, family, timeout_s=LOOKUP_S):
         """The system's own answer (hosts file, nsswitch, stub and all): getaddrinfo, timed."""
-        import queue
         import threading
-        box = queue.Queue()
+        found = []
 
         def look_up():
             try:
                 rows = socket.getaddrinfo(dns_bytes(name), None, FAMILY.get(family, 0),
                                           socket.SOCK_STREAM)
-                box.put(("ok", list(collections.OrderedDict.fromkeys(r[4][0] for r in rows))))
-            except socket.gaierror as error:
-                box.put(("refused", {"error": GAI_NAMES.get(error.errno, str(error.errno)),
-                                     "text": printable(error.strerror)}))
+                found.append(("ok", unique(row[4][0] for row in rows)))
             except (OSError, UnicodeError) as error:
-                box.put(("refused", {"error": type(error).__name__, "text": printable(error)}))
-        threading.Thread(target=look_up, daemon=True).start()
-        try:
-            return box.get(timeout=timeout_s)
-        except queue.Empty:
-            return "timeout", {"error": "ETIMEDOUT", "text": "no answer in %.1f s" % timeout_s}
+                names = {getattr(socket, key): key for key in dir(socket) if key[:4] == "EAI_"}
+                found.append(("refused", {
+                    "error": names.get(getattr(error, "errno", None), type(error).__name__),
+                    "text": printable(getattr(error, "strerror", None) or error)}))
+        thread = threading.Thread(target=look_up, daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+        return found[0] if found else (
+            "timeout", {"error": "ETIMEDOUT", "text": "no answer in %.1f s" % timeout_s})
 
     def query(self, server, name, qtype, timeout_s=DNS_WAIT_S):
         """One question to one resolver over UDP; over TCP (RFC 7766) if the answer was cut."""
         packet = build_dns_query(name, qtype, random_number())
         outcome, raw = self.udp(server, 53, packet, timeout_s, DNS_SENDS, lambda reply: (
-            reply[:2] == packet[:2] and len(reply) > 2 and reply[2] & 0x80))
+            reply[:2] == packet[:2] and reply[2:3] >= b"\x80"))       # QR: a response
         raw["over"] = "udp"
         if outcome == "ok" and raw["reply"][2] & 2:
-            _, sock, _ = self.open_tcp(server, 53, timeout_s)
-            data, _ = converse(sock, counted(packet), timeout_s, lambda data: (
+            _, facts = self.say_once(server, 53, counted(packet), timeout_s, lambda data: (
                 len(data) >= 2 + int.from_bytes(data[:2], "big") > 2))
-            raw.update({"reply": data[2:], "over": "tcp"} if data[2:] else {})
+            if facts["data"][2:]:
+                raw.update(reply=facts["data"][2:], over="tcp")
         elif outcome == "timeout" and raw["strays"]:
             return "ok", dict(raw, reply=b"")        # somebody answers, but not this question
         return outcome, raw
 
-    def udp(self, address, port, payload, wait_s, sends, accept=bool):
-        """A datagram, sent `sends` times in `wait_s` until a reply or an error comes."""
-        try:
-            with new_socket(is_address(address), socket.SOCK_DGRAM, self.options) as sock:
-                return self.exchange(sock, (address, port), payload, wait_s, sends, accept)
-        except OSError as error:
-            name = errno_name(error.errno)
-            return outcome_of(name), dict(EXCHANGE, error=name, icmp=[])
+    # -- packets: datagrams, echo, traces
 
-    def exchange(self, sock, where, payload, wait_s, sends, accept):
-        """`udp` on a socket that is there already (echo sockets too)."""
-        facts, began = dict(EXCHANGE, icmp=[]), time.monotonic()
+    def new_socket(self, address, kind, proto=0):
+        """A non-blocking socket that keeps the ICMP errors it meets, bound as the options say."""
+        version, options = is_address(address), self.options
+        sock = socket.socket(FAMILY[version], kind, proto)
         try:
-            sock.connect(where)
+            sock.setblocking(False)
+            or_none(set_option, sock, RECVERR, 1)           # not Linux: errno only
+            or_none(set_option, sock, RECV_TTL, 1)
+            if options.interface:
+                sock.setsockopt(*BIND_DEVICE, options.interface.encode() + b"\0")
+            if options.source and is_address(options.source) == version:
+                sock.bind((options.source, 0))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def udp(self, address, port, payload, wait_s, sends, accept=bool, option=None, sock=None):
+        """A datagram (or an echo, by its `sock`), sent `sends` times until there is an answer."""
+        facts = {"reply": None, "icmp": [], "error": None, "sent": 0, "strays": 0, "ms": None}
+        began = time.monotonic()
+        try:
+            sock = sock or self.new_socket(address, socket.SOCK_DGRAM)
+            if option:
+                set_option(sock, *option)
+            sock.connect((address, port))
             for turn in range(1, sends + 1):
                 sock.send(payload)
                 facts["sent"] = turn
@@ -2374,36 +2278,39 @@ class System:
                     if accept(reply):
                         return "ok", dict(facts, reply=reply)
                     facts["strays"] += 1
+            return "timeout", dict(facts, ms=None)
         except OSError as error:
-            facts.update(error=errno_name(error.errno), icmp=read_errors(sock))
+            facts.update(error=errno_name(error.errno), icmp=read_errors(sock) if sock else [])
             return outcome_of(facts["error"]), facts
-        return "timeout", dict(facts, ms=None)
-
-    # -- packets: echo, datagrams, traces
+        finally:
+            if sock:
+                sock.close()
 
     def echo(self, address, timeout_s=PING_WAIT_S):
-        """ICMP echo without the ping command: by a datagram socket where that may be, or raw."""
-        version = is_address(address)
-        sock, header = or_none(self.echo_socket, version) or (None, 0)
-        if not sock:
+        """ICMP echo without the ping command."""
+        outcome, raw = self.ask_echo(address, timeout_s, 1)
+        if not raw:
             return "denied", "ICMP sockets are not permitted"
-        with sock:
-            number = random_number()
-            outcome, raw = self.exchange(
-                sock, (address, 0), build_echo(version, ECHO_ID, number), timeout_s, 1,
-                lambda reply: is_echo_reply(reply, version, header, number))
         self.packets += raw["sent"]
         came = outcome == "ok"
         return "ok", {"sent": raw["sent"], "received": int(came), "reached": came,
-                      "rtt_avg_ms": raw["ms"] if came else None, "errors": raw["icmp"],
-                      "error": raw["error"]}
+                      "rtt_avg_ms": raw["ms"] if came else None, "errors": raw["icmp"]}
 
-    def echo_socket(self, version):
+    def ask_echo(self, address, wait_s, sends, size=24, option=None):
+        """An echo with `size` bytes of data -> as `udp`; (None, None): nobody may send one."""
+        sock, header = or_none(self.echo_socket, address) or (None, 0)
+        if not sock:
+            return None, None
+        version, number = is_address(address), random_number()
+        return self.udp(
+            address, 0, build_echo(version, ECHO_ID, number, size), wait_s, sends,
+            lambda reply: is_echo_reply(reply, version, header, number), option, sock)
+
+    def echo_socket(self, address):
         """(socket, bytes of IP header to skip): SOCK_DGRAM first, then SOCK_RAW."""
-        proto, header = (58, 0) if version == 6 else (1, 20)
-        sock = or_none(new_socket, version, socket.SOCK_DGRAM, self.options, proto)
-        return (sock, 0) if sock else (
-            new_socket(version, socket.SOCK_RAW, self.options, proto), header)
+        proto, header = (58, 0) if ":" in address else (1, 20)
+        sock = or_none(self.new_socket, address, socket.SOCK_DGRAM, proto)
+        return (sock, 0) if sock else (self.new_socket(address, socket.SOCK_RAW, proto), header)
 
     def datagram(self, address, port, payload, timeout_s=UDP_WAIT_S):
         """One UDP question, sent twice: a reply, an ICMP error, or silence."""
@@ -2417,58 +2324,63 @@ class System:
         The kind of a hop is `hop` (time exceeded), `reply`, `open`, `refused`, `icmp` (another
         ICMP error) or `error`; the end is the lowest TTL of any kind but `hop` and `error`.
         """
-        probes, hops, began, last, done = {}, {}, time.monotonic(), 0, False
+        probes, hops = [], {}
         try:
-            while not done and not trace_end(hops):
-                for ttl in range(last + 1, last + TRACE_WAVE + 1):
-                    probes[ttl] = self.trace_probe(address, port, mode, ttl)
-                last += TRACE_WAVE
+            for last in range(TRACE_WAVE, TRACE_MAX_TTL + 1, TRACE_WAVE):
+                for ttl in range(last - TRACE_WAVE + 1, last + 1):
+                    probes.append(self.trace_probe(address, port, mode, ttl))
                 heard = [ttl for ttl, hop in hops.items() if hop["kind"] != "error"]
                 done = last - max(heard, default=0) >= TRACE_QUIET_HOPS \
                     or last + TRACE_WAVE > TRACE_MAX_TTL
-                pause = TRACE_WAIT_S if done else TRACE_WAVE_S
-                collect_trace(probes, hops, time.monotonic() + pause)
-            if not trace_end(hops):
-                collect_trace(probes, hops, began + TRACE_WAIT_S)
+                pause_s = TRACE_WAIT_S if done else TRACE_WAVE_S
+                end = collect_trace(probes, hops, time.monotonic() + pause_s)
+                if done or end:
+                    break
         except OSError as error:
             return "denied", "%s trace: %s" % (mode, errno_name(error.errno))
         finally:
-            for probe in probes.values():
+            for probe in probes:
                 abort(probe["sock"])
-        end = trace_end(hops)
         rows = [hops[ttl] for ttl in sorted(hops) if not end or ttl <= end["ttl"]]
-        return "ok", {"mode": mode, "port": port, "hops": rows, "end": end, "sent_to_ttl": last}
+        return "ok", {"mode": mode, "port": port, "hops": rows, "end": end}
 
     def trace_probe(self, address, port, mode, ttl):
-        """One probe of a trace, already on its way; `failed` when this host would not send it."""
-        version, self.packets = is_address(address), self.packets + 1
-        probe = {"ttl": ttl, "mode": mode, "address": address, "failed": None, "header": 0,
-                 "number": random_number(), "started": time.monotonic()}
-        if mode == "tcp":
-            attempt = start_connect(address, port, self.options, (SEND_TTL, ttl))
-            return dict(probe, sock=attempt["sock"], failed=attempt["errno"])
+        """One probe of a trace on its way, an attempt with more facts; OSError: no such socket."""
+        probe = {"ttl": ttl, "mode": mode, "address": address, "number": random_number()}
+        sock, payload = None, b""
         if mode == "icmp":
-            sock, probe["header"] = self.echo_socket(version)
-            port, payload = 0, build_echo(version, ECHO_ID, probe["number"])
-        else:
-            sock = new_socket(version, socket.SOCK_DGRAM, self.options)
-            port, payload = port + ttl, b"netdiag"
-        try:
-            set_option(sock, SEND_TTL, ttl)
-            sock.connect((address, port))
-            sock.send(payload)
-        except OSError as error:
-            probe["failed"] = errno_name(error.errno)
-        return dict(probe, sock=sock)
+            sock, probe["header"] = self.echo_socket(address)
+            payload = build_echo(is_address(address), ECHO_ID, probe["number"])
+        elif mode == "udp":
+            sock, payload = self.new_socket(address, socket.SOCK_DGRAM), b"netdiag"
+            port += ttl
+        return dict(self.start_connect(address, port, (SEND_TTL, ttl), sock, payload), **probe)
 
     # -- TCP and above
 
+    def start_connect(self, address, port, option=None, sock=None, payload=b""):
+        """Send a SYN, or a payload by `sock` -> an attempt; its `sock` is None: none to be had."""
+        attempt = {"sock": sock, "started": time.monotonic(), "state": "trying", "errno": None,
+                   "immediate": False, "icmp": [], "ms": None}
+        try:
+            sock = attempt["sock"] = sock or self.new_socket(address, socket.SOCK_STREAM)
+            if option:
+                set_option(sock, *option)
+            self.packets += 1
+            code = sock.connect_ex((address, port))
+            if payload:
+                sock.send(payload)
+        except (OSError, OverflowError, ValueError) as error:      # no such option, port or zone
+            code = getattr(error, "errno", None) or 22             # EINVAL
+        if code and errno_name(code) != "EINPROGRESS":
+            attempt.update(state="error", errno=errno_name(code), immediate=True, ms=0.0)
+        return attempt
+
     def knock(self, address, port, timeout_s=FIRST_LOOK_S):
         """Send the SYN and look for FIRST_LOOK_S; the connection is kept for `settle`."""
-        attempt = start_connect(address, port, self.options)
+        attempt = self.start_connect(address, port)
         if attempt["sock"]:
             self.attempts[address, port] = attempt
-            self.packets += 1
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
         return attempt_outcome(attempt), {
             key: attempt[key] for key in ("state", "errno", "immediate", "ms")}
@@ -2479,85 +2391,129 @@ class System:
         if attempt is None:
             return "unknown", "no connection was begun"
         watch_connect(attempt, attempt["started"] + (self.options.timeout_s or PATIENCE_S))
-        facts = {key: attempt[key] for key in ("state", "errno", "immediate", "icmp", "ms")}
-        facts.update(dict.fromkeys(("after", "greeting", "speaks", "refuses", "local")),
-                     info=self.count(attempt["sock"]),
+        sock, info = attempt["sock"], self.count(attempt["sock"])
+        facts = dict(dict.fromkeys(("after", "greeting", "speaks", "refuses", "local")), info=info,
                      waited_s=round(time.monotonic() - attempt["started"], 2))
+        facts.update({key: attempt[key] for key in ("state", "errno", "immediate", "icmp", "ms")})
         if attempt["state"] == "open":
-            listen_after(attempt, listen_s, facts)
+            facts["local"] = (or_none(sock.getsockname) or [None])[0]
+            seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
+            heard = converse(sock, b"", seconds, greeting_is_whole)
+            after = "open" if heard["ended"] == "silent" else heard["ended"]
+            facts["after"] = "reset" if attempt.get("reset") else after
+            if heard["data"]:
+                facts.update(read_first_words(heard["data"]), after="data", ended=heard["ended"])
         elif attempt["state"] == "trying":
             facts["state"] = "silent"
-        attempt["sock"].close()
+        sock.close()
         return attempt_outcome(attempt), facts
 
     def count(self, sock):
         """The tcp_info of a connection, whose packets after the SYN are counted."""
-        info = tcp_info(sock)
-        self.packets += max(0, (info.get("segs_out") or 1) - 1)
+        info = tcp_info(sock) if sock else {}
+        self.packets += info.get("segs_out", 1) - 1
         return info
 
-    def open_tcp(self, address, port, seconds, clamp=None, option=None):
-        """A connection for a conversation -> (outcome, socket or None, {"error", "connect_ms"})."""
-        option = clamp and (TCP_MAXSEG, clamp) or option
-        attempt = start_connect(address, port, self.options, option)
-        watch_connect(attempt, attempt["started"] + seconds)
-        self.packets += 1
-        sock, failed = attempt["sock"], None
+    def open_tcp(self, address, port, seconds, option=None):
+        """A connection for a conversation -> (outcome, socket or None, errno name or None)."""
+        attempt = self.start_connect(address, port, option)
+        sock = watch_connect(attempt, attempt["started"] + seconds)["sock"]
         if attempt["state"] == "open":
-            or_none(set_option, sock, RECVERR, 0)
-        else:
-            failed = attempt["errno"] or "ETIMEDOUT"
-            abort(sock)
-        return (outcome_of(failed) if failed else "ok", None if failed else sock,
-                {"error": failed, "connect_ms": attempt["ms"]})
+            return "ok", sock, None
+        abort(sock)
+        failed = attempt["errno"] or "ETIMEDOUT"
+        return outcome_of(failed), None, failed
+
+    def say_once(self, address, port, say, seconds, enough, option=None):
+        """Connect, say one thing, hear the answer, close -> (outcome, facts of `converse`)."""
+        outcome, sock, _ = self.open_tcp(address, port, seconds, option)
+        if not sock:
+            return outcome, {"data": b"", "ended": "no_connection"}
+        with sock:
+            return outcome, converse(sock, say, seconds, enough)
+
+    def tls_context(self, verify):
+        """A client context; verification of the name is done by rule, not by OpenSSL's wording."""
+        with self.lock:                   # made once: each one loads 140 CAs
+            if verify not in self.contexts:
+                ssl, cafile = load_ssl(), self.options.cafile
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False
+                if not verify:
+                    context.verify_mode = ssl.CERT_NONE
+                elif cafile:
+                    context.load_verify_locations(cafile=cafile)
+                else:
+                    context.load_default_certs()
+                self.contexts[verify] = context
+            return self.contexts[verify]
+
+    def handshake(self, sock, server_name, verify, steps, seconds):
+        """TLS behind the `steps` of STARTTLS -> (the socket now, raw for `parse_handshake`)."""
+        facts, other = dict(HANDSHAKE, ended="done"), say_in_turn(sock, steps, seconds)
+        if other is not None:
+            return sock, dict(facts, ended="not_offered", error=printable(other[:200]))
+        began = time.monotonic()
+        try:
+            context = self.tls_context(verify)
+            sock.settimeout(seconds)
+            sock = context.wrap_socket(   # bytes, or ssl would load its tables of Unicode for it
+                sock, server_hostname=(server_name or "").encode("ascii", "replace") or None,
+                do_handshake_on_connect=False)
+            sock.do_handshake()
+            facts.update(version=sock.version(), cipher=(sock.cipher() or [None])[0],
+                         chain=peer_chain(sock))
+        except (OSError, ValueError) as error:
+            words = (type(error).__name__, errno_name(getattr(error, "errno", None)), error)
+            facts.update(ended=find_kind(TLS_ENDINGS, "%s %s %s" % words) or "alert",
+                         error=printable(str(error)),
+                         reason=getattr(error, "reason", None) and printable(error.reason),
+                         verify_code=getattr(error, "verify_code", None))
+        if facts["ended"] == "untrusted":
+            facts["store"] = trust_store(context)
+        return sock, dict(facts, ms=ms_since(began))
 
     def tls(self, address, port, server_name, verify=True, steps=(), timeout_s=TLS_WAIT_S):
-        """A handshake by the ssl module, behind the `steps` of STARTTLS; facts as `handshake`."""
+        """A handshake by the ssl module; facts as `handshake`, and the connection's tcp_info."""
         if not load_ssl():
             return "unknown", NO_SSL
-        outcome, sock, made = self.open_tcp(address, port, timeout_s)
+        outcome, sock, failed = self.open_tcp(address, port, timeout_s)
         if not sock:
-            return outcome, dict(HANDSHAKE, error=made["error"])
-        other = say_in_turn(sock, steps, timeout_s)
-        if other is not None:
-            sock.close()
-            return "ok", dict(HANDSHAKE, ended="not_offered", error=printable(other[:200]))
-        spare = sock.dup()                # the handshake may close its socket before we look at it
-        tls, facts = handshake(sock, server_name, self.options.cafile, verify, timeout_s)
-        facts["info"] = self.count(spare)
-        spare.close()
-        (tls or sock).close()
-        return "ok", facts
+            return outcome, dict(HANDSHAKE, error=failed)
+        sock, facts = self.handshake(sock, server_name, verify, steps, timeout_s)
+        with sock:
+            return "ok", dict(facts, info=self.count(sock))
 
     def hello(self, address, port, server_name, clamp=None, timeout_s=TLS_WAIT_S):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
-        outcome, sock, _ = self.open_tcp(address, port, timeout_s, clamp)
         request = build_client_hello(server_name, os.urandom(32))
-        data, ended = converse(sock, request, timeout_s, flight_is_over)
-        return outcome, {"data": data, "ended": ended}
+        return self.say_once(address, port, request, timeout_s, flight_is_over,
+                             clamp and (TCP_MAXSEG, clamp))
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              verify=False, steps=(), timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
         if secure and not load_ssl():
             return "unknown", NO_SSL
-        outcome, sock, facts = self.open_tcp(address, port, PATIENCE_S, clamp)
-        facts.update(dict.fromkeys(("tls_ms", "first_byte_ms", "ended")), stage="connect", data=b"",
-                     info={})
-        if sock and secure:
-            say_in_turn(sock, steps, timeout_s)
-            tls, made = handshake(sock, server_name, self.options.cafile, verify, TLS_WAIT_S)
-            facts.update(stage="tls", tls_ms=made["ms"], error=made["error"],
-                         verify_code=made["verify_code"])
-            if not tls:
-                sock.close()
-                return "ok", dict(facts, ended=made["ended"])
-            sock = tls
-        if sock:
-            with sock:
-                facts["stage"] = "http"
-                talk(sock, request, timeout_s, facts, whole)
-                facts["info"] = self.count(sock)
+        option = clamp and (TCP_MAXSEG, clamp)
+        outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, option)
+        facts = {"stage": "connect", "error": failed, "tls_ms": None, "first_byte_ms": None,
+                 "ended": None, "data": b"", "info": {}}
+        if not sock:
+            return outcome, facts
+        if secure:
+            sock, made = self.handshake(sock, server_name, verify, steps, TLS_WAIT_S)
+            facts.update({key: made[key] for key in ("error", "verify_code", "ended")},
+                         stage="tls", tls_ms=made["ms"])
+        with sock:
+            if steps and not secure:              # all that there is to say to a SOCKS proxy
+                facts.update(stage="http", said=say_in_turn(sock, steps, timeout_s))
+            elif facts["ended"] in (None, "done"):
+                heard = converse(sock, request, timeout_s, lambda data: data and not whole and (
+                    b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5])))
+                facts.update(heard, stage="http", info=self.count(sock))
+                if facts["ended"] == "done" and not whole:
+                    facts["ended"] = None         # a head may be all that is wanted
         return outcome, facts
 
     def fetch(self, url, timeout_s=HTTP_WAIT_S):
@@ -2568,14 +2524,13 @@ class System:
         request = build_http_request("HEAD", parts["path"] or "/", host, port, secure)
         return self.http_by_name(host, self.options.family, port, secure, request, timeout_s)
 
-    def http_by_name(self, host, family, port, secure, request, timeout_s):
+    def http_by_name(self, host, family, port, secure, request, timeout_s, steps=()):
         """Look the host up, then ask its first address; `stage` says how far that got."""
         outcome, found = self.resolve(host, family, 3.0)
         if outcome != "ok":
             return outcome, {"stage": "lookup", "error": found["error"], "data": b"", "ended": None}
-        outcome, facts = self.http(found[0], port, secure, sni_for(host), request, verify=True,
-                                   timeout_s=timeout_s)
-        return outcome, dict(facts, address=found[0]) if outcome != "unknown" else facts
+        return self.http(found[0], port, secure, sni_for(host), request, verify=True, steps=steps,
+                         timeout_s=timeout_s)
 
     def proxy_login(self, variable):
         """User and password in a proxy's URL, as bytes: they never leave this room."""
@@ -2588,40 +2543,33 @@ class System:
         import base64
         login = self.proxy_login(variable)
         name = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
-        lines = ["CONNECT %s HTTP/1.1" % name, "Host: " + name] + [
-            "Proxy-Authorization: Basic " + base64.b64encode(login).decode()] * bool(login)
-        return self.http_by_name(proxy_host, 0, proxy_port, False, "\r\n".join(
-            lines + ["", ""]).encode("ascii", "replace"), timeout_s)
+        request = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (name, name)
+        if login:
+            request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
+        return self.http_by_name(proxy_host, 0, proxy_port, False,
+                                 (request + "\r\n").encode("ascii", "replace"), timeout_s)
 
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
-        outcome, found = self.resolve(proxy_host, 0, 3.0)
-        if outcome != "ok":
-            return outcome, {"stage": "lookup", "error": found["error"], "ended": None}
-        outcome, sock, made = self.open_tcp(found[0], proxy_port, timeout_s)
-        if not sock:
-            return outcome, dict(made, stage="connect", ended=None)
-        with sock:
-            steps = build_socks(host, port, self.proxy_login(variable))
-            return "ok", {"stage": "http", "said": say_in_turn(sock, steps, timeout_s)}
+        steps = build_socks(host, port, self.proxy_login(variable))
+        return self.http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
-        option = mark and (MARK, mark)
-        outcome, sock, made = self.open_tcp(address, port, PATIENCE_S, option=option)
+        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, mark and (MARK, mark))
         if not sock:
             return outcome, {"data": b"", "ended": "no_connection"}
         with sock:
             hello = SSH_IDENT.encode() + build_kexinit(os.urandom(16), host_keys)
-            transmit(sock, hello, timeout_s)
-            data, ended = receive(sock, timeout_s, read_kexinit)
-            if ended == "done":
-                transmit(sock, build_kex_init(data, os.urandom(32)), timeout_s)
-                more, ended = receive(sock, timeout_s, lambda d: any(
-                    said[:1] in (b"\x1f", b"\1") for said in ssh_packets(data + d)))
-                data += more
+            facts = converse(sock, hello, timeout_s, read_kexinit)
+            data = facts["data"]
+            if facts["ended"] == "done":
+                answer = build_kex_init(data, os.urandom(32))
+                facts = converse(sock, answer, timeout_s, lambda more: any(
+                    said[:1] in (b"\x1f", b"\1") for said in ssh_packets(data + more)))
+                data += facts["data"]
             self.count(sock)
-        return "ok", {"data": data, "ended": ended}
+        return "ok", {"data": data, "ended": facts["ended"]}
 
     def cut_ttl(self, address, port, server_name, far, timeout_s=None):
         """The lowest TTL at which a ClientHello is answered by a reset: who cuts, by its distance.
@@ -2631,12 +2579,11 @@ class System:
         """
         hello = build_client_hello(server_name, os.urandom(32))
         for ttl in range(1, min(far, TRACE_MAX_TTL)):
-            _, sock, made = self.open_tcp(address, port, RETRY_WAIT_S)
+            _, sock, failed = self.open_tcp(address, port, RETRY_WAIT_S)
             if not sock:
-                return "unknown", "connect: %s" % made["error"]
+                return "unknown", "connect: %s" % failed
             set_option(sock, SEND_TTL, ttl)
-            transmit(sock, hello, CUT_WAIT_S)
-            _, ended = receive(sock, CUT_WAIT_S, flight_is_over)
+            ended = converse(sock, hello, CUT_WAIT_S, flight_is_over)["ended"]
             self.packets += 2
             set_option(sock, SEND_TTL, 64)                  # the farewell has to arrive
             abort(sock)
@@ -2647,12 +2594,10 @@ class System:
     def volley(self, address, port, wait_s, options):
         """Connections at once, each with its option set, watched for so long, then cut off."""
         began = time.monotonic()
-        attempts = [start_connect(address, port, self.options, option) for option in options]
+        attempts = [self.start_connect(address, port, option) for option in options]
         for attempt in attempts:
             watch_connect(attempt, began + wait_s)
-            info = tcp_info(attempt["sock"]) if attempt["sock"] else {}
-            attempt["resent"] = info.get("total_retrans") or 0
-            self.packets += 1 + attempt["resent"]
+            attempt["resent"] = self.count(attempt["sock"]).get("total_retrans") or 0
             abort(attempt["sock"])
         return attempts
 
@@ -2661,20 +2606,18 @@ class System:
         attempts = self.volley(address, port, RETRY_WAIT_S, [mark and (MARK, mark)] * count)
         if not all(attempt["sock"] for attempt in attempts):
             return "denied", "connect: %s" % attempts[-1]["errno"]
-        return "ok", {
-            "tried": count, "open": sum(a["state"] == "open" for a in attempts),
-            "silent": sum(a["state"] == "trying" for a in attempts),
-            "resent": sum(a["state"] == "open" and a["resent"] > 0 for a in attempts)}
+        states = [attempt["state"] for attempt in attempts]
+        resent = [a for a in attempts if a["state"] == "open" and a["resent"]]
+        return "ok", {"tried": count, "open": states.count("open"),
+                      "silent": states.count("trying"), "resent": len(resent)}
 
     def unheard(self, address, port, timeout_s=None):
         """Packets received, not delivered: in a window without SYNs of ours, then in one with."""
         path, parse, word, forwarded = UNHEARD_COUNTERS[is_address(address) == 6]
         lost = []
-        for syns in (None, 0, UNHEARD_SYNS):
-            if syns:
-                self.volley(address, port, UNHEARD_S, [None] * syns)
-            elif syns == 0:
-                time.sleep(UNHEARD_S)
+        for pause_s, syns in ((0, 0), (UNHEARD_S, 0), (0, UNHEARD_SYNS)):
+            time.sleep(pause_s)
+            self.volley(address, port, UNHEARD_S, [None] * syns)
             outcome, text = self.read(path)
             if outcome != "ok":
                 return "unknown", text
@@ -2696,48 +2639,27 @@ class System:
 
     def fits(self, address, size, wait_s, timeout_s=None):
         """Does an unfragmentable packet of `size` bytes get an answer?  By echo, or by UDP."""
-        version = is_address(address)
-        number = random_number()
-        payload = build_echo(version, ECHO_ID, number, size - (48 if version == 6 else 28))
-        try:
-            sock, header = or_none(self.echo_socket, version) or (None, 0)
-            port = 0 if sock else 33999           # a closed UDP port answers as well
-            with sock or new_socket(version, socket.SOCK_DGRAM, self.options) as sock:
-                set_option(sock, MTU_DISCOVER, 3)
-                outcome, raw = self.exchange(
-                    sock, (address, port), payload[8:] if port else payload, wait_s, 2,
-                    lambda reply: port or is_echo_reply(reply, version, header, number))
-        except OSError as error:
-            return "denied", "size probe: %s" % errno_name(error.errno)
+        room, whole, by = size - (48 if ":" in address else 28), (MTU_DISCOVER, 3), "echo"
+        outcome, raw = self.ask_echo(address, wait_s, 2, room, whole)
+        if not raw:                               # a closed UDP port answers as well
+            outcome, raw = self.udp(address, 33999, bytes(room), wait_s, 2, bool, whole)
+            by = "udp"
         self.packets += raw["sent"]
         last, big = (raw["icmp"] or [{}])[-1], raw["error"] == "EMSGSIZE"
         if raw["error"] and not raw["sent"] and not big:
             return "denied", "size probe: %s" % raw["error"]
         return "ok", {"size": size, "mtu": last.get("mtu") if big else None,
-                      "from": last.get("from"), "by": "udp" if port else "echo",
+                      "from": last.get("from"), "by": by,
                       "answered": outcome == "ok" or not big and last.get("from") == address}
-
-
-def listen_after(attempt, listen_s, facts):
-    """Add to `facts` what a fresh connection does: data, close, reset, or nothing."""
-    sock = attempt["sock"]
-    or_none(set_option, sock, RECVERR, 0)
-    facts["local"] = (or_none(sock.getsockname) or [None])[0]
-    rtt_s = (facts["info"].get("rtt_us") or 0) / 1e6
-    data, ended = receive(sock, listen_s + 2 * rtt_s, greeting_is_whole)
-    after = "reset" if attempt.get("reset") else "open" if ended == "silent" else ended
-    facts["after"] = "data" if data else after
-    if data:
-        facts.update(read_first_words(data), ended=ended)
 
 
 def say_in_turn(sock, steps, seconds):
     """Say each of ((what to say, what the answer is like), ...); None, or the wrong answer."""
     for say, wanted in steps:
-        transmit(sock, say, seconds)
-        data = receive(sock, seconds, lambda d: re.match(wanted, d) or re.search(WHOLE_LINE, d)
-                       or d[1:] and d[:1] == b"\5")[0] if wanted else b""
-        if wanted and not re.match(wanted, data):
+        right = re.compile(wanted or b"")
+        data = converse(sock, say, seconds, lambda heard: right.match(heard) or re.search(
+            WHOLE_LINE, heard) or heard[1:] and heard[:1] == b"\5")["data"]
+        if not right.match(data):
             return data
     return None
 
@@ -2746,34 +2668,6 @@ def greeting_is_whole(data):
     """A greeting line has ended; protocols without lines are taken as they come."""
     return b"\n" in data or len(data) > 512 or len(data) > 4 and (
         data[:1] in b"\xff\x15\x16" or data[3:4] == b"\0")
-
-
-def talk(sock, request, seconds, facts, whole=False):
-    """Send a request and read the reply's head, or all of it up to BYTES_LIMIT, into `facts`."""
-    began, data = time.monotonic(), b""
-    until = began + seconds
-    try:
-        sock.settimeout(seconds)
-        sock.sendall(request)
-        while len(data) < BYTES_LIMIT and time.monotonic() < until:
-            sock.settimeout(max(0.05, until - time.monotonic()))
-            more = sock.recv(8192)
-            if not more:
-                facts["ended"] = "closed"
-                break
-            if not data:
-                facts["first_byte_ms"] = ms_since(began)
-            data += more
-            if not whole and (b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5])):
-                break
-    except (OSError, ValueError) as error:
-        name = errno_name(getattr(error, "errno", None))
-        cut = "reset" if name in ("ECONNRESET", "EPIPE") else "error"
-        facts.update(error=printable(str(error)),
-                     ended="silent" if isinstance(error, socket.timeout) else cut)
-    facts["data"] = data
-    if len(data) >= BYTES_LIMIT:
-        facts["ended"] = "done"
 
 
 def read_netlink(sock, dump, found):
@@ -2803,54 +2697,56 @@ def collect_trace(probes, hops, until):
     """Gather answers of outstanding probes until all came, the end is known, or time is up."""
     import select
     poller, waiting = select.poll(), {}
-    for ttl, probe in probes.items():
-        if probe["failed"]:
-            hops[ttl] = dict.fromkeys(("address", "ms", "type", "code"), None)
-            hops[ttl].update(ttl=ttl, kind="error", errno=probe["failed"])
-        elif ttl not in hops:
+    for probe in [probe for probe in probes if probe["ttl"] not in hops]:
+        if probe["errno"]:
+            hops[probe["ttl"]] = dict(
+                NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
+        else:
             waiting[probe["sock"].fileno()] = probe
-            poller.register(probe["sock"], select.POLLIN | (
-                select.POLLOUT if probe["mode"] == "tcp" else 0))
-    while waiting and time.monotonic() < until:
-        end = trace_end(hops)
-        if end and all(probe["ttl"] > end["ttl"] for probe in waiting.values()):
-            break
-        for descriptor, _ in poller.poll(max(1, min(40, (until - time.monotonic()) * 1000))):
+            writable = select.POLLOUT if probe["mode"] == "tcp" else 0
+            poller.register(probe["sock"], select.POLLIN | writable)
+    end = trace_end(hops)
+    while waiting and time.monotonic() < until and not (
+            end and min(probe["ttl"] for probe in waiting.values()) > end["ttl"]):
+        for descriptor, _ in poller.poll(max(1, (until - time.monotonic()) * 1000)):
             hop = trace_answer(waiting[descriptor])
             if hop:
                 hops[hop["ttl"]] = hop
                 poller.unregister(descriptor)
                 del waiting[descriptor]
+        end = trace_end(hops)
+    return end
 
 
 def trace_answer(probe):
     """The hop that answered one probe, or None when there was nothing to read after all."""
-    sock, mode, address = probe["sock"], probe["mode"], probe["address"]
-    hop = {"ttl": probe["ttl"], "address": address, "type": None, "code": None, "from_ttl": None,
-           "ms": ms_since(probe["started"], 2), "kind": "reply"}
-    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if mode == "tcp" else 0
-    for error in read_errors(sock)[:1]:
+    sock, mode, address, kind = probe["sock"], probe["mode"], probe["address"], "reply"
+    hop = dict(NO_HOP, ttl=probe["ttl"], address=address, from_ttl=None,
+               ms=ms_since(probe["started"], 2))
+    errors = watch_connect(probe, 0)["icmp"] if mode == "tcp" else read_errors(sock)
+    if errors:
+        error = errors[0]
         hop.update({key: error[key] for key in ("type", "code", "errno", "mss")},
                    address=error["from"], from_ttl=error["ttl"])
-        reached = mode == "udp" and error["from"] == address
-        return dict(hop, kind="hop" if icmp_kind(address, error) in TIME_EXCEEDED else
-                    "reply" if reached else "icmp")
-    if code:
-        name = errno_name(code)
-        return dict(hop, kind="refused" if name == "ECONNREFUSED" else "error", errno=name)
-    if mode == "tcp":
-        return dict(hop, kind="open") if is_connected(sock) else None
-    packet = or_none(sock.recv, 2048)
-    ours = packet is not None and (mode == "udp" or is_echo_reply(
-        packet, is_address(address), probe["header"], probe["number"]))
-    return hop if ours else None
+        if icmp_kind(address, error) in TIME_EXCEEDED:
+            kind = "hop"
+        elif mode != "udp" or error["from"] != address:
+            kind = "icmp"
+    elif mode == "tcp":
+        kind = "refused" if probe["errno"] == "ECONNREFUSED" else probe["state"]
+        hop["errno"] = probe["errno"]
+    else:
+        packet = or_none(sock.recv, 2048)
+        if packet is None or mode == "icmp" and not is_echo_reply(
+                packet, is_address(address), probe["header"], probe["number"]):
+            return None
+    return None if kind == "trying" else dict(hop, kind=kind)
 
 
 def iso_time(epoch):
     """Local time with its offset, ISO 8601."""
-    local = time.localtime(epoch)
-    offset = time.strftime("%z", local) or "+0000"
-    return time.strftime("%Y-%m-%dT%H:%M:%S", local) + offset[:3] + ":" + offset[3:5]
+    text = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(epoch))
+    return text[:-2] + ":" + text[-2:]
 
 
 # == 5 sources: ordered ways to ask one question, and the one fallback policy =====================
@@ -2930,96 +2826,80 @@ def put(source, system, timeout_s):
 #   talk      words  ssh  tls  hello  http  redirects  udp  tunnel
 #
 # A parameter is a need: the probe runs when those probes have answered.  A parameter with a default
-# is used when its answers happen to be there.  `wish` is what was asked for: always there.
+# is used when its answers happen to be there.  `wish` is what was asked for: always there.  A probe
+# without needs is about this host, and asked once for all targets.
 
 Probe = collections.namedtuple("Probe", "name function needs optional scope steps")
-PROBES = collections.OrderedDict()
+PROBES = {}
 
 
-def probe(scope="target", steps=False):
-    """Register a generator of questions; `steps=True`: of lists of them, and answers come back."""
-    def register(function):
-        names = function.__code__.co_varnames[:function.__code__.co_argcount]
-        split = len(names) - len(function.__defaults__ or ())
-        name = function.__name__[len("probe_"):]
-        PROBES[name] = Probe(name, function, names[:split], names[split:], scope, steps)
-        return function
-    return register
+def register(name, function, needy, steps=False):
+    """Add a probe; the parameters of `needy` name its needs."""
+    names = needy.__code__.co_varnames[:needy.__code__.co_argcount]
+    split = len(names) - len(needy.__defaults__ or ())
+    PROBES[name] = Probe(name, function, names[:split], names[split:],
+                         "target" if names else "host", steps)
+
+
+def probe(function):
+    """Register a generator of questions."""
+    register(function.__name__[len("probe_"):], function, function)
+    return function
+
+
+def stepwise(function):
+    """Register a generator of lists of questions: each list is answered before the next."""
+    register(function.__name__[len("probe_"):], function, function, steps=True)
+    return function
+
+
+def asks(name, means, questions):
+    """Register a probe that is one expression, falsy where there is nothing to ask."""
+    def function(**needs):
+        for question in questions(**needs) or ():
+            yield question
+    function.__name__, function.__doc__ = "probe_" + name, means
+    register(name, function, questions)
 
 
 # -- this host -------------------------------------------------------------------------------------
 
-@probe("host")
-def probe_identity():
-    """Who runs this, on which system, with which rights."""
-    yield ask("self", native("identity"))
+asks("identity", "Who runs this, on which system, with which rights.",
+     lambda: [ask("self", native("identity"))])
+asks("marks", "Marks of containers, virtual machines and clouds, which change the advice.",
+     lambda: [ask("self", native("marks", (
+         "/.dockerenv /run/.containerenv /run/systemd/container /sys/hypervisor/type"
+         " /var/run/secrets/kubernetes.io/serviceaccount/namespace /sys/class/dmi/id/sys_vendor"
+         " /sys/class/dmi/id/product_name /sys/class/dmi/id/bios_vendor"
+         " /sys/class/dmi/id/chassis_asset_tag").split()))])
+asks("clock", "This host's own clock.", lambda: [ask("self", native("clock"))])
+asks("interfaces", "State, carrier, MTU, MAC and addresses of the interfaces.", lambda: [
+     ask("all", tool(parse_ip_addr, "ip", "addr", "show"),
+         kernel(parse_netlink_interfaces, dump(RTM_GETLINK, 16), dump(RTM_GETADDR, 8)),
+         tool(parse_ifconfig, "ifconfig", "-a"))])
+asks("interfaces_now",
+     "The interfaces once more when a connection failed: the link may have changed meanwhile.",
+     lambda tcp: len(met(tcp, "ok")) < len(tcp) and PROBES["interfaces"].function())
+asks("conntrack",
+     "How full the table of tracked connections is; a full one drops every new connection.",
+     lambda: [ask(name, text_file(parser(lambda text: {"entries": int(text)}),
+                                  "/proc/sys/net/netfilter/nf_conntrack_" + name, "0"))
+              for name in ("count", "max")])
+asks("counters", "What the kernel has counted so far: see `probe_moved`.",
+     lambda: [ask(path, text_file(parse, path)) for path, parse in COUNTER_FILES])
+asks("routes", "The routing tables, for their default routes.", lambda: [
+     ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
+         kernel(parse_netlink_routes, dump(RTM_GETROUTE, 12, family)),
+         text_file(parse, path), tool(parse_route, "route", "-n", "-" + version))
+     for version, family, parse, path in (
+         ("4", socket.AF_INET, parse_proc_route, "/proc/net/route"),
+         ("6", socket.AF_INET6, parse_proc_ipv6_route, "/proc/net/ipv6_route"))])
+asks("policy", "Policy routing rules.", lambda: [ask(
+     "ipv4", tool(parse_ip_rule, "ip", "rule", "show"),
+     kernel(parse_netlink_rules, dump(RTM_GETRULE, 12, socket.AF_INET)))])
 
 
-@probe("host")
-def probe_marks():
-    """Marks of containers, virtual machines and clouds, which change the advice."""
-    dmi = "/sys/class/dmi/id/"
-    yield ask("self", native("marks", (
-        "/.dockerenv", "/run/.containerenv", "/run/systemd/container", "/sys/hypervisor/type",
-        "/var/run/secrets/kubernetes.io/serviceaccount/namespace", dmi + "sys_vendor",
-        dmi + "product_name", dmi + "bios_vendor", dmi + "chassis_asset_tag")))
-
-
-@probe("host")
-def probe_clock():
-    """This host's own clock."""
-    yield ask("self", native("clock"))
-
-
-@probe("host")
-def probe_interfaces():
-    """State, carrier, MTU, MAC and addresses of the interfaces."""
-    yield ask("all", tool(parse_ip_addr, "ip", "addr", "show"),
-              kernel(parse_netlink_interfaces, dump(RTM_GETLINK, 16), dump(RTM_GETADDR, 8)),
-              tool(parse_ifconfig, "ifconfig", "-a"))
-
-
-@probe()
-def probe_interfaces_now(tcp):
-    """The interfaces once more when a connection failed: the link may have changed meanwhile."""
-    if len(met(tcp, "ok")) < len(tcp):
-        yield from probe_interfaces()
-
-
-@probe("host")
-def probe_conntrack():
-    """How full the table of tracked connections is; a full one drops every new connection."""
-    entries = parser(lambda text: {"entries": int(text)})
-    for name in ("count", "max"):
-        yield ask(name, text_file(entries, "/proc/sys/net/netfilter/nf_conntrack_" + name, "0"))
-
-
-@probe("host")
-def probe_counters():
-    """What the kernel has counted so far: see `probe_moved`."""
-    for path, parse in COUNTER_FILES:
-        yield ask(path, text_file(parse, path))
-
-
-@probe("host")
-def probe_routes():
-    """The routing tables, for their default routes."""
-    for version, family, parse, path in (
-            ("4", socket.AF_INET, parse_proc_route, "/proc/net/route"),
-            ("6", socket.AF_INET6, parse_proc_ipv6_route, "/proc/net/ipv6_route")):
-        yield ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
-                  kernel(parse_netlink_routes, dump(RTM_GETROUTE, 12, family)),
-                  text_file(parse, path), tool(parse_route, "route", "-n", "-" + version))
-
-
-@probe("host")
-def probe_policy():
-    """Policy routing rules."""
-    yield ask("ipv4", tool(parse_ip_rule, "ip", "rule", "show"),
-              kernel(parse_netlink_rules, dump(RTM_GETRULE, 12, socket.AF_INET)))
-
-
-@probe("host", steps=True)
+@stepwise
 def probe_resolv_conf():
     """The configured resolvers: resolv.conf, and the upstreams of a local stub."""
     conf, _ = yield [ask("resolv.conf", text_file(parse_resolv_conf, "/etc/resolv.conf", "")),
@@ -3029,192 +2909,121 @@ def probe_resolv_conf():
         yield [ask("upstream", text_file(parse_resolv_conf, path, ""))]
 
 
-@probe("host")
-def probe_proxy_env():
-    """The proxy variables."""
-    yield ask("self", native("environment", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-                             "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "KUBERNETES_SERVICE_HOST",
-                             parse=parse_proxy_variables))
+asks("proxy_env", "The proxy variables.", lambda: [ask("self", native(
+     "environment", *PROXY_VARIABLES, "no_proxy", "NO_PROXY", "KUBERNETES_SERVICE_HOST",
+     parse=parse_proxy_variables))])
 
 
 # -- the name --------------------------------------------------------------------------------------
 
-@probe()
-def probe_lookup(wish):
-    """The system's own answer for the name (hosts file, search list, stub and all)."""
-    if wish["host"] and not wish["literal"] and not wish["connect_to"]:
-        yield ask(wish["host"], native("resolve", wish["host"], wish["family"]))
-
-
-@probe()
-def probe_hosts_file(wish):
-    """What the hosts file says about the name."""
-    if wish["host"] and not wish["literal"]:
-        yield ask(wish["host"], text_file(parse_hosts, "/etc/hosts", ""))
-
-
-@probe()
-def probe_dns(wish, resolv_conf):
-    """The name asked of every configured resolver directly, past stub and cache."""
-    conf = about(resolv_conf, "resolv.conf") or {}
-    ndots = (conf.get("options") or {}).get("ndots") or 1
-    if wish["host"] and not wish["literal"] and not wish["connect_to"]:
-        names = search_names(wish["host"], conf.get("search") or [], ndots)
-        yield from dns_questions(resolv_conf, names, "A", "AAAA")
-
-
-@probe()
-def probe_general_dns(wish, resolv_conf, dns):
-    """One general name, asked only of the configured resolvers: this name, or all names?"""
-    if not wish["host"] or dns and not saying(succeeded(dns), "rcode", "NOERROR", "NXDOMAIN"):
-        yield from dns_questions(resolv_conf, [GENERAL_NAME], "A")
+asks("lookup", "The system's own answer for the name (hosts file, search list, stub and all).",
+     lambda wish: wish["host"] and not wish["literal"] and not wish["connect_to"] and [
+         ask(wish["host"], native("resolve", wish["host"], wish["family"]))])
+asks("hosts_file", "What the hosts file says about the name.",
+     lambda wish: wish["host"] and not wish["literal"] and [
+         ask(wish["host"], text_file(parse_hosts, "/etc/hosts", ""))])
+asks("dns", "The name asked of every configured resolver directly, past stub and cache.",
+     lambda wish, resolv_conf: wish["host"] and not wish["literal"] and not wish["connect_to"]
+     and dns_questions(resolv_conf, wish["host"], "A", "AAAA"))
+asks("general_dns",
+     "One general name, asked only of the configured resolvers: this name, or all names?",
+     lambda wish, resolv_conf, dns: (
+         not wish["host"] or dns and not saying(dns, "rcode", "NOERROR", "NXDOMAIN"))
+     and dns_questions(resolv_conf, GENERAL_NAME + ".", "A"))       # absolute: no search list
 
 
 # -- the way ---------------------------------------------------------------------------------------
 
-@probe()
-def probe_route(wish, resolv_conf, lookup, dns=()):
-    """The kernel's route decision for these very addresses, or for the resolvers' without any."""
-    for address in addresses(wish, lookup, dns) or resolvers(resolv_conf):
-        yield ask(address, *route_sources(address, wish["source"]))
-
-
-@probe()
-def probe_egress(route):
-    """The route decision again, now with the source address it chose (policy rules look at it)."""
-    for row in succeeded(route):
-        if row.value["src"] and not row.value["error"]:
-            yield ask(row.subject, *route_sources(row.subject, row.value["src"]))
-
-
-@probe()
-def probe_neighbor(egress, tcp):
-    """Layer-2 state of the next hop; a hop that nobody has heard from is asked again."""
-    quiet = not met(tcp, "ok", "refused") and not any(said(row, "icmp") for row in tcp)
-    wait_s = STALE_NEIGHBOR_S - PATIENCE_S if quiet and tcp else PATIENCE_S
-    for hop, dev, _ in next_hops(egress):
-        yield ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, wait_s, quiet))
-
-
-@probe()
-def probe_neighbors(egress, tcp):
-    """Everybody else whom this host knows on its segments."""
-    yield ask("all", *neighbor_tables())
-
-
-@probe()
-def probe_segment(egress, knock, interfaces, resolv_conf, hosts_file=()):
-    """Others on the segment, asked for at layer 2 when the next hop has not answered in time."""
-    for hop, dev, _ in () if met(knock, "ok", "refused") else next_hops(egress):
-        others = segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))
-        if others:
-            yield ask("%s %s" % (hop, dev), native("poke", others + [hop], dev, SEGMENT_WAIT_S))
+asks("route",
+     "The kernel's route decision for these very addresses, or for the resolvers' without any.",
+     lambda wish, resolv_conf, lookup, dns=(): [
+         ask(address, *route_sources(address, wish["source"]))
+         for address in addresses(wish, lookup, dns) or resolvers(resolv_conf)])
+asks("egress",
+     "The route decision again, now with the source address it chose (policy rules look at it).",
+     lambda route: [ask(row.subject, *route_sources(row.subject, row.value["src"]))
+                    for row in succeeded(route) if row.value["src"] and not row.value["error"]])
+asks("neighbor", "Layer-2 state of the next hop; a hop that nobody has heard from is asked again.",
+     lambda egress, tcp: [ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, tcp))
+                          for hop, dev in next_hops(egress)])
+asks("neighbors", "Everybody else whom this host knows on its segments.",
+     lambda egress, tcp: [ask("all", *neighbor_tables())])
+asks("segment",
+     "Others on the segment, asked for at layer 2 when the next hop has not answered in time.",
+     lambda egress, knock, interfaces, resolv_conf, hosts_file=(): [
+         ask("%s %s" % (hop, dev), native("poke", others + [hop], dev, SEGMENT_WAIT_S))
+         for hop, dev in next_hops(egress) if not met(knock, "ok", "refused")
+         for others in [segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))]
+         if others])
 
 
 # -- packets ---------------------------------------------------------------------------------------
 
-@probe()
-def probe_knock(wish, lookup, dns=()):
-    """A SYN to every address; what came back in the first second."""
-    if wish["knock_port"] and wish["transport"] == "tcp":
-        yield from each("knock", addresses(wish, lookup, dns), wish["knock_port"])
+asks("knock", "A SYN to every address; what came back in the first second.",
+     lambda wish, lookup, dns=(): wish["transport"] == "tcp" and wish["knock_port"] and each(
+         "knock", addresses(wish, lookup, dns), wish["knock_port"]))
+asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INFO, first bytes.",
+     lambda wish, knock: each(
+         "settle", [row for row in knock if row.outcome != "unknown"], wish["knock_port"],
+         GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S))
+asks("unheard",
+     "Packets that this host receives and does not deliver: does it drop the answers itself?",
+     lambda wish, tcp, retries: each(
+         "unheard", saying(one_of_each(tcp, "timeout")[:1], "icmp", []), wish["knock_port"]))
+asks("control_tcp",
+     "Addresses that only the resolvers give, where the hosts file gave another one.",
+     lambda wish, lookup, dns, hosts_file: wish["transport"] == "tcp" and wish["port"] and each(
+         "knock", [a for a in dns_addresses(dns) if hosts_rows(hosts_file, wish["host"])
+                   and a not in addresses(wish, lookup)][:2], wish["port"]))
+asks("ping", "Echo to the target and to the gateway; silence proves nothing.",
+     lambda wish, lookup, egress, dns=(): [
+         ask(address, tool(parse_ping, "ping", "-n", "-c", "1", "-W", "1", address),
+             native("echo", address)) for address in unique(addresses(wish, lookup, dns) + [
+                 hop for hop, _ in next_hops(egress)])[:MAX_ADDRESSES]])
+asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
+     lambda wish, knock, lookup, dns=(): [
+         ask(address, native("trace", address, 33434, "udp"),
+             tool(parse_traceroute, "traceroute", "-n", "-q", "1", "-w", "1", address),
+             tool(parse_tracepath, "tracepath", "-n", address),
+             tool(parse_mtr, "mtr", "-n", "-r", "-c", "1", address))
+         for address in [row.subject for row in one_of_each(
+             knock, "ok", "timeout", "refused", "unreachable")]
+         or addresses(wish, lookup, dns)[:2 if wish["transport"] == "udp" else 0]])
+asks("trace_tcp", "Where this very port stops: connections to it with rising TTL.",
+     lambda wish, knock: each("trace", saying(
+         one_of_each(knock, "timeout", "refused", "unreachable"), "immediate", None, False),
+         wish["knock_port"], "tcp"))
+asks("trace_icmp",
+     "Where echo gets to, when the port is silent and UDP did not get to the only such host.",
+     lambda knock, trace_udp: len(one_of_each(knock, "timeout")) == 1 and each(
+         "trace", [row for row in one_of_each(knock, "timeout")
+                   if not distance(trace_udp, row.subject)], 0, "icmp"))
+asks("other_ports", "Other ports of the same host, when this one is silent: is the host alive?",
+     lambda wish, knock: [
+         ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
+         for row, count in zip(one_of_each(knock, "timeout", "unreachable"), (3, 2))
+         for port in [p for p in (443, 80, 22, 33435) if p != wish["knock_port"]][:count]])
 
 
-@probe()
-def probe_tcp(wish, knock):
-    """What became of each connection: errno, ICMP and its sender, TCP_INFO, first bytes."""
-    listen_s = GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S
-    rows = [row for row in knock if row.outcome != "unknown"]
-    yield from each("settle", rows, wish["knock_port"], listen_s)
-
-
-@probe()
-def probe_unheard(wish, tcp, retries):
-    """Packets that this host receives and does not deliver: does it drop the answers itself?"""
-    rows = [row for row in one_of_each(tcp, "timeout")[:1] if not row.value["icmp"]]
-    yield from each("unheard", rows, wish["knock_port"])
-
-
-@probe()
-def probe_control_tcp(wish, lookup, dns, hosts_file):
-    """Addresses that only the resolvers give, where the hosts file gave another one."""
-    if wish["transport"] == "tcp" and wish["port"] and hosts_rows(hosts_file, wish["host"]):
-        others = [a for a in dns_addresses(dns) if a not in addresses(wish, lookup)]
-        yield from each("knock", others[:2], wish["port"])
-
-
-@probe()
-def probe_ping(wish, lookup, egress, dns=()):
-    """Echo to the target and to the gateway; silence proves nothing."""
-    wanted = addresses(wish, lookup, dns) + [hop for hop, _, _ in next_hops(egress)]
-    for address in unique(wanted)[:MAX_ADDRESSES]:
-        yield ask(address, tool(parse_ping, "ping", "-n", "-c", "1", "-W", "1", address),
-                  native("echo", address))
-
-
-@probe()
-def probe_trace_udp(wish, knock, lookup, dns=()):
-    """How far packets get: UDP to closed ports with rising TTL."""
-    rows = one_of_each(knock, "ok", "timeout", "refused", "unreachable")
-    known = addresses(wish, lookup, dns)[:2] if wish["transport"] == "udp" else []
-    for address in [row.subject for row in rows] or known:
-        yield ask(address, native("trace", address, 33434, "udp"),
-                  tool(parse_traceroute, "traceroute", "-n", "-q", "1", "-w", "1", address),
-                  tool(parse_tracepath, "tracepath", "-n", address),
-                  tool(parse_mtr, "mtr", "-n", "-r", "-c", "1", address))
-
-
-@probe()
-def probe_trace_tcp(wish, knock):
-    """Where this very port stops: connections to it with rising TTL."""
-    rows = one_of_each(knock, "timeout", "refused", "unreachable")
-    yield from each("trace", saying(rows, "immediate", None, False), wish["knock_port"], "tcp")
-
-
-@probe()
-def probe_trace_icmp(knock, trace_udp):
-    """Where echo gets to, when the port is silent and UDP did not get to the only such host."""
-    rows = one_of_each(knock, "timeout")
-    if len(rows) == 1 and not distance(trace_udp, rows[0].subject):
-        yield from each("trace", rows, 0, "icmp")
-
-
-@probe()
-def probe_other_ports(wish, knock):
-    """Other ports of the same host, when this one is silent: is the host alive?"""
-    ports = [port for port in (443, 80, 22, 33435) if port != wish["knock_port"]]
-    for row, count in zip(one_of_each(knock, "timeout", "unreachable"), (3, 2)):
-        for port in ports[:count]:
-            yield ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
-
-
-@probe(steps=True)
+@stepwise
 def probe_sizes(knock, egress):
     """Do packets as large as the first link allows get through?  Large, small; twice over."""
     rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
-
-    def sized(rows, small=None):
+    for small in (None, SMALL_BYTES, None, SMALL_BYTES, None):
         sizes = [small or (about(egress, r.subject) or {}).get("mtu") or 1500 for r in rows]
-        waits = [max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0)) for r in rows]
-        return [ask("%s %d" % (r.subject, size), native("fits", r.subject, size, wait_s))
-                for r, size, wait_s in zip(rows, sizes, waits)]
-    for _ in (1, 2):
-        tried = zip(rows, (yield sized(rows)))
-        rows = [r for r, a in tried if a.value and not a.value["answered"] and not a.value["mtu"]]
-        tried = zip(rows, (yield sized(rows, SMALL_BYTES)))
-        rows = [r for r, a in tried if said(a, "answered")]
-    yield sized(rows)
+        answers = yield [ask("%s %d" % (r.subject, size), native(
+            "fits", r.subject, size, max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0))))
+            for r, size in zip(rows, sizes)]
+        rows = [r for r, a in zip(rows, answers) if a.value and (
+            a.value["answered"] if small else not a.value["answered"] and not a.value["mtu"])]
 
 
-@probe()
-def probe_retries(wish, knock):
-    """More connections from other source ports, when the first is silent or was resent."""
-    rows = one_of_each(knock, "timeout", "ok")
-    yield from retry([r for r in rows if r.outcome == "timeout" or r.value["ms"] > RESENT_MS],
-                     wish["knock_port"])
+asks("retries", "More connections from other source ports, when the first is silent or was resent.",
+     lambda wish, knock: retry([r for r in one_of_each(knock, "timeout", "ok") if
+                                r.outcome == "timeout" or r.value["ms"] > RESENT_MS], wish))
 
 
-@probe()
+@probe
 def probe_resends(wish, tcp, tls, http, sizes, retries):
     """The same when something that works had to be sent again, or was lost once."""
     rows = []
@@ -3226,107 +3035,91 @@ def probe_resends(wish, tcp, tls, http, sizes, retries):
                  if r.value["size"] > SMALL_BYTES}
         if (resent or large == {True, False}) and not rows_about(retries, row.subject):
             rows.append(row)
-    yield from retry(rows, wish["knock_port"])
+    yield from retry(rows, wish)
 
 
-@probe()
-def probe_marked(wish, tcp):
-    """A connection marked as ssh marks its packets, where a plain one works."""
-    rows = saying(succeeded(tcp)[:2], "after", "open", "data")
-    if wish["protocol"] not in ("ssh", "sftp"):
-        yield from each("connect_again", rows, wish["knock_port"], 1, SSH_MARK)
+asks("marked", "A connection marked as ssh marks its packets, where a plain one works.",
+     lambda wish, tcp: wish["protocol"] not in ("ssh", "sftp") and each(
+         "connect_again", saying(met(tcp, "ok")[:2], "after", "open", "data"),
+         wish["knock_port"], 1, SSH_MARK))
 
 
-@probe()
+@probe
 def probe_moved(wish, counters, tcp, retries, tls, http):
     """Which counters moved meanwhile: support only, for others use this host as well."""
     for path, parse in COUNTER_FILES if wish["host"] else ():
         before = about(counters, path)
         if before:
             yield ask(path, then(text_file(parse, path), lambda now, before=before: {
-                name: now[name] - before.get(name, 0) for name in now
-                if re.search(TELLING, name) and now[name] != before.get(name, 0)}))
+                name: count - before.get(name, 0) for name, count in now.items()
+                if re.search(TELLING, name) and count != before.get(name, 0)}))
 
 
-@probe()
+@probe
 def probe_reset_ttl(wish, tcp, trace_udp):
     """From how far a reset comes: its TTL, against that of the host's own ICMP."""
-    for row in met(tcp, "refused"):
-        known = [(hop.get("from_ttl"), hop["ttl"]) for hop in hops_to(trace_udp, row.subject)
-                 if hop.get("kind") == "reply" and hop["ttl"] > 1]
-        if known and known[0][0] and not row.value["icmp"]:
-            yield from each("reset_ttl", [row], wish["knock_port"], *known[0])
+    for row in saying(met(tcp, "refused"), "icmp", []):
+        for hop in [hop for hop in hops_to(trace_udp, row.subject) if hop["ttl"] > 1
+                    and hop.get("kind") == "reply" and hop.get("from_ttl")][:1]:
+            yield from each("reset_ttl", [row], wish["knock_port"], hop["from_ttl"], hop["ttl"])
 
 
 # -- above TCP -------------------------------------------------------------------------------------
 
-@probe()
+@probe
 def probe_words(wish, tcp, tls):
     """The first words of the protocol's own client, where the server waits for them."""
     words = FIRST_WORDS.get(GREETS_AS.get(wish["protocol"], wish["protocol"]))
-    steps, fine = tls_steps(wish), ("done",) if wish["tls"] else ("done", "untrusted")
-    secured = {row.subject for row in saying(tls, "ended", *fine)}
+    steps, fine = tls_steps(wish), ["done"] + ["untrusted"] * (not wish["tls"])
+    secured = [row.subject for row in saying(tls, "ended", *fine)]
     for row in saying(talking(tcp)[:1 if steps else None], "after", "open") if words else ():
         secure = row.subject in secured        # pg_hba.conf may know encrypted connections only
         if secure or not wish["tls"]:
-            yield ask(row.subject, native(
-                "http", row.subject, wish["port"], secure, wish["sni"], words, None, False, False,
-                steps if secure else (), parse=parse_first_words))
+            yield from each("http", [row], wish["port"], secure, wish["sni"], words, None, False,
+                            False, steps if secure else (), parse=parse_first_words)
 
 
-@probe()
-def probe_known_hosts(wish):
-    """What this user and this host know of the server's key."""
-    if wish["protocol"] in ("ssh", "sftp"):
-        for path in ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"):
-            yield ask(path, text_file(parse_known_hosts, path, ""))
+asks("known_hosts", "What this user and this host know of the server's key.",
+     lambda wish: wish["protocol"] in ("ssh", "sftp") and [
+         ask(path, text_file(parse_known_hosts, path, ""))
+         for path in ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")])
 
 
-@probe()
+@probe
 def probe_ssh(wish, tcp, known_hosts):
     """One look behind sshd's banner: with a user by ssh itself, else its key and algorithms."""
     user, port = wish["user"], wish["port"]
-    login = SSH_ONCE + ("-p", str(port), "%s@%s" % (user, wish["host"]), "true")
-    own = [tool(parse_ssh, *login)] if user else []
+    login = ["-p", str(port), "%s@%s" % (user, wish["host"]), "true"]
+    own = [tool(parse_ssh, *SSH_ONCE + login)] if user else []
     types = [row["type"] for row in known_keys(known_hosts, wish)]
     for row in saying(talking(tcp), "speaks", "ssh")[:wish["protocol"] in ("ssh", "sftp")]:
         yield ask(row.subject, *own + [native("ssh_keys", row.subject, port, types, None
                                               if user else SSH_MARK, parse=parse_ssh_exchange)])
 
 
-@probe()
-def probe_tls(wish, tcp):
-    """The TLS handshake, verified against this host's trust store; on plain ports by STARTTLS."""
-    plain = [row for row in talking(tcp)[:1] if tls_steps(wish) and not said(row, "refuses")]
-    yield from handshakes(wish, talking(tcp) if wish["tls"] else plain)
+asks("tls",
+     "The TLS handshake, verified against this host's trust store; on plain ports by STARTTLS.",
+     lambda wish, tcp: handshakes(wish, talking(tcp) if wish["tls"] else [
+         row for row in talking(tcp)[:1] if tls_steps(wish) and not said(row, "refuses")]))
+asks("hello",
+     "A clear ClientHello after a failed handshake: the chain, the alert, what the port speaks.",
+     lambda wish, tls: [
+         ask("%s %s" % (row.subject, "named" if name else "bare"),
+             native("hello", row.subject, wish["port"], name, parse=parse_tls_flight))
+         for row in tls if wish["tls"] and said(row, "ended") != "done"
+         for name in unique([wish["sni"] or None, None])])
+asks("cut_ttl",
+     "A handshake that is cut, with TTLs too small to reach the server: does a box cut it?",
+     lambda wish, tls, trace_udp, ping: [
+         ask(row.subject, native("cut_ttl", row.subject, wish["port"], wish["sni"], far))
+         for row in saying(tls, "ended", "reset", "closed")[:wish["tls"]]
+         for far in [distance(trace_udp, row.subject)] if far and far > 1])
+asks("small", "A stalled handshake once more with small segments (TCP_MAXSEG): is it the size?",
+     lambda wish, tls: each("hello", saying(tls, "ended", "stalled")[:2 * wish["tls"]],
+                            wish["port"], wish["sni"], CLAMP_MSS, parse=parse_tls_flight))
 
 
-@probe()
-def probe_hello(wish, tls):
-    """A clear ClientHello after a failed handshake: the chain, the alert, what the port speaks."""
-    for row in tls if wish["tls"] else ():
-        for name in unique([wish["sni"] or None, None]) if said(row, "ended") != "done" else ():
-            yield ask("%s %s" % (row.subject, "named" if name else "bare"), native(
-                "hello", row.subject, wish["port"], name, parse=parse_tls_flight))
-
-
-@probe()
-def probe_cut_ttl(wish, tls, trace_udp, ping):
-    """A handshake that is cut, with TTLs too small to reach the server: does a box cut it?"""
-    for row in saying(tls, "ended", "reset", "closed")[:wish["tls"]]:
-        far = distance(trace_udp, row.subject)
-        if far and far > 1:
-            yield ask(row.subject, native("cut_ttl", row.subject, wish["port"], wish["sni"], far))
-
-
-@probe()
-def probe_small(wish, tls):
-    """A stalled handshake once more with small segments (TCP_MAXSEG): is it the size?"""
-    yield from each("hello", saying(tls, "ended", "stalled")[:2 * wish["tls"]], wish["port"],
-                    wish["sni"], CLAMP_MSS, parse=parse_tls_flight)
-
-
-@probe(steps=True)
+@stepwise
 def probe_http(wish, tcp, tls):
     """One HTTP request, where TLS (which comes first) does not fail: HEAD, then GET."""
     cut = saying(tls, "ended", "stalled", "reset", "closed", "alert")
@@ -3335,7 +3128,7 @@ def probe_http(wish, tcp, tls):
     yield http_questions(wish, [a for a in heads if head_failed(a)], "GET")
 
 
-@probe(steps=True)
+@stepwise
 def probe_transfer(wish, http, sizes):
     """A larger exchange both ways where large packets seem to vanish, then with small segments."""
     rows = [row for row in succeeded(latest(http)) if row.subject in size_suspects(sizes)]
@@ -3343,50 +3136,33 @@ def probe_transfer(wish, http, sizes):
     yield http_questions(wish, saying(whole, "ended", "silent"), "GET", CLAMP_MSS, PADDING)
 
 
-@probe(steps=True)
+@stepwise
 def probe_redirects(wish, http):
     """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT."""
     for step in latest(http)[:1]:
         host = "[%s]" % wish["host"] if ":" in wish["host"] else wish["host"]
-        url = "%s://%s:%d%s" % (wish["protocol"], host, wish["port"], wish["path"] or "/")
-        seen = set()
-        while len(seen) < REDIRECT_LIMIT:
-            url = redirect_of(step) and join_url(url, redirect_of(step))
-            if not url or url in seen or not re.match("https?://", url):
+        urls = ["%s://%s:%d%s" % (wish["protocol"], host, wish["port"], wish["path"] or "/")]
+        while redirect_of(step) and len(urls) <= REDIRECT_LIMIT:
+            url = join_url(urls[-1], redirect_of(step))
+            if url in urls[1:] or not re.match("https?://", url):
                 return
-            seen.add(url)
+            urls.append(url)
             step, = yield [ask(hide_secret(printable(url, 200)),
                                native("fetch", url, parse=parse_http_exchange))]
 
 
-@probe()
-def probe_udp(wish, lookup, dns=()):
-    """A datagram to the port: a reply, an ICMP error, or silence."""
-    if wish["transport"] == "udp" and wish["port"]:
-        question = UDP_QUESTIONS.get(wish["protocol"], b"netdiag\n")
-        yield from each("datagram", addresses(wish, lookup, dns), wish["port"], question,
-                        parse=parse_datagram)
-
-
-@probe()
-def probe_tunnel(wish, proxy_env):
-    """The proxy that applies to this target, asked for a tunnel."""
-    yield from tunnel_asks(wish, proxy_for(wish, proxy_env))
-
-
-@probe()
-def probe_spare_proxy(wish, proxy_env, tcp):
-    """A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open."""
-    known = about(proxy_env, "self") or {}
-    if wish["protocol"] in ("http", "https") and tcp and not met(tcp, "ok", "refused"):
-        spare = known.get(wish["protocol"]) or known.get("all")
-        yield from tunnel_asks(wish, not proxy_for(wish, proxy_env) and spare)
-
-
-@probe()
-def probe_peer(wish, tls):
-    """The peer's certificate when it could not be verified: a handshake that does not ask."""
-    yield from handshakes(wish, saying(tls, "ended", "untrusted"), False)
+asks("udp", "A datagram to the port: a reply, an ICMP error, or silence.",
+     lambda wish, lookup, dns=(): wish["transport"] == "udp" and wish["port"] and each(
+         "datagram", addresses(wish, lookup, dns), wish["port"],
+         UDP_QUESTIONS.get(wish["protocol"], b"netdiag\n"), parse=parse_datagram))
+asks("tunnel", "The proxy that applies to this target, asked for a tunnel.",
+     lambda wish, proxy_env: tunnel_asks(wish, proxy_for(wish, proxy_env)))
+asks("spare_proxy",
+     "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
+     lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
+         wish, proxy_env) and tunnel_asks(wish, named_proxy(wish, proxy_env)))
+asks("peer", "The peer's certificate when it could not be verified: a handshake that does not ask.",
+     lambda wish, tls: handshakes(wish, saying(tls, "ended", "untrusted"), False))
 
 
 def parse_link_counters(text):
@@ -3401,8 +3177,9 @@ COUNTER_FILES = (("/proc/net/snmp", parse_proc_counters),
 # Loss, refusal and exhaustion; the rest counts what works.
 TELLING = (r"Retrans|Timeouts|Drop|Fail|Err|err|NoRoutes|DestUnreach|Discards|TimeExcds|PathFilter"
            r"|TooBig|Overflow|_dropped|_carrier")
-SSH_ONCE = tuple("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1"
-                 " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no".split())
+SSH_ONCE = ("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1"
+            " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no").split()
+PROXY_VARIABLES = "http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY".split()
 # First words of a UDP protocol: something that a healthy server answers.
 UDP_QUESTIONS = {
     "dns": build_dns_query("", "NS", 0x6e64),
@@ -3423,13 +3200,15 @@ def dump(kind, size, family=0):
     return kind, struct.pack("=B", family).ljust(size, b"\0"), True
 
 
-def dns_questions(resolv_conf, names, *types):
+def dns_questions(resolv_conf, host, *types):
     """Questions to every resolver; dig is tried where this process may send nothing itself."""
-    for server, name, qtype in [(s, n, t) for s in resolvers(resolv_conf) for n in names
-                                for t in types]:
-        dig = tool(parse_dig, "dig", "+time=1", "+tries=2", "@" + server, name, qtype)
-        yield ask("%s %s %s" % (server, qtype, name), native(
-            "query", server, name, qtype, parse=parse_dns_exchange), then(dig, dig_reply))
+    conf = about(resolv_conf, "resolv.conf") or {"search": (), "options": {}}
+    names = search_names(host, conf["search"], conf["options"].get("ndots") or 1)
+    for server in resolvers(resolv_conf):
+        for name, qtype in [(name, qtype) for name in names for qtype in types]:
+            dig = tool(parse_dig, "dig", "+time=1", "+tries=2", "@" + server, name, qtype)
+            yield ask("%s %s %s" % (server, qtype, name), native(
+                "query", server, name, qtype, parse=parse_dns_exchange), then(dig, dig_reply))
 
 
 def dig_reply(facts):
@@ -3446,13 +3225,13 @@ def succeeded(answers):
 
 def latest(answers):
     """The last answer for each subject (a probe in steps may ask one subject twice)."""
-    return list(collections.OrderedDict((a.subject, a) for a in answers).values())
+    return list({a.subject: a for a in answers}.values())
 
 
 def resolvers(resolv_conf):
     """The resolvers that are asked directly: at most three, as glibc does, and a stub's own."""
-    conf, upstream = ([s for s in (about(resolv_conf, name) or {}).get("nameservers") or ()
-                       if is_address(s)] for name in ("resolv.conf", "upstream"))
+    conf, upstream = (list(filter(is_address, (about(resolv_conf, name) or {}).get(
+        "nameservers", ()))) for name in ("resolv.conf", "upstream"))
     return unique(conf[:3] + upstream[:2])
 
 
@@ -3463,8 +3242,8 @@ def dns_addresses(dns):
 
 def hosts_rows(hosts_file, name):
     """Addresses that the hosts file gives for `name`."""
-    return [row["address"] for part in hosts_file[:1] for row in part.value or ()
-            if (name or "").lower() in [n.lower() for n in row["names"]]]
+    return [row["address"] for part in hosts_file for row in part.value or ()
+            if (name or "").lower() in map(str.lower, row["names"])]
 
 
 def addresses(wish, lookup, dns=()):
@@ -3474,10 +3253,10 @@ def addresses(wish, lookup, dns=()):
         found = [wish["connect_to"] or wish["host"]]
     elif not found and met(lookup, "timeout"):
         found = dns_addresses(dns)
-    four, six = ([a for a in found if is_address(a) == version and wish["family"] in (
-        None, 0, version)] for version in (4, 6))
-    turns = [a for pair in zip(four, six) for a in pair]          # a limit cuts neither family off
-    return (turns + four[len(six):] + six[len(four):])[:MAX_ADDRESSES]
+    families = [[a for a in found if is_address(a) == version] for version in (4, 6)
+                if wish["family"] in (None, 0, version)]
+    return [a for turn in range(len(found)) for family in families       # a limit cuts neither off
+            for a in family[turn:turn + 1]][:MAX_ADDRESSES]
 
 
 def then(source, change):
@@ -3489,26 +3268,23 @@ def route_sources(address, source):
     """The ways to ask for one route decision (a source of the other family does not count)."""
     source = source if source and is_address(source) == is_address(address) else None
 
-    def with_source(value):
-        return dict(value, src=value["src"] or source)
-
     def decision(messages):                       # an answer to a question is marked as cloned
         routes = parse_netlink_routes(messages, cloned=True)["routes"]
         return {"routes": mine(routes, "no route in the answer")[:1]}
+
+    def with_source(value):
+        row = route_answer(value["routes"][0]) if "routes" in value else value
+        return dict(row, src=row["src"] or source)
     words = ["ip", "route", "get", address] + (["from", source] if source else [])
     asked = kernel(decision, (RTM_GETROUTE, build_route_query(address, source), False))
-    return (then(tool(parse_route_answer, *words), with_source),
-            then(asked, lambda value: with_source(route_answer(value["routes"][0]))))
+    return [then(way, with_source) for way in (tool(parse_route_answer, *words), asked)]
 
 
 def next_hops(egress):
-    """(next hop, interface, target address) of each route that leaves by a link."""
-    found = collections.OrderedDict()
-    for row in succeeded(egress):
-        value = row.value
-        if not value["error"] and value["type"] == "unicast" and value["dev"] not in (None, "lo"):
-            found.setdefault((value["via"] or row.subject, value["dev"]), row.subject)
-    return [(hop, dev, subject) for (hop, dev), subject in found.items()]
+    """(next hop, interface) of each route that leaves by a link."""
+    ways = [(row.value["via"] or row.subject, row.value["dev"])
+            for row in saying(egress, "type", "unicast") if not row.value["error"]]
+    return unique((hop, dev) for hop, dev in ways if dev not in (None, "lo"))
 
 
 def neighbor_tables(*hop):
@@ -3518,59 +3294,59 @@ def neighbor_tables(*hop):
             text_file(parse_proc_arp, "/proc/net/arp"), tool(parse_arp, "arp", "-an")]
 
 
-def neighbor_sources(hop, dev, wait_s, doubtful):
+def neighbor_sources(hop, dev, tcp):
     """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited."""
-    why = "%s is not in the table" % hop
-
     def row_of(value):
-        row = mine([row for row in value["entries"] if row["ip"] == hop], why)[0]
+        rows = [row for row in value["entries"] if row["ip"] == hop]
+        row = mine(rows, "%s is not in the table" % hop)[0]
         return dict(row, dev=row.get("dev") or dev)
-
-    def settled(states):
-        return {"ip": hop, "dev": dev, "state": mine(states.get(hop), why), "mac": None}
-    plain = [then(source, row_of) for source in neighbor_tables(hop)]
-    provoked = [native("poke", [hop], dev, wait_s, parse=settled)]
-    return provoked + plain if doubtful else plain + provoked
+    doubtful = not met(tcp, "ok", "refused") and not any(said(row, "icmp") for row in tcp)
+    wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and tcp else PATIENCE_S
+    poke = [native("poke", [hop], dev, wait_s, parse=lambda states: {"entries": [
+        dict(ip=hop, state=state, mac=None) for state in states.values() if state]})]
+    tables = neighbor_tables(hop)
+    return [then(way, row_of) for way in (poke + tables if doubtful else tables + poke)]
 
 
 def segment_candidates(hop, dev, interfaces, servers):
     """Addresses of others that may live on the segment of `dev`: a bounded, educated guess."""
     import ipaddress
-    row = interface_named(interfaces, dev) or {"inet": [], "inet6": []}
-    nets = [ipaddress.ip_interface(c) for c in row["inet"] + row["inet6"]
-            if in_network(hop, c) and not c.startswith("fe80")]
+    nets = [ipaddress.ip_interface(cidr) for row in all_links(interfaces) if row["name"] == dev
+            for cidr in row["inet"] + row["inet6"]
+            if in_network(hop, cidr) and not cidr.startswith("fe80")]
     found = [s for s in servers for net in nets if in_network(s, str(net))]
     for net in nets[:1]:
         first, last, own = int(net.network[0]), int(net.network[-1]), int(net.ip)
         base = 16 if net.version == 6 else 10    # people write these digits in hexadecimal
         steps = [int(word, base) for word in "1 2 3 4 5 10 11 20 21 30 50 100 200".split()]
-        wanted = [own + 1, own - 1, own + 2, own - 2, own + steps[5]] + [first + n for n in steps]
-        wanted += [last - 1, last - 2, last - 5] if net.version == 4 else []
+        wanted = [own + n for n in (1, -1, 2, -2, steps[5])] + [first + n for n in steps] + [
+            last - n for n in (1, 2, 5) if net.version == 4]
         found += [str(ipaddress.ip_address(n)) for n in wanted if first < n < last and n != own]
     return [a for a in unique(found) if a != hop][:SEGMENT_POKES]
 
 
 def one_of_each(rows, *outcomes):
     """The first address of each family among these outcomes: what is asked of it costs packets."""
-    found = {is_address(r.subject): r for r in reversed(rows) if r.outcome in outcomes}
-    return [r for r in rows if r in found.values()]
+    found = {is_address(row.subject): row for row in reversed(met(rows, *outcomes))}
+    return [row for row in rows if row in found.values()]
 
 
-def each(verb, rows, *args, **named):
+def each(verb, rows, *args, parse=None):
     """Ask a verb of these addresses, or of those that these answers are about."""
     for address in [getattr(row, "subject", row) for row in rows]:
-        yield ask(address, native(verb, address, *args, **named))
+        yield ask(address, native(verb, address, *args, parse=parse))
 
 
-def retry(rows, port):
+def retry(rows, wish):
     """More connections to one address of each family; sshd would penalise that."""
+    port = wish["knock_port"]
     for row, count in zip(rows, (RETRIES + 1 - len(rows), 1)) if port != 22 else ():
         yield from each("connect_again", [row], port, count)
 
 
 def talking(tcp):
     """The connections that opened, as many as are spoken on."""
-    return [row for row in tcp if row.outcome == "ok"][:MAX_TALKS]
+    return met(tcp, "ok")[:MAX_TALKS]
 
 
 def head_failed(row):
@@ -3582,10 +3358,10 @@ def head_failed(row):
 
 def size_suspects(sizes):
     """Addresses where a small unfragmentable packet was answered and a large one vanished."""
-    large = [r for r in succeeded(sizes) if r.value["size"] > SMALL_BYTES]
-    small = [r for r in succeeded(sizes) if r.value["answered"] and r not in large]
-    passed = {host_of(r) for r in large if r.value["answered"] or r.value["mtu"]}
-    return sorted({host_of(r) for r in small} - passed)
+    rows = succeeded(sizes)
+    small = {host_of(r) for r in rows if r.value["answered"] and r.value["size"] <= SMALL_BYTES}
+    return sorted(small - {host_of(r) for r in rows if r.value["size"] > SMALL_BYTES
+                           and (r.value["answered"] or r.value["mtu"])})
 
 
 def tunnel_asks(wish, proxy):
@@ -3600,9 +3376,9 @@ def tunnel_asks(wish, proxy):
 def tls_steps(wish):
     """What has to be said on a plain port before TLS may begin; () where there is no such way."""
     protocol = GREETS_AS.get(wish["protocol"], wish["protocol"])
-    steps = () if wish["tls"] else STARTTLS.get(protocol, ())
     name = dns_ascii(wish["host"] or "").encode("ascii", "replace")
-    return tuple((say.replace(b"HOST", name), wanted) for say, wanted in steps)
+    return tuple((say.replace(b"HOST", name), wanted) for say, wanted in STARTTLS.get(protocol, ())
+                 if not wish["tls"])
 
 
 def handshakes(wish, rows, verify=True):
@@ -3619,10 +3395,11 @@ def known_keys(known_hosts, wish):
 
 def http_questions(wish, rows, method, clamp=None, padding=0):
     """This target's request, asked of each of these; `padding` makes it more than one packet."""
+    request = rows and build_http_request(method, wish["path"] or "/", wish["host"], wish["port"],
+                                          wish["tls"], padding)
     return [ask(row.subject + (" clamped" if clamp else ""), native(
-        "http", row.subject, wish["port"], wish["tls"], wish["sni"], build_http_request(
-            method, wish["path"] or "/", wish["host"], wish["port"], wish["tls"], padding),
-        clamp, bool(padding), parse=parse_http_exchange)) for row in rows]
+        "http", row.subject, wish["port"], wish["tls"], wish["sni"], request, clamp, bool(padding),
+        parse=parse_http_exchange)) for row in rows]
 
 
 def redirect_of(step):
@@ -3635,10 +3412,9 @@ def parse_proxy_variables(raw):
     """{scheme: {host, port, url (masked), ...}}; HTTP_PROXY in capitals is ignored (httpoxy)."""
     value = {"no_proxy": re.split(r"[,\s]+", raw.get("no_proxy") or raw.get("NO_PROXY") or ""),
              "kubernetes": "KUBERNETES_SERVICE_HOST" in raw}
-    for variable in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        if raw.get(variable):
-            scheme = variable.lower().partition("_")[0]
-            value.setdefault(scheme, read_proxy(raw[variable], variable))
+    for variable in filter(raw.get, PROXY_VARIABLES):
+        scheme = variable.lower().partition("_")[0]
+        value.setdefault(scheme, read_proxy(raw[variable], variable))
     return value
 
 
@@ -3648,31 +3424,38 @@ def read_proxy(url, variable):
         parts = read_url(url if "://" in url else "http://" + url)
         port = int(parts["port"] or {"https": 443, "http": 80}.get(parts["scheme"], 1080))
     except (NotMine, ValueError):
-        parts, port = {"host": None, "scheme": None}, None
-    return {"host": parts["host"] or None, "port": port, "url": printable(hide_secret(url)),
-            "variable": variable, "scheme": parts["scheme"]}
+        parts, port = dict.fromkeys(("host", "scheme")), None
+    return dict(host=parts["host"] or None, port=port, url=printable(hide_secret(url)),
+                variable=variable, scheme=parts["scheme"])
+
+
+def named_proxy(wish, proxy_env):
+    """The proxy that the variables name for this protocol (only HTTP uses them), or falsy."""
+    known = about(proxy_env, "self") or {}
+    return wish["protocol"] in ("http", "https") and (
+        known.get(wish["protocol"]) or known.get("all"))
 
 
 def proxy_for(wish, proxy_env):
-    """The proxy that applies to this target, or None (other protocols do not use the variables)."""
+    """The proxy that applies to this target, or None."""
     if wish["proxy"]:
         return read_proxy(wish["proxy"], "--proxy")
-    value = about(proxy_env, "self") if wish["protocol"] in ("http", "https") else None
-    found = value and not wish["connect_to"] and (value.get(wish["protocol"]) or value.get("all"))
-    return found if found and found["host"] and not bypasses(wish, value["no_proxy"]) else None
+    found = not wish["connect_to"] and named_proxy(wish, proxy_env)
+    return found if found and found["host"] and not bypasses(
+        wish, about(proxy_env, "self")["no_proxy"]) else None
 
 
 def bypasses(wish, no_proxy):
     """NO_PROXY in its common dialects: *, suffix, leading dot, address, CIDR, also with a port."""
     host = wish["host"].rstrip(".").lower()
-    for rule in [text.strip().lower() for text in no_proxy]:
+    for rule in map(str.lower, no_proxy):
         if rule == "*" or "/" in rule and wish["literal"] and in_network(host, rule):
             return True
         try:
             name, port = read_endpoint(rule)
         except NotMine:
             continue
-        name = name.lstrip("*").lstrip(".")
+        name = name.lstrip("*.")
         if name and port in (None, str(wish["port"])) and (
                 host == name or not wish["literal"] and host.endswith("." + name)):
             return True
@@ -3683,44 +3466,48 @@ def bypasses(wish, no_proxy):
 
 def run_probe(item, needs, system, timeout_s):
     """Put all questions of one probe: side by side, or step by step with answers sent back."""
-    questions = item.function(**needs)
+    questions, answers, sent = item.function(**needs), [], None
+
+    def put_all(rows):
+        return side_by_side(lambda row: answer(item.name, row, system, timeout_s), list(rows))
     if not item.steps:
-        return answer_all(item.name, list(questions), system, timeout_s)
-    answers, sent = [], None
+        return put_all(questions)
     try:
         while len(answers) < 40:
-            sent = answer_all(item.name, questions.send(sent), system, timeout_s)
+            sent = put_all(questions.send(sent))
             answers += sent
     except StopIteration:
         pass
     return answers
 
 
-def answer_all(name, questions, system, timeout_s):
-    """Several questions side by side, answers in their order."""
-    if len(questions) < 2:
-        return [answer(name, question, system, timeout_s) for question in questions]
+def side_by_side(work, items, at_once=None):
+    """Put what `work` makes of each item in its place; several at a time, each in a thread."""
     import threading
-    answers = [None] * len(questions)
+    places = iter(range(len(items)))
 
-    def work(place, question):
-        answers[place] = answer(name, question, system, timeout_s)
-    threads = [threading.Thread(target=work, args=row, daemon=True) for row in enumerate(questions)]
+    def run():
+        for place in places:                      # one step of a range is atomic: threads share it
+            items[place] = work(items[place])
+    if len(items) < 2:
+        run()
+        return items
+    threads = [threading.Thread(target=run, daemon=True) for _ in items[:at_once]]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return answers
+    return items
 
 
 def gather(items, known, system, options, until, progress=None):
     """Run probes side by side, in the order of their needs -> ({name: answers}, in time?)."""
     import queue
     import threading
-    done, results, running, complete = dict(known), queue.Queue(), set(), True
-    off = unwanted(options)
-    waiting = collections.OrderedDict((i.name, i) for i in items if i.name not in off)
-    done.update((i.name, unasked(i.name, "switched off")) for i in items if i.name in off)
+    off, results, running, complete = unwanted(options), queue.Queue(), set(), True
+    waiting = {item.name: item for item in items if item.name not in off}
+    done = {item.name: unasked(item.name, "switched off") for item in items if item.name in off}
+    done.update(known)
 
     def work(item, needs):
         try:
@@ -3734,8 +3521,7 @@ def gather(items, known, system, options, until, progress=None):
                 needs = {need: known["target"][0].value if need == "wish" else [
                     a for a in done.get(need, ()) if a.subject != "-"]
                     for need in item.needs + item.optional}
-                del waiting[item.name]
-                running.add(item.name)
+                running.add(waiting.pop(item.name).name)
                 threading.Thread(target=work, args=(item, needs), daemon=True).start()
             if not running:
                 break                             # needs that nobody answers: see the shape test
@@ -3747,7 +3533,7 @@ def gather(items, known, system, options, until, progress=None):
         complete = False
     except KeyboardInterrupt:
         complete = None
-    done.update((name, unasked(name, "cut short")) for name in list(running) + list(waiting))
+    done.update((name, unasked(name, "cut short")) for name in [*running, *waiting])
     return done, complete
 
 
@@ -3758,21 +3544,21 @@ def unasked(name, why):
 
 def unwanted(options):
     """The probes that --only (with all that those need) and --skip switch off."""
-    names = set(options.only) | {"identity", "clock", "interfaces", "resolv_conf", "lookup"}
-    for _ in PROBES if options.only else ():            # needs have needs of their own
-        names |= {n for name in names for n in PROBES[name].needs if n in PROBES}
-    return (set(PROBES) - names if options.only else set()) | set(options.skip)
+    names = {"identity", "clock", "interfaces", "resolv_conf", "lookup", *options.only}
+    for _ in PROBES:                                    # needs have needs of their own
+        names.update(*(PROBES[name].needs for name in names & PROBES.keys()))
+    return {name for name in PROBES if options.only and name not in names or name in options.skip}
 
 
 def number_answers(done):
     """All answers in the order of the probes, each with its id."""
-    rows = [a for name in ["target"] + list(PROBES) for a in done.get(name, ())]
+    rows = [a for name in ["target", *PROBES] for a in done.get(name, ())]
     return [row._replace(id="e%d" % number) for number, row in enumerate(rows, 1)]
 
 
 def by_probe(answers):
     """{probe name: [answers]}; every registered probe has an entry."""
-    table = {name: [] for name in ["target"] + list(PROBES)}
+    table = {name: [] for name in ["target", *PROBES]}
     for row in answers:
         table.setdefault(row.probe, []).append(row)
     return table
@@ -3793,7 +3579,7 @@ def public(value):
         return {key: public(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [public(item) for item in value]
-    secret = isinstance(value, str) and ("://" in value or value.startswith("/"))
+    secret = isinstance(value, str) and re.search("://|^/", value)
     return hide_secret(value) if secret else value
 
 
@@ -3806,9 +3592,9 @@ def hops_to(traces, address):
 
 def hop_table(traces, address):
     """{ttl: address} of the routers on the way, from every trace to `address`."""
-    hops = [hop for hop in hops_to(traces, address) if hop.get("kind", "hop") == "hop"]
-    return {hop["ttl"]: hop_address(hop) for hop in reversed(hops)       # the first trace wins
-            if hop_address(hop) not in (None, "", address)}
+    return {hop["ttl"]: hop_address(hop)
+            for hop in reversed(hops_to(traces, address))                # the first trace wins
+            if hop.get("kind", "hop") == "hop" and hop_address(hop) not in (None, "", address)}
 
 
 def hop_address(hop):
@@ -3825,7 +3611,7 @@ def distance(traces, address):
 
 def last_hop(traces, address):
     """The highest TTL at which a router said "time exceeded" (0: none did)."""
-    return max([0] + list(hop_table(traces, address)))
+    return max([0, *hop_table(traces, address)])
 
 
 def place_of(ttl, target_ttl):
@@ -3833,9 +3619,9 @@ def place_of(ttl, target_ttl):
     if ttl <= 0 or target_ttl and ttl >= target_ttl:
         return ["client" if ttl <= 0 else "server"]
     if ttl == 1:
-        return ["client_network", "server_network"] if target_ttl == 2 else ["client_network"]
+        return ["client_network", "server_network"][:2 if target_ttl == 2 else 1]
     if target_ttl:
-        return ["server_network"] if ttl == target_ttl - 1 else ["transit"]
+        return ["server_network" if ttl == target_ttl - 1 else "transit"]
     return ["transit", "server_network"] if ttl == 2 else ["server_network", "transit"]
 
 
@@ -3876,15 +3662,13 @@ def found_addresses(table):
 def path_of(answers):
     """The hops of the first traced address: [{ttl, address, rtt_ms, place}], silent ones too."""
     done = by_probe(answers)
-    traces = [r for name in ("trace_tcp", "trace_udp", "trace_icmp") for r in done[name] if r.value]
-    if not traces:
-        return []
-    address = traces[0].subject
+    traces = [r for r in done["trace_tcp"] + done["trace_udp"] + done["trace_icmp"] if r.value]
+    address = traces[0].subject if traces else None
     far, routers = distance(traces, address), hop_table(traces, address)
-    hops = hops_to(traces, address)
-    mss = {hop["ttl"]: hop["mss"] for hop in hops if hop.get("mss")}
-    times = {(hop["ttl"], hop_address(hop)): hop.get("ms") or (hop.get("rtts_ms") or [None])[0]
-             for hop in reversed(hops)}
+    mss, times = {}, {}
+    for hop in reversed(hops_to(traces, address)):
+        mss[hop["ttl"]] = mss.get(hop["ttl"]) or hop.get("mss")
+        times[hop["ttl"], hop_address(hop)] = hop.get("ms") or (hop.get("rtts_ms") or [None])[0]
     if far:
         routers[far] = address
     return [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
@@ -3897,8 +3681,8 @@ def timings_of(answers):
     table = by_probe(answers)
 
     def first(name, key):
-        found = [said(row, key) for row in succeeded(table[name])]
-        return next((number for number in found if number is not None), None)
+        return next((row.value[key] for row in succeeded(table[name])
+                     if said(row, key) is not None), None)
     return {"dns": next((r.ms for r in table["lookup"] if r.outcome != "unknown"), None),
             "tcp": first("tcp", "ms"), "tls": first("tls", "ms") or first("http", "tls_ms"),
             "first_byte": first("http", "first_byte_ms")}
@@ -5372,7 +5156,7 @@ WIDTH = 80
 COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36"}
 SEVERITY_WORDS = {"fail": "a fault", "warn": "a warning", "info": "a remark"}  # the worst first
 NO_FAULT = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}
-PHASES = (("lookup", "dns"), ("connect", "tcp"), ("TLS", "tls"), ("first byte", "first_byte"))
+PHASES = dict(dns="lookup", tcp="connect", tls="TLS", first_byte="first byte")
 NOISY = ("target", "counters", "marks", "interfaces_now")
 # The first clause of an advice, without a remark at its end; what stands in quotes ends nothing.
 CLAUSE = re.compile(r"(?:`[^`]*`|\([^)]*\)|[^`(])+?(?:\?(?= |$)|(?=(?: \([^)]*\))?[.;:](?: |$)))")
@@ -5404,8 +5188,9 @@ def render_text(report, packets, color=False):
     server = host if known in ("", host) else "%s = %s" % (host, known)
     untested = [line for row in report.unjudged for line in wrap(
         "%s: %s" % (row["question"].rstrip("."), row["why"]), "  - ")]
-    ticket = [line for label, text in ticket_rows(report, table, way, server, packets)
-              for line in wrap(str(text or "________"), "  %-13s " % (label + ":"))]
+    rows = ticket_rows(report, table, way, server, packets).items()
+    ticket = [line for label, text in rows for line in wrap(
+        text or "________", "  %-13s " % (label.replace("_", " ") + ":"))]
     parts = (("PATH", path_lines(report, way, server)), ("TIMES", time_lines(report.timings_ms)),
              ("FINDINGS", finding_lines(report.findings, color)),
              ("NOT TESTED", untested), ("TICKET (copy from here)", ticket))
@@ -5446,22 +5231,22 @@ def path_lines(report, way, server):
     target, result = report.target, report.verdict
     if not target.host or not report.path and result.code.startswith("dns."):
         return []
-    rows = [("client", 0, way.get("src") or "", None)] + [
-        (hop["place"], hop["ttl"], hop["address"] or "* (no answer)", hop["rtt_ms"])
-        for hop in report.path]
+    rows = [("client", 0, way.get("src") or "", None)]
+    rows += [(hop["place"], hop["ttl"], hop["address"] or "* (no answer)", hop["rtt_ms"])
+             for hop in report.path]
     if rows[-1][0] != "server":
         rows.append(("server", "", shorten(server, 39), None))
     if target.port:
         rows.append(("service", "", "%s port %d" % (target.transport.upper(), target.port), None))
-    names = dict(client="this host" + (" (%s)" % way["dev"] if way.get("dev") else ""))
+    here = "this host (%s)" % way["dev"] if way.get("dev") else "this host"
     told = [(hop["mss"], hop["ttl"]) for hop in report.path if hop["mss"]]
     lines = ["%4s  %-39s %9s  %s" % (ttl, name, "" if ms is None else "%.1f ms" % ms,
-                                     names.get(place, place.replace("_", " ")))
+                                     here if place == "client" else place.replace("_", " "))
              for place, ttl, name, ms in rows]
     if result.code != "ok" and result.suspects:
-        rank = {place: number for number, place in enumerate(PLACES[:6])}
-        worst = rank.get(result.suspects[0], 0)
-        at = max(n for n, row in enumerate(rows) if rank.get(row[0], 0) <= worst)
+        ranks, worst = [PLACES.index(row[0]) for row in rows], PLACES.index(result.suspects[0])
+        worst = 0 if worst > 5 else worst                 # name service and proxy: asked from here
+        at = max(n for n, rank in enumerate(ranks) if rank <= worst)
         lines.insert(at + (worst < 4), "   X  ---- it breaks here: %s ----" % result.code)
     lines += ["      the MSS of our SYN is lowered from %d to %d before hop %d" % (
         was, now, ttl) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
@@ -5470,7 +5255,8 @@ def path_lines(report, way, server):
 
 def time_lines(timings_ms):
     """A bar for each phase, to one scale."""
-    rows = [(name, timings_ms[key]) for name, key in PHASES if timings_ms[key] is not None]
+    rows = [(name, timings_ms[key]) for key, name in PHASES.items()
+            if timings_ms[key] is not None]
     scale = max([ms for _, ms in rows], default=0) or 1
     return ["  %-10s %9.1f ms  %s" % (name, ms, "#" * max(1, int(50 * ms / scale)))
             for name, ms in rows]
@@ -5490,46 +5276,44 @@ def finding_lines(findings, color):
 
 
 def ticket_rows(report, table, way, server, packets):
-    """[(label, text)] of what network teams always ask for; None where nobody can know."""
+    """{label: text} of what network teams always ask for; None where nobody can know."""
     result, target, host = report.verdict, report.target, about(table["identity"], "self") or {}
     src, dev, via = way.get("src"), way.get("dev"), way.get("via")
-    link = interface_named(table["interfaces"], dev) or {}
-    cidr = [c for c in link.get("inet", []) + link.get("inet6", []) if c.partition("/")[0] == src]
-    vlan = re.search(r"(?:\.|^vlan)(\d+)$", dev or "")
+    link = interface_named(table["interfaces"], dev) or {"inet": [], "inet6": []}
+    cidr = [c for c in link["inet"] + link["inet6"] if c.partition("/")[0] == src] or [src]
     layer_2 = [" (layer 2: %s)" % row.value["state"] for row in table["neighbor"] if row.value]
     clock = about(table["clock"], "self")
-    asked = [("to", result.ask["who"]), ("request", result.ask["text"])] if result.ask else []
-    return [("symptom", "%s: %s" % (result.code, result.summary)),
-            ("sure", "%s; suspected: %s" % (result.confidence, ", ".join(result.suspects) or "-"))
-            ] + asked + [
-        ("client", (cidr or [src])[0]), ("client host", host.get("name")),
-        ("interface", dev and "%s, MAC %s, MTU %s" % (
-            dev, link.get("mac") or "?", link.get("mtu") or "?")), ("VLAN", vlan and vlan.group(1)),
-        ("gateway", via + "".join(layer_2[:1]) if via else dev and "none: on the own segment"),
-        ("server", server),
-        ("protocol", "%s %d (%s)" % (target.transport.upper(), target.port, target.protocol)
-         if target.port else "-"),
-        ("time", clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19])),
-        ("route taken", dev and "from %s by %s%s" % (src, dev, " via " + via if via else "")),
-        ("ruled out", ruled_out(table, result)),
-        ("packets sent", "about %d to the target" % packets),
-        ("run by", "%s%s, Python %s, netdiag %s" % (
-            host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION)),
-        ("environment", environment_words(table["marks"], table["proxy_env"])),
-        ("location", None), ("switch", None), ("switch port", None)]
+    asked = {"to": result.ask["who"], "request": result.ask["text"]} if result.ask else {}
+    return dict(
+        symptom="%s: %s" % (result.code, result.summary),
+        sure="%s; suspected: %s" % (result.confidence, ", ".join(result.suspects) or "-"),
+        **asked, client=cidr[0], client_host=host.get("name"),
+        interface=dev and "%s, MAC %s, MTU %s" % (
+            dev, link.get("mac") or "?", link.get("mtu") or "?"),
+        VLAN=find(r"(?:\.|^vlan)(\d+)$", dev or ""),
+        gateway=via + "".join(layer_2[:1]) if via else dev and "none: on the own segment",
+        server=server,
+        protocol="%s %d (%s)" % (target.transport.upper(), target.port, target.protocol)
+        if target.port else "-",
+        time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
+        route_taken=dev and "from %s by %s%s" % (src, dev, " via " + via if via else ""),
+        ruled_out=ruled_out(table, result), packets_sent="about %d to the target" % packets,
+        run_by="%s%s, Python %s, netdiag %s" % (
+            host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION),
+        environment=environment_words(table["marks"], table["proxy_env"]),
+        location=None, switch=None, switch_port=None)
 
 
 def ruled_out(table, result):
     """The layers that were seen to work, in words; None where the target itself does."""
-    good, links = {name: succeeded(rows) for name, rows in table.items()}, table["interfaces"]
-    fine = (("link", any(row["up"] and row.get("carrier") for row in real_links(links))),
-            ("address", usable_links(links)),
-            ("route", any(not row.value["error"] for row in good["route"])),
-            ("gateway", any(r.value["state"] in ALIVE for r in good["neighbor"])),
-            ("dns", good["lookup"]), ("tcp", good["tcp"]),
-            ("tls", any(row.value["ended"] == "done" for row in good["tls"])))
+    links = table["interfaces"]
+    fine = dict(
+        link=any(row["up"] and row.get("carrier") for row in real_links(links)),
+        address=usable_links(links), route=saying(succeeded(table["route"]), "error", None),
+        gateway=saying(table["neighbor"], "state", *ALIVE), dns=succeeded(table["lookup"]),
+        tcp=succeeded(table["tcp"]), tls=saying(table["tls"], "ended", "done"))
     return result.code != "ok" and ", ".join(
-        layer for layer, seen in fine if seen and not result.code.startswith(layer + "."))
+        layer for layer, seen in fine.items() if seen and not result.code.startswith(layer + "."))
 
 
 def render_transcript(transcript, answers, verbose):
@@ -5566,23 +5350,23 @@ def target_json(report, mark):
                 complete=report.complete)
 
 
-def render_json(reports, run):
-    """Exactly one JSON document; `run` holds what is known of the whole run."""
+def render_json(reports, started, elapsed_s, sha256, transcript, packets):
+    """Exactly one JSON document: the reports, and what is known of the whole run."""
     import json
     table = by_probe(reports[0].answers)
     who, marks = (about(table[name], "self") or {} for name in ("identity", "marks"))
     rows = [("t%d." % n if reports[1:] else "", report) for n, report in enumerate(reports, 1)]
-    document = {
-        "schema": 1, "netdiag": {"version": VERSION, "sha256": run["sha256"]},
-        "mode": "target" if reports[0].target.host else "host", "started": run["started"],
-        "elapsed_s": run["elapsed_s"], "complete": all(report.complete for report in reports),
-        "host": dict({key: who.get(key) for key in ("name", "system", "user", "root", "python")},
-                     container=any("dmi" not in p and "hypervisor" not in p for p in marks),
-                     addresses=sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})),
-        "targets": [target_json(report, mark) for mark, report in rows],
-        "evidence": [dict(row._asdict(), id=mark + row.id, value=public(row.value))
-                     for mark, report in rows for row in report.answers],
-        "transcript": run["transcript"], "packets_sent": run["packets_sent"]}
+    document = dict(
+        schema=1, netdiag={"version": VERSION, "sha256": sha256},
+        mode="target" if reports[0].target.host else "host", started=started, elapsed_s=elapsed_s,
+        complete=all(report.complete for report in reports),
+        host=dict({key: who.get(key) for key in "name system user root python".split()},
+                  container=any("dmi" not in p and "hypervisor" not in p for p in marks),
+                  addresses=sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})),
+        targets=[target_json(report, mark) for mark, report in rows],
+        evidence=[dict(row._asdict(), id=mark + row.id, value=public(row.value))
+                  for mark, report in rows for row in report.answers],
+        transcript=transcript, packets_sent=packets)
     return json.dumps(document, indent=1, default=str) + "\n"
 
 
@@ -5593,16 +5377,18 @@ HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", h
                   hop="NEXT HOP", version="4/6")
 OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undecided": "Not enough"
                " was seen to name a cause; the report says what was not tested."}
-LATER_CODES = {code: says + " (not yet: " + finder + ")" for code, finder, says in (
-    ("listen.none", "mode `server`", "Nobody listens on the port."),
-    ("listen.loopback_only", "mode `server`", "The service listens on loopback only."),
-    ("listen.other_address", "mode `server`", "The service listens on another address or family."),
-    ("listen.backlog_full", "mode `server`", "The accept queue of the service is full."),
-    ("handshake.incomplete", "mode `server`", "SYNs are answered in vain: the way back is broken."),
-    ("route.return_missing", "mode `server`", "No route to the client, or rp_filter drops it."),
-    ("oneway.forward", "modes `merge` and `capture`", "Packets are lost on the way to the server."),
-    ("oneway.reverse", "modes `merge` and `capture`", "Packets are lost on the way back."),
-    ("intermittent", "mode `watch`", "It works now and then; the findings say what failed when."))}
+LATER_CODES = {code: "%s (not yet: %s)" % (says, finder) for code, finder, says in re.findall(
+    r"(\S+) in (.+?): (.+)", """
+listen.none in mode `server`: Nobody listens on the port.
+listen.loopback_only in mode `server`: The service listens on loopback only.
+listen.other_address in mode `server`: The service listens on another address or family.
+listen.backlog_full in mode `server`: The accept queue of the service is full.
+handshake.incomplete in mode `server`: SYNs are answered in vain: the way back is broken.
+route.return_missing in mode `server`: No route to the client, or rp_filter drops it.
+oneway.forward in modes `merge` and `capture`: Packets are lost on the way to the server.
+oneway.reverse in modes `merge` and `capture`: Packets are lost on the way back.
+intermittent in mode `watch`: It works now and then; the findings say what failed when.
+""")}
 RULELESS = dict(OTHER_CODES, **LATER_CODES)
 
 
@@ -5619,8 +5405,8 @@ def render_explain(code):
     own = [row for row in rules if row.codes == [code]] or rules
     lines = [code, "=" * len(code)] + ([""] + wrap(RULELESS[code]) if code in RULELESS else [])
     for row in own:
-        cure = plain_words(row.fix) if row.fix != "{cure}" else "It depends: the report says it."
-        lines += [""] + wrap(" ".join((row.function.__doc__ or "").split("fires:")[0].split()))
+        cure = "It depends: the report says it." if row.fix == "{cure}" else plain_words(row.fix)
+        lines += [""] + wrap(" ".join(row.function.__doc__.split("fires:")[0].split()))
         for label, text in (
                 ("says", plain_words(row.says)), ("do", cure),
                 ("where", ", or ".join(PLACE_WORDS[p] for p in row.where)),
@@ -5643,9 +5429,10 @@ def render_codes():
 # == 10 cli: options, modes, exit status ===========================================================
 
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
-MODES = ("server", "capture", "listen", "watch", "merge", "explain")
-USAGE = "usage: netdiag.py [-h | --help] [options] [TARGET...]  |  explain [CODE]\n\n"
-EXAMPLES = """examples:
+MODES = "server capture listen watch merge explain".split()
+HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]  |  explain [CODE]
+
+examples:
   netdiag.py web.example                  is the host there?
   netdiag.py db.example:5432              a port (known ones pick the protocol)
   netdiag.py https://web.example/path     name, way, TCP, TLS and HTTP
@@ -5657,8 +5444,7 @@ EXAMPLES = """examples:
 
 exit status: 0 fine, 1 a fault was found, 3 undecided or cut short,
 64 wrong command line, 130 interrupted (after the partial report)
-"""
-OPTIONS = """
+
 options:
   --json               one JSON document (wins over --brief)
   --brief              one line per target
@@ -5685,10 +5471,10 @@ options:
   -v, --verbose        with all evidence and the transcript
   --version            print the version
 """
-DEFAULTS = dict(family=0, deadline_s=DEADLINE_S, lang="en", color="auto", only="", skip="")
+DEFAULTS = dict(family=0, deadline_s=DEADLINE_S, lang="en", color="auto", only=(), skip=())
 # [(its flags, what it takes or "")]: the help is the table of the options
 OPTION_TABLE = [(flags.split(", "), takes) for flags, takes in re.findall(
-    r"(?m)^  ((?:-\w|--[\w-]+)(?:, --\w+)?) (\S*) ", OPTIONS)]
+    r"(?m)^  ((?:-\w|--[\w-]+)(?:, --\w+)?) (\S*) ", HELP)]
 OPTION_NAMES = {"-4": "family", "-6": "family", "-n": "numeric", "-v": "verbose",
                 "--timeout": "timeout_s", "--deadline": "deadline_s"}
 THIS_HOST = Target("this host", None, None, None, "tcp", False, None, None, 0)
@@ -5712,22 +5498,19 @@ def read_arguments(argv):
             if takes[flag] and not mark:
                 value = words.pop(0)
             name = OPTION_NAMES.get(flag) or flag[2:].replace("-", "_")
-            known[name] = value if takes[flag] else {"-4": 4, "-6": 6}.get(flag, True)
-    for name in ("only", "skip"):
-        known[name] = tuple(filter(None, known[name].split(",")))
-    return seconds_of(Options(*[known[name] for name in Options._fields])), texts
+            known[name] = option_value(flag, takes[flag], value)
+    return Options(**known), texts
 
 
-def seconds_of(options):
-    """The options with their seconds as numbers; NotMine for what cannot be meant."""
-    words = "%s takes seconds, from more than 0 to 3600"
-    for name, flag in (("timeout_s", "--timeout"), ("deadline_s", "--deadline")):
-        value = getattr(options, name)
-        if value is not None:
-            mine(re.match(r"\d{1,4}(\.\d{1,6})?$", str(value)), words % flag)
-            mine(0 < float(value) <= 3600, words % flag)
-            options = options._replace(**{name: float(value)})
-    return options
+def option_value(flag, takes, value):
+    """What the value of an option stands for; NotMine for what cannot be meant."""
+    if takes == "S":
+        mine(re.match(r"\d{1,4}(\.\d{1,6})?$", value) and 0 < float(value) <= 3600,
+             "%s takes seconds, from more than 0 to 3600" % flag)
+        return float(value)
+    if takes == "PROBE,...":
+        return tuple(filter(None, value.split(",")))
+    return value if takes else {"-4": 4, "-6": 6}.get(flag, True)
 
 
 def check_options(options, system):
@@ -5744,8 +5527,8 @@ def check_options(options, system):
             (options.proxy, lambda url: read_proxy(url, "--proxy")["host"],
              "--proxy takes a URL such as http://proxy.example:3128")):
         mine(not value or good(value), words % {"value": value})
-    for wanted, words in ((options.redact, "--redact"), (options.lang != "en", "--lang ja")):
-        mine(not wanted, words + " is not built into this version")
+    mine(not options.redact, "--redact is not built into this version")
+    mine(options.lang == "en", "--lang ja is not built into this version")
     try:
         mine(not options.sni or check_name(options.sni))
     except NotMine as error:
@@ -5791,12 +5574,11 @@ def check_name(host):
 def wish_of(target, options):
     """The answer that stands for the target itself: all that probes and rules may know of it."""
     host, named = target.host, target.host and not options.no_sni
-    return dict(host=host, port=target.port, protocol=target.protocol,
-                knock_port=target.port or host and 443, transport=target.transport, tls=target.tls,
-                path=target.path, user=target.user, literal=target.literal, family=options.family,
-                sni=options.sni or sni_for(host) if named else None, source=options.source,
-                connect_to=host and options.connect_to, proxy=host and options.proxy,
-                speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
+    return dict(
+        zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
+        family=options.family, sni=options.sni or sni_for(host) if named else None,
+        source=options.source, connect_to=host and options.connect_to,
+        proxy=host and options.proxy, speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 
 def diagnose(target, shared, system, options, progress=None):
@@ -5850,7 +5632,7 @@ def quick_words(argv):
     """What `explain [CODE]`, --version and --help print; other modes are not built yet."""
     if not argv or argv[0] not in MODES:
         if "-h" in argv or "--help" in argv:
-            return USAGE + EXAMPLES + OPTIONS % DEFAULTS
+            return HELP % DEFAULTS
         return "netdiag %s\n" % VERSION if "--version" in argv else None
     mine(argv[0] == "explain", "the mode '%s' is not built into this version" % argv[0])
     mine(len(argv) < 3, "explain takes one code, such as tcp.rejected")
@@ -5863,12 +5645,9 @@ def run_targets(targets, system, options, out):
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     hosts = [item for item in PROBES.values() if item.scope == "host"]
     shared, complete = gather(hosts, {}, system, options, began + options.deadline_s)
-    if complete is None:                          # Ctrl-C in the first moments
-        reports = [unseen(target, shared) for target in targets]
-    elif len(targets) == 1:
-        reports = [diagnose(targets[0], shared, system, options, watched and show_progress)]
-    else:
-        reports = diagnose_many(targets, shared, system, options)
+    reports = [unseen(target, shared) for target in targets]
+    if complete is not None:                      # else it was Ctrl-C in the first moments
+        reports = diagnose_many(targets, shared, system, options, watched and show_progress)
     if watched:
         show_progress(())
     text = render_document(reports, system, options, started, began)
@@ -5888,34 +5667,27 @@ def show_progress(names):
     sys.stderr.flush()
 
 
-def diagnose_many(targets, shared, system, options):
+def diagnose_many(targets, shared, system, options, progress=None):
     """Several targets side by side, TARGETS_AT_ONCE of them at a time, reports in their order."""
-    import threading
-    places, reports = iter(range(len(targets))), [unseen(target, shared) for target in targets]
-
-    def work():
-        for place in places:                      # one step of a range is atomic: threads share it
-            try:
-                reports[place] = diagnose(targets[place], shared, system, options)
-            except Exception as error:            # costs this one report, and never the run
-                why = "The diagnosis crashed: %s: %s" % (type(error).__name__, error)
-                reports[place] = unseen(targets[place], shared, printable(why, 200), crashed=True)
-    threads = [threading.Thread(target=work, daemon=True) for _ in targets[:TARGETS_AT_ONCE]]
+    def work(report):
+        try:
+            return diagnose(report.target, shared, system, options, progress)
+        except Exception as error:                # costs this one report, and never the run
+            why = "The diagnosis crashed: %s: %s" % (type(error).__name__, error)
+            return unseen(report.target, shared, printable(why, 200), False)
+    reports = [unseen(target, shared) for target in targets]
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        side_by_side(work, reports, TARGETS_AT_ONCE)
     except KeyboardInterrupt:
         pass
     return list(reports)
 
 
-def unseen(target, shared, why="Interrupted before it was looked at.", crashed=False):
-    """The report about a target that Ctrl-C left out, or whose diagnosis crashed."""
-    unjudged = [{"question": "this target", "why": why}] if crashed else []
+def unseen(target, shared, why="Interrupted before it was looked at.", complete=None):
+    """The report about a target that Ctrl-C left out (None), or whose diagnosis crashed (False)."""
+    unjudged = [] if complete is None else [{"question": "this target", "why": why}]
     return Report(target, Verdict("undecided", [], "possible", why, [], None), [], unjudged, [],
-                  timings_of([]), number_answers(shared), 0, False if crashed else None)
+                  timings_of([]), number_answers(shared), 0, complete)
 
 
 def exit_status(reports):
@@ -5931,9 +5703,8 @@ def exit_status(reports):
 def render_document(reports, system, options, started, began):
     """All reports as text, as brief lines or as one JSON document."""
     if options.json:
-        return render_json(reports, dict(
-            started=started, elapsed_s=round(system.monotonic() - began, 2),
-            sha256=system.own_digest(), transcript=system.transcript, packets_sent=system.packets))
+        return render_json(reports, started, round(system.monotonic() - began, 2),
+                           system.own_digest(), system.transcript, system.packets)
     if options.brief:
         return "".join(render_brief(report) for report in reports)
     color = options.color == "always" or options.color == "auto" and system.wants_color(
