@@ -64,6 +64,8 @@ UDP_WAIT_S = 1.6             # two datagrams
 PROXY_WAIT_S = 3.5
 COMMAND_S = 3.0              # any installed command
 DEADLINE_S = 9.5             # everything for one target: nobody waits longer for a first answer
+LARGE_HELLO_BYTES = 1300     # of padding: more than one packet, as with an ML-KEM key share
+MAX_STORES = 2               # other trust stores that are tried
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
 SSH_MARK = 72                # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
@@ -1327,13 +1329,16 @@ CLIENT_EXTENSIONS = bytes.fromhex(           # groups, point formats, signature 
     " 000d 0018 0016 0403 0804 0401 0503 0805 0501 0603 0806 0601 0203 0201")
 
 
-def build_client_hello(server_name, random):
-    """A TLS 1.2 ClientHello: up to 1.2 the server sends its certificates in clear (RFC 5246)."""
-    extensions = CLIENT_EXTENSIONS
+def build_client_hello(server_name, random, version=0x303, padding=0):
+    """A ClientHello of at most TLS 1.2, where certificates come back in clear (RFC 5246).
+
+    `padding` bytes (RFC 7685) make it as large as post-quantum key shares do.
+    """
+    extensions = CLIENT_EXTENSIONS + (b"\0\x15" + counted(b"\0" * padding) if padding else b"")
     if server_name:
         name = counted(dns_ascii(server_name).encode("ascii"))
         extensions = b"\0\0" + counted(counted(b"\0" + name)) + extensions
-    body = b"\3\3" + random + CLIENT_SUITES + counted(extensions)
+    body = struct.pack("!H", version) + random + CLIENT_SUITES + counted(extensions)
     return b"\x16\3\1" + counted(b"\1\0" + counted(body))
 
 
@@ -1421,6 +1426,54 @@ def parse_handshake(raw):
     text = find(r"((?:alert|tlsv1[03]?|sslv3) [a-z_ ]+)", (raw.get("error") or "").lower()) or ""
     told = (name for name in ALERTS.values() if name in text.replace(" ", "_"))
     return dict(raw, chain=chain, alert=next(told, None))
+
+
+OPENSSL_FAILURES = kinds(r"""
+    unknown_host=name or service not known|nodename nor servname|bio_lookup|gethostbyname
+    refused=connection refused   no_route=no route to host   verify_failed=certificate verify failed
+    not_tls=wrong version number|unknown protocol|http request   reset=econnreset|connection reset
+    alert_protocol_version=alert protocol version|unsupported protocol|alert number 70
+    alert_handshake_failure=alert handshake failure|alert number 40
+    eof=unexpected eof|eof while reading|read 0 bytes|handshake has read 0 bytes""")
+OPENSSL_ENDS = {None: "done", "not_tls": "not_tls", "reset": "reset", "eof": "closed"}
+
+
+def openssl_handshake(facts):
+    """What openssl s_client printed, in the shape of `parse_handshake`."""
+    import base64
+    refused = {"refused": "ECONNREFUSED", "no_route": "EHOSTUNREACH"}.get(facts["failure"])
+    ended = "untrusted" if facts["verify_errors"] or facts["handshake"] and not facts[
+        "verify_ok"] else OPENSSL_ENDS.get(facts["failure"], "alert")
+    code = facts["verify_errors"][0]["code"] if facts["verify_errors"] else facts["verify_code"]
+    return parse_handshake(dict(
+        ended="no_connection" if refused else ended, reason=None, cipher=facts["cipher"],
+        error=refused or (facts["failure"] or "").replace("_", " "), version=facts["protocol"],
+        verify_code=code, alpn=None, ms=None,
+        chain=[base64.b64decode(block) for block in facts["chain"]]))
+
+
+@parser
+def parse_openssl_s_client(text):
+    """openssl s_client of OpenSSL 0.9.8 to 3 and LibreSSL, -brief too; `chain` in base64."""
+    connected = "CONNECTED(" in text or "CONNECTION ESTABLISHED" in text
+    failure = find_kind(OPENSSL_FAILURES, text)
+    mine(connected or failure and re.search(r":error:|s_client|BIO_|connect:errno", text))
+    version = find(r"Protocol(?: +| version): (\S+)", text) or find(r"New, ([^,(]+),", text)
+    cipher = find(r"(?:Cipher is|Ciphersuite:|Cipher\s+:) (?!\(NONE\)|0000)(\S+)", text)
+    code = re.search(r"(?i)verify return code: ([0-9]+) \((.*)\)", text)
+    errors = re.findall(r"verify error:num=([0-9]+):(.*)", text)
+    blocks = re.findall(r"-BEGIN CERTIFICATE-+([\w+/=\s]+)-+END ", text, re.A)
+    chain_length = len(re.findall(r"(?m)^ *[0-9]+ s:", text)) or None
+    done = bool(cipher) and failure is None
+    ok = "Verification: OK" in text if code is None else code.group(1) == "0" and not errors
+    return {"connected": connected, "handshake": done, "protocol": cipher and version,
+            "cipher": cipher, "verify_code": to_int(code and code.group(1)),
+            "verify_text": code and code.group(2), "failure": None if done else failure or "eof",
+            "verify_errors": [{"code": int(n), "text": words} for n, words in errors],
+            "subject": find(r"(?m)^(?:subject=|Peer certificate: ?)(.*)", text),
+            "issuer": find(r"(?m)^issuer=(.*)", text), "chain_length": chain_length,
+            "verify_ok": ok if done or errors else None,
+            "chain": blocks}
 
 
 # -- HTTP (RFC 9110, 9112), and the first words of other protocols --------------------------------
@@ -1762,7 +1815,7 @@ TLS_ENDINGS = (                      # of exceptions: their type, errno and text
     ("reset", "econnreset|epipe|econnaborted"), ("untrusted", "certificate[ _]verify[ _]failed"),
     ("not_tls", "wrong version number|unknown protocol|http request|record layer failure"
                 "|packet length too long"))
-HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store ms".split()),
+HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store alpn ms".split()),
                  ended="no_connection", chain=[])
 UNHEARD_COUNTERS = (
     ("/proc/net/snmp", parse_proc_counters, "Ip", "IpForwDatagrams"),
@@ -1770,6 +1823,8 @@ UNHEARD_COUNTERS = (
 ECHO_ID = os.getpid() & 0xffff
 NO_HOP = dict.fromkeys(("address", "ms", "type", "code"))
 NO_SSL = "this Python has no ssl module"
+TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt"
+                " /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem").split()     # Debian, Fedora, SUSE, BSD
 
 
 def errno_name(number):
@@ -1889,7 +1944,7 @@ def converse(sock, say, seconds, enough):
             else:
                 sock.settimeout(left)
                 more = sock.recv(8192)
-                first_ms = first_ms or more and ms_since(began)
+                first_ms = ms_since(began) if more and not data else first_ms
                 ended = None if more else "closed"
                 data += more
     except OSError as error:
@@ -1898,7 +1953,7 @@ def converse(sock, say, seconds, enough):
         reset = errno_name(error.errno) in ("ECONNRESET", "EPIPE")
         ended = "silent" if isinstance(error, socket.timeout) else "reset" if reset else "error"
         failed = printable(str(error))
-    return {"data": data, "ended": ended, "error": failed, "first_byte_ms": first_ms or None}
+    return {"data": data, "ended": ended, "error": failed, "first_byte_ms": first_ms}
 
 
 def abort(sock):
@@ -1917,11 +1972,13 @@ def load_ssl():
         return None
 
 
-def trust_store(context):
+def trust_store(context, cafile):
     """Which file it came from, and the owners of its first CAs (for 'who is missing?')."""
+    paths = load_ssl().get_default_verify_paths()
     owners = {value for row in context.get_ca_certs()[:400] for part in row.get("subject", ())
               for key, value in part if key in ("organizationName", "commonName")}
-    return {"file": load_ssl().get_default_verify_paths().cafile, "owners": sorted(owners)[:400]}
+    return {"file": cafile or paths.cafile or paths.capath or "this Python's empty trust store",
+            "owners": sorted(owners)[:400]}
 
 
 def peer_chain(tls):
@@ -2139,6 +2196,16 @@ class System:
         except OSError as error:
             return errno_name(error.errno) != "EADDRNOTAVAIL"
         return True
+
+    def trust_stores(self, timeout_s=None):
+        """The CA files of this host beside the one in use: the system's, certifi's, OpenSSL's."""
+        ssl = load_ssl()
+        default = ssl and ssl.get_default_verify_paths().cafile
+        used = self.options.cafile or default
+        known = [os.environ.get("SSL_CERT_FILE"), default] + TRUST_STORES + [
+            folder + "/certifi/cacert.pem" for folder in sys.path]
+        return "ok", {"used": used, "others": unique(
+            path for path in known if path and path != used and os.path.isfile(path))}
 
     def check_cafile(self, path):
         """Why a CA file cannot be used, or None."""
@@ -2432,11 +2499,12 @@ class System:
         with sock:
             return outcome, converse(sock, say, seconds, enough)
 
-    def tls_context(self, verify):
+    def tls_context(self, verify, alpn=(), cafile=None):
         """A client context; verification of the name is done by rule, not by OpenSSL's wording."""
+        cafile, kind = cafile or self.options.cafile, (verify, alpn, cafile)
         with self.lock:                   # made once: each one loads 140 CAs
-            if verify not in self.contexts:
-                ssl, cafile = load_ssl(), self.options.cafile
+            if kind not in self.contexts:
+                ssl = load_ssl()
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.check_hostname = False
                 if not verify:
@@ -2445,24 +2513,26 @@ class System:
                     context.load_verify_locations(cafile=cafile)
                 else:
                     context.load_default_certs()
-                self.contexts[verify] = context
-            return self.contexts[verify]
+                if alpn:
+                    context.set_alpn_protocols(alpn)
+                self.contexts[kind] = context
+            return self.contexts[kind]
 
-    def handshake(self, sock, server_name, verify, steps, seconds):
+    def handshake(self, sock, server_name, steps, seconds, *context_kind):
         """TLS behind the `steps` of STARTTLS -> (the socket now, raw for `parse_handshake`)."""
         facts, other = dict(HANDSHAKE, ended="done"), say_in_turn(sock, steps, seconds)
         if other is not None:
             return sock, dict(facts, ended="not_offered", error=printable(other[:200]))
         began = time.monotonic()
         try:
-            context = self.tls_context(verify)
+            context = self.tls_context(*context_kind)
             sock.settimeout(seconds)
             sock = context.wrap_socket(   # bytes, or ssl would load its tables of Unicode for it
                 sock, server_hostname=(server_name or "").encode("ascii", "replace") or None,
                 do_handshake_on_connect=False)
             sock.do_handshake()
             facts.update(version=sock.version(), cipher=(sock.cipher() or [None])[0],
-                         chain=peer_chain(sock))
+                         chain=peer_chain(sock), alpn=sock.selected_alpn_protocol())
         except (OSError, ValueError) as error:
             words = (type(error).__name__, errno_name(getattr(error, "errno", None)), error)
             facts.update(ended=find_kind(TLS_ENDINGS, "%s %s %s" % words) or "alert",
@@ -2470,23 +2540,25 @@ class System:
                          reason=getattr(error, "reason", None) and printable(error.reason),
                          verify_code=getattr(error, "verify_code", None))
         if facts["ended"] == "untrusted":
-            facts["store"] = trust_store(context)
+            facts["store"] = trust_store(context, context_kind[-1] or self.options.cafile)
         return sock, dict(facts, ms=ms_since(began))
 
-    def tls(self, address, port, server_name, verify=True, steps=(), timeout_s=TLS_WAIT_S):
+    def tls(self, address, port, server_name, verify=True, steps=(), alpn=(), cafile=None,
+            timeout_s=TLS_WAIT_S):
         """A handshake by the ssl module; facts as `handshake`, and the connection's tcp_info."""
         if not load_ssl():
             return "unknown", NO_SSL
         outcome, sock, failed = self.open_tcp(address, port, timeout_s)
         if not sock:
             return outcome, dict(HANDSHAKE, error=failed)
-        sock, facts = self.handshake(sock, server_name, verify, steps, timeout_s)
+        sock, facts = self.handshake(sock, server_name, steps, timeout_s, verify, alpn, cafile)
         with sock:
             return "ok", dict(facts, info=self.count(sock))
 
-    def hello(self, address, port, server_name, clamp=None, timeout_s=TLS_WAIT_S):
+    def hello(self, address, port, server_name, clamp=None, version=0x303, padding=0,
+              timeout_s=TLS_WAIT_S):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
-        request = build_client_hello(server_name, os.urandom(32))
+        request = build_client_hello(server_name, os.urandom(32), version, padding)
         return self.say_once(address, port, request, timeout_s, flight_is_over,
                              clamp and (TCP_MAXSEG, clamp))
 
@@ -2502,8 +2574,9 @@ class System:
         if not sock:
             return outcome, facts
         if secure:
-            sock, made = self.handshake(sock, server_name, verify, steps, TLS_WAIT_S)
-            facts.update({key: made[key] for key in ("error", "verify_code", "ended")},
+            alpn = ("http/1.1",) if b" HTTP/1.1\r\n" in request else ()
+            sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn, None)
+            facts.update({key: made[key] for key in ("error", "verify_code", "ended", "alpn")},
                          stage="tls", tls_ms=made["ms"])
         with sock:
             if steps and not secure:              # all that there is to say to a SOCKS proxy
@@ -3040,7 +3113,7 @@ def probe_resends(wish, tcp, tls, http, sizes, retries):
 
 asks("marked", "A connection marked as ssh marks its packets, where a plain one works.",
      lambda wish, tcp: wish["protocol"] not in ("ssh", "sftp") and each(
-         "connect_again", saying(met(tcp, "ok")[:2], "after", "open", "data"),
+         "connect_again", saying(met(tcp, "ok")[:1], "after", "open", "data"),
          wish["knock_port"], 1, SSH_MARK))
 
 
@@ -3106,8 +3179,20 @@ asks("hello",
      lambda wish, tls: [
          ask("%s %s" % (row.subject, "named" if name else "bare"),
              native("hello", row.subject, wish["port"], name, parse=parse_tls_flight))
-         for row in tls if wish["tls"] and said(row, "ended") != "done"
+         for row in wish["tls"] and saying(tls, "ended", "untrusted")[:1] + [
+             row for row in tls if said(row, "ended") not in ("done", "untrusted")] or ()
          for name in unique([wish["sni"] or None, None])])
+asks("versions", "After a refusal: which old versions does the server still offer?",
+     lambda wish, hello: [
+         ask("%s %s" % (host_of(row), TLS_VERSIONS[version]), native(
+             "hello", host_of(row), wish["port"], wish["sni"], None, version,
+             parse=parse_tls_flight))
+         for row in saying(hello, "chain", [])[:1] for version in (0x300, 0x301, 0x302)
+         if said(row, "alert")])
+asks("large", "A ClientHello as large as post-quantum keys make it, where a small one is answered.",
+     lambda wish, tls: each("hello", saying(tls, "ended", "done")[:wish["tls"]],
+                            wish["port"], wish["sni"], None, 0x303, LARGE_HELLO_BYTES,
+                            parse=parse_tls_flight))
 asks("cut_ttl",
      "A handshake that is cut, with TTLs too small to reach the server: does a box cut it?",
      lambda wish, tls, trace_udp, ping: [
@@ -3125,7 +3210,8 @@ def probe_http(wish, tcp, tls):
     cut = saying(tls, "ended", "stalled", "reset", "closed", "alert")
     rows = talking(tcp) if wish["protocol"] in ("http", "https") else ()
     heads = yield http_questions(wish, [r for r in rows if not rows_about(cut, r.subject)], "HEAD")
-    yield http_questions(wish, [a for a in heads if head_failed(a)], "GET")
+    yield http_questions(wish, [
+        row for row in heads if head_failed(row) and not wants_http2(row, tls)], "GET")
 
 
 @stepwise
@@ -3161,8 +3247,20 @@ asks("spare_proxy",
      "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
      lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
          wish, proxy_env) and tunnel_asks(wish, named_proxy(wish, proxy_env)))
+@stepwise
+def probe_stores(wish, tls):
+    """A certificate of an unknown CA, verified with the other trust stores of this host."""
+    for row in saying(tls, "ended", "untrusted")[:1]:
+        found, = yield [ask("self", native("trust_stores"))]
+        for path in (said(found, "others") or [])[:MAX_STORES]:
+            yield [question._replace(subject=path) for question in handshakes(
+                wish, [row], True, path)]
+
+
 asks("peer", "The peer's certificate when it could not be verified: a handshake that does not ask.",
-     lambda wish, tls: handshakes(wish, saying(tls, "ended", "untrusted"), False))
+     lambda wish, tls, hello: handshakes(wish, [
+         row for row in saying(tls, "ended", "untrusted")
+         if not any(said(h, "chain") for h in rows_about(hello, row.subject))], False))
 
 
 def parse_link_counters(text):
@@ -3349,6 +3447,12 @@ def talking(tcp):
     return met(tcp, "ok")[:MAX_TALKS]
 
 
+def wants_http2(row, tls):
+    """Does this server speak HTTP/2 only?  It chooses h2 where that is offered, else nothing."""
+    return said(row, "speaks") == "http2" or not (said(row, "status") or said(row, "alpn")) \
+        and bool(saying(rows_about(tls, row.subject), "alpn", "h2"))
+
+
 def head_failed(row):
     """Is HEAD's answer one that GET may better?  Some servers dislike or mishandle HEAD."""
     value = row.value or {}
@@ -3381,10 +3485,22 @@ def tls_steps(wish):
                  if not wish["tls"])
 
 
-def handshakes(wish, rows, verify=True):
-    """The handshake that this target stands for, with each of these."""
-    return each("tls", rows, wish["port"], wish["sni"], verify, tls_steps(wish),
-                parse=parse_handshake)
+def handshakes(wish, rows, verify=True, cafile=None):
+    """The handshake that this target stands for, with each of these; by openssl without `ssl`."""
+    alpn = ("h2", "http/1.1") if wish["protocol"] == "https" else ()
+    name = ["-servername", wish["sni"]] if wish["sni"] else ["-noservername"]
+    name += ["-CAfile", wish["cafile"]] if wish["cafile"] else []
+    name += ["-starttls", STARTTLS_WORDS.get(wish["protocol"], wish["protocol"])] if tls_steps(
+        wish) else []
+    for address in [row.subject for row in rows]:
+        where = "%s:%d" % ("[%s]" % address if ":" in address else address, wish["port"])
+        command = ["openssl", "s_client", "-showcerts", "-connect", where] + name
+        yield ask(address, native(
+            "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn, cafile,
+            parse=parse_handshake), then(tool(parse_openssl_s_client, *command), openssl_handshake))
+
+
+STARTTLS_WORDS = {"submission": "smtp", "postgresql": "postgres"}    # s_client(1), -starttls
 
 
 def known_keys(known_hosts, wish):
@@ -3692,32 +3808,35 @@ def timings_of(answers):
 #
 # A rule's parameters name what it looks at: the answers of a probe without those that are
 # `unknown`, or one of the VIEWS; where there are none it says nothing.  With `each` it judges one
-# answer at a time, `row`, and returns what its words need to blame it (True: nothing), or not.  Its
-# cases prove it (run as tests): where it `fires` and is `quiet`, one case a line, answers parted by
-# ` ; ` in the notation of the evidence, where key=value changes one part of an unremarkable answer
-# (tests/support.py; A is the target, G its gateway, R and S resolvers, N a name, P a proxy).
-# `hides` names the codes that are its consequences.  A finding about one address has it as `scope`.
+# answer at a time, `row`, and returns what its words need to blame it (True: nothing), or not.
+#
+# Its card begins with its codes (where there are several it says `code=` when it fires) and holds
+# `where` the fault usually is, what it `hides` as its consequences, its words, and the cases that
+# prove it (run as tests): where it `fires` and is `quiet`, both after what is `given`; answers are
+# parted by ` ; ` in the notation of the evidence, where key=value changes one part of an
+# unremarkable answer (tests/support.py; A is the target, G its gateway, R and S resolvers, N a
+# name, P a proxy).  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
 RULES = collections.OrderedDict()
-ALL_PORTS = "tcp.refused tcp.rejected tcp.filtered tcp.reset tcp.closed udp.closed udp.no_reply"
-ALL_PATH = ("path.net_unreachable path.host_unreachable path.loop path.dead_end path.mtu_blackhole"
-            " path.loss")
-ALL_DNS = ("dns.unconfigured dns.unreachable dns.failing dns.not_found dns.no_address dns.slow"
-           " dns.inconsistent")
-ALL_TLS = ("tls.expired tls.not_yet_valid tls.self_signed tls.untrusted_ca tls.incomplete_chain"
-           " tls.name_mismatch tls.version tls.cipher tls.client_cert tls.sni tls.not_tls"
-           " tls.handshake_cut tls.handshake_stalled")
-ALL_HTTP = ("http.client_error http.server_error http.gateway_error http.no_response http.not_http"
-            " http.redirect_loop http.https_expected")
+CARD = re.compile(r"\s+(where|each|severity|sure|hides|means|says|fix|ask|given|fires|quiet): ")
+# What `hides` says in capitals, from the port upwards; AWAY needs the way out of this host.
+CODE_GROUPS = dict(line.split(": ") for line in """\
+PORTS: tcp.refused tcp.rejected tcp.filtered tcp.reset tcp.closed udp.closed udp.no_reply
+PORT_ONLY: PORTS path.dead_end
+PATH: path.net_unreachable path.host_unreachable path.loop path.mtu_blackhole path.loss
+DNS: dns.unconfigured dns.unreachable dns.failing dns.not_found dns.no_address dns.slow
+CERTIFICATE: tls.expired tls.not_yet_valid tls.self_signed tls.untrusted_ca tls.incomplete_chain
+TLS: CERTIFICATE tls.name_mismatch tls.version tls.cipher tls.client_cert tls.sni tls.not_tls
+HTTP: http.client_error http.server_error http.gateway_error http.no_response http.not_http
+WEB: HTTP http.redirect_loop http.https_expected
+ABOVE_TCP: TLS tls.handshake_cut tls.handshake_stalled WEB
+SERVICE: ABOVE_TCP service.silent service.unexpected service.error
+THROUGH: PORT_ONLY PATH SERVICE
+BEYOND: THROUGH proxy.unreachable
+AWAY: BEYOND DNS dns.inconsistent""".splitlines())
 
-FILTERS = ("tcp.filtered", "tcp.rejected", "path.dead_end")     # advice names the cloud's as well
-ABOVE_TCP = ALL_TLS + " " + ALL_HTTP + " service.silent service.unexpected service.error"
-THROUGH = " ".join((ALL_PORTS, ALL_PATH, ABOVE_TCP))
-BEYOND = THROUGH + " proxy.unreachable"
-AWAY = BEYOND + " " + ALL_DNS              # everything that needs the way out of this host
-PORT_ONLY = ALL_PORTS + " path.dead_end"
 ALIVE = ("REACHABLE", "ANSWERED", "complete")       # what a neighbor that answers looks like,
 DEAD = ("FAILED", "INCOMPLETE", "incomplete")       # one that does not,
 BELIEVED = ("CACHED", "DELAY", "PROBE")             # and one that was not asked lately
@@ -3728,29 +3847,36 @@ def parameters(function):
     return function.__code__.co_varnames[:function.__code__.co_argcount]
 
 
-def rule(codes, where, says, fix, fires, quiet, each=None, hides="", severity="fail", ask=None,
-         sure="certain"):
-    """Register a rule: its code, words, usual places, and the consequences that it explains.
+def codes_of(words):
+    """The codes that a card names, those of its groups too."""
+    return [code for word in words.split() for code in (
+        codes_of(CODE_GROUPS[word]) if word in CODE_GROUPS else [word])]
 
-    Codes and places are parted by blanks; a rule with several codes says `code=` when it fires.
-    """
+
+def rule(card):
+    """Register a rule by its card."""
+    codes, *parts = CARD.split(card)
+    lines = [(key, " ".join(text.split())) for key, text in zip(parts[::2], parts[1::2])]
+    has = dict(dict(severity="fail", sure="certain", hides="", means=""), **dict(lines))
+    given = has["given"] + " ; " if "given" in has else ""
+    cases = ["%s: %s" % (key, given + text) for key, text in lines if key in ("fires", "quiet")]
+
     def register(function):
-        sees = parameters(function)
-        cases = ["fires: " + case for case in fires.split("\n")]
-        cases += ["quiet: " + case for case in quiet.split("\n")]
-        function.__doc__ = "\n    ".join([(function.__doc__ or "").rstrip(), ""] + cases)
+        sees, each = parameters(function), has.get("each")
+        function.__doc__ = "\n    ".join([function.__doc__ or has["means"], ""] + cases)
         RULES[function.__name__] = Rule(
             function.__name__, codes.split(), function, sees[1:] if each else sees, each,
-            where.split(), severity, hides.split(), says, fix, ask, sure, len(RULES))
+            has["where"].split(), has["severity"], codes_of(has["hides"]), has["says"],
+            has["fix"], has.get("ask"), has["sure"], len(RULES))
         return function
     return register
 
 
-def sign(codes, where, says, fix, means, fires, quiet, each, judge, **more):
+def sign(card, judge):
     """Register a rule that judges one answer in a single expression."""
-    judge.__doc__ = means
-    judge.__name__ = "rule_%s_%s" % (codes.split()[0].replace(".", "_"), each)
-    rule(codes, where, says, fix, fires, quiet, each, **more)(judge)
+    judge.__name__ = "rule_%s_%s" % (
+        card.split()[0].replace(".", "_"), re.search(r"each: (\w+)", card).group(1))
+    rule(card)(judge)
 
 
 class Seen(dict):
@@ -3763,12 +3889,12 @@ class Seen(dict):
 
 # -- this host (link, address, route, firewall) and its segment -----------------------------------
 
-@rule("link.down", "client", hides=AWAY + " address.missing route.missing gateway.silent"
-      " segment.isolated neighbor.silent firewall.local",
-      says="The interface {dev} is {state}: nothing can leave this host by it.",
-      fix="`ip link set {dev} up`; check its cable, switch port or virtual network card.",
-      fires="iface/eth0 up=false ; route/A ok error=ENETUNREACH",
-      quiet="iface/eth0 ; route/A ok error=ENETUNREACH")
+@rule("""link.down  where: client  hides: AWAY address.missing route.missing gateway.silent
+      segment.isolated neighbor.silent firewall.local
+    says: The interface {dev} is {state}: nothing can leave this host by it.
+    fix: `ip link set {dev} up`; check its cable, switch port or virtual network card.
+    fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
+    quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
 def rule_link_down(wish, interfaces, interfaces_now, failing):
     """The interface that should carry the connection is down or has no carrier."""
     proof = succeeded(interfaces_now) or interfaces
@@ -3783,12 +3909,12 @@ def rule_link_down(wish, interfaces, interfaces_now, failing):
                         if not link["up"] else "without carrier (no cable or peer)")
 
 
-@rule("address.missing", "client",
-      hides=AWAY + " route.missing route.overlap gateway.silent host.exhausted",
-      says="{dev} is up but has no usable IPv{version} address, so {address} cannot be reached.",
-      fix="Get an address: check the DHCP lease or the static configuration of {dev}.",
-      fires='iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH',
-      quiet="iface/eth0 ; route/A ok error=ENETUNREACH")
+@rule("""address.missing  where: client
+    hides: AWAY route.missing route.overlap gateway.silent host.exhausted
+    says: {dev} is up but has no usable IPv{version} address, so {address} cannot be reached.
+    fix: Get an address: check the DHCP lease or the static configuration of {dev}.
+    fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
+    quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
 def rule_address_missing(wish, interfaces, failing, tcp):
     """No interface has an address of the needed family (169.254/16 and fe80::/10 are none)."""
     links = [link["name"] for link in real_links(interfaces) if is_up(link)]
@@ -3803,11 +3929,12 @@ def rule_address_missing(wish, interfaces, failing, tcp):
                         severity="info" if version == 6 and not wish["literal"] else "fail")
 
 
-@rule("address.missing", "client", hides=AWAY + " route.missing", severity="warn",
-      says="Another host on the segment of {dev} already uses {twin} (duplicate address detection),"
-           " so this host may not.", fix="Give {dev} another address, or find the other host.",
-      fires='iface/eth0 flags_of={"2001:db8:1::10/64":["tentative","dadfailed"]}',
-      quiet='iface/eth0 flags_of={"2001:db8:1::10/64":["tentative"]}')
+@rule("""address.missing  where: client  severity: warn  hides: AWAY route.missing
+    says: Another host on the segment of {dev} already uses {twin} (duplicate address detection), so
+      this host may not.
+    fix: Give {dev} another address, or find the other host.
+    fires: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative","dadfailed"]}
+    quiet: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative"]}""")
 def rule_address_duplicate(interfaces, failing):
     """The kernel keeps an IPv6 address for which somebody else answered unused (RFC 4862 5.4)."""
     hit = [row for row in failing if is_address(row.subject) == 6]
@@ -3818,10 +3945,10 @@ def rule_address_duplicate(interfaces, failing):
                        twin=cidr.partition("/")[0], proof=hit[:1] + interfaces)
 
 
-@rule("route.missing", "client", hides="gateway.silent " + AWAY,
-      says="This host has no route to {address} (network unreachable, at once).",
-      fix="Add the default route or the missing route: see `ip route`; is the VPN up?",
-      fires="route/A ok error=ENETUNREACH", quiet="route/A ok")
+@rule("""route.missing  where: client  hides: gateway.silent AWAY
+    says: This host has no route to {address} (network unreachable, at once).
+    fix: Add the default route or the missing route: see `ip route`; is the VPN up?
+    fires: route/A ok error=ENETUNREACH   quiet: route/A ok""")
 def rule_route_missing(wish, failing, tcp, routes):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent."""
     table = [r for part in succeeded(routes) for r in part.value["routes"]]
@@ -3832,13 +3959,12 @@ def rule_route_missing(wish, failing, tcp, routes):
         yield blame(row, rows_about(tcp, row.subject))
 
 
-@rule("route.overlap", "client", each="ways", sure="likely",
-      hides=BEYOND + " neighbor.silent gateway.silent segment.isolated",
-      says="{address} falls into a local range, {net} on {dev}, and nobody answers for it there.",
-      fix="Compare `ip route get {address}` with the ranges used here; change those or the mask.",
-      fires='iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ;'
-            " neighbor/A,br-1 ok state=FAILED",
-      quiet="iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED")
+@rule("""route.overlap  where: client  each: ways  sure: likely
+    hides: BEYOND neighbor.silent gateway.silent segment.isolated
+    says: {address} falls into a local range, {net} on {dev}, and nobody answers for it there.
+    fix: Compare `ip route get {address}` with the ranges used here; change those or the mask.
+    fires: iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ; neighbor/A,br-1 ok state=FAILED
+    quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED""")
 def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
     """A bridge, container or VPN range, or too wide a mask, catches a far address."""
     dev, goal, talks = row.value["dev"], row.subject, rows_about(tcp, row.subject)
@@ -3854,36 +3980,34 @@ def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
                 confidence="likely" if dead and bridge else "possible")
 
 
-sign("route.blocked", "client",
-     "This host's own routing refuses {address}: a {kind} route or rule.",
-     "Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.",
-     "A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.",
-     "route/A ok error=EINVAL", "route/A ok error=ENETUNREACH",
-     "failing", lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and dict(
-         kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)), hides=AWAY)
-sign("host.exhausted", "client",
-     "This host has run out of {what} ({errno}, before any packet was sent).", "{cure}",
-     "The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.",
-     "knock/A denied errno=EMFILE", "knock/A denied errno=EACCES",
-     "knock", lambda row: said(row, "errno") in EXHAUSTED and dict(
-         EXHAUSTED[row.value["errno"]], errno=row.value["errno"]), hides=AWAY)
-sign("host.exhausted", "client",
-     "This host tracks as many connections as it may ({full}): new ones are dropped.",
-     "Raise net.netfilter.nf_conntrack_max, or find who opens so many (`conntrack -L`).",
-     "The connection table of netfilter is full; the kernel log says 'table full'.",
-     "conntrack/count ok entries=65536 ; conntrack/max ok entries=65536 ; tcp/A timeout",
-     "conntrack/count ok entries=100 ; conntrack/max ok entries=65536 ; tcp/A timeout",
-     "silent", lambda row, conntrack, full: full and dict(full=full[0], proof=conntrack),
-     hides=AWAY + " firewall.local", sure="likely")
+sign("""route.blocked  where: client  each: failing  hides: AWAY
+    means: A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
+    says: This host's own routing refuses {address}: a {kind} route or rule.
+    fix: Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.
+    fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH""",
+    lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and dict(
+        kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)))
+sign("""host.exhausted  where: client  each: knock  hides: AWAY
+    means: The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
+    says: This host has run out of {what} ({errno}, before any packet was sent).
+    fix: {cure}   fires: knock/A denied errno=EMFILE   quiet: knock/A denied errno=EACCES""",
+    lambda row: EXHAUSTED.get(said(row, "errno")))
+sign("""host.exhausted  where: client  each: silent  sure: likely  hides: AWAY firewall.local
+    means: The connection table of netfilter is full; the kernel log says 'table full'.
+    says: This host tracks as many connections as it may ({full}): new ones are dropped.
+    fix: Raise net.netfilter.nf_conntrack_max, or find who opens so many (`conntrack -L`).
+    fires: conntrack/count ok entries=65536 ; conntrack/max ok entries=65536 ; tcp/A timeout
+    quiet: conntrack/count ok entries=100 ; conntrack/max ok entries=65536 ; tcp/A timeout""",
+    lambda row, conntrack, full: full and dict(full=full, proof=conntrack))
 
 
-@rule("firewall.local", "client", hides=AWAY + " gateway.silent segment.isolated",
-      says="This host's own firewall stops the way to {address}: {how}.",
-      fix="Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).",
-      fires='tcp/A timeout info={"retrans":0,"total_retrans":3}\n'
-            "iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9",
-      quiet='tcp/A timeout info={"retrans":1,"total_retrans":3}\n'
-            "iface/eth0 ; tcp/A refused icmp=3/3@A")
+@rule("""firewall.local  where: client  hides: AWAY gateway.silent segment.isolated
+    says: This host's own firewall stops the way to {address}: {how}.
+    fix: Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).
+    fires: tcp/A timeout info={"retrans":0,"total_retrans":3}
+    fires: iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9
+    quiet: tcp/A timeout info={"retrans":1,"total_retrans":3}
+    quiet: iface/eth0 ; tcp/A refused icmp=3/3@A""")
 def rule_firewall_local(tcp, stopped, udp, dns):
     """Refused by our own address, EPERM, or packets that never left (tcpi_retrans stays 0)."""
     forbidden = "sending is not permitted (EPERM)"
@@ -3896,54 +4020,51 @@ def rule_firewall_local(tcp, stopped, udp, dns):
         yield dict(address="the resolver " + host_of(mute[0]), port=53, how=forbidden, proof=mute)
 
 
-sign("firewall.local", "client", "Answers arrive at this host and its own {what} drops them"
-     " ({count} packets received and not delivered while {address} seemed silent).", "{cure}",
-     "Packets are received and not delivered, with our SYNs and not without: INPUT or rp_filter.",
-     "tcp/A timeout ; unheard/A ok idle=0 sent=6 lost=6",
-     "tcp/A timeout ; unheard/A ok idle=4 sent=6 lost=7", "undelivered",
-     lambda row, moved: row.value["lost"] - row.value["idle"]
-     >= row.value["sent"] - 1 and dict(
-         INBOUND[any(said(m, "TcpExtIPReversePathFilter") for m in moved)],
-         count=row.value["lost"], proof=moved), hides=BEYOND, sure="likely")
-sign("segment.isolated", "client_network client",
-     "Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.",
-     "Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.",
-     "The next hop fails at layer 2, and so does everybody else who was asked.",
-     "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ; segment/G,eth0 ok a=FAILED b=FAILED"
-     " c=INCOMPLETE d=FAILED", "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ;"
-     " segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED", "silent_hops",
-     lambda row, tcp, segment: len(row.value["others"]) >= 4
-     and not set(row.value["others"].values()) & set(ALIVE) and dict(
-         hop_silence(row, segment + tcp), count=len(row.value["others"])),
-     hides="gateway.silent neighbor.silent " + AWAY, sure="likely")
-sign("gateway.silent", "client_network",
-     "The gateway {hop} does not answer on {dev} (layer 2: {state}).",
-     "Check the gateway's address in the route, that router, and the VLAN of {dev}.",
-     "Without the gateway nothing leaves the segment.",
-     "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED",
-     "egress/A ok via=G ; neighbor/G,eth0 ok state=REACHABLE",
-     "silent_hops", lambda row, tcp, gateways: row.value["ip"] in gateways and hop_silence(
-         row, tcp, "certain" if row.value["company"] else "likely"), hides=AWAY,
-     ask="Is the router {hop} up, and does it have an interface in this VLAN?")
-sign("neighbor.silent", "server client_network",
-     "{hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).",
-     "Is {hop} up and in the VLAN of {dev}? If it is elsewhere, the mask or a route is wrong.",
-     "The target should be next door, and nobody answers ARP or neighbor discovery for it.",
-     "egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED",
-     "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED",
-     "silent_hops", lambda row, tcp, goals: row.value["ip"] == row.subject in goals
-     and row.value["state"] in DEAD and hop_silence(row, tcp), hides=AWAY, sure="likely")
+sign("""firewall.local  where: client  each: undelivered  sure: likely  hides: BEYOND
+    means: Packets come and are not delivered, with our SYNs and not without: INPUT, rp_filter.
+    says: Answers arrive at this host and its own {what} drops them ({lost} packets received and
+      not delivered while {address} seemed silent).
+    fix: {cure}   given: tcp/A timeout   fires: unheard/A ok idle=0 sent=6 lost=6
+    quiet: unheard/A ok idle=4 sent=6 lost=7""",
+    lambda row, moved: row.value["lost"] - row.value["idle"] >= row.value["sent"] - 1 and dict(
+        INBOUND[any(said(m, "TcpExtIPReversePathFilter") for m in moved)], proof=moved))
+sign("""segment.isolated  where: client_network client  each: silent_hops  sure: likely
+    hides: gateway.silent neighbor.silent AWAY  means: At layer 2 everybody who was asked fails.
+    says: Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.
+    fix: Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.
+    given: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
+    fires: segment/G,eth0 ok a=FAILED b=FAILED c=INCOMPLETE d=FAILED
+    quiet: segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED""",
+    lambda row, tcp, segment: row.value["count"] >= 4 and not row.value["answering"]
+    and hop_silence(row, segment + tcp))
+sign("""gateway.silent  where: client_network  each: silent_hops  hides: AWAY
+    means: Without the gateway nothing leaves the segment.
+    says: The gateway {hop} does not answer on {dev} (layer 2: {state}).
+    fix: Check the gateway's address in the route, that router, and the VLAN of {dev}.
+    ask: Is the router {hop} up, and does it have an interface in this VLAN?
+    given: egress/A ok via=G   fires: neighbor/G,eth0 ok state=FAILED
+    quiet: neighbor/G,eth0 ok state=REACHABLE""",
+    lambda row, tcp, gateways: row.value["ip"] in gateways and hop_silence(
+        row, tcp, "certain" if row.value["company"] else "likely"))
+sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: likely  hides: AWAY
+    means: The target should be next door, and nobody answers ARP or neighbor discovery for it.
+    says: {hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).
+    fix: Is {hop} up and in the VLAN of {dev}? If it is elsewhere, the mask or a route is wrong.
+    fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
+    quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED""",
+    lambda row, tcp, goals: row.value["ip"] == row.subject in goals
+    and row.value["state"] in DEAD and hop_silence(row, tcp))
 
 
 # -- the name -------------------------------------------------------------------------------------
 
-@rule("dns.unconfigured", "client", hides="dns.unreachable dns.failing dns.not_found",
-      says="No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.",
-      fix="Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).",
-      fires="lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]\n"
-            "target/- ok host=null ; resolv_conf/resolv.conf ok nameservers=[]",
-      quiet="lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok\n"
-            'lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]')
+@rule("""dns.unconfigured  where: client  hides: dns.unreachable dns.failing dns.not_found
+    says: No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.
+    fix: Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).
+    fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
+    fires: target/- ok host=null ; resolv_conf/resolv.conf ok nameservers=[]
+    quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
+    quiet: lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]""")
 def rule_dns_unconfigured(wish, resolv_conf, lookup):
     """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1."""
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
@@ -3951,11 +4072,12 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
         yield dict(proof=failed + resolv_conf)
 
 
-@rule("dns.unreachable", "dns transit", says="No configured resolver answers ({servers}): {how}.",
-      fix="Is the resolver's address right and its port 53 allowed on the way? Try `dig @{server}"
-          " {name}`.", ask="Is the resolver {server} up, and may this host ask it?",
-      fires="lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout",
-      quiet="lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN")
+@rule("""dns.unreachable  where: dns transit
+    says: No configured resolver answers ({servers}): {how}.
+    fix: Is the resolver's address right and port 53 allowed on the way? Try `dig @{server} {name}`.
+    ask: Is the resolver {server} up, and may this host ask it?
+    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout
+    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
     """Silence or ICMP from every resolver; the system's look-up failed as well."""
     rows = dns or ([] if wish["host"] else general_dns)
@@ -3977,11 +4099,12 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
                name=wish["host"] or GENERAL_NAME, confidence="certain" if errors else "likely")
 
 
-@rule("dns.failing", "dns", says="The resolver {server} answers {rcode} for {name}{contrast}.",
-      fix="Ask the operator of {server}: {advice}.", hides="dns.unreachable",
-      ask="Why does {server} answer {rcode} for {name}?",
-      fires="lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL",
-      quiet="lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN")
+@rule("""dns.failing  where: dns  hides: dns.unreachable
+    says: The resolver {server} answers {rcode} for {name}{contrast}.
+    fix: Ask the operator of {server}: {advice}.
+    ask: Why does {server} answer {rcode} for {name}?
+    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
+    quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_failing(wish, dns, lookup, general_dns):
     """SERVFAIL, REFUSED or nonsense, and no resolver that knows better."""
     rows = succeeded(dns) or ([] if wish["host"] else succeeded(general_dns))
@@ -3997,54 +4120,66 @@ def rule_dns_failing(wish, dns, lookup, general_dns):
                advice=advice, proof=rows)
 
 
-sign("dns.failing", "client",
-     "The resolvers know {host} ({known}), but this host's own look-up fails ({error}).",
-     "Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.",
-     "A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.",
-     'lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]',
-     'lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]',
-     "unresolved", lambda row, dns, known: known and dict(
-         known=known[0], error=row.value["error"], proof=dns), sure="likely")
-sign("dns.not_found", "dns", "The name {host} does not exist ({who} NXDOMAIN).",
-     "Check the spelling and the search list; if the name is new, ask for the record.",
-     "NXDOMAIN from the resolvers: every name that the search list allows is unknown.",
-     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN",
-     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok", "unresolved", lambda row, dns, absent: (
-         absent or not dns and row.value["error"] == "EAI_NONAME") and dict(
-             who=host_of(absent[0]) + " says" if absent else "the look-up says", proof=dns,
-             confidence="certain" if absent else "likely"),
-     ask="Please create or correct the record {host}.")
-sign("dns.no_address", "dns", "The name {host} exists but has no {kind}.",
-     "Ask for the missing record of {host}, or use the family or name that has one.",
-     "NOERROR without an address of the wanted family.",
-     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok",
-     "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN",
-     "unresolved", lambda row, wish, dns, known: not known and saying(
-         dns, "rcode", "NOERROR") and dict(kind=ADDRESS_KINDS[wish["family"]], proof=dns))
-sign("dns.slow", "dns", "Looking up {host} took {seconds:.1f} s{dead}.",
-     "Put a resolver that answers first in /etc/resolv.conf, or repair the slow one.",
-     "A dead first resolver costs its whole timeout at every look-up; a slow one costs less.",
-     'lookup/N ok ["192.0.2.7"] ; dns/R,A,N timeout ; dns/S,A,N ok addresses=["192.0.2.7"]',
-     'lookup/N ok ["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]',
-     "lookup", lambda row, dns, dead_first: (dead_first or (row.ms or 0) > DNS_SLOW_MS) and (
-         row.outcome == "ok" or succeeded(dns)) and dict(
-             seconds=(row.ms or 0) / 1000, proof=dead_first, dead="; the first resolver, %s, is"
-             " silent" % host_of(dead_first[0]) if dead_first else ""),
-     severity="warn", sure="likely")
-sign("dns.failing", "dns", "The resolvers give {host} the address {bogus}, which is {meaning}.",
-     "Is {host} on a block list, or its record wrong? Compare with another resolver.",
-     "A sinkhole or nonsense: no other host has a loopback or unspecified address.",
-     'lookup/N ok ["127.0.0.1"] ; dns/R,A,N ok addresses=["127.0.0.1"]',
-     'lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]',
-     "lookup", lambda row, wish, known, tcp: bogus_address(row, wish, known, tcp),
-     hides=THROUGH, sure="likely")
+sign("""dns.failing  where: client  each: unresolved  sure: likely
+    means: A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.
+    says: The resolvers know {host} ({known}), but this host's own look-up fails ({error}).
+    fix: Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.
+    fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]
+    quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]""",
+    lambda row, dns, known: known and dict(known=known[0], proof=dns))
+sign("""dns.not_found  where: dns  each: unresolved
+    means: NXDOMAIN from the resolvers: every name that the search list allows is unknown.
+    says: The name {host} does not exist ({who} NXDOMAIN).
+    fix: Check the spelling and the search list; if the name is new, ask for the record.
+    ask: Please create or correct the record {host}.
+    given: lookup/N refused error=EAI_NONAME   fires: dns/R,A,N ok rcode=NXDOMAIN
+    quiet: dns/R,A,N ok""",
+    lambda row, dns, absent: (
+        absent or not dns and row.value["error"] == "EAI_NONAME") and dict(
+            who=host_of(absent[0]) + " says" if absent else "the look-up says", proof=dns,
+            confidence="certain" if absent else "likely"))
+sign("""dns.no_address  where: dns  each: unresolved  means: NOERROR, no address of that family.
+    says: The name {host} exists but has no {kind}.
+    fix: Ask for the missing record of {host}, or use the family or name that has one.
+    given: lookup/N refused error=EAI_NONAME   fires: dns/R,A,N ok
+    quiet: dns/R,A,N ok rcode=NXDOMAIN""",
+    lambda row, wish, dns, known: not known and saying(
+        dns, "rcode", "NOERROR") and dict(kind=ADDRESS_KINDS[wish["family"]], proof=dns))
+sign("""dns.slow  where: dns  each: lookup  severity: warn  sure: likely
+    means: A dead first resolver costs its whole timeout at every look-up; a slow one costs less.
+    says: Looking up {host} took {seconds:.1f} s{dead}.
+    fix: Put a resolver that answers first in /etc/resolv.conf, or repair the slow one.
+    given: lookup/N ok ["192.0.2.7"]
+    fires: dns/R,A,N timeout ; dns/S,A,N ok addresses=["192.0.2.7"]
+    quiet: dns/S,A,N ok addresses=["192.0.2.7"]""",
+    lambda row, dns, dead_first: (dead_first or (row.ms or 0) > DNS_SLOW_MS) and (
+        row.outcome == "ok" or succeeded(dns)) and dict(
+            seconds=(row.ms or 0) / 1000, proof=dead_first, dead="; the first resolver, %s, is"
+            " silent" % host_of(dead_first[0]) if dead_first else ""))
 
 
-@rule("dns.hosts_override", "client", severity="warn", hides=BEYOND,
-      says="/etc/hosts gives {host} the address {address}; the resolvers say {other}{so}.",
-      fix="Remove or correct the line for {host} in /etc/hosts.",
-      fires='hosts_file/N ok [{"address":"A","names":["N"]}] ; dns/R,A,N ok addresses=["G"]',
-      quiet='hosts_file/N ok [{"address":"A","names":["N"]}] ; dns/R,A,N ok addresses=["A"]')
+@rule("""dns.failing  where: dns  each: lookup  sure: likely  hides: THROUGH
+    says: The resolvers give {host} the address {bogus}, which is {meaning}.
+    fix: Is {host} on a block list, or its record wrong? Compare with another resolver.
+    fires: lookup/N ok ["127.0.0.1"] ; dns/R,A,N ok addresses=["127.0.0.1"]
+    quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]""")
+def rule_dns_bogus(row, wish, known, tcp):
+    """A sinkhole or nonsense: no other host has a loopback or unspecified address."""
+    for address in row.value if row.outcome == "ok" and "." in (wish["host"] or "") else ():
+        if address in known and not met(rows_about(tcp, address), "ok"):
+            if re.match(r"127\.|0\.0\.0\.0$|::1?$", address):
+                return dict(bogus=address, meaning="this host itself")
+            if any(in_network(address, net) for net in PRIVATE_NETWORKS):
+                return dict(bogus=address, severity="info", hides="", meaning="private: right only"
+                            " inside the network that it belongs to (VPN, split DNS?)")
+    return None
+
+
+@rule("""dns.hosts_override  where: client  severity: warn  hides: BEYOND
+    says: /etc/hosts gives {host} the address {address}; the resolvers say {other}{so}.
+    fix: Remove or correct the line for {host} in /etc/hosts.
+    given: hosts_file/N ok [{"address":"A","names":["N"]}]   fires: dns/R,A,N ok addresses=["G"]
+    quiet: dns/R,A,N ok addresses=["A"]""")
 def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
     """The hosts file wins over DNS; it is the cause when its address fails and DNS's works."""
     ours, theirs = hosts_rows(hosts_file, wish["host"]), dns_addresses(dns)
@@ -4060,11 +4195,11 @@ def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
                proof=hosts_file + failed + better)
 
 
-@rule("dns.inconsistent", "dns", severity="warn", sure="likely",
-      says="The resolvers disagree about {name}: {views}.",
-      fix="Ask the operators of both; one of them has old or private data.",
-      fires='dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok rcode=NXDOMAIN',
-      quiet='dns/R,A,N ok addresses=["192.0.2.7"] ; dns/S,A,N ok addresses=["192.0.2.7"]')
+@rule("""dns.inconsistent  where: dns  severity: warn  sure: likely
+    says: The resolvers disagree about {name}: {views}.
+    fix: Ask the operators of both; one of them has old or private data.
+    given: dns/R,A,N ok addresses=["192.0.2.7"]   fires: dns/S,A,N ok rcode=NXDOMAIN
+    quiet: dns/S,A,N ok addresses=["192.0.2.7"]""")
 def rule_dns_inconsistent(dns):
     """Two configured resolvers give different answers to the same question."""
     questions = collections.OrderedDict()
@@ -4080,10 +4215,10 @@ def rule_dns_inconsistent(dns):
 
 # -- the way and the port -------------------------------------------------------------------------
 
-@rule("path.loop", "transit", each="icmp_errors", hides=PORT_ONLY,
-      says="Packets to {address} go round in circles{between}: {router} says their TTL ran out.",
-      fix="Correct the routes of {routers}: each sends {address} to the other.",
-      fires="tcp/A unreachable icmp=11/0@G", quiet="tcp/A unreachable icmp=3/1@G")
+@rule("""path.loop  where: transit  each: icmp_errors  hides: PORT_ONLY
+    says: Packets to {address} go round in circles{between}: {router} says their TTL ran out.
+    fix: Correct the routes of {routers}: each sends {address} to the other.
+    fires: tcp/A unreachable icmp=11/0@G   quiet: tcp/A unreachable icmp=3/1@G""")
 def rule_path_loop(row, traces):
     """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop."""
     hops = hop_table(traces, row.subject)
@@ -4093,41 +4228,38 @@ def rule_path_loop(row, traces):
     return row.value["kind"] in TIME_EXCEEDED and dict(
         sender_facts(row, traces), suspects=places,
         between=", between %s" % " and ".join(again) if again else "",
-        routers=" and ".join(again or [row.value["sender"]]))
+        routers=" and ".join(again or [row.value["router"]]))
 
 
-sign("path.net_unreachable", "transit", "{router} has no route to {address} ({words}).",
-     "Correct the route of {router} to the network of {address}.",
-     "A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.",
-     "tcp/A unreachable icmp=3/0@G", "tcp/A unreachable icmp=3/9@G",
-     "icmp_errors", lambda row, traces: row.value["kind"] in NET_UNREACHABLE and sender_facts(
-         row, traces), hides=PORT_ONLY)
-sign("path.host_unreachable", "server server_network",
-     "The last router, {router}, says that {address} does not answer there ({words} after"
-     " {seconds:.1f} s).", "Is {address} up and in the right VLAN? Check from a host next to it.",
-     "The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.",
-     "tcp/A unreachable icmp=3/1@G ms=3080", "tcp/A unreachable icmp=3/13@G",
-     "asked_in_vain", lambda row, traces: dict(
-         sender_facts(row, traces, "server server_network", is_late(row)),
-         seconds=(row.value["ms"] or 0) / 1000,
-         confidence="certain" if is_late(row) else "likely"), hides=PORT_ONLY)
-sign("tcp.rejected", "server_network",
-     "A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'{own}.",
-     "Allow {here} to {address} port {port} in the rules of {router}.",
-     "An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4 to 1/6.",
-     "tcp/A refused icmp=3/3@A", "tcp/A refused",
-     "rejections", lambda row, wish, traces, alive: not (
-         wish["port"] is None and row.subject in alive) and dict(
-             sender_facts(row, traces), protocol=row.probe,
-             own=" (the server's own firewall)" * (row.value["sender"] == row.subject)),
-     hides="path.dead_end")
+sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
+    means: A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
+    says: {router} has no route to {address} ({words}).
+    fix: Correct the route of {router} to the network of {address}.
+    fires: tcp/A unreachable icmp=3/0@G   quiet: tcp/A unreachable icmp=3/9@G""",
+    lambda row, traces: row.value["kind"] in NET_UNREACHABLE and sender_facts(row, traces))
+sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
+    means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
+    says: The last router, {router}, says that {address} does not answer there ({words} after
+      {seconds:.1f} s).
+    fix: Is {address} up and in the right VLAN? Check from a host next to it.
+    fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G""",
+    lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
+        seconds=(row.value["ms"] or 0) / 1000, confidence="certain" if is_late(row) else "likely"))
+sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_end
+    means: An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4-6.
+    says: A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'{own}.
+    fix: Allow {here} to {address} port {port} in the rules of {router}.
+    fires: tcp/A refused icmp=3/3@A   quiet: tcp/A refused""",
+    lambda row, wish, traces, alive: not (wish["port"] is None and row.subject in alive) and dict(
+        sender_facts(row, traces), protocol=row.probe,
+        own=" (the server's own firewall)" * (row.value["router"] == row.subject)))
 
 
-@rule("tcp.refused", "service server", each="connections", hides="path.loss",
-      says="{address} refuses port {port} with a real reset: {why}.",
-      fix="{where}, `ss -ltnp sport = :{port}` shows who listens. Start the service, let it listen"
-          " on {address}, or correct the port.",
-      fires="tcp/A refused", quiet="tcp/A refused icmp=3/3@A")
+@rule("""tcp.refused  where: service server  each: connections  hides: path.loss
+    says: {address} refuses port {port} with a real reset: {why}.
+    fix: {where}, `ss -ltnp sport = :{port}` shows who listens. Start the service, let it listen on
+      {address}, or correct the port.
+    fires: tcp/A refused   quiet: tcp/A refused icmp=3/3@A""")
 def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
     """A RST and no ICMP: nothing listens there, or a box on the way answers in its place."""
     if row.outcome != "refused" or row.value["icmp"] or row.subject in stopped:
@@ -4147,13 +4279,13 @@ def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
                 proof=rows_about(trace_tcp + reset_ttl, row.subject))
 
 
-@rule("tcp.filtered", "server server_network", each="silent", hides="path.dead_end",
-      says="Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though"
-           " {contrast}{where}.", sure="likely",
-      fix="Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp"
-          " port {port} and host {here}` shows whether the SYN arrives.",
-      fires="tcp/A timeout ; other_ports/A,80 refused",
-      quiet="tcp/A timeout ; other_ports/A,80 timeout")
+@rule("""tcp.filtered  where: server server_network  each: silent  sure: likely
+    hides: path.dead_end
+    says: Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though
+      {contrast}{where}.
+    fix: Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp port
+      {port} and host {here}` shows whether the SYN arrives.
+    given: tcp/A timeout   fires: other_ports/A,80 refused   quiet: other_ports/A,80 timeout""")
 def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present):
     """This port is silent while the host answers otherwise, or other packets get further."""
     address = row.subject
@@ -4177,13 +4309,13 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
                 proof=rows_about(other_traces + ping + other_ports, address))
 
 
-@rule("path.dead_end", "transit server_network server", each="silent", sure="likely",
-      says="Nothing answers beyond {where}: no protocol gets an answer from {address}.",
-      fix="Is the server up? There, `tcpdump -ni any host {here}` decides: nothing arrives (lost"
-          " going), or the answer is lost (its gateway, the way back).",
-      ask="Packets from {here} to {address} are lost behind {where}: please look there.",
-      fires='tcp/A timeout ; trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]',
-      quiet='tcp/A timeout ; trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]')
+@rule("""path.dead_end  where: transit server_network server  each: silent  sure: likely
+    says: Nothing answers beyond {where}: no protocol gets an answer from {address}.
+    fix: Is the server up? There, `tcpdump -ni any host {here}` decides: nothing arrives (lost
+      going), or the answer is lost (its gateway, the way back).
+    ask: Packets from {here} to {address} are lost behind {where}: please look there.
+    given: tcp/A timeout   fires: trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
+    quiet: trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]""")
 def rule_path_dead_end(row, traces, present):
     """Silence by every protocol; the last router that still answers is the last known as good."""
     address, last = row.subject, last_hop(traces, row.subject)
@@ -4196,16 +4328,15 @@ def rule_path_dead_end(row, traces, present):
         traces, address), confidence="likely" if last else "possible")
 
 
-@rule("path.mtu_blackhole", "transit server_network client_network",
-      hides="tls.handshake_stalled http.no_response service.silent path.loss",
-      says="Small packets pass and large ones vanish on the way to {address}: {how}.",
-      fix="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel:"
-          " `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS"
-          " --clamp-mss-to-pmtu`.",
-      fires="tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=silent\n"
-            "transfer/A ok ended=silent bytes=9 ; transfer/A,clamped ok ended=closed",
-      quiet="tls/A ok ended=stalled ; small/A ok ended=silent ; hello/A,bare ok ended=silent\n"
-            "tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=done")
+@rule("""path.mtu_blackhole  where: transit server_network client_network
+    hides: tls.handshake_stalled http.no_response service.silent path.loss
+    says: Small packets pass and large ones vanish on the way to {address}: {how}.
+    fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel:
+      `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`.
+    fires: tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=silent
+    fires: transfer/A ok ended=silent bytes=9 ; transfer/A,clamped ok ended=closed
+    quiet: tls/A ok ended=stalled ; small/A ok ended=silent ; hello/A,bare ok ended=silent
+    quiet: tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=done""")
 def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
     """A talk stalls with full-size segments and works with small ones (RFC 2923)."""
     how = "the talk stalls, and works with small segments (MSS %d)" % CLAMP_MSS
@@ -4213,29 +4344,31 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
         clamped = succeeded(rows_about(transfer, row.subject + " clamped"))
         cured = saying(rows_about(small, row.subject), "ended", "done") + [
             r for r in saying(clamped, "ended", "closed", "done")
-            if r.value["bytes"] > row.value["bytes"]]
+            if r.value["bytes"] > (said(row, "bytes") or 0)]
         again = {said(r, "ended") for r in rows_about(hello, row.subject)}     # in full size
         if cured and (row.probe == "transfer" or again and "done" not in again):
             yield blame(row, cured, how=how)
 
 
-sign("path.mtu_blackhole", "transit server_network client_network", "Packets of full size to"
-     " {address} get no answer and no ICMP 'too big', smaller ones do: large transfers may hang.",
-     "Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.",
-     "A full-size echo vanishes where a small one is answered (replies to UDP are rate limited).",
-     "sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false",
-     "sizes/A,576 ok size=576 answered=true ; sizes/A,1500 ok size=1500 answered=false mtu=1400",
-     "outsized", lambda row, sizes, full_size, retries: not rows_about(
-         saying(full_size, "ended", "closed", "done") + succeeded(retries), row.subject) and dict(
-             proof=rows_about(sizes, row.subject)), severity="warn", sure="possible")
+sign("""path.mtu_blackhole
+    where: transit server_network client_network  each: outsized  severity: warn  sure: possible
+    means: A full-size echo vanishes, a small one is answered (replies to UDP are rate limited).
+    says: Packets of full size to {address} get no answer and no ICMP 'too big', smaller ones do:
+      large transfers may hang.
+    fix: Try a large transfer; if it hangs, clamp the MSS or let ICMP 3/4 pass.
+    given: sizes/A,576 ok size=576 answered=true   fires: sizes/A,1500 ok size=1500 answered=false
+    quiet: sizes/A,1500 ok size=1500 answered=false mtu=1400""",
+    lambda row, sizes, full_size, retries: not rows_about(
+        saying(full_size, "ended", "closed", "done") + succeeded(retries), row.subject) and dict(
+            proof=rows_about(sizes, row.subject)))
 
 
-@rule("path.loss", "transit client_network server_network", severity="warn",
-      says="Packets to {address} port {port} are lost: of {tried} connections {silent} got no"
-           " answer and {resent} only after the SYN was sent again.", sure="likely",
-      fix="Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.",
-      fires="tcp/A timeout ; retries/A ok tried=4 open=3 silent=1 resent=0",
-      quiet="tcp/A timeout ; retries/A ok tried=4 open=0 silent=4 resent=0")
+@rule("""path.loss  where: transit client_network server_network  severity: warn  sure: likely
+    says: Packets to {address} port {port} are lost: of {tried} connections {silent} got no answer
+      and {resent} only after the SYN was sent again.
+    fix: Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.
+    given: tcp/A timeout   fires: retries/A ok tried=4 open=3 silent=1 resent=0
+    quiet: retries/A ok tried=4 open=0 silent=4 resent=0""")
 def rule_path_loss(retries, resends, tcp, tls, http):
     """Several connections from several source ports: some work at once, some late, some never."""
     for row in succeeded(retries + resends):
@@ -4256,45 +4389,46 @@ def rule_path_loss(retries, resends, tcp, tls, http):
                         tried=value["tried"] + max(1, len(mute + late)), **words)
 
 
-sign("tcp.filtered", "transit server_network client_network",
-     "Packets to {address} that carry ssh's mark (DSCP AF21) get no answer; plain ones do.",
-     "Let the routers clear such marks, not drop such packets; until then `ssh -o IPQoS=none`.",
-     "A plain SYN is answered, and one with the mark that ssh gives its packets is not.",
-     "marked/A ok tried=1 silent=1\ntarget/A ok protocol=ssh ; ssh/A timeout",
-     "marked/A ok tried=1 open=1\ntarget/A ok protocol=ssh ; ssh/A ok",
-     "lost_mark", lambda row, retries, resends: not rows_about(retries + resends, row.subject)
-     and (dict(scope=None, severity="fail") if row.probe == "ssh" else True), severity="warn",
-     sure="likely")
-sign("tcp.reset tcp.closed", "service server",
-     "{address} accepts port {port} and {how} at once, before any data.",
-     "See the service's log: an allow list, a full service or a dead back end does this.",
-     "Accepted, then RST or FIN before a byte: allow list, wrapper, dead back end, full service.",
-     "tcp/A ok after=reset\ntcp/A ok after=closed",
-     "tcp/A ok after=data greeting=SSH-2.0-x\ntcp/A ok",
-     "ended", lambda row: said(row, "after") in ("reset", "closed") and dict(
-         {} if row.probe == "tcp" else dict(scope=None, confidence="likely"),
-         code="tcp." + row.value["after"], how=ENDINGS[row.value["after"]]), hides=ABOVE_TCP)
-sign("udp.closed", "service server",
-     "{address} says that nothing listens on UDP port {port} ({words}).",
-     "Start the service or correct the port: `ss -lunp` on the server.",
-     "Port unreachable from the target itself (its stack, or a REJECT that looks the same).",
-     "udp/A refused icmp=3/3@A", "udp/A unreachable icmp=3/13@G",
-     "udp", lambda row: (said(row, "icmp") or [{}])[0].get("from") == row.subject and dict(
-         words=icmp_words(row.subject, row.value["icmp"][0])))
-sign("udp.no_reply", "service server server_network",
-     "No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.",
-     "Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.",
-     "Silence: the service may not answer such a datagram, or something drops it.",
-     "udp/A timeout", "udp/A ok reply=x",
-     "udp", lambda row: row.outcome == "timeout", severity="warn", sure="possible")
+sign("""tcp.filtered
+    where: transit server_network client_network  each: lost_mark  severity: warn  sure: likely
+    means: A plain SYN is answered, and one with the mark that ssh gives its packets is not.
+    says: Packets to {address} that carry ssh's mark (DSCP AF21) get no answer; plain ones do.
+    fix: Let the routers clear such marks, not drop such packets; until then `ssh -o IPQoS=none`.
+    fires: marked/A ok tried=1 silent=1   fires: target/A ok protocol=ssh ; ssh/A timeout
+    quiet: marked/A ok tried=1 open=1   quiet: target/A ok protocol=ssh ; ssh/A ok""",
+    lambda row, retries, resends: not rows_about(retries + resends, row.subject) and (
+        dict(scope=None, severity="fail") if row.probe == "ssh" else True))
+sign("""tcp.reset tcp.closed  where: service server  each: ended  hides: SERVICE
+    means: Accepted, then RST or FIN before a byte: allow list, dead back end, full service.
+    says: {address} accepts port {port} and {how} at once, before any data.
+    fix: See the service's log: an allow list, a full service or a dead back end does this.
+    fires: tcp/A ok after=reset   fires: tcp/A ok after=closed
+    quiet: tcp/A ok after=data greeting=SSH-2.0-x   quiet: tcp/A ok""",
+    lambda row: said(row, "after") in ("reset", "closed") and dict(
+        {} if row.probe == "tcp" else dict(scope=None, confidence="likely"),
+        code="tcp." + row.value["after"], how=ENDINGS[row.value["after"]]))
+sign("""udp.closed  where: service server  each: udp
+    means: Port unreachable from the target itself (its stack, or a REJECT that looks the same).
+    says: {address} says that nothing listens on UDP port {port} ({words}).
+    fix: Start the service or correct the port: `ss -lunp` on the server.
+    fires: udp/A refused icmp=3/3@A   quiet: udp/A unreachable icmp=3/13@G""",
+    lambda row: (said(row, "icmp") or [{}])[0].get("from") == row.subject and dict(
+        words=icmp_words(row.subject, row.value["icmp"][0])))
+sign("""udp.no_reply
+    where: service server server_network  each: udp  severity: warn  sure: possible
+    means: Silence: the service may not answer such a datagram, or something drops it.
+    says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.
+    fix: Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.
+    fires: udp/A timeout   quiet: udp/A ok reply=x""", lambda row: row.outcome == "timeout")
 
 
 # -- TLS ------------------------------------------------------------------------------------------
 
-@rule("clock.skewed", "client", hides="tls.expired tls.not_yet_valid tls.expiring",
-      says="This host's clock is wrong: it shows {here_time} UTC, {witness}.", severity="warn",
-      fix="Set the clock (chrony, systemd-timesyncd, `date -u`): certificates depend on it.",
-      fires="clock/self ok epoch=946684800", quiet="clock/self ok epoch=1999999999")
+@rule("""clock.skewed  where: client  severity: warn
+    hides: tls.expired tls.not_yet_valid tls.expiring
+    says: This host's clock is wrong: it shows {here_time} UTC, {witness}.
+    fix: Set the clock (chrony, systemd-timesyncd, `date -u`): certificates depend on it.
+    fires: clock/self ok epoch=946684800   quiet: clock/self ok epoch=1999999999""")
 def rule_clock_skewed(clock, now, http, chains):
     """The local time is before this program was made, or far from the server's Date header."""
     far = [r for r in succeeded(http) if clock and r.value.get("date")
@@ -4313,52 +4447,59 @@ def rule_clock_skewed(clock, now, http, chains):
     yield dict(words, here_time=utc_text(now), witness=witness, proof=clock + far)
 
 
-def cert(code, where, says, fix, fires, quiet="", **more):
+def cert(card):
     """Register a rule whose judgement is one of the `distrust`; only the words differ."""
-    today = "clock/self ok epoch=5000 ; tls/A ok "
-    sign(code, where, says, fix, "One way in which a certificate is not trusted (RFC 5280).",
-         today + fires, today + quiet,
-         "tls", lambda row, hello, distrust: (row.subject, code) in distrust and dict(
-             distrust[row.subject, code], proof=rows_about(hello, row.subject)), **more)
+    code = card.split()[0]
+    sign(card + """ each: tls  given: clock/self ok epoch=5000
+         means: One way in which a certificate is not trusted (RFC 5280).""",
+         lambda row, hello, distrust, trusting: (row.subject, code) in distrust and dict(
+             distrust[row.subject, code], proof=rows_about(hello, row.subject),
+             others=", but %s does" % trusting[0] if trusting else ""))
 
 
-cert("tls.expired", "service", "The certificate of {address} for {name} expired on {date}.",
-     "Renew it and reload the service (a renewed file on disk is not enough).",
-     "ended=untrusted verify_code=10 cert.not_after=4000")
-cert("tls.not_yet_valid", "service client",
-     "The certificate of {address} for {name} is valid only from {date}.", "Check this host's clock"
-     " first, then the certificate.", "ended=untrusted verify_code=9 cert.not_before=6000")
-cert("tls.self_signed", "service",
-     "The certificate of {address} ({name}) is self-signed: nobody vouches for it.",
-     "Install a certificate of a CA that the clients trust; or give this one with --cafile.",
-     "ended=untrusted verify_code=18 cert.self_issued=true", "ended=untrusted verify_code=20")
-cert("tls.incomplete_chain", "service", "{address} sends its certificate without the intermediate"
-     " '{issuer}', so the chain ends.", "Let the server send the whole chain (certificate, then"
-     " intermediates) and reload it.", "ended=untrusted verify_code=20 cert.aia=true",
-     "ended=untrusted verify_code=20 cert.self_issued=true", sure="likely")
-cert("tls.untrusted_ca", "service client", "The certificate of {address} ({name}) comes from"
-     " '{issuer}', a CA that {store} does not hold.",
-     "If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?",
-     "ended=untrusted verify_code=20", sure="likely")
-cert("tls.name_mismatch", "service",
-     "The certificate of {address} is for {names}, not for {wanted}.",
-     "Use a name that the certificate holds, or add {wanted} to it; is this the right address?",
-     'cert.san=[["DNS","other.example"]]')
-cert("tls.expiring", "service",
-     "The certificate of {address} for {name} expires in {days} days, on {date}.", "Renew it now.",
-     "cert.not_after=90000", severity="warn")
-sign("tls.handshake_stalled", "service server server_network",
-     "{address} says nothing after the ClientHello (TCP is open).",
-     "Is the service hung, or the port's protocol another? Else suspect MTU or a filter.",
-     "Silence after the ClientHello.", "tls/A ok ended=stalled", "tls/A ok ended=closed",
-     "handshakes", lambda row: row.value["ended"] == "stalled", hides=ALL_HTTP, sure="likely")
+cert("""tls.expired  where: service
+    says: The certificate of {address} for {name} expired on {date}.
+    fix: Renew it and reload the service (a renewed file on disk is not enough).
+    fires: tls/A ok ended=untrusted verify_code=10 cert.not_after=4000   quiet: tls/A ok""")
+cert("""tls.not_yet_valid  where: service client
+    says: The certificate of {address} for {name} is valid only from {date}.
+    fix: Check this host's clock first, then the certificate.
+    fires: tls/A ok ended=untrusted verify_code=9 cert.not_before=6000   quiet: tls/A ok""")
+cert("""tls.self_signed  where: service
+    says: The certificate of {address} ({name}) is self-signed: nobody vouches for it.
+    fix: Install a certificate of a CA that the clients trust; or give this one with --cafile.
+    fires: tls/A ok ended=untrusted verify_code=18 cert.self_issued=true
+    quiet: tls/A ok ended=untrusted verify_code=20""")
+cert("""tls.incomplete_chain  where: service  sure: likely
+    says: {address} sends its certificate without the intermediate '{issuer}', so the chain ends.
+    fix: Let the server send the whole chain (certificate, then intermediates) and reload it.
+    fires: tls/A ok ended=untrusted verify_code=20 cert.aia=true
+    quiet: tls/A ok ended=untrusted verify_code=20 cert.self_issued=true""")
+cert("""tls.untrusted_ca  where: service client  sure: likely
+    says: The certificate of {address} ({name}) is by '{issuer}', a CA that {store} does not
+      hold{others}.
+    fix: If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?
+    fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok""")
+cert("""tls.name_mismatch  where: service
+    says: The certificate of {address} is for {names}, not for {wanted}.
+    fix: Use a name that the certificate holds, or add {wanted} to it; is this the right address?
+    fires: tls/A ok cert.san=[["DNS","other.example"]]   quiet: tls/A ok""")
+cert("""tls.expiring  where: service  severity: warn
+    says: The certificate of {address} for {name} expires in {days} days, on {date}.
+    fix: Renew it now.   fires: tls/A ok cert.not_after=90000   quiet: tls/A ok""")
+sign("""tls.handshake_stalled  where: service server server_network  each: handshakes  sure: likely
+    hides: WEB  means: Silence after the ClientHello.
+    says: {address} says nothing after the ClientHello (TCP is open).
+    fix: Is the service hung, or the port's protocol another? Else suspect MTU or a filter.
+    fires: tls/A ok ended=stalled   quiet: tls/A ok ended=closed""",
+    lambda row: row.value["ended"] == "stalled")
 
 
-@rule("tls.not_tls", "service", each="handshakes",
-      hides="tls.handshake_cut tls.handshake_stalled service.unexpected " + ALL_HTTP,
-      says="Port {port} on {address} does not speak TLS: it answers in {kind}{words}.",
-      fix="Use the plain protocol on this port, or the service's TLS port.",
-      fires="tls/A ok ended=not_tls", quiet="tls/A ok ended=closed")
+@rule("""tls.not_tls  where: service  each: handshakes
+    hides: tls.handshake_cut tls.handshake_stalled service.unexpected WEB
+    says: Port {port} on {address} does not speak TLS: it answers in {kind}{words}.
+    fix: Use the plain protocol on this port, or the service's TLS port.
+    fires: tls/A ok ended=not_tls   quiet: tls/A ok ended=closed""")
 def rule_tls_not_tls(row, wish, hello, tcp):
     """The answer to a ClientHello is no TLS record, or a plain greeting came first."""
     early = [t for t in rows_about(tcp, row.subject) if said(t, "greeting")]
@@ -4372,17 +4513,18 @@ def rule_tls_not_tls(row, wish, hello, tcp):
                 words=' ("%s")' % words if words else "")
 
 
-@rule("tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut", "service client",
-      each="handshakes", hides=ALL_HTTP, sure="likely", fix="{cure}",
-      says="{address} ends the TLS handshake: {why}.",
-      ask="The TLS handshake with {address} port {port} fails ({why}): what does your log say?",
-      fires='tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["CA"]\n'
-            "tls/A ok ended=alert alert=protocol_version\n"
-            "tls/A ok ended=alert alert=unrecognized_name\n"
-            "tls/A ok ended=alert alert=handshake_failure\ntls/A ok ended=reset",
-      quiet="tls/A ok ended=stalled\ntls/A ok ended=not_tls\ntls/A ok\n"
-            "tls/A ok ended=reset ; tcp/A ok after=reset\ntls/A ok ended=untrusted")
-def rule_tls_refused(row, hello, http, tcp, cut_ttl):
+@rule("""tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut
+    where: service client  each: handshakes  sure: likely  hides: WEB
+    says: {address} ends the TLS handshake: {why}.
+    fix: {cure}
+    ask: The TLS handshake with {address} port {port} fails ({why}): what does your log say?
+    fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["CA"]
+    fires: tls/A ok ended=alert alert=protocol_version
+    fires: tls/A ok ended=alert alert=unrecognized_name
+    fires: tls/A ok ended=alert alert=handshake_failure   fires: tls/A ok ended=reset
+    quiet: tls/A ok ended=stalled   quiet: tls/A ok ended=not_tls   quiet: tls/A ok
+    quiet: tls/A ok ended=reset ; tcp/A ok after=reset   quiet: tls/A ok ended=untrusted""")
+def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
     """An alert, reset or close in the handshake, told apart by what a clear ClientHello meets."""
     late = [h for h in rows_about(http, row.subject) if "certificate required" in (
         said(h, "error") or "").replace("_", " ").lower()]
@@ -4391,7 +4533,8 @@ def rule_tls_refused(row, hello, http, tcp, cut_ttl):
         return None
     clear = rows_about(hello, row.subject)
     code, why = handshake_refusal(
-        row.value, {h.subject.split()[1]: h.value for h in succeeded(clear)}, late)
+        row.value, {h.subject.split()[1]: h.value for h in succeeded(clear)}, late,
+        [r.value["version"] for r in versions if r.subject.endswith(" %s" % said(r, "version"))])
     places, sure, cure = HANDSHAKES[code]
     for box in [r for r in rows_about(cut_ttl, row.subject) if said(r, "ttl")]:
         code, sure, ttl, far = "tls.handshake_cut", "certain", box.value["ttl"], box.value["far"]
@@ -4403,6 +4546,14 @@ def rule_tls_refused(row, hello, http, tcp, cut_ttl):
                 proof=late + clear)
 
 
+sign("""tls.large_hello  where: service server_network  each: large  severity: warn  sure: likely
+    means: Some boxes drop a ClientHello of more than one packet, as post-quantum keys make it.
+    says: {address} port {port} {how} when the ClientHello is large; a small one is answered.
+    fix: New browsers and OpenSSL 3.5 send such ones: mend that server or the box before it.
+    given: tls/A ok   fires: large/A ok ended=reset version=null   quiet: large/A ok""",
+    lambda row, outsized: row.outcome == "ok" and not (row.value["version"] or row.value["alert"])
+    and row.subject not in [r.subject for r in outsized]
+    and dict(how=ENDINGS.get(row.value["ended"], "goes on")))
 HANDSHAKES = {
     "tls.client_cert": ("client service", "certain", "Configure the client's certificate and key;"
                         " netdiag has none to offer."),
@@ -4417,22 +4568,24 @@ HANDSHAKES = {
                           " compare with another name, from another network.")}
 
 
-def handshake_refusal(value, clear, late):
+def handshake_refusal(value, clear, late, old):
     """(code, why) of a refused handshake; `clear`: what clear ClientHellos met, by their names.
 
+    `old`: the versions that the server accepts and this host no longer speaks.
     The module's texts differ with Python and OpenSSL; the server's own bytes do not.
     """
     text, alert = "%s %s" % (value.get("error"), value.get("reason")), value.get("alert")
     named, bare = clear.get("named"), clear.get("bare")
     asked = [c["client_cert"] for c in clear.values() if c["client_cert"] is not None]
-    offered = [c["version"] for c in clear.values() if c["version"]]
+    offered = unique(old + [c["version"] for c in clear.values() if c["version"]])
     if late or asked or alert == "certificate_required":
         names = " of %s" % ", ".join(asked[0][:2]) if asked and asked[0] else ""
         return "tls.client_cert", "it demands a client certificate%s and got none" % names
     if alert == "protocol_version" or value["ended"] == "alert" and (
             set(offered) & {"SSLv3", "TLSv1", "TLSv1.1"} or re.search(
                 "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text)):
-        return "tls.version", "no common version" + "".join(", it offers " + o for o in offered[:1])
+        return "tls.version", "no common version, it offers %s and this host TLSv1.2 or newer" % (
+            " and ".join(offered) or "none that we know")
     answers_bare = bool(bare and bare["chain"])
     if alert == "unrecognized_name" or named and answers_bare and not named["chain"]:
         return "tls.sni", "it refuses the name that was asked for" + (
@@ -4443,149 +4596,154 @@ def handshake_refusal(value, clear, late):
         return "tls.cipher", "no common cipher or parameter (%s)" % (alert or weak.group(0))
     how = {"reset": "with a reset", "closed": "by closing the connection"}.get(
         value["ended"], "with the alert '%s'" % (alert or value.get("error")))
-    return "tls.handshake_cut", how + " after the ClientHello"
+    small = ", though it answers a smaller one (is it the size?)" if any(
+        c["chain"] for c in clear.values()) else ""
+    return "tls.handshake_cut", how + " after the ClientHello" + small
 
 
 # -- HTTP, greetings, proxy -----------------------------------------------------------------------
 
-sign("http.https_expected", "client",
-     "Port {port} on {address} wants HTTPS, and plain HTTP was spoken to it.",
-     "Use https:// for this port.",
-     "A 400 that says so, or a TLS record as the answer to a plain request.",
-     "http/A ok status=400 wants_tls=true", "http/A ok status=400",
-     "http", lambda row, wish: not wish["tls"] and (said(row, "wants_tls") or said(
-         row, "speaks") == "tls"), hides="http.client_error http.not_http")
-sign("http.no_response", "service server",
-     "{address} takes the HTTP request and {how} without an answer.",
-     "Is the application hung or crashing? Look at its log and its load on the server.",
-     "The connection opens, the request goes out, and no byte of a reply comes.",
-     "http/A ok status=null ended=silent", "http/A ok status=null ended=closed not_http=hello",
-     "exchanges", lambda row: row.value["stage"] == "http" and not (
-         row.value["status"] or row.value["not_http"]) and dict(
-             how=ENDINGS.get(row.value["ended"], "ends")), sure="likely")
-sign("http.not_http", "service",
-     "Port {port} on {address} does not speak HTTP: it answers {kind}\"{words}\".",
-     "Is this the right port? Use the client of the protocol that answers there.",
-     "Bytes came back, and they are no HTTP status line.", "http/A ok status=null not_http=hello",
-     "http/A ok status=200", "exchanges", lambda row: row.value.get("not_http") and dict(
-         kind=(row.value["speaks"].upper() + " ") if row.value.get("speaks") else "",
-         words=row.value["not_http"][:60]))
-sign("http.redirect_loop", "service",
-     "The redirects of {host} lead in a circle or never end ({count} steps, last to {url}).",
-     "Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.",
-     "A Location that was there before, or more than REDIRECT_LIMIT steps.",
-     "http/A ok status=302 location=/b ; redirects/http://A/b ok status=302 location=/a",
-     "http/A ok status=302 location=/b ; redirects/http://A/b ok status=200",
-     "redirect_ends", lambda row, redirects: redirect_of(row) and dict(
-         count=len(redirects), url=row.subject, proof=redirects[:-1]))
-sign("dns.not_found tls.handshake_cut tls.expired tls.untrusted_ca http.no_response tcp.refused"
-     " path.host_unreachable path.net_unreachable tcp.filtered", "service",
-     "The redirect to {url} leads nowhere: {stage} fails ({error}).",
-     "Correct the redirect's address, or repair the host that it names.",
-     "A redirect whose own host cannot be looked up, reached or trusted.",
-     "redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null",
-     "redirects/http://there.example/ ok status=200",
-     "redirects", lambda row: said(row, "stage") in STAGES and not said(row, "status") and dict(
-         code=next(STAGES[said(row, key)] for key in ("verify_code", "ended", "error", "stage")
-                   if said(row, key) in STAGES), url=row.subject,
-         stage=row.value["stage"], error=said(row, "error") or said(row, "ended")), sure="likely")
-sign("service.silent", "service",
-     "{address} accepts port {port} and stays silent; {protocol} servers {usual}.",
-     "Is the service hung? There, `ss -ltnp sport = :{port}` shows who holds the port.",
-     "Connected, and no word from a server that speaks first, or to a client's first words.",
-     "target/A ok protocol=ssh speaks_first=true ; tcp/A ok\n"
-     "target/A ok protocol=redis ; words/A ok ended=silent", "tcp/A ok\nwords/A ok ended=closed",
-     "mute", lambda row, wish: dict(
-         protocol=wish["protocol"].upper(), usual="speak first" if row.probe == "tcp" else
-         "answer a client's first words"), sure="likely")
-sign("service.error ssh.throttled", "service",
-     "The service on {address} port {port} itself says no: \"{words}\".",
-     "Read its words; the service's log says more.",
-     "A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.",
-     "target/A ok protocol=smtp ; tcp/A ok after=data greeting=554 refuses=service.error",
-     "target/A ok protocol=smtp ; tcp/A ok after=data greeting=220",
-     "spoken", lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
-         code=row.value["refuses"], words=row.value["greeting"][:100].strip()))
-sign("ssh.host_key", "server client",
-     "The SSH host key of {address} ({key_type} SHA256:{digest}) is not the one known for {host}.",
-     "If that server was set up anew: `ssh-keygen -R {host}`. If not, another machine answers:"
-     " check the address and the way before any password is typed.",
-     "The key differs from that of the same type in known_hosts.",
-     'target/N ok port=22 ; ssh/A ok key=x key_type=t ; known_hosts/f ok'
-     ' [{"hosts":"N","type":"t","key":"y"}]\nssh/A ok outcome=hostkey_changed',
-     'target/N ok port=22 ; ssh/A ok key=x key_type=t ; known_hosts/f ok'
-     ' [{"hosts":"N","type":"t","key":"x"}]\nssh/A ok outcome=ok',
-     "ssh", lambda row, wish, known_hosts: is_other_key(row, known_hosts, wish) and dict(
-         key_type=said(row, "key_type"), digest=said(row, "sha256"), scope=None),
-     ask="Was {host} reinstalled, or has its address moved?")
-sign("ssh.algorithm", "service client",
-     "sshd on {address} has no {kinds} in common with a current client; it offers {offers}.",
-     "Update the server; until then let this client use an old one (`ssh -o {option}=+...`).",
-     "The lists of the key exchange have nothing in common (RFC 4253 7.1).",
-     'ssh/A ok lacks=["kex"]', "ssh/A ok", "ssh", lambda row: said(row, "lacks") and dict(
-         scope=None, kinds=", ".join(row.value["lacks"]),
-         option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
-         offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
-sign("ssh.denied", "service client",
-     "sshd on {address} refuses {user} with the keys of this host; it offers {methods}.",
-     "Is the user right, and the public key in its authorized_keys? sshd's log names the reason.",
-     "Key exchange done, login refused; a password, where one is offered, was not tried.",
-     'target/A ok user=me ; ssh/A ok outcome=auth_denied methods=["publickey"]',
-     "target/A ok user=me ; ssh/A ok outcome=ok", "ssh", lambda row, wish: said(row, "outcome") in (
-         "auth_denied", "too_many_auth_failures") and dict(
-             user=wish["user"], scope=None, methods=", ".join(said(row, "methods") or ["nothing"]),
-             severity="info" if re.search("password|keyboard", str(said(row, "methods"))) else
-             "fail"))
-sign("proxy.unreachable", "proxy client",
-     "The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).",
-     "Correct or unset {variable}, add {host} to NO_PROXY, or repair the proxy.",
-     "The configured proxy does not accept a connection, or has no address.",
-     "target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P refused stage=connect status=null",
-     "target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P ok status=200",
-     "tunnel", lambda row, proxy: proxy and not said(row, "status") and dict(
-         proxy=row.subject, variable=proxy["variable"],
-         how={"lookup": "its name has no address", "connect": "no connection"}.get(
-             said(row, "stage"), "no HTTP answer"),
-         error=said(row, "error") or said(row, "ended")), hides=THROUGH + " " + ALL_DNS,
-     ask="Is the proxy {proxy} up, and may this host use it?")
-sign("proxy.required", "client proxy",
-     "{host} is not reached directly, and would be through the proxy {proxy}: NO_PROXY forbids it.",
-     "Take {host} out of NO_PROXY, or give --proxy.",
-     "The way out leads only through a proxy, which the variables do not let this target use.",
-     "spare_proxy/P ok status=200", "spare_proxy/P ok status=403",
-     "spare_proxy", lambda row: said(row, "status") == 200 and dict(proxy=row.subject), hides=AWAY)
-sign("proxy.denied", "proxy", "The proxy {proxy} refuses {host}: HTTP {status} {reason}.",
-     "403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.",
-     "The proxy answers CONNECT with 403 or 407.", "tunnel/P ok status=407",
-     "tunnel/P ok status=200", "tunnel", lambda row: said(row, "status") in (403, 407) and dict(
-         proxy=row.subject, status=row.value["status"], reason=row.value["reason"]), hides=AWAY,
-     ask="Please allow {here} to reach {host}:{port} through {proxy}.")
-sign("http.captive", "client_network proxy",
-     "A login page of the network answers in place of {host}: {how}.",
-     "Log in to the network (captive portal) in a browser, then try again.",
-     "A gateway that wants a login first answers every request itself (RFC 6585, 8910).",
-     "http/A ok status=511\nhttp/A ok status=302 location=http://portal.example/login",
-     "http/A ok status=503\nhttp/A ok status=302 location=https://www.example/login",
-     "exchanges", lambda row, wish: not wish["tls"] and (
-         said(row, "status") == 511 and dict(how="HTTP 511")
-         or PORTAL.match(redirect_of(row) or "") and dict(
-             how="it redirects to " + hide_secret(printable(redirect_of(row), 80)))),
-     hides="http.server_error http.redirect_loop", sure="likely")
+sign("""http.https_expected  where: client  each: http  hides: http.client_error http.not_http
+    means: A 400 that says so, or a TLS record as the answer to a plain request.
+    says: Port {port} on {address} wants HTTPS, and plain HTTP was spoken to it.
+    fix: Use https:// for this port.
+    fires: http/A ok status=400 wants_tls=true   quiet: http/A ok status=400""",
+    lambda row, wish: not wish["tls"] and (said(row, "wants_tls") or said(row, "speaks") == "tls"))
+sign("""http.no_response  where: service server  each: exchanges  sure: likely
+    means: The connection opens, the request goes out, and no byte of a reply comes.
+    says: {address} takes the HTTP request and {how} without an answer.
+    fix: Is the application hung or crashing? Look at its log and its load on the server.
+    fires: http/A ok status=null ended=silent
+    quiet: http/A ok status=null ended=closed not_http=hello""",
+    lambda row: row.value["stage"] == "http" and not (row.value["status"] or row.value["not_http"])
+    and dict(how=ENDINGS.get(row.value["ended"], "ends")))
+sign("""http.not_http  where: service  each: exchanges  means: The bytes that came back are no HTTP.
+    says: Port {port} on {address} does not speak HTTP: it answers {kind}"{words}".
+    fix: Is this the right port? Use the client of the protocol that answers there.
+    fires: http/A ok status=null not_http=hello   quiet: http/A ok status=200""",
+    lambda row: row.value.get("not_http") and dict(
+        kind=(row.value["speaks"].upper() + " ") if row.value.get("speaks") else "",
+        words=row.value["not_http"][:60]))
+sign("""http.redirect_loop  where: service  each: redirects
+    means: A Location that was there before, or more than REDIRECT_LIMIT steps.
+    says: The redirects of {host} lead in a circle or never end ({count} steps, last to {url}).
+    fix: Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.
+    given: http/A ok status=302 location=/b   fires: redirects/http://A/b ok status=302 location=/a
+    quiet: redirects/http://A/b ok status=200""",
+    lambda row, redirects: row is redirects[-1] and redirect_of(row) and dict(
+        count=len(redirects), url=row.subject, proof=redirects[:-1]))
+sign("""dns.not_found tls.handshake_cut tls.expired tls.untrusted_ca http.no_response tcp.refused
+    path.host_unreachable path.net_unreachable tcp.filtered
+    where: service  each: redirects  sure: likely
+    means: A redirect whose own host cannot be looked up, reached or trusted.
+    says: The redirect to {url} leads nowhere: {stage} fails ({error}).
+    fix: Correct the redirect's address, or repair the host that it names.
+    fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
+    quiet: redirects/http://there.example/ ok status=200""",
+    lambda row: said(row, "stage") in STAGES and not said(row, "status") and dict(
+        code=next(STAGES[said(row, key)] for key in ("verify_code", "ended", "error", "stage")
+                 if said(row, key) in STAGES),
+        url=row.subject, error=said(row, "error") or said(row, "ended")))
+sign("""service.silent  where: service  each: mute  sure: likely
+    means: Connected, and no word from a server that speaks first, or to a client's first words.
+    says: {address} accepts port {port} and stays silent; {protocol} servers {usual}.
+    fix: Is the service hung? There, `ss -ltnp sport = :{port}` shows who holds the port.
+    fires: target/A ok protocol=ssh speaks_first=true ; tcp/A ok
+    fires: target/A ok protocol=redis ; words/A ok ended=silent   quiet: tcp/A ok
+    quiet: words/A ok ended=closed""",
+    lambda row, wish: dict(protocol=wish["protocol"].upper(), usual="speak first"
+        if row.probe == "tcp" else "answer a client's first words"))
+sign("""service.error ssh.throttled  where: service  each: spoken
+    means: A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
+    says: The service on {address} port {port} itself says no: "{words}".
+    fix: Read its words; the service's log says more.
+    given: target/A ok protocol=smtp   fires: tcp/A ok after=data greeting=554 refuses=service.error
+    quiet: tcp/A ok after=data greeting=220""",
+    lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
+        code=row.value["refuses"], words=row.value["greeting"][:100].strip()))
 
 
-@rule("http.client_error http.gateway_error http.server_error proxy.denied", "service client",
-      each="exchanges",
-      fix="{cure}", says="{address} answers HTTP {status} {reason} for {path}: {meaning}.",
-      ask="{address} answers {status} for {path} at {when} UTC: what does the log say?",
-      fires="target/A ok path=/missing ; http/A ok status=404\nhttp/A ok status=502",
-      quiet="http/A ok status=401\nhttp/A ok status=302")
+@rule("""ssh.host_key  where: server client  each: ssh
+    says: The SSH host key of {address} ({key_type} SHA256:{digest}) is not that known for {host}.
+    fix: If that server was set up anew: `ssh-keygen -R {host}`. If not, another machine answers:
+      check the address and the way before any password is typed.
+    ask: Was {host} reinstalled, or has its address moved?
+    given: target/N ok port=22 ; known_hosts/f ok [{"hosts":"N","type":"t","key":"y"}]
+    fires: ssh/A ok key=x key_type=t   fires: ssh/A ok outcome=hostkey_changed
+    quiet: ssh/A ok key=y key_type=t   quiet: ssh/A ok outcome=ok""")
+def rule_ssh_host_key(row, wish, known_hosts):
+    """The key differs from that of the same type in known_hosts."""
+    known = [k["key"] for k in known_keys(known_hosts, wish) if k["type"] == said(row, "key_type")]
+    other = known and said(row, "key") not in known + [None]
+    return (other or said(row, "outcome") == "hostkey_changed") and dict(
+        key_type=said(row, "key_type"), digest=said(row, "sha256"), scope=None)
+
+
+sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in common (RFC 4253).
+    says: sshd on {address} has no {kinds} in common with a current client; it offers {offers}.
+    fix: Update the server; until then let this client use an old one (`ssh -o {option}=+...`).
+    fires: ssh/A ok lacks=["kex"]   quiet: ssh/A ok""",
+    lambda row: said(row, "lacks") and dict(
+        scope=None, kinds=", ".join(row.value["lacks"]),
+        option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
+        offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
+sign("""ssh.denied  where: service client  each: ssh
+    means: Key exchange done, login refused; a password, where one is offered, was not tried.
+    says: sshd on {address} refuses {user} with the keys of this host; it offers {methods}.
+    fix: Is the user right, and the public key in its authorized_keys? sshd's log names the reason.
+    given: target/A ok user=me   fires: ssh/A ok outcome=auth_denied methods=["publickey"]
+    quiet: ssh/A ok outcome=ok""",
+    lambda row, wish: said(row, "outcome") in ("auth_denied", "too_many_auth_failures") and dict(
+        user=wish["user"], scope=None, methods=", ".join(said(row, "methods") or ["nothing"]),
+        severity="info" if re.search("password|keyboard", str(said(row, "methods"))) else "fail"))
+sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS dns.inconsistent
+    means: The configured proxy does not accept a connection, or has no address.
+    says: The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).
+    fix: Correct or unset {variable}, add {host} to NO_PROXY, or repair the proxy.
+    ask: Is the proxy {proxy} up, and may this host use it?
+    given: target/N ok proxy=http://192.0.2.8:3128
+    fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200""",
+    lambda row, proxy: proxy and not said(row, "status") and dict(
+        proxy=row.subject, variable=proxy["variable"],
+        how={"lookup": "its name has no address", "connect": "no connection"}.get(
+            said(row, "stage"), "no HTTP answer"),
+        error=said(row, "error") or said(row, "ended")))
+sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
+    means: The way out leads only through a proxy, which the variables do not let this target use.
+    says: {host} is not reached directly, but would be by the proxy {proxy}: NO_PROXY forbids it.
+    fix: Take {host} out of NO_PROXY, or give --proxy.
+    fires: spare_proxy/P ok status=200   quiet: spare_proxy/P ok status=403""",
+    lambda row: said(row, "status") == 200 and dict(proxy=row.subject))
+sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY  means: CONNECT is met by 403 or 407.
+    says: The proxy {proxy} refuses {host}: HTTP {status} {reason}.
+    fix: 403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.
+    ask: Please allow {here} to reach {host}:{port} through {proxy}.
+    fires: tunnel/P ok status=407   quiet: tunnel/P ok status=200""",
+    lambda row: said(row, "status") in (403, 407) and dict(proxy=row.subject))
+sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
+    hides: http.server_error http.redirect_loop
+    means: A gateway that wants a login first answers every request itself (RFC 6585, 8910).
+    says: A login page of the network answers in place of {host}: {how}.
+    fix: Log in to the network (captive portal) in a browser, then try again.
+    fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
+    quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login""",
+    lambda row, wish: not wish["tls"] and (
+        said(row, "status") == 511 and dict(how="HTTP 511")
+        or PORTAL.match(redirect_of(row) or "") and dict(
+            how="it redirects to " + hide_secret(printable(redirect_of(row), 80)))))
+
+
+@rule("""http.client_error http.gateway_error http.server_error proxy.denied
+    where: service client  each: exchanges
+    says: {address} answers HTTP {status} {reason} for {path}: {meaning}.
+    fix: {cure}
+    ask: {address} answers {status} for {path} at {when} UTC: what does the log say?
+    fires: target/A ok path=/missing ; http/A ok status=404   fires: http/A ok status=502
+    quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
-    """4xx: request or rights; 502, 503, 504: the front works and its back end does not; other 5xx.
-
-    A bare 401 on / is a working server that asks for a login.
-    """
+    """4xx: request or rights; 502, 503, 504: the front works, its back end does not; other 5xx."""
     status, path = row.value["status"] or 0, wish["path"] or "/"
-    if status < 400 or status == 401 and path == "/":
+    if status < 400 or status == 401 and path == "/":      # a working server that asks for a login
         return None
     usual, places, code = (500, ("service",), "http.server_error") if status >= 500 else (
         400, ("service", "client"), "http.client_error")
@@ -4593,17 +4751,17 @@ def rule_http_status(row, wish, now):
     server = row.value["headers"].get("server") or "the front"
     if status in (403, 407) and re.search("(?i)squid|proxy", server):
         code, places, meaning = "proxy.denied", ("proxy",), "a proxy on the way forbids it"
-    return dict(status=status, reason=row.value["reason"], path=hide_secret(path), meaning=meaning,
+    return dict(status=status, path=hide_secret(path), meaning=meaning,
                 code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
                 when="that time" if now is None else utc_text(now), cure=cure.format(
                     address=row.subject, front=server))
 
 
-@rule("service.unexpected", "service", each="spoken", hides="http.not_http",
-      says="Port {port} on {address} does not speak {wanted}: {speaks} answers (\"{words}\").",
-      fix="Is this the right port and host? Another program holds it.",
-      fires="target/A ok protocol=ssh ; tcp/A ok after=data speaks=smtp greeting=220",
-      quiet="target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x")
+@rule("""service.unexpected  where: service  each: spoken  hides: http.not_http
+    says: Port {port} on {address} does not speak {wanted}: {speaks} answers ("{words}").
+    fix: Is this the right port and host? Another program holds it.
+    given: target/A ok protocol=ssh   fires: tcp/A ok after=data speaks=smtp greeting=220
+    quiet: tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x""")
 def rule_service_unexpected(row, wish):
     """The greeting is that of another protocol than the one asked for."""
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
@@ -4643,20 +4801,20 @@ STAGES = {"lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.n
           10: "tls.expired", "untrusted": "tls.untrusted_ca", "ECONNREFUSED": "tcp.refused",
           "EHOSTUNREACH": "path.host_unreachable", "ENETUNREACH": "path.net_unreachable",
           "connect": "tcp.filtered"}
-BEHIND = ("the front works, what is behind it does not", "Look at the back end of {front} on"
-          " {address}: is it running, and can the front reach it? Its error log says which one.")
-STATUS_WORDS = {
-    400: ("the server does not understand the request", "Check the URL and the Host name."),
-    401: ("it asks for a login", "Give credentials; the network works."),
-    403: ("access is forbidden", "Check the rights for this URL, allow lists and the WAF."),
-    404: ("nothing is there", "Check the path and the virtual host."),
-    405: ("this method is not allowed there", "Use the method that it expects."),
-    407: ("a proxy asks for a login", "Give the proxy's credentials."),
-    408: ("the server waited too long for the request", "Look for loss on the way."),
-    421: ("this server is not for that name", "Check the name, SNI and address."),
-    429: ("too many requests", "Wait (Retry-After), then ask more slowly."),
-    500: ("the application failed", "Look at the application's log on {address}."),
-    502: BEHIND, 503: BEHIND, 504: BEHIND}
+STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
+400 / the server does not understand the request / Check the URL and the Host name.
+401 / it asks for a login / Give credentials; the network works.
+403 / access is forbidden / Check the rights for this URL, allow lists and the WAF.
+404 / nothing is there / Check the path and the virtual host.
+405 / this method is not allowed there / Use the method that it expects.
+407 / a proxy asks for a login / Give the proxy's credentials.
+408 / the server waited too long for the request / Look for loss on the way.
+421 / this server is not for that name / Check the name, SNI and address.
+429 / too many requests / Wait (Retry-After), then ask more slowly.
+500 / the application failed / Look at the application's log on {address}.""".splitlines())}
+STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
+    "the front works, what is behind it does not", "Look at the back end of {front} on {address}:"
+    " is it running, and can the front reach it? Its error log says which one.")))
 
 
 def unique(items):
@@ -4734,29 +4892,9 @@ def is_local_bridge(link):
         LOCAL_BRIDGES.match(link.get("name") or ""))
 
 
-def is_other_key(row, known_hosts, wish):
-    """Does known_hosts hold a key of this type for the target, and not this one?"""
-    known = [k["key"] for k in known_keys(known_hosts, wish) if k["type"] == said(row, "key_type")]
-    return said(row, "outcome") == "hostkey_changed" or (
-        bool(known) and said(row, "key") not in known + [None])
-
-
-def bogus_address(row, wish, known, tcp):
-    """What is odd about an address that the resolvers give and that does not answer, or None."""
-    for address in row.value if row.outcome == "ok" and "." in (wish["host"] or "") else ():
-        if address in known and not met(rows_about(tcp, address), "ok"):
-            if re.match(r"127\.|0\.0\.0\.0$|::1?$", address):
-                return dict(bogus=address, meaning="this host itself")
-            if any(in_network(address, net) for net in PRIVATE_NETWORKS):
-                return dict(bogus=address, severity="info", hides="", meaning="private: right only"
-                            " inside the network that it belongs to (VPN, split DNS?)")
-    return None
-
-
 def local_refusal(row, own, trace_tcp, egress):
     """How this host itself stopped a connection, in words; None where it did not."""
-    value, address = row.value, row.subject
-    info = value.get("info") or {}
+    value, address, info = row.value, row.subject, row.value.get("info") or {}
     for error in [e for e in value["icmp"] if e["from"] in own and address not in own][:1]:
         if icmp_kind(address, error) in HOST_UNREACHABLE and is_late(row):
             return None                           # a failed ARP, and no rule
@@ -4780,17 +4918,14 @@ def is_late(row):
 
 def sender_facts(row, traces, usual="", sure=False):
     """What every finding about an ICMP error from elsewhere says; `usual` places are likely too."""
-    sender, usual = row.value["sender"], usual.split()
-    places = sender_places(sender, row.subject, traces, ())
-    return dict(router=sender, words=row.value["words"], proof=rows_about(traces, row.subject),
+    places, usual = sender_places(row.value["router"], row.subject, traces, ()), usual.split()
+    return dict(proof=rows_about(traces, row.subject),
                 suspects=usual if sure else unique(places + usual[::-1]))
 
 
 def hop_silence(row, more, sure="likely"):
     """What every finding about a next hop that is silent says."""
-    value = row.value
-    return dict(hop=value["ip"], dev=value["dev"], state=value["state"], proof=more,
-                confidence="possible" if value["state"] in BELIEVED else sure)
+    return dict(proof=more, confidence="possible" if row.value["state"] in BELIEVED else sure)
 
 
 def refused_at(trace_tcp, address):
@@ -4870,6 +5005,12 @@ def failing_ways(wish, goals, route, tcp):
     return rows[:1] if wish["host"] and all(r.value["error"] for r in rows) else []
 
 
+def full_words(conntrack):
+    """How full the table of tracked connections is, or None while there is room."""
+    used, most = [(about(conntrack, name) or {}).get("entries") or 0 for name in ("count", "max")]
+    return "%d of %d" % (used, most) if most and used > most * 0.98 else None
+
+
 def is_heard(tcp, ping, other_traces, dns, general_dns):
     """Did anything at all come from a next hop or by it?"""
     asked = tcp + dns + general_dns
@@ -4881,8 +5022,8 @@ def is_heard(tcp, ping, other_traces, dns, general_dns):
 def silent_hops(neighbor, ways, tcp, heard, segment):
     """Next hops silent at layer 2: an answer about each failing address behind them.
 
-    `others` were asked for there too, in `company` somebody answered.  It is a guess where the
-    kernel still believes in the hop, while nothing was `heard` by it.
+    A `count` of others were asked for there too and those `answering` did; in `company` somebody
+    did anywhere.  It is a guess where the kernel still believes in it, and nothing was `heard`.
     """
     found, company = [], [r for r in segment if set(r.value.values()) & set(ALIVE)]
     for row in saying(neighbor, "state", *DEAD + BELIEVED * (not heard)):
@@ -4891,22 +5032,22 @@ def silent_hops(neighbor, ways, tcp, heard, segment):
         outdated = met(talks, "ok") or any(
             t.value["icmp"] and t.value["icmp"][0]["from"] and t.value["errno"] != "EHOSTUNREACH"
             for t in talks)
-        others = dict(about(segment, row.subject) or {})
-        others.pop(row.value["ip"], None)
-        value = dict(row.value, others=others, company=company)
+        others = dict(about(segment, row.subject) or {}, **{row.value["ip"]: None})
+        value = dict(row.value, hop=row.value["ip"], company=company, count=len(others) - 1,
+                     answering=set(others.values()) & set(ALIVE))
         found += [row._replace(subject=a, value=value) for a in behind if not outdated]
     return found
 
 
 def icmp_errors(tcp, udp, own):
-    """Each kind of ICMP error from elsewhere: an answer with its `kind`, `sender` and `words`."""
+    """Each kind of ICMP error from elsewhere: an answer with its `kind`, `router` and `words`."""
     found = collections.OrderedDict()
     for row in tcp + udp:
         for error in said(row, "icmp") or ():
             kind = icmp_kind(row.subject, error)
             if error["from"] not in own:
                 found.setdefault((row.probe, row.subject, kind), row._replace(value=dict(
-                    row.value, kind=kind, sender=error["from"],
+                    row.value, kind=kind, router=error["from"],
                     words=icmp_words(row.subject, error))))
     return list(found.values())
 
@@ -4939,14 +5080,10 @@ def alive_words(ping, other_ports, other_traces):
 VIEWS = {
     "own": own_addresses, "failing": failing_ways, "heard": is_heard, "silent_hops": silent_hops,
     "icmp_errors": icmp_errors, "alive": alive_words, "environment": environment_words,
-    "proxy": proxy_for, "goals": addresses,                               # (the target's own)
+    "full": full_words, "proxy": proxy_for, "goals": addresses,           # (the target's own)
     "wish": lambda target: target[0].value,                               # what was asked for
 
     "now": lambda clock: clock[0].value["epoch"] if clock else None,      # this host's time
-    "full": lambda conntrack: [           # the table of tracked connections
-        "%d of %d" % (used, most) for used, most in [[
-            (about(conntrack, name) or {}).get("entries") or 0 for name in ("count", "max")]]
-        if most and used > most * 0.98],
     "ways": lambda egress: succeeded(egress),                             # routes that are taken
     "gateways": lambda ways: {way.value["via"] for way in ways} - {None},
     "unresolved": lambda lookup: met(lookup, "refused"),
@@ -4964,10 +5101,10 @@ VIEWS = {
             row.value and local_refusal(row, own, trace_tcp, egress)] if how},
     "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall
         r for r in icmp_errors if r.value["kind"] in HOST_UNREACHABLE
-        and r.value["sender"] != r.subject and (is_late(r) or r.subject not in alive)],
+        and r.value["router"] != r.subject and (is_late(r) or r.subject not in alive)],
     "rejections": lambda icmp_errors, asked_in_vain: [  # without those of udp.closed
         r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE
-        and r not in asked_in_vain and (r.probe, r.value["sender"]) != ("udp", r.subject)],
+        and r not in asked_in_vain and (r.probe, r.value["router"]) != ("udp", r.subject)],
     "other_traces": lambda trace_udp, trace_icmp: trace_udp + trace_icmp,   # not of this port
     "traces": lambda trace_tcp, other_traces: trace_tcp + other_traces,
     "present": lambda alive, neighbor: dict(                              # at layer 2 at least
@@ -4984,8 +5121,11 @@ VIEWS = {
     "distrust": lambda wish, now, tls, chains: {                          # {(address, code): holes}
         (row.subject, code): holes for row in saying(tls, "ended", "done", "untrusted")
         for code, holes in trust_faults(row.value, chains[row.subject], wish, now)},
-    "exchanges": lambda http: [             # of HTTP/1.1: who speaks HTTP/2 only is fine
-        row for row in latest(succeeded(http)) if said(row, "speaks") != "http2"],
+    "trusting": lambda stores: [row.subject for row in saying(stores, "ended", "done")],
+    "http2_only": lambda http, tls: [
+        row.subject for row in latest(http) if wants_http2(row, tls)],
+    "exchanges": lambda http, http2_only: [             # of HTTP/1.1
+        row for row in latest(succeeded(http)) if row.subject not in http2_only],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "refuses")],
     "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
@@ -4996,7 +5136,6 @@ VIEWS = {
     "ended": lambda connections, unanswered: connections + [
         row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
-    "redirect_ends": lambda redirects: redirects[-1:],
     "tunnels": lambda tunnel: saying(tunnel, "status", 200)}              # proxies that let us by
 
 
@@ -5027,24 +5166,26 @@ def accusations(item, seen):
 
 
 def finding_of(item, holes, seen):
-    """(codes that it hides, Finding): the words get the target's own names beside the rule's."""
+    """(codes that it hides, Finding); its words know the target and what the first proof says."""
     wish, scope = seen["wish"], holes.get("scope")
     code, severity = holes.get("code", item.codes[0]), holes.get("severity", item.severity)
     once = tls_steps(wish) and re.match("tls|service", code)      # asked of one address, for all
     if once or scope not in seen["goals"]:  # or about the way to a resolver
         scope = None
     sources = [way.value.get("src") for way in seen["ways"] if scope in (None, way.subject)]
-    words = dict({"host": wish.get("host"), "port": wish.get("port") or wish.get("knock_port"),
-                  "here": (sources or [None])[0] or "this host"}, **holes)
+    facts = holes["proof"][0].value if isinstance(holes["proof"][0].value, dict) else {}
+    words = dict(facts, host=wish.get("host"), port=wish.get("port") or wish.get("knock_port"),
+                 here=(sources or [None])[0] or "this host")
+    words.update(holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
-    if code in FILTERS and seen["environment"]:
+    if code in ("tcp.filtered", "tcp.rejected", "path.dead_end") and seen["environment"]:
         fix += " Here also: %s." % seen["environment"]
     if once and code.startswith("tls.") and code not in MISMADE:
         severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
     return holes["hides"].split() if "hides" in holes else item.hides, Finding(
-        code, severity,
-        list(holes.get("suspects") or item.where), holes.get("confidence", item.sure), says,
-        [fix], ask, holes["proof"], (scope,) if scope else (), [], item.layer)
+        code, severity, list(holes.get("suspects") or item.where),
+        holes.get("confidence", item.sure), says, [fix], ask, holes["proof"],
+        (scope,) if scope else (), [], item.layer)
 
 
 def not_asked(answers):
@@ -5090,8 +5231,7 @@ def working_addresses(findings, seen):
     if wish["host"] and wish["port"] is None:
         good += [r for r in seen["tcp"] if r.outcome == "refused" or r.subject in seen["alive"]]
     elif wish["protocol"] in ("http", "https"):
-        spoken = {r.subject for r in latest(seen["http"])
-                  if said(r, "status") or said(r, "speaks") == "http2"}
+        spoken = [r.subject for r in latest(seen["http"]) if said(r, "status")] + seen["http2_only"]
         good = [r for r in good if r.subject in spoken]
     elif wish["tls"]:
         done = {r.subject for r in saying(seen["handshakes"], "ended", "done")}
@@ -5102,7 +5242,7 @@ def working_addresses(findings, seen):
 
 def demote(findings, seen):
     """A failure of one address is a warning while another address (or the proxy) works."""
-    good, excused = working_addresses(findings, seen), AWAY.split() if seen["tunnels"] else ()
+    good, excused = working_addresses(findings, seen), codes_of("AWAY") if seen["tunnels"] else ()
     return [f._replace(severity="warn") if f.severity == "fail" and (
         good and f.scope or f.code in excused) else f for f in findings]
 
@@ -5577,7 +5717,7 @@ def wish_of(target, options):
     return dict(
         zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
         family=options.family, sni=options.sni or sni_for(host) if named else None,
-        source=options.source, connect_to=host and options.connect_to,
+        source=options.source, cafile=options.cafile, connect_to=host and options.connect_to,
         proxy=host and options.proxy, speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 

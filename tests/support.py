@@ -58,7 +58,7 @@ TEXTS = ("greeting", "reply", "reason", "error", "not_http", "not_tls", "text") 
 
 TARGET = {"host": "192.0.2.1", "literal": 4, "port": 443, "knock_port": 443, "protocol": "tcp",
           "transport": "tcp", "tls": False, "path": None, "sni": None, "family": 0,
-          "source": None, "connect_to": None, "proxy": None, "speaks_first": False,
+          "source": None, "connect_to": None, "proxy": None, "speaks_first": False, "cafile": None,
           "user": None}
 INTERFACE = {"name": "eth0", "index": 2, "up": True, "carrier": True, "loopback": False,
              "inet": [OWN + "/24"], "inet6": [], "mac": None, "mtu": 1500, "state": "UP"}
@@ -117,8 +117,9 @@ BLANKS = {
     "trace_udp": TRACE, "trace_tcp": dict(TRACE, mode="tcp", port=443),
     "trace_icmp": dict(TRACE, mode="icmp", port=0),
     "sizes": {"size": 1500, "answered": True, "mtu": None, "from": None, "by": "echo"},
-    "tls": TLS, "peer": TLS, "hello": FLIGHT, "small": FLIGHT,
-    "http": HTTP, "redirects": HTTP, "tunnel": HTTP, "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
+    "tls": TLS, "peer": TLS, "hello": FLIGHT, "small": FLIGHT, "large": FLIGHT,
+    "versions": FLIGHT, "stores": TLS, "http": HTTP, "redirects": HTTP, "tunnel": HTTP,
+    "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
     "retries": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "reset_ttl": {"ttl": None, "host_ttl": 64},
@@ -135,7 +136,8 @@ NO_FLIGHT = {"data": "", "ended": "no_connection"}
 NO_UDP = {"reply": None, "icmp": [], "error": None, "sent": 3, "strays": 0, "ms": None}
 # What room 4 brings where the outcome is not `ok`: it comes past the parsers.  None: no value.
 FAILED = {
-    "tls": NO_TLS, "peer": NO_TLS, "hello": NO_FLIGHT, "small": NO_FLIGHT, "http": NO_HTTP,
+    "tls": NO_TLS, "peer": NO_TLS, "hello": NO_FLIGHT, "small": NO_FLIGHT, "large": NO_FLIGHT,
+    "versions": NO_FLIGHT, "stores": NO_TLS, "http": NO_HTTP,
     "transfer": NO_HTTP, "redirects": NO_LOOKUP, "tunnel": NO_HTTP, "spare_proxy": NO_HTTP,
     "dns": dict(NO_UDP, over="udp"), "general_dns": dict(NO_UDP, over="udp"), "udp": NO_UDP,
     "lookup": {"error": "EAI_NONAME", "text": "no"},

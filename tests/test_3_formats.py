@@ -14,7 +14,8 @@ formats = support.load()
 FIXTURES = os.path.join(support.TESTS, "fixtures")
 
 FOLDERS = ("ping ip_addr ip_link ifconfig ip_route route netstat_rn ip_rule ip_neigh arp "
-           "traceroute tracepath mtr dig ssh").split()
+           "traceroute tracepath mtr dig ssh "
+           "openssl_s_client").split()
 FILES = ("resolv_conf hosts nsswitch proc_arp proc_route proc_ipv6_route proc_net_dev "
          "proc_counters snmp6").split()
 # Folders whose command prints what the parser of another one reads.
