@@ -60,6 +60,7 @@ CUT_WAIT_S = 0.3             # for the reset of a box on the way, which is neare
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
+DRIP_S = 1.5                 # a head that comes in drops: its first line is enough then
 UDP_WAIT_S = 1.6             # two datagrams
 PROXY_WAIT_S = 3.5
 COMMAND_S = 3.0              # any installed command
@@ -145,7 +146,8 @@ class Usage(Exception):
 
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
 BLANK_IS_EMPTY = {"parse_" + name for name in (
-    "known_hosts ip_neigh arp ip_route ifconfig resolv_conf hosts nsswitch").split()}
+    "known_hosts ip_neigh arp ip_route ifconfig resolv_conf hosts nsswitch softnet"
+    " conntrack_stat").split()}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -922,6 +924,22 @@ def parse_proc_counters(text):
 
 
 parse_snmp6 = parse_proc_counters
+
+
+@parser
+def parse_softnet(text):
+    """/proc/net/softnet_stat, a row of hexadecimal numbers a CPU: packets that were too many."""
+    rows = [[int(word, 16) for word in row] for row in word_rows(text)]
+    return {"SoftnetDropped": sum(row[1] for row in rows),
+            "SoftnetTimesqueezeErrors": sum(row[2] for row in rows)}
+
+
+@parser
+def parse_conntrack_stat(text):
+    """/proc/net/stat/nf_conntrack, the same below a heading: {"ConntrackDrop": 0, ...}."""
+    heading, *rows = word_rows(text) or [[]]
+    return {"Conntrack" + name.title(): sum(int(row[place], 16) for row in rows)
+            for place, name in enumerate(heading)}
 
 
 # -- netlink (linux/netlink.h, linux/rtnetlink.h) and ICMP ----------------------------------------
@@ -2582,8 +2600,10 @@ class System:
             if steps and not secure:              # all that there is to say to a SOCKS proxy
                 facts.update(stage="http", said=say_in_turn(sock, steps, timeout_s))
             elif facts["ended"] in (None, "done"):
+                late = time.monotonic() + DRIP_S
                 heard = converse(sock, request, timeout_s, lambda data: data and not whole and (
-                    b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5])))
+                    b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5])
+                    or b"\n" in data and time.monotonic() > late))
                 facts.update(heard, stage="http", info=self.count(sock))
                 if facts["ended"] == "done" and not whole:
                     facts["ended"] = None         # a head may be all that is wanted
@@ -2605,6 +2625,12 @@ class System:
         return self.http(found[0], port, secure, sni_for(host), request, verify=True, steps=steps,
                          timeout_s=timeout_s)
 
+    def aside(self):
+        """The same machine for a talk with a proxy, whose packets are not the target's."""
+        twin = System(self.options)
+        twin.contexts = self.contexts
+        return twin
+
     def proxy_login(self, variable):
         """User and password in a proxy's URL, as bytes: they never leave this room."""
         url = self.options.proxy if variable == "--proxy" else os.environ.get(variable) or ""
@@ -2619,13 +2645,14 @@ class System:
         request = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (name, name)
         if login:
             request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
-        return self.http_by_name(proxy_host, 0, proxy_port, False,
-                                 (request + "\r\n").encode("ascii", "replace"), timeout_s)
+        return self.aside().http_by_name(proxy_host, 0, proxy_port, False,
+                                         (request + "\r\n").encode("ascii", "replace"), timeout_s)
 
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
-        return self.http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+        return self.aside().http_by_name(
+            proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -2959,7 +2986,7 @@ asks("conntrack",
                                   "/proc/sys/net/netfilter/nf_conntrack_" + name, "0"))
               for name in ("count", "max")])
 asks("counters", "What the kernel has counted so far: see `probe_moved`.",
-     lambda: [ask(path, text_file(parse, path)) for path, parse in COUNTER_FILES])
+     lambda: [ask(path, text_file(parse, path, absent)) for path, parse, absent in COUNTER_FILES])
 asks("routes", "The routing tables, for their default routes.", lambda: [
      ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
          kernel(parse_netlink_routes, dump(RTM_GETROUTE, 12, family)),
@@ -3120,10 +3147,10 @@ asks("marked", "A connection marked as ssh marks its packets, where a plain one 
 @probe
 def probe_moved(wish, counters, tcp, retries, tls, http):
     """Which counters moved meanwhile: support only, for others use this host as well."""
-    for path, parse in COUNTER_FILES if wish["host"] else ():
+    for path, parse, absent in COUNTER_FILES if wish["host"] else ():
         before = about(counters, path)
         if before:
-            yield ask(path, then(text_file(parse, path), lambda now, before=before: {
+            yield ask(path, then(text_file(parse, path, absent), lambda now, before=before: {
                 name: count - before.get(name, 0) for name, count in now.items()
                 if re.search(TELLING, name) and count != before.get(name, 0)}))
 
@@ -3269,9 +3296,13 @@ def parse_link_counters(text):
     return {"%s %s" % (name, key): number for name, row in rows for key, number in row.items()}
 
 
-COUNTER_FILES = (("/proc/net/snmp", parse_proc_counters),
-                 ("/proc/net/netstat", parse_proc_counters), ("/proc/net/snmp6", parse_snmp6),
-                 ("/proc/net/dev", parse_link_counters))
+# (file, its parser, what stands for it where it is absent: None is told in the report)
+COUNTER_FILES = (("/proc/net/snmp", parse_proc_counters, None),
+                 ("/proc/net/netstat", parse_proc_counters, None),
+                 ("/proc/net/snmp6", parse_snmp6, None),
+                 ("/proc/net/dev", parse_link_counters, None),
+                 ("/proc/net/softnet_stat", parse_softnet, ""),
+                 ("/proc/net/stat/nf_conntrack", parse_conntrack_stat, ""))
 # Loss, refusal and exhaustion; the rest counts what works.
 TELLING = (r"Retrans|Timeouts|Drop|Fail|Err|err|NoRoutes|DestUnreach|Discards|TimeExcds|PathFilter"
            r"|TooBig|Overflow|_dropped|_carrier")
@@ -4687,6 +4718,14 @@ sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in 
         scope=None, kinds=", ".join(row.value["lacks"]),
         option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
         offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
+sign("""ssh.host_key  where: client  each: ssh  severity: info
+    means: ssh logs in nowhere whose key it does not know (StrictHostKeyChecking=yes).
+    says: {user}'s login at {address} was not tried: its host key is not in known_hosts here.
+    fix: Compare its fingerprint with that on the server, then `ssh {user}@{host}` to accept it.
+    given: target/A ok user=me   fires: ssh/A ok outcome=hostkey_unknown
+    quiet: ssh/A ok outcome=ok""",
+    lambda row, wish: said(row, "outcome") == "hostkey_unknown" and dict(
+        user=wish["user"], scope=None))
 sign("""ssh.denied  where: service client  each: ssh
     means: Key exchange done, login refused; a password, where one is offered, was not tried.
     says: sshd on {address} refuses {user} with the keys of this host; it offers {methods}.
