@@ -7,7 +7,8 @@ curl, `openssl s_client`, sslscan, ssh-keyscan and ssh.  The tables below say wh
 Rows on which the two may differ are not here: curl speaks HTTP/2 where TLS offers it and only
 there (h2-only-tls, ok-h2-only-plain), takes a header that is cut short for a whole one
 (http-cut-head), reads the whole body (http-cut-body), follows a captive portal, knows no port in
-NO_PROXY (ok-no-proxy-port), and asks only once (tls-one-at-a-time).
+NO_PROXY (ok-no-proxy-port), asks only once (tls-one-at-a-time), and with -6 calls a name without
+an IPv6 address a failed connection (dns-no-ipv6).
 """
 
 import collections
