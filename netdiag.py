@@ -1999,6 +1999,12 @@ def trust_store(context, cafile):
             "owners": sorted(owners)[:400]}
 
 
+def dated_code(chain, now):
+    """OpenSSL's number for a certificate whose time is not now (X509_V_ERR_*); else 20."""
+    leaf = parse_certificate(chain[0]) if chain else {"not_before": now, "not_after": now}
+    return 10 if leaf["not_after"] < now else 9 if leaf["not_before"] > now else 20
+
+
 def peer_chain(tls):
     """The certificates the peer sent, as DER: all of them from 3.10 on, else the leaf."""
     try:
@@ -2594,6 +2600,9 @@ class System:
         if secure:
             alpn = ("http/1.1",) if b" HTTP/1.1\r\n" in request else ()
             sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn, None)
+            if made["ended"] == "untrusted" and not made["verify_code"]:      # 3.6 keeps it back
+                _, bare = self.tls(address, port, server_name, False)
+                made["verify_code"] = dated_code(bare["chain"], time.time())
             facts.update({key: made[key] for key in ("error", "verify_code", "ended", "alpn")},
                          stage="tls", tls_ms=made["ms"])
         with sock:
@@ -4615,7 +4624,7 @@ def handshake_refusal(value, clear, late, old):
     if alert == "protocol_version" or value["ended"] == "alert" and (
             set(offered) & {"SSLv3", "TLSv1", "TLSv1.1"} or re.search(
                 "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text)):
-        return "tls.version", "no common version, it offers %s and this host TLSv1.2 or newer" % (
+        return "tls.version", "no common version, it offers %s and this host TLS 1.2 or newer" % (
             " and ".join(offered) or "none that we know")
     answers_bare = bool(bare and bare["chain"])
     if alert == "unrecognized_name" or named and answers_bare and not named["chain"]:
@@ -4642,12 +4651,13 @@ sign("""http.https_expected  where: client  each: http  hides: http.client_error
     lambda row, wish: not wish["tls"] and (said(row, "wants_tls") or said(row, "speaks") == "tls"))
 sign("""http.no_response  where: service server  each: exchanges  sure: likely
     means: The connection opens, the request goes out, and no byte of a reply comes.
-    says: {address} takes the HTTP request and {how} without an answer.
+    says: {address} takes the HTTP request and {how} {when}.
     fix: Is the application hung or crashing? Look at its log and its load on the server.
     fires: http/A ok status=null ended=silent
     quiet: http/A ok status=null ended=closed not_http=hello""",
     lambda row: row.value["stage"] == "http" and not (row.value["status"] or row.value["not_http"])
-    and dict(how=ENDINGS.get(row.value["ended"], "ends")))
+    and dict(how=ENDINGS.get(row.value["ended"], "ends"), when="in the middle of its answer"
+             if row.value["bytes"] else "without an answer"))
 sign("""http.not_http  where: service  each: exchanges  means: The bytes that came back are no HTTP.
     says: Port {port} on {address} does not speak HTTP: it answers {kind}"{words}".
     fix: Is this the right port? Use the client of the protocol that answers there.

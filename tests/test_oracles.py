@@ -4,8 +4,8 @@ A row of faults.py is built in a lab of its own; there netdiag and the specialis
 the other, in the client's namespace, as the same user, with the same CA file and the same proxy:
 curl, `openssl s_client`, sslscan, ssh-keyscan and ssh.  The tables below say what agreement means.
 
-Rows on which the two may differ are not here: curl speaks HTTP/2 where TLS offers it and only
-there (h2-only-tls, ok-h2-only-plain), takes a header that is cut short for a whole one
+Rows on which the two may differ are not here: curl speaks HTTP/2, and only where TLS offers it
+(h2-only-tls, ok-h2-only-plain), takes a header that is cut short for a whole one
 (http-cut-head), reads the whole body (http-cut-body), follows a captive portal, knows no port in
 NO_PROXY (ok-no-proxy-port), asks only once (tls-one-at-a-time), and with -6 calls a name without
 an IPv6 address a failed connection (dns-no-ipv6).
@@ -38,7 +38,7 @@ TOOLS = ("curl", "openssl", "sslscan", "ssh-keyscan", "ssh-keygen", "ssh")
 
 ROWS = """
 ok-http ok-http-v6 ok-https https-missing ok-redirect-chain ok-redirect-to-https
-ok-redirect-to-plain redirect-to-no-name redirect-to-refused http-loop
+ok-redirect-to-plain redirect-to-no-name redirect-to-refused redirect-to-expired http-loop
 http-missing http-private http-broken http-bad-gateway haproxy-slow http-on-https-port
 http-garbage http-on-ssh http-closes http-silent
 dns-not-found dns-empty dns-servfail
@@ -76,7 +76,8 @@ STATUSES = {
     "ok": range(200, 300), "http.client_error": range(400, 500),
     "http.server_error": (500, 501, 505), "http.gateway_error": (502, 503, 504),
     "http.https_expected": (400,), "http.redirect_loop": range(300, 400),
-    "dns.not_found": (302,), "tcp.refused": (302, 503),   # where a redirect leads
+    # Where a redirect leads.
+    "dns.not_found": (302,), "tls.expired": (302,), "tcp.refused": (302, 503),
     "proxy.denied": (403, 407),
 }
 # netdiag's verdict: the first error of OpenSSL's verification, 0 for none.
