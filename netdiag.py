@@ -1450,7 +1450,7 @@ OPENSSL_FAILURES = kinds(r"""
     unknown_host=name or service not known|nodename nor servname|bio_lookup|gethostbyname
     refused=connection refused   no_route=no route to host   verify_failed=certificate verify failed
     not_tls=wrong version number|unknown protocol|http request   reset=econnreset|connection reset
-    alert_protocol_version=alert protocol version|unsupported protocol|alert number 70
+    alert_protocol_version=alert protocol version|unsupported protocol|number 70|legacy sigalg
     alert_handshake_failure=alert handshake failure|alert number 40
     eof=unexpected eof|eof while reading|read 0 bytes|handshake has read 0 bytes""")
 OPENSSL_ENDS = {None: "done", "not_tls": "not_tls", "reset": "reset", "eof": "closed"}
@@ -2523,6 +2523,11 @@ class System:
         with sock:
             return outcome, converse(sock, say, seconds, enough)
 
+    def has_ssl(self):
+        """Can this Python speak TLS?  One thread at a time: an import that fails is not atomic."""
+        with self.lock:
+            return bool(load_ssl())
+
     def tls_context(self, verify, alpn=(), cafile=None):
         """A client context; verification of the name is done by rule, not by OpenSSL's wording."""
         cafile, kind = cafile or self.options.cafile, (verify, alpn, cafile)
@@ -2570,7 +2575,7 @@ class System:
     def tls(self, address, port, server_name, verify=True, steps=(), alpn=(), cafile=None,
             timeout_s=TLS_WAIT_S):
         """A handshake by the ssl module; facts as `handshake`, and the connection's tcp_info."""
-        if not load_ssl():
+        if not self.has_ssl():
             return "unknown", NO_SSL
         outcome, sock, failed = self.open_tcp(address, port, timeout_s)
         if not sock:
@@ -2589,7 +2594,7 @@ class System:
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              verify=False, steps=(), timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
-        if secure and not load_ssl():
+        if secure and not self.has_ssl():
             return "unknown", NO_SSL
         option = clamp and (TCP_MAXSEG, clamp)
         outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, option)
@@ -4490,7 +4495,7 @@ def rule_clock_skewed(clock, now, http, chains):
 def cert(card):
     """Register a rule whose judgement is one of the `distrust`; only the words differ."""
     code = card.split()[0]
-    sign(card + """ each: tls  given: clock/self ok epoch=5000
+    sign(card + """ each: handshakes  given: clock/self ok epoch=5000
          means: One way in which a certificate is not trusted (RFC 5280).""",
          lambda row, hello, distrust, trusting: (row.subject, code) in distrust and dict(
              distrust[row.subject, code], proof=rows_about(hello, row.subject),
@@ -5009,11 +5014,13 @@ def trust_faults(value, chain, wish, now):
     """(code, holes) of what is wrong with the certificates of one handshake, told apart."""
     if now is None:
         return
-    if value["ended"] == "untrusted":
+    if value["ended"] in ("untrusted", "unverified"):
         dated = untimely(chain, now)
         for code, when, certificate in dated[:1]:
             yield code, dict(name=name_text(certificate["subject"]), date=utc_text(when))
-        if not dated or value.get("verify_code") not in (None, 9, 10):
+        if value["ended"] == "unverified":            # by nobody: a CA's name proves nothing
+            dated = dated or not (chain and chain[0]["self_issued"])
+        if not dated or value["ended"] == "untrusted" and value["verify_code"] not in (None, 9, 10):
             yield chain_fault(chain, value.get("store") or {})
     for leaf in chain[:1]:
         left_s, wanted = leaf["not_after"] - now, wish.get("sni") or wish["host"]
@@ -5086,6 +5093,19 @@ def silent_hops(neighbor, ways, tcp, heard, segment):
                      answering=set(others.values()) & set(ALIVE))
         found += [row._replace(subject=a, value=value) for a in behind if not outdated]
     return found
+
+
+def clear_handshakes(tls, hello):
+    """What clear ClientHellos met where neither ssl nor openssl is there, as handshakes."""
+    known, rows = [row.subject for row in succeeded(tls)], {}
+    for row in [h for h in succeeded(hello) if host_of(h) not in known]:
+        value, alert = row.value, row.value["alert"]
+        ended = "not_tls" if value["not_tls"] else "alert" if alert else "unverified" \
+            if value["chain"] else "stalled" if value["ended"] == "silent" else value["ended"]
+        rows.setdefault(host_of(row), row._replace(subject=host_of(row), value=dict(
+            value, ended=ended, alert=alert and alert[1], error=alert and alert[1], reason=None,
+            verify_code=None)))
+    return list(rows.values())
 
 
 def icmp_errors(tcp, udp, own):
@@ -5162,13 +5182,14 @@ VIEWS = {
     "outsized": lambda sizes: [rows_about(sizes, a)[0]._replace(subject=a)
                                for a in size_suspects(saying(sizes, "by", "echo"))],
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
-    "handshakes": lambda tls: succeeded(tls),
-    "chains": lambda tls, hello, peer: {              # {address: the longest that it sent}
+    "handshakes": lambda tls, hello: succeeded(tls) + clear_handshakes(tls, hello),
+    "chains": lambda tls, hello, peer, handshakes: {  # {address: the longest that it sent}
         row.subject: max([said(r, "chain") or [] for r in rows_about(tls + peer + [
             h for h in hello if not h.subject.endswith(" bare")], row.subject)], key=len)
-        for row in tls},
-    "distrust": lambda wish, now, tls, chains: {                          # {(address, code): holes}
-        (row.subject, code): holes for row in saying(tls, "ended", "done", "untrusted")
+        for row in handshakes},
+    "distrust": lambda wish, now, handshakes, chains: {                   # {(address, code): holes}
+        (row.subject, code): holes
+        for row in saying(handshakes, "ended", "done", "untrusted", "unverified")
         for code, holes in trust_faults(row.value, chains[row.subject], wish, now)},
     "trusting": lambda stores: [row.subject for row in saying(stores, "ended", "done")],
     "http2_only": lambda http, tls: [
@@ -5310,8 +5331,10 @@ def verdict(findings, seen):
         return finding_verdict(telling[-1])
     places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % wish["host"]
     for row in succeeded(seen["tcp"])[:1]:
-        places, words = ["service"], "%s port %s opens, and what lies above TCP could not be" \
-            " tested." % (row.subject, wish["port"])
+        above = "TLS works, and what lies above it" if saying(
+            seen["handshakes"], "ended", "done") else "what lies above TCP"
+        places, words = ["service"], "%s port %s opens, %s could not be tested." % (
+            row.subject, wish["port"], above)
     return Verdict("undecided", list(places), "possible", words, [
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
 
