@@ -341,6 +341,7 @@ NO_TOO_BIG = [rules(node, "output", "icmp type destination-unreachable icmp code
 FAR4 = WEB4 + ":80"
 FAR6 = "[%s]:80" % WEB6
 
+NO_SSL = [("PYTHONPATH", "FOLDER/without-ssl")]
 WAY = [
     fault("no-route-at-gateway", FAR4, "path.net_unreachable", "client_network",
           do=[("gateway", "ip route del default")]),
@@ -610,6 +611,15 @@ TLS = [fault("tls-" + name.replace("_", "-"), "https://%s.lab.example/" % host,
           "tls.client_cert http.client_error", "service server client"),
     fault("tls-sni", "https://web.lab.example:4435/", "tls.sni", "service server"),
     fault("tls-not-tls-http", "https://web.lab.example:80/", "tls.not_tls", "service server"),
+    # A Python without ssl: the openssl command does the handshake, else a clear ClientHello tells.
+    fault("no-ssl-expired", "https://expired.lab.example/", "tls.expired", "service", env=NO_SSL),
+    fault("no-ssl-name", "https://wrongname.lab.example/", "tls.name_mismatch", "service",
+          env=NO_SSL),
+    fault("no-ssl-not-tls", "https://web.lab.example:80/", "tls.not_tls", "service server",
+          env=NO_SSL),
+    fault("no-ssl-cut", "https://web.lab.example:8443/", "tls.handshake_cut", "service server",
+          serve=["liars 8443=heardclose"], env=NO_SSL),
+    fault("no-ssl-fine", "https://web.lab.example/", "undecided", "service", env=NO_SSL),
     fault("tls-not-tls-ssh", "https://web.lab.example:22/", "tls.not_tls", "service server"),
     fault("tls-not-tls-smtp", "smtps://web.lab.example:465", "tls.not_tls", "service server",
           serve=["liars 465=greet:smtp"]),

@@ -77,6 +77,9 @@ def make_shared(pythons, netdiag=NETDIAG):
     make_command_sets(folder, pythons)
     shutil.copy(netdiag, folder + "/netdiag.py")
     os.chmod(folder + "/netdiag.py", 0o644)
+    os.mkdir(folder + "/without-ssl")
+    with open(folder + "/without-ssl/ssl.py", "w") as stub:        # found before the real one
+        stub.write("raise ImportError('a Python without ssl')\n")
     return Shared(folder, folder + "/netdiag.py", suffix, lock)
 
 
@@ -153,7 +156,7 @@ def inject(lab, fault):
 def spec(job, shared, arguments):
     """What launch.py is told."""
     user, tools = job.environment.split("-")
-    env = dict(job.fault.env)
+    env = {name: text.replace("FOLDER", shared.folder) for name, text in job.fault.env}
     return {"argv": [job.python.path, shared.netdiag] + arguments, "user": user,
             "mask": None if tools == "all" else shared.folder + "/commands-" + tools,
             "home": job.python.home, "nofile": int(env.pop("nofile", 0)), "env": real_env(env)}
