@@ -567,25 +567,48 @@ class Server:
             sock.close()
 
 
-def says(*data):
-    """A server that sends this, and then waits for the client's end."""
+def speaks(*turns):
+    """A server that says its turns, (wait for the client first?, words), and hears out the end."""
     def serve(connection):
-        for part in data:
-            connection.sendall(part)
+        for wait, words in turns:
+            if wait:
+                connection.recv(4096)
+            connection.sendall(words)
         while connection.recv(4096):
             pass
     return serve
 
 
-def answers(data):
-    """A server that waits for a request and then answers and closes."""
+def says(*data):
+    """A server that sends this, and then waits for the client's end."""
+    return speaks(*[(False, part) for part in data])
+
+
+def answers(data, heard=None):
+    """A server that waits for a request (it goes to the list `heard`), answers and closes."""
     def serve(connection):
-        connection.recv(4096)
+        request = connection.recv(4096)
+        if heard is not None:
+            heard.append(request)
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(4096):
             pass
     return serve
+
+
+def tls_server(path):
+    """serve() that speaks TLS with a fresh self-signed certificate -> (serve, certificate file)."""
+    import ssl
+    certificate, key = make_certificate(path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def serve(connection):
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if tls.recv(4096) else b"")
+            tls.recv(10)
+    return serve, certificate
 
 
 def closes(connection):

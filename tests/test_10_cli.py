@@ -202,7 +202,7 @@ class Status(CliCase):
         """A self-signed certificate is a fault; with --cafile and the right name it is fine."""
         support.need(shutil.which("openssl"), "no openssl command")
         with support.folder() as path:
-            serve, certificate = tls_server(path)
+            serve, certificate = support.tls_server(path)
             with support.Server(serve) as server:
                 url = "https://web.example:%d/" % server.port
                 there = ("--connect-to", HERE)
@@ -212,19 +212,6 @@ class Status(CliCase):
                 run = self.run_for(url.replace("web", "other"), "--cafile", certificate, *there,
                                    status=1)
                 self.assertIn("tls.name_mismatch", run.out.splitlines()[1])
-
-
-def tls_server(path):
-    """serve() of an HTTPS server with a fresh certificate -> (serve, certificate file)."""
-    import ssl
-    certificate, key = support.make_certificate(path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    def serve(connection):
-        with context.wrap_socket(connection, server_side=True) as tls:
-            tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if tls.recv(4096) else b"")
-    return serve, certificate
 
 
 class Json(CliCase):

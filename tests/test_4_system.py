@@ -592,25 +592,13 @@ class Kernel(SystemCase):
                 self.assertFalse([t for t in row.tried if "crashed" in t[1]], row)
 
 
-def speaks(*turns):
-    """A server that says each turn when the client has said something (None: at once)."""
-    def serve(connection):
-        for wait, words in turns:
-            if wait:
-                connection.recv(4096)
-            connection.sendall(words)
-        while connection.recv(4096):
-            pass
-    return serve
-
-
 class Manners(SystemCase):
     """Conversations in turns: STARTTLS, SOCKS, the key exchange of ssh."""
 
     def test_starttls_not_offered(self):
         """A mail server without STARTTLS is no fault: its words are kept, no handshake is made."""
         turns = (False, b"220 x ESMTP\r\n"), (True, b"250-x\r\n250 SIZE\r\n")
-        with support.Server(speaks(*turns)) as server:
+        with support.Server(support.speaks(*turns)) as server:
             outcome, facts = self.system.tls(server.host, server.port, None, True,
                                              netdiag.STARTTLS["smtp"], 2.0)
         self.assertEqual((outcome, facts["ended"]), ("ok", "not_offered"))
@@ -630,7 +618,7 @@ class Manners(SystemCase):
         yes, no = (True, b"\5\0"), (True, b"\5\2\0\1\0\0\0\0\0\0")
         for turns, status in (((yes, (True, b"\5\0\0\1\0\0\0\0\0\0")), 200),
                               (((True, b"\5\xff"),), 407), ((yes, no), 403)):
-            with support.Server(speaks(*turns)) as server:
+            with support.Server(support.speaks(*turns)) as server:
                 outcome, raw = self.system.socks(server.host, server.port, "x_proxy", "h.example",
                                                  443, 2.0)
             self.assertEqual((outcome, netdiag.parse_socks(raw)["status"]), ("ok", status))
@@ -640,10 +628,7 @@ class Manners(SystemCase):
     def test_login_stays_inside(self):
         """The password of a proxy goes to the proxy, and nowhere else."""
         heard = []
-
-        def serve(connection):
-            heard.append(connection.recv(4096))
-            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        serve = support.answers(b"HTTP/1.1 200 OK\r\n\r\n", heard)
         url = {"x_proxy": "http://me:s%65cret@proxy.example:3128"}
         with mock.patch.dict(os.environ, url), support.Server(serve) as server:
             _, raw = self.system.tunnel(server.host, server.port, "x_proxy", "h.example", 443)
@@ -654,7 +639,7 @@ class Manners(SystemCase):
         """Banner, lists and host key of a server that speaks in two turns."""
         from test_3_wire import Ssh
         key = netdiag.ssh_packet(b"\x1f" + netdiag.counted(Ssh.KEY, "!I"))
-        with support.Server(speaks((False, Ssh().kexinit()), (True, key))) as server:
+        with support.Server(support.speaks((False, Ssh().kexinit()), (True, key))) as server:
             outcome, raw = self.system.ssh_keys(server.host, server.port, ["ssh-rsa"], 0x48, 2.0)
         facts = netdiag.parse_ssh_exchange(raw)
         self.assertEqual((outcome, facts["key_type"], facts["ended"]), ("ok", "ssh-ed25519", "done"))
@@ -737,29 +722,12 @@ class Talks(SystemCase):
     def test_connect_line(self):
         """CONNECT names host and port, brackets around IPv6, and carries no secret of ours."""
         seen = []
-
-        def serve(connection):
-            seen.append(connection.recv(4096))
-            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        serve = support.answers(b"HTTP/1.1 200 OK\r\n\r\n", seen)
         for host, line in (("web.example", b"CONNECT web.example:443 HTTP/1.1\r\n"),
                            ("2001:db8::1", b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\n")):
             with support.Server(serve) as server:
                 self.system.tunnel(server.host, server.port, "x_proxy", host, 443)
             self.assertTrue(seen[-1].startswith(line), seen[-1])
-
-
-def tls_server(path):
-    """serve() that speaks TLS with a fresh self-signed certificate -> (serve, certificate file)."""
-    import ssl
-    certificate, key = support.make_certificate(path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    def serve(connection):
-        with context.wrap_socket(connection, server_side=True) as tls:
-            tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if tls.recv(4096) else b"")
-            tls.recv(10)
-    return serve, certificate
 
 
 class Tls(SystemCase):
@@ -779,7 +747,7 @@ class Tls(SystemCase):
     def test_certificates(self):
         """Self-signed: untrusted; with its CA file: done; not asked: done with the chain."""
         with support.folder() as path:
-            serve, certificate = tls_server(path)
+            serve, certificate = support.tls_server(path)
             with support.Server(serve) as server:
                 outcome, facts = self.handshake(server)
                 self.assertEqual((outcome, facts["ended"]), ("ok", "untrusted"))
@@ -795,7 +763,7 @@ class Tls(SystemCase):
     def test_name_is_not_openssls_matter(self):
         """Another name is no failed handshake: a rule judges it."""
         with support.folder() as path:
-            serve, certificate = tls_server(path)
+            serve, certificate = support.tls_server(path)
             self.with_options(cafile=certificate)
             with support.Server(serve) as server:
                 outcome, raw = self.system.tls(server.host, server.port, "other.example")
@@ -820,7 +788,7 @@ class Tls(SystemCase):
     def test_hello(self):
         """A clear ClientHello brings the certificate of a real server."""
         with support.folder() as path:
-            serve, _ = tls_server(path)
+            serve, _ = support.tls_server(path)
             with support.Server(serve) as server:
                 outcome, raw = self.system.hello(server.host, server.port, "web.example")
         facts = netdiag.parse_tls_flight(raw)
@@ -829,7 +797,7 @@ class Tls(SystemCase):
     def test_https(self):
         """One request inside TLS."""
         with support.folder() as path:
-            serve, _ = tls_server(path)
+            serve, _ = support.tls_server(path)
             request = netdiag.build_http_request("HEAD", "/", "web.example", 443, True)
             with support.Server(serve) as server:
                 outcome, raw = self.system.http(server.host, server.port, True, "web.example",
