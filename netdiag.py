@@ -64,7 +64,7 @@ DRIP_S = 1.5                 # a head that comes in drops: its first line is eno
 UDP_WAIT_S = 1.6             # two datagrams
 PROXY_WAIT_S = 3.5
 COMMAND_S = 3.0              # any installed command
-DEADLINE_S = 9.5             # everything for one target: nobody waits longer for a first answer
+DEADLINE_S = 9.7             # everything for one target: nobody waits longer for a first answer
 LARGE_HELLO_BYTES = 1300     # of padding: more than one packet, as with an ML-KEM key share
 MAX_STORES = 2               # other trust stores that are tried
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
@@ -1482,7 +1482,7 @@ def parse_openssl_s_client(text):
     errors = re.findall(r"verify error:num=([0-9]+):(.*)", text)
     blocks = re.findall(r"-BEGIN CERTIFICATE-+([\w+/=\s]+)-+END ", text, re.A)
     chain_length = len(re.findall(r"(?m)^ *[0-9]+ s:", text)) or None
-    done = bool(cipher) and failure is None
+    done = bool(cipher) and (failure is None or failure in ("eof", "reset") and code is not None)
     ok = "Verification: OK" in text if code is None else code.group(1) == "0" and not errors
     return {"connected": connected, "handshake": done, "protocol": cipher and version,
             "cipher": cipher, "verify_code": to_int(code and code.group(1)),
@@ -1500,6 +1500,11 @@ KEPT_HEADERS = ("server via location date content-type www-authenticate proxy-au
                 " retry-after x-cache cf-ray x-served-by allow").split()
 PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls"
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+
+
+def final_answer(data):
+    """An answer without its interim ones, 100 and 103 (RFC 9110 15.2; 101 is the final one)."""
+    return re.sub(rb"\A(?:HTTP/1\.\d 1(?!01)\d\d\b[^\n]*\n(?:[^\r\n]+\r?\n)*\r?\n)+", b"", data)
 
 
 def parse_http_head(data):
@@ -1531,7 +1536,7 @@ def sni_for(host):
 @guarded
 def parse_http_exchange(raw):
     """The answer to one request: `status` None where nothing came, `not_http` where no HTTP."""
-    data, value = raw["data"], talk_facts(raw, status=None, not_http=None)
+    data, value = final_answer(raw["data"]), talk_facts(raw, status=None, not_http=None)
     if not data or raw["ended"] in ("closed", "reset") and data.startswith(b"HTTP/1") \
             and not re.search(rb"\r?\n\r?\n", data):
         return value                                  # nothing, or a head that ends in the middle
@@ -1767,7 +1772,10 @@ def knows_host(row, host, port):
     import hmac
     name = host if port == 22 else "[%s]:%d" % (host, port)
     if row["hosts"].startswith("|1|"):
-        salt, digest = (base64.b64decode(part) for part in row["hosts"].split("|")[2:4])
+        try:
+            salt, digest = (base64.b64decode(part) for part in row["hosts"].split("|")[2:4])
+        except ValueError:                        # a damaged line is about nobody
+            return False
         return hmac.new(salt, name.encode(), "sha1").digest() == digest
     patterns = [re.escape(word).replace(r"\*", ".*").replace(r"\?", ".")
                 for word in row["hosts"].lower().split(",")]
@@ -2001,7 +2009,10 @@ def trust_store(context, cafile):
 
 def dated_code(chain, now):
     """OpenSSL's number for a certificate whose time is not now (X509_V_ERR_*); else 20."""
-    leaf = parse_certificate(chain[0]) if chain else {"not_before": now, "not_after": now}
+    try:
+        leaf = parse_certificate(chain[0] if chain else b"")
+    except NotMine:
+        return 20
     return 10 if leaf["not_after"] < now else 9 if leaf["not_before"] > now else 20
 
 
@@ -2223,11 +2234,11 @@ class System:
 
     def trust_stores(self, timeout_s=None):
         """The CA files of this host beside the one in use: the system's, certifi's, OpenSSL's."""
-        ssl = load_ssl()
+        ssl = load_ssl() if self.has_ssl() else None
         default = ssl and ssl.get_default_verify_paths().cafile
         used = self.options.cafile or default
         known = [os.environ.get("SSL_CERT_FILE"), default] + TRUST_STORES + [
-            folder + "/certifi/cacert.pem" for folder in sys.path]
+            folder + "/certifi/cacert.pem" for folder in sys.path if folder]
         return "ok", {"used": used, "others": unique(
             path for path in known if path and path != used and os.path.isfile(path))}
 
@@ -2457,9 +2468,9 @@ class System:
             sock = attempt["sock"] = sock or self.new_socket(address, socket.SOCK_STREAM)
             if option:
                 set_option(sock, *option)
-            self.packets += 1
             code = sock.connect_ex((address, port))
-            if payload:
+            self.packets += code in (0, 115)                  # EINPROGRESS: else nothing has left
+            if payload and not code:
                 sock.send(payload)
         except (OSError, OverflowError, ValueError) as error:      # no such option, port or zone
             code = getattr(error, "errno", None) or 22             # EINVAL
@@ -2490,7 +2501,7 @@ class System:
             facts["local"] = (or_none(sock.getsockname) or [None])[0]
             seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
             heard = converse(sock, b"", seconds, greeting_is_whole)
-            after = "open" if heard["ended"] == "silent" else heard["ended"]
+            after = "open" if heard["ended"] in (None, "silent") else heard["ended"]
             facts["after"] = "reset" if attempt.get("reset") else after
             if heard["data"]:
                 facts.update(read_first_words(heard["data"]), after="data", ended=heard["ended"])
@@ -2616,8 +2627,8 @@ class System:
             elif facts["ended"] in (None, "done"):
                 late = time.monotonic() + DRIP_S
                 heard = converse(sock, request, timeout_s, lambda data: data and not whole and (
-                    b"\r\n\r\n" in data or not b"HTTP/".startswith(data[:5])
-                    or b"\n" in data and time.monotonic() > late))
+                    b"\r\n\r\n" in final_answer(data) or not b"HTTP/".startswith(data[:5])
+                    or b"\n" in final_answer(data) and time.monotonic() > late))
                 facts.update(heard, stage="http", info=self.count(sock))
                 if facts["ended"] == "done" and not whole:
                     facts["ended"] = None         # a head may be all that is wanted
@@ -2649,7 +2660,7 @@ class System:
         """User and password in a proxy's URL, as bytes: they never leave this room."""
         url = self.options.proxy if variable == "--proxy" else os.environ.get(variable) or ""
         return re.sub(b"%([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m.group(1).decode()),
-                      (find(r"//([^/]*)@", url) or "").encode())
+                      (find(r"//([^/]*)@", full_url(url)) or "").encode())
 
     def tunnel(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """Ask a proxy for a tunnel (CONNECT, RFC 9110 9.3.6); raw for `parse_http_exchange`."""
@@ -3230,10 +3241,6 @@ asks("versions", "After a refusal: which old versions does the server still offe
              parse=parse_tls_flight))
          for row in saying(hello, "chain", [])[:1] for version in (0x300, 0x301, 0x302)
          if said(row, "alert")])
-asks("large", "A ClientHello as large as post-quantum keys make it, where a small one is answered.",
-     lambda wish, tls: each("hello", saying(tls, "ended", "done")[:wish["tls"]],
-                            wish["port"], wish["sni"], None, 0x303, LARGE_HELLO_BYTES,
-                            parse=parse_tls_flight))
 asks("cut_ttl",
      "A handshake that is cut, with TTLs too small to reach the server: does a box cut it?",
      lambda wish, tls, trace_udp, ping: [
@@ -3288,6 +3295,20 @@ asks("spare_proxy",
      "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
      lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
          wish, proxy_env) and tunnel_asks(wish, named_proxy(wish, proxy_env)))
+
+
+@stepwise
+def probe_large(wish, tls):
+    """A ClientHello as large as post-quantum keys make it; the same but small where that fails."""
+    for row in saying(tls, "ended", "done")[:wish["tls"]]:
+        for size, padding in (("large", LARGE_HELLO_BYTES), ("small", 0)):
+            answers = yield [ask("%s %s" % (row.subject, size), native(
+                "hello", row.subject, wish["port"], wish["sni"], None, 0x303, padding,
+                parse=parse_tls_flight))]
+            if said(answers[0], "version") or said(answers[0], "alert"):
+                break
+
+
 @stepwise
 def probe_stores(wish, tls):
     """A certificate of an unknown CA, verified with the other trust stores of this host."""
@@ -3301,7 +3322,8 @@ def probe_stores(wish, tls):
 asks("peer", "The peer's certificate when it could not be verified: a handshake that does not ask.",
      lambda wish, tls, hello: handshakes(wish, [
          row for row in saying(tls, "ended", "untrusted")
-         if not any(said(h, "chain") for h in rows_about(hello, row.subject))], False))
+         if not any(said(h, "chain") for h in rows_about(hello, row.subject) if not (
+             wish["sni"] and h.subject.endswith(" bare")))], False))
 
 
 def parse_link_counters(text):
@@ -3494,8 +3516,11 @@ def talking(tcp):
 
 def wants_http2(row, tls):
     """Does this server speak HTTP/2 only?  It chooses h2 where that is offered, else nothing."""
-    return said(row, "speaks") == "http2" or not (said(row, "status") or said(row, "alpn")) \
-        and bool(saying(rows_about(tls, row.subject), "alpn", "h2"))
+    mute = said(row, "stage") == "http" and said(row, "ended") == "closed" and not any(
+        said(row, key) for key in ("status", "alpn", "not_http"))
+    no_overlap = "no application protocol" in (said(row, "error") or "").replace("_", " ").lower()
+    return said(row, "speaks") == "http2" or (mute or no_overlap) and bool(
+        saying(rows_about(tls, row.subject), "alpn", "h2"))
 
 
 def head_failed(row):
@@ -3534,15 +3559,17 @@ def handshakes(wish, rows, verify=True, cafile=None):
     """The handshake that this target stands for, with each of these; by openssl without `ssl`."""
     alpn = ("h2", "http/1.1") if wish["protocol"] == "https" else ()
     name = ["-servername", wish["sni"]] if wish["sni"] else ["-noservername"]
-    name += ["-CAfile", wish["cafile"]] if wish["cafile"] else []
+    store = cafile or wish["cafile"]
+    name += ["-CAfile", store] if store else []
     name += ["-starttls", STARTTLS_WORDS.get(wish["protocol"], wish["protocol"])] if tls_steps(
         wish) else []
     for address in [row.subject for row in rows]:
         where = "%s:%d" % ("[%s]" % address if ":" in address else address, wish["port"])
         command = ["openssl", "s_client", "-showcerts", "-connect", where] + name
+        other = [then(tool(parse_openssl_s_client, *command), openssl_handshake)]
         yield ask(address, native(
             "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn, cafile,
-            parse=parse_handshake), then(tool(parse_openssl_s_client, *command), openssl_handshake))
+            parse=parse_handshake), *other * (not wish["bound"]))    # it knows no --source
 
 
 STARTTLS_WORDS = {"submission": "smtp", "postgresql": "postgres"}    # s_client(1), -starttls
@@ -3579,10 +3606,16 @@ def parse_proxy_variables(raw):
     return value
 
 
+def full_url(url):
+    """A proxy as people write it, with its scheme: without one its password would not be seen."""
+    return url if "://" in url else "http://" + url
+
+
 def read_proxy(url, variable):
     """One proxy URL -> {host, port, url, variable, scheme}; host None where it is nonsense."""
+    url = full_url(url)
     try:
-        parts = read_url(url if "://" in url else "http://" + url)
+        parts = read_url(url)
         port = int(parts["port"] or {"https": 443, "http": 80}.get(parts["scheme"], 1080))
     except (NotMine, ValueError):
         parts, port = dict.fromkeys(("host", "scheme")), None
@@ -4082,7 +4115,7 @@ sign("""segment.isolated  where: client_network client  each: silent_hops  sure:
     quiet: segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED""",
     lambda row, tcp, segment: row.value["count"] >= 4 and not row.value["answering"]
     and hop_silence(row, segment + tcp))
-sign("""gateway.silent  where: client_network  each: silent_hops  hides: AWAY
+sign("""gateway.silent  where: client_network client  each: silent_hops  hides: AWAY
     means: Without the gateway nothing leaves the segment.
     says: The gateway {hop} does not answer on {dev} (layer 2: {state}).
     fix: Check the gateway's address in the route, that router, and the VLAN of {dev}.
@@ -4422,13 +4455,14 @@ def rule_path_loss(retries, resends, tcp, tls, http):
         gone = met(first, "timeout") + saying(talks, "stage", "connect")
         mute = gone + [t for t in saying(talks, "ended", "silent", "stalled")
                        if (t.value.get("info") or {}).get("unacked")]        # by the peer's kernel
-        late = [t for t in talks if (said(t, "info") or {}).get("total_retrans") and t not in mute]
+        late = [t for t in met(talks, "ok") if (said(t, "info") or {}).get("total_retrans")
+                and t not in mute]
         lost = value["silent"] + value["resent"] + len(mute) + sum(
             talk.value["info"]["total_retrans"] for talk in late)
         words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
                      " tls.handshake_stalled") if mute else dict(hides="")
         # One late packet is none: a router drops the first while it asks for a MAC address.
-        if (gone or lost > 1) and (value["silent"] < value["tried"] or met(first, "ok")):
+        if (gone or lost > 1) and (value["open"] or met(first, "ok")):
             yield blame(row, first + mute, confidence="likely" if lost > 1 else "possible",
                         silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
                         tried=value["tried"] + max(1, len(mute + late)), **words)
@@ -4505,6 +4539,7 @@ def cert(card):
 cert("""tls.expired  where: service
     says: The certificate of {address} for {name} expired on {date}.
     fix: Renew it and reload the service (a renewed file on disk is not enough).
+    ask: Please renew the certificate of {address} port {port} for {name}.
     fires: tls/A ok ended=untrusted verify_code=10 cert.not_after=4000   quiet: tls/A ok""")
 cert("""tls.not_yet_valid  where: service client
     says: The certificate of {address} for {name} is valid only from {date}.
@@ -4524,6 +4559,7 @@ cert("""tls.untrusted_ca  where: service client  sure: likely
     says: The certificate of {address} ({name}) is by '{issuer}', a CA that {store} does not
       hold{others}.
     fix: If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?
+    ask: Is '{issuer}' the CA of your certificate for {name}? If not, somebody inspects the traffic.
     fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok""")
 cert("""tls.name_mismatch  where: service
     says: The certificate of {address} is for {names}, not for {wanted}.
@@ -4595,10 +4631,13 @@ sign("""tls.large_hello  where: service server_network  each: large  severity: w
     means: Some boxes drop a ClientHello of more than one packet, as post-quantum keys make it.
     says: {address} port {port} {how} when the ClientHello is large; a small one is answered.
     fix: New browsers and OpenSSL 3.5 send such ones: mend that server or the box before it.
-    given: tls/A ok   fires: large/A ok ended=reset version=null   quiet: large/A ok""",
-    lambda row, outsized: row.outcome == "ok" and not (row.value["version"] or row.value["alert"])
-    and row.subject not in [r.subject for r in outsized]
-    and dict(how=ENDINGS.get(row.value["ended"], "goes on")))
+    given: tls/A ok ; large/A,small ok   fires: large/A,large ok ended=reset version=null
+    quiet: large/A,large ok""",
+    lambda row, large, outsized: row.subject.endswith("large") and row.outcome == "ok"
+    and not (row.value["version"] or row.value["alert"])
+    and any(said(r, "version") for r in rows_about(large, host_of(row) + " small"))
+    and host_of(row) not in [r.subject for r in outsized]
+    and dict(address=host_of(row), scope=host_of(row), how=ENDINGS.get(row.value["ended"], "ends")))
 HANDSHAKES = {
     "tls.client_cert": ("client service", "certain", "Configure the client's certificate and key;"
                         " netdiag has none to offer."),
@@ -4613,24 +4652,25 @@ HANDSHAKES = {
                           " compare with another name, from another network.")}
 
 
-def handshake_refusal(value, clear, late, old):
+def handshake_refusal(value, clear, late, accepted):
     """(code, why) of a refused handshake; `clear`: what clear ClientHellos met, by their names.
 
-    `old`: the versions that the server accepts and this host no longer speaks.
+    `accepted`: the old versions with which the server answered.
     The module's texts differ with Python and OpenSSL; the server's own bytes do not.
     """
     text, alert = "%s %s" % (value.get("error"), value.get("reason")), value.get("alert")
     named, bare = clear.get("named"), clear.get("bare")
     asked = [c["client_cert"] for c in clear.values() if c["client_cert"] is not None]
-    offered = unique(old + [c["version"] for c in clear.values() if c["version"]])
+    offered = unique(accepted + [c["version"] for c in clear.values() if c["version"]])
     if late or asked or alert == "certificate_required":
         names = " of %s" % ", ".join(asked[0][:2]) if asked and asked[0] else ""
         return "tls.client_cert", "it demands a client certificate%s and got none" % names
     if alert == "protocol_version" or value["ended"] == "alert" and (
             set(offered) & {"SSLv3", "TLSv1", "TLSv1.1"} or re.search(
                 "(?i)unsupported.protocol|legacy.sigalg|version too low|no protocols", text)):
-        return "tls.version", "no common version, it offers %s and this host TLS 1.2 or newer" % (
-            " and ".join(offered) or "none that we know")
+        old = [o for o in offered if o in ("SSLv3", "TLSv1", "TLSv1.1")]
+        return "tls.version", "no common version" + (
+            ", it offers %s, which this host refuses" % " and ".join(old) if old else "")
     answers_bare = bool(bare and bare["chain"])
     if alert == "unrecognized_name" or named and answers_bare and not named["chain"]:
         return "tls.sni", "it refuses the name that was asked for" + (
@@ -4711,18 +4751,21 @@ sign("""service.error ssh.throttled  where: service  each: spoken
 
 @rule("""ssh.host_key  where: server client  each: ssh
     says: The SSH host key of {address} ({key_type} SHA256:{digest}) is not that known for {host}.
-    fix: If that server was set up anew: `ssh-keygen -R {host}`. If not, another machine answers:
-      check the address and the way before any password is typed.
+    fix: If not set up anew, another machine answers: check the address before any password is
+      typed. If it was: `ssh-keygen -R '{entry}' -f {file}`.
     ask: Was {host} reinstalled, or has its address moved?
     given: target/N ok port=22 ; known_hosts/f ok [{"hosts":"N","type":"t","key":"y"}]
     fires: ssh/A ok key=x key_type=t   fires: ssh/A ok outcome=hostkey_changed
     quiet: ssh/A ok key=y key_type=t   quiet: ssh/A ok outcome=ok""")
 def rule_ssh_host_key(row, wish, known_hosts):
     """The key differs from that of the same type in known_hosts."""
-    known = [k["key"] for k in known_keys(known_hosts, wish) if k["type"] == said(row, "key_type")]
-    other = known and said(row, "key") not in known + [None]
+    files = {part.subject: [k["key"] for k in known_keys([part], wish)
+                            if k["type"] == said(row, "key_type")] for part in known_hosts}
+    other = [file for file, keys in files.items() if keys and said(row, "key") not in keys + [None]]
+    entry = wish["host"] if wish["port"] == 22 else "[%s]:%s" % (wish["host"], wish["port"])
     return (other or said(row, "outcome") == "hostkey_changed") and dict(
-        key_type=said(row, "key_type"), digest=said(row, "sha256"), scope=None)
+        key_type=said(row, "key_type"), digest=said(row, "sha256"), scope=None, entry=entry,
+        file=(other or ["~/.ssh/known_hosts"])[0])
 
 
 sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in common (RFC 4253).
@@ -4736,7 +4779,7 @@ sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in 
 sign("""ssh.host_key  where: client  each: ssh  severity: info
     means: ssh logs in nowhere whose key it does not know (StrictHostKeyChecking=yes).
     says: {user}'s login at {address} was not tried: its host key is not in known_hosts here.
-    fix: Compare its fingerprint with that on the server, then `ssh {user}@{host}` to accept it.
+    fix: Compare its fingerprint with that on the server; `ssh -p {port} {user}@{host}` accepts it.
     given: target/A ok user=me   fires: ssh/A ok outcome=hostkey_unknown
     quiet: ssh/A ok outcome=ok""",
     lambda row, wish: said(row, "outcome") == "hostkey_unknown" and dict(
@@ -4779,6 +4822,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     means: A gateway that wants a login first answers every request itself (RFC 6585, 8910).
     says: A login page of the network answers in place of {host}: {how}.
     fix: Log in to the network (captive portal) in a browser, then try again.
+    ask: Please exempt this host from the captive portal.
     fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login""",
     lambda row, wish: not wish["tls"] and (
@@ -5096,15 +5140,18 @@ def silent_hops(neighbor, ways, tcp, heard, segment):
 
 
 def clear_handshakes(tls, hello):
-    """What clear ClientHellos met where neither ssl nor openssl is there, as handshakes."""
-    known, rows = [row.subject for row in succeeded(tls)], {}
+    """What clear ClientHellos met where neither ssl nor openssl is there, as handshakes.
+
+    An alert, a reset or a close may be about what our old ClientHello offers: they say nothing.
+    """
+    known, rows = [row.subject for row in tls], {}
     for row in [h for h in succeeded(hello) if host_of(h) not in known]:
-        value, alert = row.value, row.value["alert"]
-        ended = "not_tls" if value["not_tls"] else "alert" if alert else "unverified" \
-            if value["chain"] else "stalled" if value["ended"] == "silent" else value["ended"]
-        rows.setdefault(host_of(row), row._replace(subject=host_of(row), value=dict(
-            value, ended=ended, alert=alert and alert[1], error=alert and alert[1], reason=None,
-            verify_code=None)))
+        value = row.value
+        ended = "not_tls" if value["not_tls"] else "unverified" if value["chain"] else \
+            "stalled" if value["ended"] == "silent" else None
+        if ended:
+            rows.setdefault(host_of(row), row._replace(subject=host_of(row), value=dict(
+                value, ended=ended, alert=None, error=None, reason=None, verify_code=None)))
     return list(rows.values())
 
 
@@ -5183,10 +5230,10 @@ VIEWS = {
                                for a in size_suspects(saying(sizes, "by", "echo"))],
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
     "handshakes": lambda tls, hello: succeeded(tls) + clear_handshakes(tls, hello),
-    "chains": lambda tls, hello, peer, handshakes: {  # {address: the longest that it sent}
+    "chains": lambda wish, tls, hello, peer, handshakes: {  # {address: the longest that it sent}
         row.subject: max([said(r, "chain") or [] for r in rows_about(tls + peer + [
-            h for h in hello if not h.subject.endswith(" bare")], row.subject)], key=len)
-        for row in handshakes},
+            h for h in hello if not (wish["sni"] and h.subject.endswith(" bare"))], row.subject)],
+                         key=len) for row in handshakes},
     "distrust": lambda wish, now, handshakes, chains: {                   # {(address, code): holes}
         (row.subject, code): holes
         for row in saying(handshakes, "ended", "done", "untrusted", "unverified")
@@ -5261,7 +5308,8 @@ def finding_of(item, holes, seen):
 def not_asked(answers):
     """What could not be asked, and why: one line for each question."""
     pairs = unique(((PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0],
-                    printable(row.tried[-1][1], 160)) for row in answers
+                    printable("; ".join(unique(why for _, why in row.tried)), 160))
+                   for row in answers
                    if row.outcome == "unknown" and row.tried and row.probe in PROBES)
     return [{"question": what, "why": why} for what, why in pairs if why != "switched off"]
 
@@ -5287,10 +5335,10 @@ def merge(findings):
         key = row.code, row.severity, tuple(row.suspects)
         first = merged.setdefault(key, row)
         if row.scope and row.scope[0] not in first.scope:
-            front = first.summary[:-1] + "," if "(also " in first.summary else \
-                first.summary + " (also"
+            text = first.summary.rstrip(".")
+            front = text[:-1] + "," if "(also " in text else text + " (also"
             merged[key] = first._replace(
-                summary="%s %s)" % (front, row.scope[0]), scope=first.scope + row.scope,
+                summary="%s %s)." % (front, row.scope[0]), scope=first.scope + row.scope,
                 proof=first.proof + row.proof)
     return list(merged.values())
 
@@ -5423,6 +5471,9 @@ def verdict_lines(report, color):
     for number, (front, text) in enumerate(rows, 1):      # the first takes most, each has a line
         lines += wrap(text, front, room=4 - len(lines) - len(rows) + number)
         lines[-1] = re.sub(r"[,;:] \.\.\.$", " ...", lines[-1])
+    warned = unique(f.code for f in report.findings if f.severity == "warn")
+    if result.code == "ok" and warned:
+        lines += wrap("with warnings, see FINDINGS: " + ", ".join(warned), room=1)
     if not report.complete:
         lines.append("  The run was cut short: this rests on what was seen until then.")
     return [shorten("netdiag %s: %s" % (VERSION, title)),
@@ -5455,9 +5506,8 @@ def path_lines(report, way, server):
     lines = ["%4s  %-39s %9s  %s" % (ttl, name, "" if ms is None else "%.1f ms" % ms,
                                      here if place == "client" else place.replace("_", " "))
              for place, ttl, name, ms in rows]
-    if result.code != "ok" and result.suspects:
+    if result.code not in NO_FAULT and set(result.suspects[:1]) & set(PLACES[:6]):
         ranks, worst = [PLACES.index(row[0]) for row in rows], PLACES.index(result.suspects[0])
-        worst = 0 if worst > 5 else worst                 # name service and proxy: asked from here
         at = max(n for n, rank in enumerate(ranks) if rank <= worst)
         lines.insert(at + (worst < 4), "   X  ---- it breaks here: %s ----" % result.code)
     lines += ["      the MSS of our SYN is lowered from %d to %d before hop %d" % (
@@ -5524,7 +5574,7 @@ def ruled_out(table, result):
         address=usable_links(links), route=saying(succeeded(table["route"]), "error", None),
         gateway=saying(table["neighbor"], "state", *ALIVE), dns=succeeded(table["lookup"]),
         tcp=succeeded(table["tcp"]), tls=saying(table["tls"], "ended", "done"))
-    return result.code != "ok" and ", ".join(
+    return "-" if result.code == "ok" else ", ".join(
         layer for layer, seen in fine.items() if seen and not result.code.startswith(layer + "."))
 
 
@@ -5789,8 +5839,10 @@ def wish_of(target, options):
     return dict(
         zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
         family=options.family, sni=options.sni or sni_for(host) if named else None,
-        source=options.source, cafile=options.cafile, connect_to=host and options.connect_to,
-        proxy=host and options.proxy, speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
+        source=options.source, cafile=options.cafile,
+        bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
+        proxy=host and options.proxy and full_url(options.proxy),
+        speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 
 def diagnose(target, shared, system, options, progress=None):
