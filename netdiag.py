@@ -3312,7 +3312,8 @@ def probe_large(wish, tls):
 @stepwise
 def probe_stores(wish, tls):
     """A certificate of an unknown CA, verified with the other trust stores of this host."""
-    for row in saying(tls, "ended", "untrusted")[:1]:
+    for row in [r for r in saying(tls, "ended", "untrusted") if r not in saying(
+            tls, "verify_code", 9, 10)][:1]:                  # no store mends a date
         found, = yield [ask("self", native("trust_stores"))]
         for path in (said(found, "others") or [])[:MAX_STORES]:
             yield [question._replace(subject=path) for question in handshakes(
@@ -4539,7 +4540,7 @@ def cert(card):
 cert("""tls.expired  where: service
     says: The certificate of {address} for {name} expired on {date}.
     fix: Renew it and reload the service (a renewed file on disk is not enough).
-    ask: Please renew the certificate of {address} port {port} for {name}.
+    ask: Renew the certificate of {name}.
     fires: tls/A ok ended=untrusted verify_code=10 cert.not_after=4000   quiet: tls/A ok""")
 cert("""tls.not_yet_valid  where: service client
     says: The certificate of {address} for {name} is valid only from {date}.
