@@ -4696,7 +4696,7 @@ sign("""http.https_expected  where: client  each: http  hides: http.client_error
     fires: http/A ok status=400 wants_tls=true   quiet: http/A ok status=400""",
     lambda row, wish: not wish["tls"] and (said(row, "wants_tls") or said(row, "speaks") == "tls"))
 sign("""http.no_response  where: service server  each: exchanges  sure: likely
-    means: The connection opens, the request goes out, and no byte of a reply comes.
+    means: The connection opens, the request goes out, and no whole head of a reply comes.
     says: {address} takes the HTTP request and {how} {when}.
     fix: Is the application hung or crashing? Look at its log and its load on the server.
     fires: http/A ok status=null ended=silent
@@ -4744,6 +4744,7 @@ sign("""service.error ssh.throttled  where: service  each: spoken
     means: A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
     says: The service on {address} port {port} itself says no: "{words}".
     fix: Read its words; the service's log says more.
+    ask: It refuses {here}: why, and what does its log say?
     given: target/A ok protocol=smtp   fires: tcp/A ok after=data greeting=554 refuses=service.error
     quiet: tcp/A ok after=data greeting=220""",
     lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
