@@ -254,7 +254,7 @@ def destination(word, length=None):
 
 
 def route_row(dst, via, dev, metric, **more):
-    """A route of a table with columns, where a placeholder stands for no gateway or device."""
+    """A route of a table with columns, where a sign may stand for no gateway or device."""
     via, dev = (None if word in "0.0.0.0 * - :: [::]".split() else word for word in (via, dev))
     return dict(dst=dst, via=via, dev=dev, src=None, metric=metric, **more)
 
@@ -282,6 +282,11 @@ def printable(text, limit=300):
     out = "".join(c if " " <= c <= "~" else c.encode("unicode_escape", "replace").decode("ascii")
                   for c in text[:limit])
     return out + ("..." if len(text) > limit else "")
+
+
+def endpoint(host, port):
+    """'host:port', with brackets around an IPv6 address."""
+    return "%s:%d" % ("[%s]" % host if ":" in host else host, port)
 
 
 def hide_secret(url):
@@ -923,9 +928,6 @@ def parse_proc_counters(text):
     return mine(counters, "no counter")
 
 
-parse_snmp6 = parse_proc_counters
-
-
 @parser
 def parse_softnet(text):
     """/proc/net/softnet_stat, a row of hexadecimal numbers a CPU: packets that were too many."""
@@ -1431,19 +1433,24 @@ def parse_tls_flight(raw):
     return value
 
 
-@guarded
-def parse_handshake(raw):
-    """What room 4 brings from a handshake of the `ssl` module, `chain` parsed and `alert` named."""
+def read_chain(ders):
+    """The certificates of a chain as facts, up to the first that nobody can read."""
     chain = []
-    for der in raw["chain"]:
+    for der in ders:
         try:
             chain.append(parse_certificate(der))
         except NotMine:
             break
+    return chain
+
+
+@guarded
+def parse_handshake(raw):
+    """What room 4 brings from a handshake of the `ssl` module, `chain` parsed and `alert` named."""
     # OpenSSL's own text ("tlsv1 alert ..." of 1.x): `reason` lies on 3.6 and 3.7 for newer codes.
     text = find(r"((?:alert|tlsv1[03]?|sslv3) [a-z_ ]+)", (raw.get("error") or "").lower()) or ""
     told = (name for name in ALERTS.values() if name in text.replace(" ", "_"))
-    return dict(raw, chain=chain, alert=next(told, None))
+    return dict(raw, chain=read_chain(raw["chain"]), alert=next(told, None))
 
 
 OPENSSL_FAILURES = kinds(r"""
@@ -1536,7 +1543,8 @@ def sni_for(host):
 @guarded
 def parse_http_exchange(raw):
     """The answer to one request: `status` None where nothing came, `not_http` where no HTTP."""
-    data, value = final_answer(raw["data"]), talk_facts(raw, status=None, not_http=None)
+    data, value = final_answer(raw["data"]), talk_facts(
+        raw, status=None, not_http=None, chain=read_chain(raw.get("chain", ())))
     if not data or raw["ended"] in ("closed", "reset") and data.startswith(b"HTTP/1") \
             and not re.search(rb"\r?\n\r?\n", data):
         return value                                  # nothing, or a head that ends in the middle
@@ -1766,11 +1774,16 @@ def parse_known_hosts(text):
             for marker, hosts, kind, key in rows]
 
 
+def known_as(host, port):
+    """The name under which known_hosts has a server: with its port where that is not 22."""
+    return host if port == 22 else "[%s]:%s" % (host, port)
+
+
 def knows_host(row, host, port):
     """Is a line of known_hosts about this host?  Names may be hashed (HMAC-SHA1) or patterns."""
     import base64
     import hmac
-    name = host if port == 22 else "[%s]:%d" % (host, port)
+    name = known_as(host, port)
     if row["hosts"].startswith("|1|"):
         try:
             salt, digest = (base64.b64decode(part) for part in row["hosts"].split("|")[2:4])
@@ -1808,10 +1821,10 @@ def parse_ssh(text):
     outcome, methods = mine(find_kind(SSH_ENDINGS, text)), re.findall(
         r"(?:s that can continue: |Permission denied \()([\w,-]+)", text)
     key = re.search(r"Server host key: (\S+) (?:SHA256:)?(\S+)", text)
-    banner, kind = find(r"remote software version (.*)", text), outcome.partition("no_matching_")[2]
-    return {"outcome": outcome, "host": host, "ip": address, "port": to_int(port), "banner": banner,
-            "tcp_connected": "Connection established" in text, "server_banner": banner,
-            "methods": methods[-1].split(",") if methods else None,
+    kind = outcome.partition("no_matching_")[2]
+    return {"outcome": outcome, "host": host, "ip": address, "port": to_int(port),
+            "tcp_connected": "Connection established" in text,
+            "server_banner": find(r"remote software version (.*)", text),
             "auth_methods": methods[-1].split(",") if methods else None,
             "lacks": [kind.replace("hostkey", "host_key")] if kind else [],
             "detail": find(r"Their offer: (.*)", text),
@@ -1843,9 +1856,8 @@ TLS_ENDINGS = (                      # of exceptions: their type, errno and text
                 "|packet length too long"))
 HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store alpn ms".split()),
                  ended="no_connection", chain=[])
-UNHEARD_COUNTERS = (
-    ("/proc/net/snmp", parse_proc_counters, "Ip", "IpForwDatagrams"),
-    ("/proc/net/snmp6", parse_snmp6, "Ip6", "Ip6OutForwDatagrams"))
+UNHEARD_COUNTERS = (("/proc/net/snmp", "Ip", "IpForwDatagrams"),
+                    ("/proc/net/snmp6", "Ip6", "Ip6OutForwDatagrams"))
 ECHO_ID = os.getpid() & 0xffff
 NO_HOP = dict.fromkeys(("address", "ms", "type", "code"))
 NO_SSL = "this Python has no ssl module"
@@ -2005,15 +2017,6 @@ def trust_store(context, cafile):
               for key, value in part if key in ("organizationName", "commonName")}
     return {"file": cafile or paths.cafile or paths.capath or "this Python's empty trust store",
             "owners": sorted(owners)[:400]}
-
-
-def dated_code(chain, now):
-    """OpenSSL's number for a certificate whose time is not now (X509_V_ERR_*); else 20."""
-    try:
-        leaf = parse_certificate(chain[0] if chain else b"")
-    except NotMine:
-        return 20
-    return 10 if leaf["not_after"] < now else 9 if leaf["not_before"] > now else 20
 
 
 def peer_chain(tls):
@@ -2469,13 +2472,14 @@ class System:
             if option:
                 set_option(sock, *option)
             code = sock.connect_ex((address, port))
-            self.packets += code in (0, 115)                  # EINPROGRESS: else nothing has left
             if payload and not code:
                 sock.send(payload)
         except (OSError, OverflowError, ValueError) as error:      # no such option, port or zone
             code = getattr(error, "errno", None) or 22             # EINVAL
         if code and errno_name(code) != "EINPROGRESS":
             attempt.update(state="error", errno=errno_name(code), immediate=True, ms=0.0)
+        else:                                                      # or nothing has left
+            self.packets += 1
         return attempt
 
     def knock(self, address, port, timeout_s=FIRST_LOOK_S):
@@ -2539,9 +2543,9 @@ class System:
         with self.lock:
             return bool(load_ssl())
 
-    def tls_context(self, verify, alpn=(), cafile=None):
+    def tls_context(self, *kind):
         """A client context; verification of the name is done by rule, not by OpenSSL's wording."""
-        cafile, kind = cafile or self.options.cafile, (verify, alpn, cafile)
+        verify, alpn, cafile = kind
         with self.lock:                   # made once: each one loads 140 CAs
             if kind not in self.contexts:
                 ssl = load_ssl()
@@ -2558,14 +2562,15 @@ class System:
                 self.contexts[kind] = context
             return self.contexts[kind]
 
-    def handshake(self, sock, server_name, steps, seconds, *context_kind):
+    def handshake(self, sock, server_name, steps, seconds, verify, alpn=(), cafile=None):
         """TLS behind the `steps` of STARTTLS -> (the socket now, raw for `parse_handshake`)."""
         facts, other = dict(HANDSHAKE, ended="done"), say_in_turn(sock, steps, seconds)
+        cafile = cafile or self.options.cafile
         if other is not None:
             return sock, dict(facts, ended="not_offered", error=printable(other[:200]))
         began = time.monotonic()
         try:
-            context = self.tls_context(*context_kind)
+            context = self.tls_context(verify, alpn, cafile)
             sock.settimeout(seconds)
             sock = context.wrap_socket(   # bytes, or ssl would load its tables of Unicode for it
                 sock, server_hostname=(server_name or "").encode("ascii", "replace") or None,
@@ -2580,7 +2585,7 @@ class System:
                          reason=getattr(error, "reason", None) and printable(error.reason),
                          verify_code=getattr(error, "verify_code", None))
         if facts["ended"] == "untrusted":
-            facts["store"] = trust_store(context, context_kind[-1] or self.options.cafile)
+            facts["store"] = trust_store(context, cafile)
         return sock, dict(facts, ms=ms_since(began))
 
     def tls(self, address, port, server_name, verify=True, steps=(), alpn=(), cafile=None,
@@ -2615,12 +2620,11 @@ class System:
             return outcome, facts
         if secure:
             alpn = ("http/1.1",) if b" HTTP/1.1\r\n" in request else ()
-            sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn, None)
+            sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn)
             if made["ended"] == "untrusted" and not made["verify_code"]:      # 3.6 keeps it back
-                _, bare = self.tls(address, port, server_name, False)
-                made["verify_code"] = dated_code(bare["chain"], time.time())
+                made["chain"] = self.tls(address, port, server_name, False)[1]["chain"]
             facts.update({key: made[key] for key in ("error", "verify_code", "ended", "alpn")},
-                         stage="tls", tls_ms=made["ms"])
+                         stage="tls", tls_ms=made["ms"], chain=made["chain"])
         with sock:
             if steps and not secure:              # all that there is to say to a SOCKS proxy
                 facts.update(stage="http", said=say_in_turn(sock, steps, timeout_s))
@@ -2666,7 +2670,7 @@ class System:
         """Ask a proxy for a tunnel (CONNECT, RFC 9110 9.3.6); raw for `parse_http_exchange`."""
         import base64
         login = self.proxy_login(variable)
-        name = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
+        name = endpoint(host, port)
         request = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (name, name)
         if login:
             request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
@@ -2738,7 +2742,7 @@ class System:
 
     def unheard(self, address, port, timeout_s=None):
         """Packets received, not delivered: in a window without SYNs of ours, then in one with."""
-        path, parse, word, forwarded = UNHEARD_COUNTERS[is_address(address) == 6]
+        path, word, forwarded = UNHEARD_COUNTERS[is_address(address) == 6]
         lost = []
         for pause_s, syns in ((0, 0), (UNHEARD_S, 0), (0, UNHEARD_SYNS)):
             time.sleep(pause_s)
@@ -2746,7 +2750,7 @@ class System:
             outcome, text = self.read(path)
             if outcome != "ok":
                 return "unknown", text
-            counts = parse(text)
+            counts = parse_proc_counters(text)
             lost.append(counts[word + "InReceives"] - counts[word + "InDelivers"]
                         - counts.get(forwarded, 0))
         return "ok", {"idle": lost[1] - lost[0], "lost": lost[2] - lost[1], "sent": UNHEARD_SYNS}
@@ -3274,8 +3278,8 @@ def probe_transfer(wish, http, sizes):
 def probe_redirects(wish, http):
     """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT."""
     for step in latest(http)[:1]:
-        host = "[%s]" % wish["host"] if ":" in wish["host"] else wish["host"]
-        urls = ["%s://%s:%d%s" % (wish["protocol"], host, wish["port"], wish["path"] or "/")]
+        urls = ["%s://%s%s" % (wish["protocol"], endpoint(wish["host"], wish["port"]),
+                               wish["path"] or "/")]
         while redirect_of(step) and len(urls) <= REDIRECT_LIMIT:
             url = join_url(urls[-1], redirect_of(step))
             if url in urls[1:] or not re.match("https?://", url):
@@ -3312,8 +3316,8 @@ def probe_large(wish, tls):
 @stepwise
 def probe_stores(wish, tls):
     """A certificate of an unknown CA, verified with the other trust stores of this host."""
-    for row in [r for r in saying(tls, "ended", "untrusted") if r not in saying(
-            tls, "verify_code", 9, 10)][:1]:                  # no store mends a date
+    for row in [r for r in saying(tls, "ended", "untrusted")
+                if said(r, "verify_code") not in (9, 10)][:1]:      # no store mends a date
         found, = yield [ask("self", native("trust_stores"))]
         for path in (said(found, "others") or [])[:MAX_STORES]:
             yield [question._replace(subject=path) for question in handshakes(
@@ -3336,7 +3340,7 @@ def parse_link_counters(text):
 # (file, its parser, what stands for it where it is absent: None is told in the report)
 COUNTER_FILES = (("/proc/net/snmp", parse_proc_counters, None),
                  ("/proc/net/netstat", parse_proc_counters, None),
-                 ("/proc/net/snmp6", parse_snmp6, None),
+                 ("/proc/net/snmp6", parse_proc_counters, None),
                  ("/proc/net/dev", parse_link_counters, None),
                  ("/proc/net/softnet_stat", parse_softnet, ""),
                  ("/proc/net/stat/nf_conntrack", parse_conntrack_stat, ""))
@@ -3565,8 +3569,8 @@ def handshakes(wish, rows, verify=True, cafile=None):
     name += ["-starttls", STARTTLS_WORDS.get(wish["protocol"], wish["protocol"])] if tls_steps(
         wish) else []
     for address in [row.subject for row in rows]:
-        where = "%s:%d" % ("[%s]" % address if ":" in address else address, wish["port"])
-        command = ["openssl", "s_client", "-showcerts", "-connect", where] + name
+        command = ["openssl", "s_client", "-showcerts", "-connect", endpoint(
+            address, wish["port"])] + name
         other = [then(tool(parse_openssl_s_client, *command), openssl_handshake)]
         yield ask(address, native(
             "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn, cafile,
@@ -4727,9 +4731,10 @@ sign("""dns.not_found tls.handshake_cut tls.expired tls.untrusted_ca http.no_res
     fix: Correct the redirect's address, or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
     quiet: redirects/http://there.example/ ok status=200""",
-    lambda row: said(row, "stage") in STAGES and not said(row, "status") and dict(
-        code=next(STAGES[said(row, key)] for key in ("verify_code", "ended", "error", "stage")
-                 if said(row, key) in STAGES),
+    lambda row, now: said(row, "stage") in STAGES and not said(row, "status") and dict(
+        code=([code for code, _, _ in untimely(said(row, "chain") or [], now or 0)] + [
+            STAGES[said(row, key)] for key in ("verify_code", "ended", "error", "stage")
+            if said(row, key) in STAGES])[0],
         url=row.subject, error=said(row, "error") or said(row, "ended")))
 sign("""service.silent  where: service  each: mute  sure: likely
     means: Connected, and no word from a server that speaks first, or to a client's first words.
@@ -4764,10 +4769,9 @@ def rule_ssh_host_key(row, wish, known_hosts):
     files = {part.subject: [k["key"] for k in known_keys([part], wish)
                             if k["type"] == said(row, "key_type")] for part in known_hosts}
     other = [file for file, keys in files.items() if keys and said(row, "key") not in keys + [None]]
-    entry = wish["host"] if wish["port"] == 22 else "[%s]:%s" % (wish["host"], wish["port"])
     return (other or said(row, "outcome") == "hostkey_changed") and dict(
-        key_type=said(row, "key_type"), digest=said(row, "sha256"), scope=None, entry=entry,
-        file=(other or ["~/.ssh/known_hosts"])[0])
+        key_type=said(row, "key_type"), digest=said(row, "sha256"), scope=None,
+        entry=known_as(wish["host"], wish["port"]), file=(other or ["~/.ssh/known_hosts"])[0])
 
 
 sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in common (RFC 4253).
@@ -4790,20 +4794,22 @@ sign("""ssh.denied  where: service client  each: ssh
     means: Key exchange done, login refused; a password, where one is offered, was not tried.
     says: sshd on {address} refuses {user} with the keys of this host; it offers {methods}.
     fix: Is the user right, and the public key in its authorized_keys? sshd's log names the reason.
-    given: target/A ok user=me   fires: ssh/A ok outcome=auth_denied methods=["publickey"]
+    given: target/A ok user=me   fires: ssh/A ok outcome=auth_denied auth_methods=["publickey"]
     quiet: ssh/A ok outcome=ok""",
     lambda row, wish: said(row, "outcome") in ("auth_denied", "too_many_auth_failures") and dict(
-        user=wish["user"], scope=None, methods=", ".join(said(row, "methods") or ["nothing"]),
-        severity="info" if re.search("password|keyboard", str(said(row, "methods"))) else "fail"))
+        user=wish["user"], scope=None, methods=", ".join(said(row, "auth_methods") or ["nothing"]),
+        severity="info" if {"password", "keyboard-interactive"} & set(
+            said(row, "auth_methods") or ()) else "fail"))
 sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS dns.inconsistent
     means: The configured proxy does not accept a connection, or has no address.
     says: The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).
-    fix: Correct or unset {variable}, add {host} to NO_PROXY, or repair the proxy.
+    fix: Correct or unset {variable}{bypass}, or repair the proxy.
     ask: Is the proxy {proxy} up, and may this host use it?
     given: target/N ok proxy=http://192.0.2.8:3128
     fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200""",
     lambda row, proxy: proxy and not said(row, "status") and dict(
         proxy=row.subject, variable=proxy["variable"],
+        bypass="" if proxy["variable"] == "--proxy" else ", add the target to NO_PROXY",
         how={"lookup": "its name has no address", "connect": "no connection"}.get(
             said(row, "stage"), "no HTTP answer"),
         error=said(row, "error") or said(row, "ended")))
@@ -5436,6 +5442,17 @@ def wrap(text, front="  ", indent=None, room=None):
                          placeholder=" ...", subsequent_indent=indent or " " * len(front)) or [""]
 
 
+def fit(text, front, room):
+    """At most `room` lines: all of a text, else its first clauses, else cut with a mark."""
+    ends = [clause.end() for clause in CLAUSE.finditer(text)] if front != "  " else ()
+    for words in [text] + [(text[:end] + ".").replace("?.", "?") for end in reversed(ends)]:
+        lines = wrap(words, front)
+        if len(lines) <= room:
+            return lines
+    lines = wrap(text, front, room=room)
+    return lines[:-1] + [re.sub(r"[,;:] \.\.\.$", " ...", lines[-1])]
+
+
 def shorten(text, width=WIDTH):
     """At most `width` characters, with a mark where something is missing."""
     return text if len(text) <= width else text[:max(0, width - 3)] + "..."
@@ -5471,8 +5488,7 @@ def verdict_lines(report, color):
     rows += [("  ask: ", request_words(result))] if result.ask else []
     lines = []
     for number, (front, text) in enumerate(rows, 1):      # the first takes most, each has a line
-        lines += wrap(text, front, room=4 - len(lines) - len(rows) + number)
-        lines[-1] = re.sub(r"[,;:] \.\.\.$", " ...", lines[-1])
+        lines += fit(text, front, 4 - len(lines) - len(rows) + number)
     warned = unique(f.code for f in report.findings if f.severity == "warn")
     if result.code == "ok" and warned:
         lines += wrap("with warnings, see FINDINGS: " + ", ".join(warned), room=1)

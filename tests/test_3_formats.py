@@ -19,7 +19,7 @@ FOLDERS = ("ping ip_addr ip_link ifconfig ip_route route netstat_rn ip_rule ip_n
 FILES = ("resolv_conf hosts nsswitch proc_arp proc_route proc_ipv6_route proc_net_dev "
          "proc_counters snmp6").split()
 # Folders whose command prints what the parser of another one reads.
-PARSER_OF = {"ip_link": "ip_addr", "netstat_rn": "route"}
+PARSER_OF = {"ip_link": "ip_addr", "netstat_rn": "route", "snmp6": "proc_counters"}
 
 # Facts of the corpus that its own text or README contradicts: file -> paths not compared, and why.
 DOUBTFUL = {
