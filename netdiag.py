@@ -86,10 +86,12 @@ TARGETS_AT_ONCE = 12
 
 # == 2 types: the words that the other rooms share =================================================
 
-Target = collections.namedtuple("Target", "text host port protocol transport tls path user literal")
+Target = collections.namedtuple(
+    "Target", "text host port protocol transport tls path user literal mode")
 Options = collections.namedtuple(
-    "Options", "family numeric timeout_s deadline_s source interface connect_to sni no_sni proxy"
-    " cafile only skip no_tools json brief verbose color output redact lang targets")
+    "Options", "mode family numeric timeout_s deadline_s source interface connect_to sni no_sni"
+    " proxy cafile only skip no_tools json brief verbose color output redact lang targets ticket"
+    " set client for_s lldp port udp bind write read from_dir")
 Source = collections.namedtuple("Source", "verb args parse")
 Ask = collections.namedtuple("Ask", "subject sources")
 Answer = collections.namedtuple("Answer", "probe subject outcome value via tried ms id")
@@ -99,6 +101,7 @@ Verdict = collections.namedtuple("Verdict", "code suspects confidence summary fi
 Report = collections.namedtuple(
     "Report", "target verdict findings unjudged path timings_ms answers elapsed_s complete")
 Answer.__new__.__defaults__ = (None, None, (), None, None)
+Target.__new__.__defaults__ = ("target",)
 
 OUTCOMES = ("ok", "timeout", "refused", "unreachable", "denied", "unknown")
 PLACES = ("client", "client_network", "transit", "server_network", "server", "service", "dns",
@@ -2956,39 +2959,41 @@ def put(source, system, timeout_s):
 #
 # A parameter is a need: the probe runs when those probes have answered.  A parameter with a default
 # is used when its answers happen to be there.  `wish` is what was asked for: always there.  A probe
-# without needs is about this host, and asked once for all targets.
+# without needs is about this host, and asked once for all targets.  SCOPES says what a mode asks.
 
 Probe = collections.namedtuple("Probe", "name function needs optional scope steps")
 PROBES = {}
+# {mode: (scopes of the probes that are asked once, scope of those that are asked for each target)}
+SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
+          "server": (("host", "server"), "port")}
 
 
-def register(name, function, needy, steps=False):
-    """Add a probe; the parameters of `needy` name its needs."""
+def register(name, function, needy, steps=False, scope=None):
+    """Add a probe; the parameters of `needy` name its needs, `scope` when it runs (SCOPES)."""
     names = needy.__code__.co_varnames[:needy.__code__.co_argcount]
     split = len(names) - len(needy.__defaults__ or ())
     PROBES[name] = Probe(name, function, names[:split], names[split:],
-                         "target" if names else "host", steps)
+                         scope or ("target" if names else "host"), steps)
 
 
-def probe(function):
+def probe(function, scope=None, steps=False):
     """Register a generator of questions."""
-    register(function.__name__[len("probe_"):], function, function)
+    register(function.__name__[len("probe_"):], function, function, steps, scope)
     return function
 
 
 def stepwise(function):
     """Register a generator of lists of questions: each list is answered before the next."""
-    register(function.__name__[len("probe_"):], function, function, steps=True)
-    return function
+    return probe(function, steps=True)
 
 
-def asks(name, means, questions):
+def asks(name, means, questions, scope=None):
     """Register a probe that is one expression, falsy where there is nothing to ask."""
     def function(**needs):
         for question in questions(**needs) or ():
             yield question
     function.__name__, function.__doc__ = "probe_" + name, means
-    register(name, function, questions)
+    register(name, function, questions, scope=scope)
 
 
 # -- this host -------------------------------------------------------------------------------------
@@ -4002,7 +4007,7 @@ def rule_address_missing(wish, interfaces, failing, tcp):
     """No interface has an address of the needed family (169.254/16 and fe80::/10 are none)."""
     links = [link["name"] for link in real_links(interfaces) if is_up(link)]
     own = [address for link in all_links(interfaces) for address in far_reaching(link)]
-    if links and not wish["host"] and not own:
+    if links and wish["mode"] != "target" and not own:
         yield dict(dev=links[0], version="4 or 6", address="anything", proof=interfaces)
     for row in failing if links else ():
         version = is_address(row.subject)
@@ -4035,7 +4040,7 @@ def rule_address_duplicate(interfaces, failing):
 def rule_route_missing(wish, failing, tcp, routes):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent."""
     table = [r for part in succeeded(routes) for r in part.value["routes"]]
-    if routes and not wish["host"] and not any(
+    if routes and wish["mode"] == "host" and not any(
             r["dst"] == "default" and r.get("type") in (None, "unicast") for r in table):
         yield dict(address="anything beyond its own segments: no default route", proof=routes)
     for row in saying(failing, "error", "ENETUNREACH", "ENETDOWN", "ESRCH"):
@@ -4145,13 +4150,13 @@ sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: 
     says: No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.
     fix: Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).
     fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
-    fires: target/- ok host=null ; resolv_conf/resolv.conf ok nameservers=[]
+    fires: target/- ok host=null mode=host ; resolv_conf/resolv.conf ok nameservers=[]
     quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
     quiet: lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]""")
 def rule_dns_unconfigured(wish, resolv_conf, lookup):
     """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1."""
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
-    if conf and not conf.get("nameservers") and (failed or not wish["host"]):
+    if conf and not conf.get("nameservers") and (failed or wish["mode"] == "host"):
         yield dict(proof=failed + resolv_conf)
 
 
@@ -4163,7 +4168,7 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
     """Silence or ICMP from every resolver; the system's look-up failed as well."""
-    rows = dns or ([] if wish["host"] else general_dns)
+    rows = dns or (general_dns if wish["mode"] == "host" else [])
     if not rows or met(rows, "ok") or succeeded(lookup):
         return
     servers = unique(map(host_of, rows))
@@ -4190,7 +4195,7 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_failing(wish, dns, lookup, general_dns):
     """SERVFAIL, REFUSED or nonsense, and no resolver that knows better."""
-    rows = succeeded(dns) or ([] if wish["host"] else succeeded(general_dns))
+    rows = succeeded(dns) or (succeeded(general_dns) if wish["mode"] == "host" else [])
     if not rows or saying(rows, "rcode", "NOERROR", "NXDOMAIN") or (
             wish["host"] and not met(lookup, "refused", "timeout")):
         return
@@ -5379,7 +5384,7 @@ def verdict(findings, seen):
     if fails:
         return finding_verdict(min(fails, key=lambda f: f.layer))
     wish, good = seen["wish"], working_addresses(findings, seen)
-    if not wish["host"] or good or seen["tunnels"]:
+    if wish["mode"] == "host" or good or seen["tunnels"]:
         return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
@@ -5404,7 +5409,7 @@ def finding_verdict(finding):
 
 def ok_words(wish, good, seen):
     """What works, in one sentence."""
-    if not wish["host"]:
+    if wish["mode"] == "host":
         return "Link, address, route, gateway and resolver of this host look fine."
     if not good:
         return "%s is reached through the proxy %s." % (wish["host"], seen["tunnels"][0].subject)
@@ -5638,7 +5643,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets):
     rows = [("t%d." % n if reports[1:] else "", report) for n, report in enumerate(reports, 1)]
     document = dict(
         schema=1, netdiag={"version": VERSION, "sha256": sha256},
-        mode="target" if reports[0].target.host else "host", started=started, elapsed_s=elapsed_s,
+        mode=reports[0].target.mode, started=started, elapsed_s=elapsed_s,
         complete=all(report.complete for report in reports),
         host=dict({key: who.get(key) for key in "name system user root python".split()},
                   container=any("dmi" not in p and "hypervisor" not in p for p in marks),
@@ -5746,24 +5751,39 @@ options:
   --targets FILE       targets from a file, one a line; - for stdin
   --redact             mask addresses and names (not yet)
   --lang en|ja         language of the report (ja: not yet)
+  --ticket             only the text to send, for whom the verdict names (not yet)
+  --set KEY=VALUE      fill a blank of the ticket, such as site, switch, switch_port
+  --client ADDR        server, capture: the client that it is about
+  --for TIME           server, capture, listen, watch: so long, such as 10s or 5m
+  --lldp TIME          server: listen so long for what the switch says of itself
+  --port PORT          capture: packets of this port
+  --write FILE         capture: keep the packets in a file (pcap, mode 0600)
+  --read FILE          capture: read such a file instead
+  --udp                listen: UDP instead of TCP
+  --bind ADDR          listen: on this address (default: loopback)
+  --from DIR           merge: all reports of a folder
   --output FILE        write the report there (mode 0600)
   --color WHEN         auto (only on a terminal), always or never
   -v, --verbose        with all evidence and the transcript
   --version            print the version
 """
-DEFAULTS = dict(family=0, deadline_s=DEADLINE_S, lang="en", color="auto", only=(), skip=())
+DEFAULTS = dict(mode="target", family=0, deadline_s=DEADLINE_S, lang="en", color="auto", only=(),
+                skip=(), set=())
 # [(its flags, what it takes or "")]: the help is the table of the options
 OPTION_TABLE = [(flags.split(", "), takes) for flags, takes in re.findall(
     r"(?m)^  ((?:-\w|--[\w-]+)(?:, --\w+)?) (\S*) ", HELP)]
 OPTION_NAMES = {"-4": "family", "-6": "family", "-n": "numeric", "-v": "verbose",
-                "--timeout": "timeout_s", "--deadline": "deadline_s"}
-THIS_HOST = Target("this host", None, None, None, "tcp", False, None, None, 0)
+                "--timeout": "timeout_s", "--deadline": "deadline_s", "--for": "for_s",
+                "--from": "from_dir"}
+THIS_HOST = Target("this host", None, None, None, "tcp", False, None, None, 0, "host")
 
 
 def read_arguments(argv):
-    """The command line -> (Options, [target texts]); NotMine on anything wrong."""
+    """The command line -> (Options, [its other words]); NotMine on anything wrong."""
     takes = {flag: what for flags, what in OPTION_TABLE for flag in flags}
     known, texts, words = dict(dict.fromkeys(Options._fields), **DEFAULTS), [], list(argv)
+    if argv and argv[0] in MODES:                 # a word is a mode only as the first one
+        known["mode"] = words.pop(0)
     while words:
         word = words.pop(0)
         flag, mark, value = word.partition("=")
@@ -5778,7 +5798,8 @@ def read_arguments(argv):
             if takes[flag] and not mark:
                 value = words.pop(0)
             name = OPTION_NAMES.get(flag) or flag[2:].replace("-", "_")
-            known[name] = option_value(flag, takes[flag], value)
+            value = option_value(flag, takes[flag], value)
+            known[name] = known[name] + value if takes[flag] == "KEY=VALUE" else value
     return Options(**known), texts
 
 
@@ -5788,6 +5809,17 @@ def option_value(flag, takes, value):
         mine(re.match(r"\d{1,4}(\.\d{1,6})?$", value) and 0 < float(value) <= 3600,
              "%s takes seconds, from more than 0 to 3600" % flag)
         return float(value)
+    if takes == "TIME":
+        number, unit = mine(re.match(r"([1-9]\d{0,5})([smh]?)$", value),
+                            "%s takes a time such as 10s or 5m" % flag).groups()
+        return int(number) * {"m": 60, "h": 3600}.get(unit, 1)
+    if takes == "PORT":
+        mine(to_int(value) in range(1, 65536), "%s takes a port from 1 to 65535" % flag)
+        return int(value)
+    if takes == "KEY=VALUE":
+        key, mark, text = value.partition("=")
+        mine(re.match(r"[a-z]\w*$", key) and text.strip(), "%s takes a name and what it is" % flag)
+        return ((key, text.strip()),)
     if takes == "PROBE,...":
         return tuple(filter(None, value.split(",")))
     return value if takes else {"-4": 4, "-6": 6}.get(flag, True)
@@ -5803,6 +5835,8 @@ def check_options(options, system):
             (options.interface, system.has_interface, "--interface: there is no %(value)s here"),
             (options.source, is_address, "--source takes an IP address"),
             (options.connect_to, is_address, "--connect-to takes an IP address"),
+            (options.client, is_address, "--client takes an IP address"),
+            (options.bind, is_address, "--bind takes an IP address"),
             (options.source, system.is_own, "--source %(value)s is not an address of this host"),
             (options.proxy, lambda url: read_proxy(url, "--proxy")["host"],
              "--proxy takes a URL such as http://proxy.example:3128")):
@@ -5859,7 +5893,7 @@ def wish_of(target, options):
         family=options.family, sni=options.sni or sni_for(host) if named else None,
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
-        proxy=host and options.proxy and full_url(options.proxy),
+        proxy=host and options.proxy and full_url(options.proxy), client=options.client,
         speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 
@@ -5867,7 +5901,7 @@ def diagnose(target, shared, system, options, progress=None):
     """One target: gather, judge, and make the report."""
     began = system.monotonic()
     wish = Answer("target", target.text, "ok", wish_of(target, options))
-    items = [item for item in PROBES.values() if item.scope == "target"]
+    items = [item for item in PROBES.values() if item.scope == SCOPES[target.mode][1]]
     done, complete = gather(items, dict(shared, target=[wish]), system, options,
                             began + options.deadline_s, progress)
     answers = number_answers(done)
@@ -5886,10 +5920,8 @@ def main(argv=None, system=None, out=None):
         options, texts = read_arguments(argv)
         system = system or System(options)
         check_options(options, system)
-        if options.targets:
-            texts += system.target_lines(options.targets)
-            mine(texts, "--targets %s: there is no target in it" % options.targets)
-        return run_targets(list(map(read_target, texts)) or [THIS_HOST], system, options, out)
+        mine(options.mode in RUNNERS, "the mode '%s' is not built into this version" % options.mode)
+        return RUNNERS[options.mode](texts, system, options, out)
     except (Usage, NotMine) as error:
         return complain(error, EXIT_USAGE)
     except KeyboardInterrupt:
@@ -5911,28 +5943,42 @@ def complain(text, status=None):
 
 
 def quick_words(argv):
-    """What `explain [CODE]`, --version and --help print; other modes are not built yet."""
-    if not argv or argv[0] not in MODES:
-        if "-h" in argv or "--help" in argv:
-            return HELP % DEFAULTS
+    """What `explain [CODE]`, --version and --help print; None for what has to be run."""
+    if "-h" in argv or "--help" in argv:
+        return HELP % DEFAULTS
+    if argv[:1] != ["explain"]:
         return "netdiag %s\n" % VERSION if "--version" in argv else None
-    mine(argv[0] == "explain", "the mode '%s' is not built into this version" % argv[0])
     mine(len(argv) < 3, "explain takes one code, such as tcp.rejected")
     return render_explain(argv[1]) if argv[1:] else render_codes()
 
 
-def run_targets(targets, system, options, out):
-    """Diagnose all targets, print the document; -> exit status."""
+def run_targets(texts, system, options, out):
+    """Mode `target`: the way from here to each target, or this host alone; -> exit status."""
+    if options.targets:
+        texts += system.target_lines(options.targets)
+        mine(texts, "--targets %s: there is no target in it" % options.targets)
+    targets = list(map(read_target, texts)) or [THIS_HOST]
+    return examine(targets[0].mode, lambda shared: targets, system, options, out)
+
+
+def examine(mode, find_targets, system, options, out):
+    """Ask what a mode asks once, find its targets in that, diagnose all; -> exit status."""
     began, started = system.monotonic(), iso_time(system.now())
+    once = [item for item in PROBES.values() if item.scope in SCOPES[mode][0]]
+    shared, complete = gather(once, {}, system, options, began + options.deadline_s)
+    targets = find_targets(shared)
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
-    hosts = [item for item in PROBES.values() if item.scope == "host"]
-    shared, complete = gather(hosts, {}, system, options, began + options.deadline_s)
     reports = [unseen(target, shared) for target in targets]
     if complete is not None:                      # else it was Ctrl-C in the first moments
         reports = diagnose_many(targets, shared, system, options, watched and show_progress)
     if watched:
         show_progress(())
-    text = render_document(reports, system, options, started, began)
+    return publish(render_document(reports, system, options, started, began), reports, system,
+                   options, out)
+
+
+def publish(text, reports, system, options, out):
+    """Print a document, or save it where --output says; -> exit status."""
     failed = options.output and system.save(options.output, text)
     if failed:
         complain("--output %s; the report follows on standard output" % failed)
@@ -5940,6 +5986,9 @@ def run_targets(targets, system, options, out):
         out.write(text)
         out.flush()
     return exit_status(reports)
+
+
+RUNNERS = {"target": run_targets}
 
 
 def show_progress(names):

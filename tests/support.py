@@ -59,8 +59,7 @@ TEXTS = ("greeting", "reply", "reason", "error", "not_http", "not_tls", "text") 
 TARGET = {"host": "192.0.2.1", "literal": 4, "port": 443, "knock_port": 443, "protocol": "tcp",
           "transport": "tcp", "tls": False, "path": None, "sni": None, "family": 0,
           "source": None, "connect_to": None, "proxy": None, "speaks_first": False, "cafile": None,
-          "bound": False,
-          "user": None}
+          "bound": False, "user": None, "mode": "target", "client": None}
 INTERFACE = {"name": "eth0", "index": 2, "up": True, "carrier": True, "loopback": False,
              "inet": [OWN + "/24"], "inet6": [], "mac": None, "mtu": 1500, "state": "UP"}
 CERTIFICATE = {"subject": [["CN", "web.example"]], "issuer": [["CN", "Some CA"]],

@@ -182,7 +182,7 @@ LIVELY = (
     ' trace_udp/2001:db8::1 ok hops=[{"ttl":3,"address":"2001:db8::1","kind":"reply",'
     '"from_ttl":62}] ; sizes/A,1500 ok answered=false ; sizes/A,576 ok size=576'
     " ; control_tcp/192.0.2.8 ok")
-QUIET = ("target/A ok protocol=dns transport=udp port=53", "target/- ok host=null",
+QUIET = ("target/A ok protocol=dns transport=udp port=53", "target/- ok host=null mode=host",
          "target/N ok ; lookup/N timeout ; dns/R,A,N ok addresses=[\"192.0.2.7\"]")
 
 

@@ -39,7 +39,7 @@ class Registry(unittest.TestCase):
 
     def test_nothing_known(self):
         """With a target and no answer at all every probe still only asks or stays quiet."""
-        for target in ("target/A ok", "target/N ok", "target/- ok host=null",
+        for target in ("target/A ok", "target/N ok", "target/- ok host=null mode=host",
                        "target/A ok transport=udp protocol=dns port=53",
                        "target/N ok protocol=https tls=true"):
             for name in netdiag.PROBES:
@@ -63,7 +63,7 @@ class Names(unittest.TestCase):
         """A name is looked up, in the wanted family; a literal is not."""
         self.assertEqual(asked("lookup", "target/N ok family=6"),
                          [("web.example", "resolve", ("web.example", 6))])
-        for case in ("target/A ok", "target/- ok host=null", "target/N ok connect_to=192.0.2.9"):
+        for case in ("target/A ok", "target/- ok host=null mode=host", "target/N ok connect_to=192.0.2.9"):
             self.assertEqual(asked("lookup", case), [], case)
 
     def test_resolvers_directly(self):
@@ -96,7 +96,7 @@ class Names(unittest.TestCase):
     def test_no_third_party(self):
         """Only the configured resolvers are asked, in every situation."""
         for case in ("target/N ok ; resolv_conf/resolv.conf ok nameservers=[]",
-                     "target/N ok", "target/- ok host=null"):
+                     "target/N ok", "target/- ok host=null mode=host"):
             self.assertEqual(asked("dns", case) + asked("general_dns", case), [], case)
 
     def test_general_name(self):

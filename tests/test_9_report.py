@@ -19,7 +19,7 @@ def make_target(answers, options):
         return netdiag.THIS_HOST
     return netdiag.Target(answers[0].subject, wish["host"], wish["port"], wish["protocol"],
                           wish["transport"], wish["tls"], wish["path"], wish["user"],
-                          wish["literal"])
+                          wish["literal"], wish["mode"])
 
 
 def make_report(answers, complete=True, **changes):

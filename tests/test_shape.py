@@ -14,7 +14,7 @@ import support
 
 netdiag = support.load()
 
-LINES, COLUMNS = 6000, 100
+LINES, COLUMNS = 8600, 100
 MEDIAN, NINE_IN_TEN, LONGEST = 10, 30, 50
 CHEAP = {"collections", "os", "re", "socket", "struct", "sys", "time"}
 LATE = {"base64", "hmac", "calendar", "errno", "hashlib", "ipaddress", "json", "pwd", "queue", "select",
