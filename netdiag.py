@@ -79,6 +79,13 @@ CERT_SOON_S = 14 * 86400     # "expiring"
 BYTES_LIMIT = 65536          # of any one conversation
 FILE_LIMIT = 1 << 20         # bytes of any file that is read
 OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
+WATCH_S = 1.3                # sockets of a server: a SYN/ACK is sent again after 1.0 s
+WATCH_STEP_S = 0.2
+CLOSE_WAIT_MANY = 10         # connections that a program does not close: more than a moment's
+LOG_LINES = 12               # of one log that are kept
+LOG_AGE_S = 900              # older lines belong to another story
+TAIL_BYTES = 1 << 18         # of a log that are read
+NAMESPACES_LIMIT = 64        # other network namespaces that are looked into
 WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the own segment
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
 GENERAL_NAME = "example.com" # asked only of the configured resolvers: "this name" or "all names"?
@@ -1688,6 +1695,394 @@ STARTTLS = {
 WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
 
 
+# -- sockets of the whole host: netlink, /proc, ss, netstat, lsof ----------------------------------
+#
+# All give {"listeners": [...], "udp": [...], "tcp_states": {state: rows}}; a row has proto, addr,
+# port (a name where one was printed), and where it is told v6, process, pid, uid, inode, waiting
+# (connections not accepted) of at most `limit`, dropped.
+
+SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20                         # linux/sock_diag.h
+SOCKET_STATES = numbered("1 ESTABLISHED 2 SYN_SENT 3 SYN_RECV 4 FIN_WAIT1 5 FIN_WAIT2 6 TIME_WAIT"
+                         " 7 CLOSED 8 CLOSE_WAIT 9 LAST_ACK 10 LISTEN 11 CLOSING 12 SYN_RECV")
+STATE_ALIASES = dict(ESTAB="ESTABLISHED", LISTENING="LISTEN", SYN_RCVD="SYN_RECV",
+                     SYN_RECEIVED="SYN_RECV", CLOSE="CLOSED")
+IDLE = (None, "CLOSED", "UNCONN")                              # of a UDP socket without a peer
+
+
+def socket_state(word):
+    """A state in the kernel's words, however a command spells it; None for what is none."""
+    word = re.sub(r"WAIT_([12])", r"WAIT\1", word.upper().strip("()").replace("-", "_"))
+    word = STATE_ALIASES.get(word, word)
+    return word if word == "UNCONN" or word in SOCKET_STATES.values() else None
+
+
+def socket_facts(rows):
+    """Rows of sockets, from whatever source, as the facts that all sources share."""
+    found, left_out = {"listeners": {}, "udp": {}}, ("state", "remote", "remote_port")
+    for row in rows:
+        idle = row["proto"] == "udp" and row["state"] in IDLE and not row["remote_port"]
+        place = "udp" if idle else "listeners" if row["state"] == "LISTEN" else None
+        if place and row["port"]:
+            key = tuple(row.get(part) for part in ("addr", "port", "v6", "process", "pid", "inode"))
+            found[place].setdefault(key, {k: row[k] for k in row if k not in left_out})
+    states = collections.Counter(row["state"] for row in rows if row["proto"] == "tcp")
+    return dict({place: list(table.values()) for place, table in found.items()},
+                tcp_states=dict(states))
+
+
+def socket_end(word):
+    """"10.0.0.1:80", "[::]%e0:80", ":::*", BSD's "*.ssh" -> (address, port or its name or None)."""
+    host, port = mine(re.match(r"(.*):([\w*-]+)$|(.*)\.([\w*-]+)$", word), word).group(1, 2)
+    if port is None:
+        host, _, port = word.rpartition(".")
+    number = to_int(port)
+    return host.replace("[", "").replace("]", ""), port if number is None and port != "*" else number
+
+
+def socket_row(proto, state, local, remote, **more):
+    """One socket of a text; its ends as printed."""
+    (addr, port), (peer, peer_port) = socket_end(local), socket_end(remote)
+    return dict(proto=proto, addr=addr, port=port, state=state, remote=peer,
+                remote_port=peer_port, **more)
+
+
+def build_sock_diag(version, protocol, states):
+    """All sockets of a family and protocol in these states: struct inet_diag_req_v2, with
+    INET_DIAG_SKMEMINFO (7) asked for; -> a request of System.netlink."""
+    bits = sum(1 << number for number, state in SOCKET_STATES.items() if state in states)
+    return SOCK_DIAG_BY_FAMILY, struct.pack(
+        "=BBBxI48x", FAMILY[version], protocol, 1 << 7 - 1, bits), True
+
+
+def diag_rows(messages):
+    """Sockets by SOCK_DIAG_BY_FAMILY (struct inet_diag_msg) with `remote`, `resent`, `only_v6`."""
+    for kind, raw in messages:
+        if kind == SOCK_DIAG_BY_FAMILY:
+            family, state, _, resent, port, peer_port = struct.unpack_from("!BBBBHH", raw)
+            size = 16 if family == socket.AF_INET6 else 4
+            waiting, limit, uid, inode = struct.unpack_from("=4I", raw, 56)
+            found = netlink_attributes(raw, 72)
+            yield {"addr": address_text(raw[8:8 + size]), "port": port, "v6": size == 16,
+                   "state": SOCKET_STATES.get(state), "remote": address_text(raw[24:24 + size]),
+                   "remote_port": peer_port, "waiting": waiting, "limit": limit, "uid": uid,
+                   "inode": inode, "resent": resent, "only_v6": bool(found[11][:1].strip(b"\0")),
+                   "dropped": netlink_number(found[7][32:])}
+
+
+@guarded
+def parse_tcp_diag(messages):
+    """TCP sockets of a dump by netlink, see `socket_facts`."""
+    return socket_facts([dict(row, proto="tcp") for row in diag_rows(messages)])
+
+
+@guarded
+def parse_udp_diag(messages):
+    """UDP sockets of such a dump: `waiting` are bytes, and there is no limit."""
+    return socket_facts([dict(row, proto="udp", limit=None) for row in diag_rows(messages)])
+
+
+def proc_end(text):
+    """"0100007F:1F90" -> ("127.0.0.1", 8080): words in host order, the port in hexadecimal."""
+    digits, _, port = text.partition(":")
+    raw = b"".join(struct.pack("=I", int(digits[at:at + 8], 16)) for at in range(0, len(digits), 8))
+    return mine(address_text(raw)), int(port, 16)
+
+
+def proc_rows(text):
+    """/proc/net/tcp, tcp6, udp, udp6 (proc_net_tcp.rst): as `diag_rows` but for the limit."""
+    heading, *rows = word_rows(text)
+    mine(heading[1:3] == ["local_address", "rem_address"] or heading[1:2] == ["local_address"])
+    proto = "udp" if "drops" in heading else "tcp"
+    for row in [row for row in rows if row[0] != "sl"]:
+        (addr, port), (peer, peer_port) = proc_end(row[1]), proc_end(row[2])
+        yield {"proto": proto, "addr": addr, "port": port, "state": SOCKET_STATES[int(row[3], 16)],
+               "remote": peer, "remote_port": peer_port, "uid": int(row[7]), "limit": None,
+               "waiting": int(row[4].partition(":")[2], 16), "inode": int(row[9]),
+               "v6": len(row[1]) > 13, "resent": int(row[6], 16), "only_v6": None,
+               "dropped": int(row[12]) if proto == "udp" else None}
+
+
+@parser
+def parse_proc_sockets(text):
+    """One of these files, see `socket_facts`."""
+    return socket_facts(list(proc_rows(text)))
+
+
+def note_sockets(ports, rows):
+    """Add one look at all TCP sockets to what earlier looks saw of each listening port."""
+    table = collections.defaultdict(list)
+    for row in rows:
+        table[str(row["port"])].append(row)
+    for port in [port for port in table if port in ports or any(
+            row["state"] == "LISTEN" for row in table[port])]:
+        queues = [row for row in table[port] if row["state"] == "LISTEN"]
+        count = collections.Counter(row["state"] for row in table[port]
+                                    if row["inode"] or row["state"] != "CLOSE_WAIT")
+        waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
+        seen = ports.setdefault(port, {
+            "most": {}, "fewest": dict(count), "half_open": {}, "peers": {}, "waiting": waiting,
+            "limit": max([row["limit"] or 0 for row in queues], default=0) or None,
+            "dropped": -dropped})
+        seen["most"].update((s, n) for s, n in count.items() if n > seen["most"].get(s, 0))
+        seen["fewest"] = {state: min(n, count[state]) for state, n in seen["fewest"].items()}
+        seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped)
+        for row in table[port]:
+            if row["state"] == "SYN_RECV":
+                seen["half_open"][row["remote"]] = max(
+                    row["resent"], seen["half_open"].get(row["remote"], 0))
+            elif row["state"] != "LISTEN" and len(seen["peers"]) < 50:
+                seen["peers"][row["remote"]] = row["state"]
+
+
+@parser
+def parse_ss(text):
+    """`ss -tunap` in its many widths: with or without heading, Netid, processes."""
+    rows = []
+    for words in word_rows(text):
+        at = 0 if socket_state(words[0]) else 1
+        proto = words[0] if at else "tcp"
+        state = socket_state(words[at]) if len(words) > at + 4 else None
+        if proto in ("tcp", "udp") and state:
+            line = " ".join(words[at + 5:])
+            users = [{"process": name, "pid": int(pid)} for name, pid in re.findall(
+                r'"([^"]{0,60})",(?:pid=)?([0-9]{1,9})', line)]
+            rows.append(socket_row(
+                proto, state, words[at + 3], words[at + 4],
+                waiting=to_int(words[at + 1]), limit=to_int(words[at + 2]),
+                inode=to_int(find(r"\bino:(\d+)", line)), uid=to_int(find(r"\buid:(\d+)", line)),
+                **dict(users[0] if users else {}, processes=users) if users[1:] else
+                users[0] if users else {}))
+    mine(rows or re.search(r"(?m)^(?:Netid +)?State +Recv-Q", text), "no heading")
+    return socket_facts(rows)
+
+
+@parser
+def parse_netstat_an(text):
+    """`netstat -an` with whatever else, of Linux, BusyBox, BSD, macOS, Windows; /proc/net/tcp."""
+    if "local_address" in text[:200]:
+        return socket_facts(list(proc_rows(text)))
+    rows, error = [], "usage" if re.search("(?m)^Usage: *netstat", text) else None
+    for line in text.splitlines() if not error else ():
+        words = line.split()
+        at = next((n for n, word in enumerate(words[:3]) if re.match(
+            r"(?i)(?:tcp|udp)(?:4|6|46)?$", word)), None)
+        program = re.match(r"\s*\[(.+)\]\s*$", line)            # Windows, -b: below its socket
+        if at is not None:
+            rows.append(netstat_row(line, words[at], words[at + 1:]))
+        elif program and rows and rows[-1]["process"] is None:
+            rows[-1]["process"] = program.group(1)
+    mine(rows or error or re.search("(?m)^Active .*connections", text), "no heading")
+    return dict(socket_facts(rows), error=error)
+
+
+def netstat_row(line, proto, words):
+    """One socket; the pid stands as 12/name (Linux), behind two buffer sizes (macOS), or alone."""
+    queues = words[0].isdigit() and words[1].isdigit()
+    local, remote, *rest = words[2 * queues:]
+    state = socket_state(rest[0]) if rest else None
+    pid, name = (re.findall(r"\s(\d{1,9})/(\S.*)", line) or [(None, None)])[0]
+    numbers = [word for word in rest[1:] if word.isdigit()]
+    if not pid and (not queues or len(numbers) > 2):
+        pid = numbers[2] if queues else (rest or [""])[-1]
+    return socket_row(proto[:3].lower(), state, local, remote, process=name and name.strip(),
+                      pid=to_int(pid), **{"v6": True} if "6" in proto else {})
+
+
+@parser
+def parse_lsof(text):
+    """`lsof -nP -i`: COMMAND PID ... TYPE DEVICE SIZE/OFF NODE NAME, heading or not."""
+    rows = []
+    for words in word_rows(text):
+        at = next((n for n, word in enumerate(words) if word in ("TCP", "UDP")), None)
+        if at and words[1].isdigit():
+            local, _, remote = mine(words[at + 1:], "no name")[0].partition("->")
+            state = socket_state(" ".join(words[at + 2:]))
+            kinds = [word for word in words[3:at] if word in ("IPv4", "IPv6")]
+            rows.append(socket_row(
+                words[at].lower(), state, local, remote or "*:*", pid=int(words[1]),
+                process=re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), words[0]),
+                **{"v6": True} if kinds == ["IPv6"] else {}))
+    mine(rows or re.match(r"COMMAND +PID", text), "no heading")
+    return socket_facts(rows)
+
+
+# -- the switch's own words: lldpctl, LLDP (IEEE 802.1AB), CDP; and logs ---------------------------
+
+LLDP_NEIGHBOR = dict(dict.fromkeys("local_if via chassis_id sysname sysdescr port_id port_descr ttl"
+                                   " vlan".split()), mgmt_ips=[], capabilities_on=[])
+LLDPCTL_KEYS = dict(ChassisID="chassis_id", SysName="sysname", SysDescr="sysdescr",
+                    PortID="port_id", PortDescr="port_descr")
+LLDP_TEXTS = {4: "port_descr", 5: "sysname", 6: "sysdescr"}
+LLDP_CAPABILITIES = "Other Repeater Bridge Wlan Router Tel Docsis Station".split()
+LLDP_IDS = {(1, 4): "mac", (1, 5): "ip", (1, 6): "ifname", (1, 7): "local",
+            (2, 1): "ifalias", (2, 3): "mac", (2, 4): "ip", (2, 5): "ifname", (2, 7): "local"}
+CDP_TEXTS = {1: "sysname", 3: "port_descr", 5: "sysdescr"}
+
+
+@parser
+def parse_lldpctl(text):
+    """`lldpctl`: {"neighbors": [who is at the other end of which interface], "error"}."""
+    found, error = [], "daemon_not_running" if "unable to connect to socket" in text else None
+    for part in re.split(r"(?m)^Interface: +", text)[1:]:
+        head, *lines = part.splitlines()
+        name, via = mine(re.match(r"(\S+), via: (\S+?),", head), "interface").groups()
+        row = dict(LLDP_NEIGHBOR, local_if=name, via=via, mgmt_ips=[], capabilities_on=[])
+        for line in lines[:([n for n, x in enumerate(lines) if "LLDP-MED:" in x] + [999])[0]]:
+            key, _, value = (word.strip() for word in line.partition(":"))
+            if key in LLDPCTL_KEYS and row[LLDPCTL_KEYS[key]] is None:
+                row[LLDPCTL_KEYS[key]] = value
+            elif key == "MgmtIP":
+                row["mgmt_ips"].append(value)
+            elif key == "Capability" and value.endswith(", on"):
+                row["capabilities_on"].append(value[:-4])
+            elif key == "TTL":
+                row["ttl"] = to_int(value)
+            elif key == "VLAN" and row["vlan"] is None:
+                row["vlan"] = to_int(value.partition(",")[0])
+        found.append(row)
+    mine(found or error or "LLDP neighbors:" in text, "no neighbors and no heading")
+    return {"neighbors": found, "error": error}
+
+
+@guarded
+def parse_lldp(frame, local_if=None):
+    """An LLDP frame (IEEE 802.1AB: TLVs with 7 bits of type and 9 of length) as `parse_lldpctl`."""
+    row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="LLDP", mgmt_ips=[]), 14
+    while at + 2 <= len(frame):
+        kind, length = divmod(short_at(frame, at), 512)
+        body, at = frame[at + 2:at + 2 + length], at + 2 + length
+        if kind == 0 or len(body) < length:
+            break
+        if kind in (1, 2):
+            row["port_id" if kind == 2 else "chassis_id"] = lldp_id(kind, body)
+        elif kind in LLDP_TEXTS:
+            row[LLDP_TEXTS[kind]] = printable(body)
+        elif kind == 3:
+            row["ttl"] = short_at(body)
+        elif kind == 7:
+            on = short_at(body, 2)
+            row["capabilities_on"] = [w for n, w in enumerate(LLDP_CAPABILITIES) if on >> n & 1]
+        elif kind == 8 and body[1] in (1, 2):
+            row["mgmt_ips"].append(address_text(body[2:1 + body[0]]))
+        elif body[:4] == b"\0\x80\xc2\1" and kind == 127:      # IEEE 802.1: port VLAN ID
+            row["vlan"] = short_at(body, 4)
+    return mine(row["chassis_id"] and row["port_id"] and row)
+
+
+def lldp_id(kind, body):
+    """A chassis or port ID in the words of lldpctl: "mac 02:00:...", "ifname Gi1/0/8"."""
+    word, raw = LLDP_IDS.get((kind, body[0]), "local"), body[1:]
+    text = mac_text(raw) if word == "mac" else address_text(raw[1:]) if word == "ip" else None
+    return "%s %s" % (word, text or printable(raw, 80))
+
+
+@guarded
+def parse_cdp(frame, local_if=None):
+    """A CDP frame: 802.3 and SNAP (22 bytes), version, TTL, checksum; TLVs count their heads."""
+    mine(frame[14:22] == b"\xaa\xaa\3\0\0\x0c\x20\0", "no CDP")
+    row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="CDP", ttl=frame[23], mgmt_ips=[]), 26
+    while at + 4 <= len(frame):
+        kind, length = struct.unpack_from("!HH", frame, at)
+        body, at = frame[at + 4:at + length], at + max(length, 4)
+        if kind in CDP_TEXTS:
+            row[CDP_TEXTS[kind]] = printable(body)
+        elif kind == 10:
+            row["vlan"] = short_at(body)
+        elif kind == 2 and body[4:9] == b"\1\1\xcc\0\4":          # NLPID, IPv4
+            row["mgmt_ips"].append(address_text(body[9:13]))
+    return dict(mine(row["sysname"] and row), chassis_id="local " + row["sysname"],
+                port_id="ifname %s" % row["port_descr"])
+
+
+SSHD_LINES = kinds(r"""
+accepted=^accepted \S+ for   failed=^failed \S+ for   invalid_user=^invalid user .* from
+max_auth_exceeded=^maximum authentication attempts exceeded
+unable_to_negotiate=^unable to negotiate   user_not_allowed=^user .* not allowed because
+throttled=past maxstartups|maxstartups throttling|exceeded maxstartups|penalt
+throttled=not allowed at this time|refused connect from""")
+SSHD_PEERS = (r"(?:for|user|with|by) (?:invalid user |illegal user )?(.*?) ?\bfrom (\S+) port \d+ ssh\d",
+              r"(?:for|user) (?:invalid user )?(.*) from (\S+) port \d+",
+              r"(?:for|user) (?:invalid user )?(.*) from (\S+)", r"()(?:with|from|by) (\S+)")
+# Words of trouble in the logs of other programs: web servers, databases, mail, systemd.
+TROUBLE = (r"(?i)refus|denied|fail|not allowed|too many|error|fatal|crit|emerg|exceeded|timed? ?out"
+           r"|cannot|unable|limiting|worker_connections|killed|no space|banned")
+LOG_TIMES = (r"(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)",
+             r"\b(%s) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)" % MONTHS)
+
+
+def sshd_words(line):
+    """What a line of sshd tells -> (kind, user, address), each None where it does not.
+
+    A user's name may hold blanks and a forged "from ADDRESS": the last one is the peer's.
+    """
+    text = re.sub("^error: ", "", line.partition("]: ")[2])
+    kind = find_kind(SSHD_LINES, text)
+    found = next(filter(None, (re.search(p, text) for p in SSHD_PEERS)), None) if kind else None
+    user, address = found.groups() if found else (None, None)
+    method = find(r"Failed ([\w-]+)", text) if kind == "failed" else None
+    return ("failed_" + method.replace("-", "_") if method else kind, user or None,
+            (address or "").strip("[]:,").partition("]:")[0] or None)
+
+
+@parser
+def parse_sshd_log(text):
+    """What sshd logged (auth.log, secure, journal): counts by kind and address, the last lines."""
+    lines = [line for line in text.splitlines() if re.search(r"sshd[\w-]*\[\d+\]: ", line)]
+    mine(lines, "no sshd in it")
+    rows = [sshd_words(line) + (line,) for line in lines]
+    told = [row for row in rows if row[0]]
+    method = r"Accepted (\S+) for"
+    return {
+        "counts": dict(collections.Counter(kind for kind, *_ in told)),
+        "failed_by_ip": dict(collections.Counter(
+            address for kind, _, address, _ in told if kind.startswith("failed") and address)),
+        "invalid_users": dict(collections.Counter(
+            user for kind, user, _, _ in told if kind == "invalid_user" and user)),
+        "accepted": [{"user": user, "ip": address, "method": find(method, line)}
+                     for kind, user, address, line in told if kind == "accepted"],
+        "lines": [{"kind": kind, "ip": address, "text": printable(line.strip(), 200),
+                   "when": log_time(line)} for kind, _, address, line in told[-LOG_LINES:]]}
+
+
+def parse_log(text):
+    """Any other log: the last lines that tell of trouble, in the shape of `parse_sshd_log`."""
+    return {"lines": [{"kind": "trouble", "ip": None, "text": printable(line.strip(), 200),
+                       "when": log_time(line)}
+                      for line in text.splitlines()[-400:] if re.search(TROUBLE, line)][-LOG_LINES:]}
+
+
+def log_time(line):
+    """The time at the head of a log line, as its host's clock shows it: [y, m, d, H, M, S]."""
+    for pattern in LOG_TIMES:
+        found = re.search(pattern, line[:80])
+        if found:
+            words = [MONTHS.split("|").index(word) + 1 if word.isalpha() else int(word)
+                     for word in found.groups()]
+            return [None] * (6 - len(words)) + words
+    return None
+
+
+def parse_kernel_log(text):
+    """Lines of the kernel's log that name drops, full tables and shortages: safe to print."""
+    return {"lines": [printable(line, 160) for line in text.splitlines() if re.search(
+        r"(?i)table full|flooding|out of memory|oom-kill|overflow|memory pressure|too many|dropp"
+        r"|no space|link is (?:up|down)|martian|i/o error", line)][-LOG_LINES:]}
+
+
+def parse_no_tables(text):
+    """/proc/net/ip_tables_names, blank: the old iptables has no table here."""
+    mine(not text.strip(), "there are tables, see iptables-save")
+    return {"bases": []}
+
+
+@parser
+def parse_units(text):
+    """`systemctl list-units --all --type=service --plain --no-legend` -> [{unit, state}]."""
+    rows = [words for words in word_rows(text.replace("\u25cf", " ")) if len(words) > 3]
+    return [{"unit": printable(words[0], 80), "state": words[2]} for words in rows
+            if mine(re.search(r"\.\w+$", words[0]), "no unit")]
+
+
 # -- SSH (RFC 4253, 5656) -------------------------------------------------------------------------
 # Far enough to see the host key, which the reply to our key exchange carries in clear.
 
@@ -1849,6 +2244,9 @@ MIN_TTL = (0, 21), (41, 73)
 MARK = (0, 1), (41, 67)              # IP_TOS, IPV6_TCLASS
 TCP_MAXSEG = (6, 2), (6, 2)
 BIND_DEVICE, TCP_INFO, MSG_ERRQUEUE = (1, 25), (6, 11), 0x2000
+SOL_PACKET, ADD_MEMBERSHIP = 263, 1
+ETH_LLDP, LLDP_GROUP = 0x88cc, bytes.fromhex("0180c200000e")
+ETH_802_2, CDP_GROUP = 4, bytes.fromhex("01000ccccccc")
 TCP_INFO_FIELDS = {
     "unacked": 24, "retrans": 36, "rtt_us": 68, "total_retrans": 100, "segs_out": 136}
 TLS_ENDINGS = (                      # of exceptions: their type, errno and text
@@ -2064,6 +2462,15 @@ def end_child(child):
     child.wait()
 
 
+def user_name(uid):
+    """The name of a user, or None."""
+    try:
+        import pwd
+        return printable(pwd.getpwuid(uid).pw_name, 40)
+    except (ImportError, KeyError, OverflowError):
+        return None
+
+
 def find_program(name):
     """The full path of a command; sbin counts even if PATH lacks it."""
     folders = os.environ.get("PATH", "").split(os.pathsep)
@@ -2105,11 +2512,7 @@ class System:
     def identity(self, timeout_s=None):
         """Who runs this, on what: name, system, user, root, rights, Python."""
         uname, uid = os.uname(), os.getuid()
-        try:
-            import pwd
-            user = pwd.getpwuid(uid).pw_name
-        except (ImportError, KeyError):
-            user = os.environ.get("USER") or str(uid)
+        user = user_name(uid) or os.environ.get("USER") or str(uid)
         return "ok", {
             "name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
             "system": printable(uname.sysname + " " + uname.release),
@@ -2159,21 +2562,22 @@ class System:
                                 "ms": ms_since(began)})
         return ("timeout" if late else "ok"), text
 
-    def netlink(self, requests, timeout_s=2.0):
-        """Ask the kernel by rtnetlink, [(type, body, dump)] -> {"messages": [(kind, payload)],
-        "names": {interface index: name}}, or its errno."""
+    def netlink(self, requests, family=0, timeout_s=2.0):
+        """Ask the kernel by rtnetlink (or SOCK_DIAG), [(type, body, dump)] -> {"messages":
+        [(kind, payload)], "names": {interface index: name}}, or its errno."""
         if not hasattr(socket, "AF_NETLINK"):
             return "unknown", "no netlink on this system"
         found = []
         try:
-            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock:
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as sock:
                 sock.settimeout(timeout_s)
                 for kind, body, dump in requests:
                     sock.send(struct.pack("=IHHII", 16 + len(body), kind, 0x301 if dump else 1,
                                           1, 0) + body)
                     failed = read_netlink(sock, dump, found)
                     if failed:
-                        return "unreachable", dict(route_answer({}), error=errno_name(failed))
+                        return "unknown" if family else "unreachable", dict(
+                            route_answer({}), error=errno_name(failed))
             return "ok", {"messages": found, "names": dict(socket.if_nameindex())}
         except OSError as error:
             return "unknown", "netlink: %s" % errno_name(error.errno)
@@ -2307,6 +2711,155 @@ class System:
             end_child(child)
         for attempt in list(self.attempts.values()):
             attempt["sock"].close()
+
+    # -- this host as a server
+
+    def read_all(self, paths, timeout_s=None):
+        """The texts of those files that exist, one behind the other."""
+        told = [self.read(path, "") for path in paths]
+        return next((answer for answer in told if answer[0] != "ok"),
+                    ("ok", "\n".join(text for _, text in told)))
+
+    def owners(self, inodes, uids, timeout_s=None):
+        """Who holds sockets: {"inodes": {inode: pid}, "processes": {pid: facts}, "users": {uid:
+        name}}.  The descriptors of other users' processes are for root (proc(5))."""
+        wanted, found, processes = set(inodes), {}, {}
+        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+            folder = "/proc/%s/fd/" % pid
+            links = [or_none(os.readlink, folder + name) or ""
+                     for name in or_none(os.listdir, folder) or ()]
+            held = {int(link[8:-1]) for link in links if link.startswith("socket:[")} & wanted
+            if held:
+                processes[pid] = dict(self.process(pid), descriptors=len(links))
+            for inode in held:
+                found.setdefault(str(inode), int(pid))            # the parent comes first
+        return "ok", {"inodes": found, "processes": processes,
+                      "users": {str(uid): user_name(uid) for uid in uids}}
+
+    def sees_all(self, timeout_s=None):
+        """May this user see the descriptors of everybody's processes?"""
+        seen = or_none(os.listdir, "/proc/1/fd") is not None
+        return ("ok", {}) if seen else ("unknown", "of other users' processes only root sees them")
+
+    def process(self, pid):
+        """A process: its name, state letter (proc_pid_stat(5)), unit, container, open files."""
+        name, limits, groups, stat = (self.read("/proc/%s/%s" % (pid, part), "")[1]
+                                      for part in ("comm", "limits", "cgroup", "stat"))
+        return {"name": printable(name.strip(), 40),
+                "state": find(r"\) (\w) ", stat), "unit": find(r"([\w@.:-]+\.service)", groups),
+                "container": find(r"(?:docker|libpod|crio|containerd)[-/]([0-9a-f]{12})", groups),
+                "limit": to_int(find(r"Max open files\s+(\d+)", limits))}
+
+    def elsewhere(self, transport, port, timeout_s=None):
+        """Who listens on a port in other network namespaces: [{"addr", "pid", "process",
+        "namespace"}]; whose processes those are only root sees."""
+        own, seen, rows = or_none(os.readlink, "/proc/self/ns/net"), {None}, []
+        named = {"net:[%d]" % os.stat("/run/netns/" + name).st_ino: name
+                 for name in or_none(os.listdir, "/run/netns") or ()}
+        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+            space = or_none(os.readlink, "/proc/%s/ns/net" % pid)
+            if space in seen or space == own or len(seen) > NAMESPACES_LIMIT:
+                continue
+            seen.add(space)
+            files = ["/proc/%s/net/%s%s" % (pid, transport, end) for end in ("", "6")]
+            outcome, text = self.read_all(files)
+            facts = parse_proc_sockets(text) if outcome == "ok" and text.strip() else {}
+            rows += [{"addr": row["addr"], "pid": int(pid), "process": self.process(pid)["name"],
+                      "namespace": named.get(space)}
+                     for row in facts.get("udp" if transport == "udp" else "listeners", ())
+                     if row["port"] == port]
+        if len(seen) == 1 and self.sees_all()[0] != "ok":
+            return "unknown", "other network namespaces are for root to look into"
+        return "ok", {"listeners": rows, "namespaces": len(seen) - 1}
+
+    def tcp_sockets(self):
+        """All TCP sockets of this network namespace, see `diag_rows`."""
+        outcome, raw = self.netlink([build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
+                                     for version in (4, 6)], SOCK_DIAG)
+        if outcome == "ok":
+            return list(diag_rows(raw["messages"]))
+        outcome, text = self.read_all(("/proc/net/tcp", "/proc/net/tcp6"))
+        return list(proc_rows(mine(outcome == "ok" and text, "nobody tells of sockets")))
+
+    def watch_sockets(self, timeout_s=None):
+        """The sockets of all listening ports, looked at again and again for as long as --for says:
+        {port: {"most", "fewest": {state: rows}, "half_open": {peer: SYN/ACKs sent again},
+        "waiting": fewest not accepted, "limit", "dropped": by this socket meanwhile, "peers"}}."""
+        ports, until = {}, time.monotonic() + (self.options.for_s or WATCH_S)
+        note_sockets(ports, self.tcp_sockets())
+        while time.monotonic() < until:
+            time.sleep(min(WATCH_STEP_S, max(0, until - time.monotonic())))
+            note_sockets(ports, self.tcp_sockets())
+        for seen in ports.values():
+            seen["dropped"] += seen.pop("last_dropped")
+        return "ok", ports
+
+    def tail(self, path, timeout_s=None):
+        """The last TAIL_BYTES of a log file as text; one that is not there says nothing."""
+        try:
+            with open(path, "rb") as stream:
+                stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
+                return "ok", stream.read(TAIL_BYTES).decode("utf-8", "replace")
+        except FileNotFoundError:
+            return "ok", ""
+        except OSError as error:
+            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+
+    def kernel_log(self, timeout_s=None):
+        """What the kernel has logged in the last LOG_AGE_S seconds (/dev/kmsg: for root)."""
+        lines, now = [], time.monotonic()
+        try:
+            descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            return "unknown", "/dev/kmsg: %s" % errno_name(error.errno)
+        for _ in range(20000):                    # one record a read; EPIPE: it was overwritten
+            try:
+                head, _, text = os.read(descriptor, 8192).decode("utf-8", "replace").partition(";")
+            except BrokenPipeError:
+                continue
+            except OSError:
+                break
+            if now - int(head.split(",")[2]) / 1e6 < LOG_AGE_S:
+                lines.append(text.partition("\n")[0])
+        os.close(descriptor)
+        return "ok", "\n".join(lines)
+
+    def disk(self, paths, timeout_s=None):
+        """How much of each file system is free, in per cent of its blocks and of its inodes."""
+        found = [(path, or_none(os.statvfs, path)) for path in paths]
+        return "ok", {path: round(100.0 * min(now.f_bavail / now.f_blocks, 1 if not now.f_files
+                                              else now.f_ffree / now.f_files), 1)
+                      for path, now in found if now and now.f_blocks}
+
+    def hear_switches(self, timeout_s=None):
+        """What switches say of themselves (LLDP, CDP), for as long as --lldp says: as root."""
+        import select
+        if not self.options.lldp or not hasattr(socket, "AF_PACKET"):
+            return "unknown", "root hears it with --lldp 35s"
+        heard, sockets, until = {}, [], time.monotonic() + self.options.lldp
+        links = [(index, name) for index, name in socket.if_nameindex() if name != "lo"]
+        try:
+            for protocol, group in ((ETH_LLDP, LLDP_GROUP), (ETH_802_2, CDP_GROUP)):
+                sockets.append(socket.socket(
+                    socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol)))
+                for index, _ in links:            # a real card filters multicast
+                    or_none(sockets[-1].setsockopt, SOL_PACKET, ADD_MEMBERSHIP,
+                            struct.pack("=iHH8s", index, 0, 6, group))
+            while time.monotonic() < until and {name for name, _ in heard} < {n for _, n in links}:
+                left_s = max(0, until - time.monotonic())
+                for sock in select.select(sockets, (), (), left_s)[0]:
+                    frame, where = sock.recvfrom(4096)
+                    read = parse_lldp if sock is sockets[0] else parse_cdp
+                    try:
+                        heard[where[0], sock] = read(frame, where[0])
+                    except NotMine:
+                        continue
+        except OSError as error:
+            return "unknown", "listening for LLDP and CDP: %s" % errno_name(error.errno)
+        finally:
+            for sock in sockets:
+                sock.close()
+        return "ok", {"neighbors": list(heard.values()), "error": None}
 
     # -- names
 
@@ -2982,9 +3535,9 @@ def probe(function, scope=None, steps=False):
     return function
 
 
-def stepwise(function):
+def stepwise(function, scope=None):
     """Register a generator of lists of questions: each list is answered before the next."""
-    return probe(function, steps=True)
+    return probe(function, scope, steps=True)
 
 
 def asks(name, means, questions, scope=None):
@@ -3181,12 +3734,7 @@ asks("marked", "A connection marked as ssh marks its packets, where a plain one 
 @probe
 def probe_moved(wish, counters, tcp, retries, tls, http):
     """Which counters moved meanwhile: support only, for others use this host as well."""
-    for path, parse, absent in COUNTER_FILES if wish["host"] else ():
-        before = about(counters, path)
-        if before:
-            yield ask(path, then(text_file(parse, path, absent), lambda now, before=before: {
-                name: count - before.get(name, 0) for name, count in now.items()
-                if re.search(TELLING, name) and count != before.get(name, 0)}))
+    yield from moved_counters(counters if wish["host"] else (), TELLING)
 
 
 @probe
@@ -3336,6 +3884,106 @@ asks("peer", "The peer's certificate when it could not be verified: a handshake 
              wish["sni"] and h.subject.endswith(" bare")))], False))
 
 
+# -- this host as a server -------------------------------------------------------------------------
+
+asks("sockets", "Who listens on this host, on TCP and on UDP.", lambda: [
+     ask(proto, diag(parse, number, state), tool(parse_ss, "ss", letters),
+         native("read_all", ["/proc/net/" + proto, "/proc/net/%s6" % proto],
+                parse=parse_proc_sockets),
+         tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
+             parse_netstat_an, "netstat", "-an"), lambda facts: mine(not facts["error"] and facts)))
+     for proto, number, parse, state, letters in (
+         ("tcp", socket.IPPROTO_TCP, parse_tcp_diag, "LISTEN", "-tlnpe"),
+         ("udp", socket.IPPROTO_UDP, parse_udp_diag, "CLOSED", "-ulnpe"))], "server")
+asks("owners", "Which programs hold the listening sockets, with how many descriptors.",
+     lambda sockets: [ask("self", native(
+         "owners", [row["inode"] for row in listeners(sockets) if row.get("inode")],
+         unique(row["uid"] for row in listeners(sockets) if row.get("uid") is not None))),
+         ask("others", native("sees_all"))], "server")
+asks("rules", "The rules of this host's firewalls, with their counters (for root to read).",
+     lambda: [ask(kind + form, *sources) for kind in ("iptables", "ip6tables")
+              for none in [text_file(parse_no_tables, "/proc/net/%s_names" % kind[:-1], "")]
+              for form, sources in (
+                  ("", (tool(parse_iptables_save, kind + "-save", "-c"), none)),
+                  (" legacy", (none, tool(parse_iptables_save, kind + "-legacy-save", "-c"))))]
+     + [ask("nft", tool(parse_nft_json, "nft", "-j", "list", "ruleset"))], "server")
+asks("watch", "The connections of all ports, watched for a moment or for as long as --for says.",
+     lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
+asks("rules_now", "The same rules and counters once more, after that moment.",
+     lambda rules, watch: succeeded(rules) and PROBES["rules"].function(), "server")
+asks("grown", "Which counters moved in that moment.",
+     lambda counters, watch: moved_counters(counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"),
+     "server")
+asks("limits", "Limits and shortages of this host: queues, files, memory, disks.", lambda: [
+     ask("kernel", native("marks", [
+         "/proc/sys/net/core/somaxconn", "/proc/sys/net/ipv4/tcp_max_syn_backlog",
+         "/proc/sys/net/ipv4/tcp_syncookies", "/proc/sys/fs/file-nr", "/proc/pressure/memory",
+         "/proc/sys/net/ipv4/conf/all/rp_filter", "/proc/sys/net/ipv4/ip_local_port_range"])),
+     ask("disk", native("disk", "/ /var /var/log /tmp /run".split()))], "server")
+asks("kernel_log", "What the kernel has logged lately of drops and shortages.", lambda: [
+     ask("self", native("kernel_log", parse=parse_kernel_log))], "server")
+asks("switch", "The switch and its port, by lldpctl or heard by LLDP and CDP (--lldp).", lambda: [
+     ask("self", then(tool(parse_lldpctl, "lldpctl"), lambda facts: mine(
+         not facts["error"] and facts)), native("hear_switches"))], "server")
+asks("elsewhere", "Who listens on the port in another network namespace, such as a container's.",
+     lambda wish, sockets: is_deserted(wish, sockets) and [ask(
+         str(wish["port"]), native("elsewhere", wish["transport"], wish["port"]))], "port")
+asks("units", "Services of systemd that have failed or are stopped.",
+     lambda wish, sockets: is_deserted(wish, sockets) and [ask("all", tool(
+         parse_units, "systemctl", "list-units", "--all", "--type=service", "--plain",
+         "--no-legend", "--no-pager"), native("marks", ["/run/systemd/system"], parse=no_systemd))],
+     "port")
+asks("loop", "A connection of this host to its own port: it splits the program from the network.",
+     lambda wish, sockets, interfaces: wish["asked"] and wish["transport"] == "tcp" and each(
+         "connect_again", own_ends(wish, sockets, interfaces)[:1 + (wish["port"] != 22)],
+         wish["port"], 1), "port")
+
+
+def probe_back(wish, sockets, watch):
+    """The way back: the kernel's route to the client, or to those whose handshakes hang."""
+    seen = (about(watch, "tcp") or {}).get(str(wish["port"]), {})
+    hanging = [peer for peer, resent in seen.get("half_open", {}).items() if resent]
+    rows = yield [ask(client, *route_sources(client, None))
+                  for client in [wish["client"]] * bool(wish["client"]) or hanging[:3]]
+    yield [ask(row.subject + " from", *route_sources(row.subject, row.value["src"]))
+           for row in saying(rows, "error", None) if row.value["src"]]
+
+
+stepwise(probe_back, "port")
+
+
+def probe_logs(wish, sockets, owners, units):
+    """The last lines of the logs that belong to the port's program, or to its stopped unit."""
+    programs = programs_of(heard_on(wish, sockets), owners)
+    names = {row["name"] for row in programs} or set(usual_programs(wish))
+    dead = [row["unit"] for row in stopped_units(wish, units)]
+    for unit in unique([row["unit"] for row in programs if row["unit"]] + dead)[
+            :3 * bool(wish["asked"])]:
+        read = parse_sshd_log if re.match("sshd?\\b", unit) else parse_log
+        yield ask(unit, tool(read, "journalctl", "-u", unit, "-n", "200", "--no-pager", "-o",
+                             "short-iso", *[] if unit in dead else ["--since", "-15min"]))
+    for name in sorted(names) if wish["asked"] and wish["port"] else ():
+        read = parse_sshd_log if name.startswith("sshd") else parse_log
+        for path in LOG_FILES.get(name, "").split():
+            yield ask(path, native("tail", path, parse=lambda text, read=read: read(
+                text) if text.strip() else {"lines": []}))
+
+
+probe(probe_logs, "port")
+LOG_FILES = {
+    "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
+    "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
+    "mysqld": "/var/log/mysql/error.log", "mariadbd": "/var/log/mysql/error.log",
+    "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log", "haproxy": "/var/log/haproxy.log"}
+# Who usually serves a protocol: the nearest thing where nobody listens.
+SERVERS = {name: words.split() for names, words in (
+    ("http https", "nginx apache2 httpd caddy haproxy envoy lighttpd"), ("ssh sftp", "sshd ssh"),
+    ("smtp smtps submission", "master postfix exim4 sendmail"), ("mysql", "mysqld mariadbd mariadb"),
+    ("imap imaps pop3 pop3s", "dovecot"), ("dns", "named bind9 unbound dnsmasq"),
+    ("postgresql", "postgres postgresql"), ("redis", "redis-server redis"), ("ldap ldaps", "slapd"))
+    for name in names.split()}
+
+
 def parse_link_counters(text):
     """/proc/net/dev, flat: {"eth0 rx_errors": 0, ...}."""
     rows = parse_proc_net_dev(text).items()
@@ -3364,6 +4012,91 @@ UDP_QUESTIONS = {
 
 
 # -- what the probes have in common ----------------------------------------------------------------
+
+def moved_counters(counters, telling):
+    """The counters whose names match, asked again: what each has grown by."""
+    for path, parse, absent in COUNTER_FILES:
+        before = about(counters, path)
+        if before:
+            yield ask(path, then(text_file(parse, path, absent), lambda now, before=before: {
+                name: count - before.get(name, 0) for name, count in now.items()
+                if re.search(telling, name) and count != before.get(name, 0)}))
+
+
+def diag(parse, protocol, *states):
+    """Ask the kernel for its sockets in these states, of both families, by SOCK_DIAG."""
+    asked = [build_sock_diag(version, protocol, states) for version in (4, 6)]
+    return Source("netlink", (asked, SOCK_DIAG), lambda raw: parse(raw["messages"]))
+
+
+def no_systemd(marks):
+    """No unit, where systemd does not run this host."""
+    mine(not marks, "systemd runs here and was not asked")
+    return []
+
+
+def listeners(sockets, transport=None, port=None):
+    """The sockets that wait for somebody; without a port all of them."""
+    places = {"tcp": ["listeners"], "udp": ["udp"]}.get(transport, ["listeners", "udp"])
+    return [row for answer in succeeded(sockets) for place in places
+            for row in answer.value[place] if port in (None, row["port"])]
+
+
+def heard_on(wish, sockets):
+    """The sockets that wait on the port that was asked about."""
+    port = wish["port"] if wish["mode"] == "server" else None
+    return listeners(sockets, wish["transport"], port) if port else []
+
+
+def is_deserted(wish, sockets):
+    """Was this port asked about, and nobody waits there?"""
+    return wish["port"] and wish["asked"] and about(sockets, wish["transport"]) and not heard_on(
+        wish, sockets)
+
+
+def usual_programs(wish):
+    """Names of programs and units that usually serve the port's protocol."""
+    return SERVERS.get(wish["protocol"], [])
+
+
+def stopped_units(wish, units):
+    """Units that have failed, and those that usually serve the port and do not run."""
+    rows = [row for answer in succeeded(units) for row in answer.value]
+    return [row for row in rows if row["state"] == "failed" or row["state"] == "inactive"
+            and row["unit"].partition(".")[0].partition("@")[0] in usual_programs(wish)]
+
+
+def programs_of(rows, owners):
+    """The programs that hold these sockets, as far as this user may see: rows of `process`."""
+    known = about(owners, "self") or {"inodes": {}, "processes": {}}
+    pids = unique(str(known["inodes"].get(str(row.get("inode")))) for row in rows)
+    return [dict(known["processes"][pid], pid=int(pid)) for pid in pids
+            if pid in known["processes"]] or [
+                {"name": row["process"], "pid": row["pid"], "unit": None, "container": None,
+                 "state": None, "descriptors": 0, "limit": None}
+                for row in rows if row.get("process")][:1]
+
+
+def own_ends(wish, sockets, interfaces):
+    """Addresses of this host itself at which a port should answer: bound ones, else loopback."""
+    rows = heard_on(wish, sockets)
+    bound = [row["addr"] for row in rows if row["addr"] not in ANYWHERE]
+    versions = {version for row in rows if row["addr"] in ANYWHERE for version in versions_of(row)}
+    far = [a for link in real_links(interfaces) if is_up(link) for a in far_reaching(link)]
+    return unique([a for a in ("127.0.0.1", "::1") if is_address(a) in versions][:1]
+                  + [a for a in far if is_address(a) in versions][:1]
+                  + [a for a in bound if is_address(a) and "%" not in a])
+
+
+ANYWHERE = ("0.0.0.0", "::", "*")
+
+
+def versions_of(row):
+    """The IP versions whose clients a listening socket serves: `::` serves both, usually."""
+    if row["addr"] == "*" or row["addr"] == "::" and not row.get("only_v6"):
+        return {4, 6}
+    return {is_address(row["addr"])}
+
 
 def about(answers, subject):
     """The value of the one answer about `subject`, or None."""
