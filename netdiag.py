@@ -70,6 +70,7 @@ MAX_STORES = 2               # other trust stores that are tried
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
 SSH_MARK = 72                # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
+RULES_WALKED = 20000         # of a firewall, for one packet
 MAX_ADDRESSES = 6            # addresses of a name that are knocked on
 MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
 MAX_SEARCH = 3               # search suffixes tried against the resolvers themselves
@@ -147,7 +148,7 @@ class Usage(Exception):
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
 BLANK_IS_EMPTY = {"parse_" + name for name in (
     "known_hosts ip_neigh arp ip_route ifconfig resolv_conf hosts nsswitch softnet"
-    " conntrack_stat").split()}
+    " conntrack_stat iptables_save nft_list_ruleset").split()}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -355,7 +356,7 @@ unknown_host=(?:cannot|can't|unable to|failed to) resolve|impossible de résoudr
 unknown_host=no se puede resolver|no pudo encontrar el host|konnte host|名.{0,80}を解決できません|が見つかりません
 unknown_host=[无無]法解析|找不到主[机機]
 permission_denied=enough privileges|socket.{0,40}(?:operation not permitted|permission)
-permission_denied=permission denied|lacking privilege|raw socket|are you root
+permission_denied=permission denied|lacking privilege|raw socket|(?:are you|must be) root
 local_not_permitted=operation not permitted
 local_net_unreachable=network (?:is )?(?:unreachable|down)""")
 # A refusal says more than the silence after it.
@@ -1829,6 +1830,569 @@ def parse_ssh(text):
             "lacks": [kind.replace("hostkey", "host_key")] if kind else [],
             "detail": find(r"Their offer: (.*)", text),
             "key_type": key and key.group(1), "sha256": key and key.group(2)}
+
+
+# -- rulesets of firewalls -------------------------------------------------------------------------
+#
+# iptables-save, nft and nft -j become the same: base chains, each with the chains of its table as
+# the texts of their rules.  A text is read when a packet comes to it, as rows (tests, do, alters):
+# `do` is accept, drop, reject, return, "jump X", "goto X", "unknown", or "" (on to the next rule),
+# `alters` the fields of the packet that nobody knows after it.  A test is ([field], negated,
+# [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
+
+HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
+PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "dstnat": -100, "filter": 0,
+              "security": 50, "srcnat": 100, "out": 100}    # linux/netfilter_ipv4.h
+CONNTRACK = -200                                # chains before it see no state of a connection
+UNKNOWN = ([], False, None)
+IPTABLES_FIELDS = pairs(
+    "-p proto -s saddr -d daddr -i iif --dport dport --dports dport --sport sport --sports sport"
+    " --state state --ctstate state --ctstatus status --dst-type dst_type --src-type src_type"
+    " --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype --tcp-flags flags".split())
+IPTABLES_PLAIN = ("-A -c --comment --invert --validmark --loose -m tcp -m udp -m multiport"
+                  " -m conntrack -m state -m comment -m addrtype -m iprange -m mark -m pkttype")
+IPTABLES_DO = dict({name: "" for name in (
+    "LOG NFLOG ULOG MARK CONNMARK TOS DSCP TTL HL TCPMSS CT NOTRACK AUDIT SECMARK CONNSECMARK TRACE"
+    " CHECKSUM CLASSIFY SET").split()}, ACCEPT="accept", DROP="drop", REJECT="reject",
+    RETURN="return", SNAT="accept", MASQUERADE="accept")
+IPTABLES_ALTERS = {"MARK": ["mark"], "CONNMARK": ["mark"], "NOTRACK": ["state"], "CT": ["state"]}
+NFT_FIELDS = dict(row.split("=") for row in (
+    "tcp dport=dport,udp dport=dport,th dport=dport,tcp sport=sport,udp sport=sport,th sport=sport,"
+    "tcp flags=flags,ip saddr=saddr,ip6 saddr=saddr,ip daddr=daddr,ip6 daddr=daddr,"
+    "ip protocol=proto,ip6 nexthdr=proto,meta l4proto=proto,meta protocol=ethertype,"
+    "meta nfproto=family,iif=iif,iifname=iif,meta iif=iif,meta iifname=iif,ct state=state,"
+    "ct status=status,mark=mark,meta mark=mark,meta pkttype=pkttype,fib daddr type=dst_type,"
+    "fib saddr type=src_type,fib saddr . iif oif=way_back,"
+    "fib saddr . mark . iif oif=way_back").split(","))
+NFT_IMPLIED = {"ip": ("family", "ipv4"), "ip6": ("family", "ipv6"), "tcp": ("proto", "tcp"),
+               "udp": ("proto", "udp"), "icmp": ("proto", "icmp"), "icmpv6": ("proto", "ipv6-icmp")}
+NFT_BESIDE = dict({"counter": 1, "log": 1, "continue": 1}, **{name: 2 for name in (
+    "packets bytes name prefix level group snaplen queue-threshold flags comment").split()})
+NFT_ENDS = dict({name: name for name in "accept drop reject return jump goto".split()}, **dict(
+    {name: "unknown" for name in "dnat redirect tproxy queue fwd synproxy xt vmap".split()},
+    snat="accept", masquerade="accept"))        # all that may end a rule (nft(8), STATEMENTS)
+NFT_NOTES = (":", "timeout", "expires", "counter", "limit", "comment")   # behind an element's key
+PROTOCOL_NUMBERS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
+
+
+@parser
+def parse_iptables_save(text):
+    """iptables-save, ip6tables-save (also -c), iptables -S (also -v) -> tables, targets, bases."""
+    tables, chains, cut = {}, None, 0
+    for line in text.splitlines():
+        chain = re.match(r"(?::|-[PN] )(\S+)(?: ([A-Z]+)| -|$)(?: \[([0-9]+)| -c ([0-9]+)|$)", line)
+        rule = re.match(r"(?:\[[0-9]+:[0-9]+\] )?-A (\S+)", line)
+        if line[:1] == "*" or chain and chains is None:
+            chains = tables.setdefault(line[1:] if line[:1] == "*" else "(default)", {})
+        if chain:
+            name, policy, packets, packets_v = chain.groups()
+            chains[name] = {"policy": policy, "packets": to_int(packets or packets_v), "rules": []}
+        elif rule:
+            chains[rule.group(1)]["rules"].append(line)
+        else:
+            cut += (line[:1] == "*") - (line == "COMMIT")
+            mine(not tables or line[:1] in ("", "#", "*") or line == "COMMIT", "a line of another")
+    mine(not cut, "cut short: a table without its COMMIT")
+    return iptables_facts(text, tables)
+
+
+def iptables_facts(text, tables):
+    """What the tables of iptables say; `bases` is None where they could not be read.
+
+    `backend` is whose rules they are: legacy, or nf_tables, whose rules nft shows as well.
+    """
+    head = find(r"(?m)^# (?:Generated by|Warning:|Table `) ?(ip6?tables|\w+' is inc)", text)
+    error = tool_error(text, r"tables", tables, head or not text.strip())
+    targets = [iptables_target(line)[1] or "(none)" for chains in tables.values()
+               for chain in chains.values() for line in chain["rules"]]
+    legacy = "Generated by" in text and "(nf_tables)" not in text
+    family = "ip6" if re.search(r"(?m)^# .*\bip6tables", text) else "ip"
+    bases = [base_chain(
+        "legacy" if legacy else "nf_tables", family, table, name, name.lower(),
+        100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
+        {key: row["rules"] for key, row in chains.items()}, packets=chain["packets"])
+             for table, chains in tables.items() for name, chain in chains.items()]
+    return {"tables": {table: {name: dict(chain, rules=len(chain["rules"]))
+                               for name, chain in chains.items()}
+                       for table, chains in tables.items()},
+            "targets": {name: targets.count(name) for name in targets}, "error": error,
+            "bases": None if error else list(filter(None, bases)),
+            "legacy_too": "legacy tables present" in text}
+
+
+def base_chain(backend, family, table, name, hook, priority, policy, chains, **more):
+    """A base chain that a packet to this host passes; None for any other, and for one that is idle.
+
+    chains: those of its table, {name: [rule]}; more: packets (that met the policy), nft's sets.
+    """
+    policy = (policy or "accept").lower()
+    if hook not in HOOKS or not chains[name] and policy == "accept":
+        return None
+    return dict(more, backend=backend, family=family, table=table, chain=name, hook=hook,
+                priority=priority, policy=policy, chains=chains)
+
+
+def iptables_options(text):
+    """A rule as iptables-save writes it -> [(negated, option, [its words])]; -j takes the rest."""
+    options, negated = [], False
+    for word in re.findall(r'"(?:[^"\\]|\\.)*"|\S+', text.partition("-A ")[2]):
+        last = options[-1][1:] if options else ("-A", [])
+        if last[0] in ("-j", "-g") or last[0] == "--comment" and not last[1]:
+            last[1].append(word)
+        elif word == "!":
+            negated = True
+        elif re.match(r"--?[a-z]", word):
+            options.append((negated, word, []))
+            negated = False
+        else:
+            last[1].append(word)
+    return options
+
+
+def iptables_target(text):
+    """(-j or -g, the target) of a rule; (None, None) where it has none."""
+    _, option, words = (iptables_options(text) or [(False, None, [])])[-1]
+    return (option, words[0]) if option in ("-j", "-g") else (None, None)
+
+
+def iptables_rows(text, _):
+    """A rule of iptables as rows (iptables(8), iptables-extensions(8))."""
+    tests = [iptables_test(*row) for row in iptables_options(text) if row[1] not in ("-j", "-g")]
+    option, target = iptables_target(text)
+    do = IPTABLES_DO.get(target, "%s %s" % ("goto" if option == "-g" else "jump", target))
+    return [([test for test in tests if test], do if target else "", IPTABLES_ALTERS.get(target))]
+
+
+def iptables_test(negated, option, words):
+    """One option of a rule as a test, or None where it asks for nothing."""
+    field = IPTABLES_FIELDS.get(option)
+    if [option] + words[:1] == ["-m", "rpfilter"]:      # its way back is not this interface
+        return UNKNOWN
+    if not field or not words:
+        plain = " ".join([option] + words if option == "-m" else [option])
+        return None if " %s " % plain in " %s " % IPTABLES_PLAIN else UNKNOWN
+    if field == "flags":                                # --tcp-flags MASK WANTED
+        return [field], negated, [["/".join(words[::-1]).lower()]]
+    words = ",".join(words).split(",")
+    if field in ("dport", "sport"):
+        words = [word.replace(":", "-") for word in words]
+    if field == "iif":                                  # eth+ is nft's eth*
+        words = [re.sub(r"\+$", "*", word) for word in words]
+    return [field], negated, [[word] for word in words]
+
+
+@parser
+def parse_nft_list_ruleset(text):
+    """`nft list ruleset` (also -a), `nft list tables` -> tables and base chains."""
+    tables, bodies, body = [], [], None
+    for line in re.sub(r"(?m) # handle [0-9]+$", "", text).splitlines():
+        table = re.match(r"table (\w+) (\S+)( \{)?$", line)
+        block = re.match(r"\t(\w+) (?:helper |timeout |expectation )?(\S+) \{", line)
+        if table:
+            tables.append(dict(zip(("family", "name", "open"), table.groups())))
+            bodies.append([])
+        elif block:
+            body = []
+            bodies[-1].append((block.group(1), block.group(2), body))
+        elif line[:2] == "\t\t":
+            mine(line.strip() != "}", "a chain inside a rule")
+            body.append(line.strip())
+        elif line == "}":
+            tables[-1]["open"] = None
+        elif line == "\tflags dormant":
+            tables[-1]["dormant"] = True
+        else:
+            mine(not tables or line.strip() in ("", "}") or line[:1] in "#\t", "another's line")
+    error = tool_error(text, r"netlink: |\(you must be root\)", tables, not text.strip())
+    mine(not any(table.pop("open") for table in tables), "cut short")
+    return nft_facts(zip(tables, bodies), error)
+
+
+def nft_table(table, body):
+    """A table and its blocks [(kind, name, [line])] -> (its facts, its base chains)."""
+    blocks = {kind: [(name, lines) for key, name, lines in body if key == kind]
+              for kind in ("chain", "set", "map")}
+    sets = {name: find(r"(?s)elements = \{ (.*) \}", "\n".join(lines)) or ""
+            for name, lines in blocks["set"] + blocks["map"]}
+    heads = {name: nft_head(lines) for name, lines in blocks["chain"]}
+    chains = {name: lines[1:] if heads[name]["hook"] else lines for name, lines in blocks["chain"]}
+    bases = [base_chain("nf_tables", table["family"], table["name"], name, head["hook"],
+                        head["priority"], head["policy"], chains, sets=sets)
+             for name, head in heads.items() if not table.get("dormant")]
+    facts = dict(table, chains=[dict(heads[name], name=name, rules=len(chains[name]))
+                                for name in heads],
+                 **{kind + "s": [name for name, _ in blocks[kind]] for kind in ("set", "map")})
+    return facts, list(filter(None, bases))
+
+
+def nft_head(lines):
+    """type, hook, priority and policy of a chain: its first line, if it is a base chain."""
+    found = re.match(r"type (\w+) hook (\w+) (?:devices? .{0,200}? )?priority (-?\w+)"
+                     r"(?: ([+-]) ([0-9]+))?; ?(?:policy (\w+);)?", (lines or [""])[0])
+    if not found:
+        return {"type": None, "hook": None, "priority": None, "policy": None}
+    kind, hook, word, sign_, more, policy = found.groups()
+    return {"type": kind, "hook": hook, "policy": policy, "priority": PRIORITIES.get(
+        word, to_int(word)) + (to_int(more) or 0) * (-1 if sign_ == "-" else 1)}
+
+
+def nft_rows(text, sets):
+    """A rule of nft as rows (nft(8)); a verdict map has one for each of its elements."""
+    words, tests, rows = nft_words(text), [], []
+    while words:
+        if words[0] in NFT_ENDS:
+            do = NFT_ENDS[words[0]]
+            return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), ())]
+        if words[0] in NFT_BESIDE:
+            del words[:NFT_BESIDE[words[0]]]
+            continue
+        fields, implied = nft_fields(words)
+        tests += [([field], False, [[word]]) for field, word in implied]
+        if fields and words[:1] == ["vmap"]:
+            found = nft_values(words[1:], sets)
+            return rows + nft_map_rows(tests, fields, found)
+        altered = (fields or []) if words[:1] == ["set"] else ["mark"] * ("set" in words)
+        test = fields and nft_test(fields, words, sets)
+        if not test:                                    # what follows may belong to it
+            altered += ["state"] * ("notrack" in words)
+            rows.append((list(tests), "", altered))
+            words = nft_rest(words)
+        tests.append(test or UNKNOWN)
+    return rows + [(tests, "", ())]
+
+def nft_words(text):
+    """A rule or the elements of a set as words; braces, commas and parentheses are words."""
+    return re.findall(r'"[^"]*"|[{},()]|[^\s{},()"]+', text)
+
+
+def nft_rest(words):
+    """The words from the next one on that may end the rule, outside of braces."""
+    depth = 0
+    for place, word in enumerate(words):
+        depth += (word == "{") - (word == "}")
+        if not depth and word in NFT_ENDS:
+            return words[place:]
+    return []
+
+
+def nft_fields(words):
+    """The left side of a match, taken from the words -> ([field] or None, [(field, word)])."""
+    fields, implied = [], []
+    while words:
+        implied += [NFT_IMPLIED[word] for word in words[:1] if word in NFT_IMPLIED]
+        size = max(n for n in (0, 1, 2, 3, 5, 7) if not n or " ".join(words[:n]) in NFT_FIELDS)
+        if not size:
+            break
+        fields.append(NFT_FIELDS[" ".join(words[:size])])
+        del words[:size]
+        if words[:1] != ["."]:
+            return fields, implied
+        del words[:1]
+    return None, implied
+
+
+def nft_test(fields, words, sets):
+    """The operator and the right side of a match, taken from the words -> a test, or None."""
+    mask, negated = None, False
+    if words[:1] in (["&"], ["and"]):                   # `mark & 0xff == 1`, `flags & (a | b) == a`
+        del words[:1]
+        mask = nft_mask(words, "|")
+    if words[:1] in (["=="], ["!="]):
+        negated = words.pop(0) == "!="
+    if not words or words[0] in ("<", ">", "<=", ">=", "!", "set", "vmap"):
+        return None
+    one_of = words[0] == "{" or words[0][:1] == "@"
+    rows = nft_values(words, sets)
+    if words[:1] == ["/"]:                              # `flags syn / fin,syn,rst,ack`
+        del words[:1]
+        mask = nft_mask(words, ",")
+    if rows is None or not one_of and negated and len(rows) > 1:    # != a,b compares all bits
+        return None
+    keys = [key for key, _ in rows]
+    return fields, negated, [["%s/%s" % (",".join(key[0] for key in keys), mask)]] if mask else keys
+
+
+def nft_mask(words, between):
+    """A mask taken from the words: one word, or several in parentheses or after commas."""
+    words[:] = [word for word in words if word not in ("(", ")")]
+    taken = [words.pop(0)]
+    while words[:1] == [between]:
+        taken.append(words[1])
+        del words[:2]
+    return ",".join(taken)
+
+
+def nft_values(words, sets):
+    """The right side of a match, taken from the words -> [([word per field], verdict)] or None."""
+    word = words.pop(0)
+    if word[:1] == "@":
+        return nft_elements(nft_words(sets[word[1:]])) if word[1:] in sets else None
+    if word == "{":
+        end = words.index("}")
+        taken, words[:end + 1] = words[:end], []
+        return nft_elements(taken)
+    taken = [word]
+    while words[:1] in ([","], ["."]):
+        taken += words[:2]
+        del words[:2]
+    return nft_elements(taken)
+
+
+def nft_elements(words):
+    """What stands between the braces of a set or map -> [([word per field], [verdict word])]."""
+    rows, row = [], []
+    for word in words + [","]:
+        if word != ",":
+            row.append(word)
+        elif row:
+            end = next((n for n, word in enumerate(row) if word in NFT_NOTES), len(row))
+            verdict = row[len(row) - row[::-1].index(":"):] if ":" in row else []
+            rows.append(([word.strip('"') for word in row[:end] if word != "."], verdict))
+            row = []
+    return rows
+
+
+def nft_map_rows(tests, fields, elements):
+    """The rows of a verdict map; its `*` stands for all that no other element names."""
+    if elements is None:
+        return [(tests, "unknown", ())]
+    ends = dict(NFT_ENDS, **{"continue": ""})
+    return [(tests + [(fields, False, [key])], " ".join([ends[verdict[0]]] + verdict[1:]), ())
+            for key, verdict in sorted(elements, key=lambda row: row[0] == ["*"])]
+
+
+NFT_TEXTS = {                   # expressions of nft -j (libnftables-json(5)) in the words of nft
+    "match": lambda v: " ".join([nft_text(v["left"]), {"in": "", "==": "==" * (
+        "&" in v["left"])}.get(v["op"], v["op"]), nft_text(v["right"])]),
+    "&": lambda v: "%s & ( %s )" % (nft_text(v[0]), nft_text(v[1]).replace(",", " |")),
+    "payload": lambda v: "%s %s" % (v.get("protocol", "@"), v.get("field", "raw")),
+    "meta": lambda v: "meta " + v["key"],
+    "ct": lambda v: "ct " + v["key"] if "dir" not in v else "ct of one direction",
+    "fib": lambda v: "fib %s %s" % (" . ".join(
+        [v["flags"]] if isinstance(v["flags"], str) else v["flags"]), v["result"]),
+    "vmap": lambda v: "%s vmap %s" % (nft_text(v["key"]), nft_text(v["data"])),
+    "set": lambda v: "{ %s }" % nft_text(v) if isinstance(v, list) else "update",
+    "concat": lambda v: " . ".join(map(nft_text, v)),
+    "elem": lambda v: nft_text(v["val"]),
+    "prefix": lambda v: "%s/%d" % (v["addr"], v["len"]),
+    "range": lambda v: "-".join(map(nft_text, v)),
+    "mangle": lambda v: "%s set %s" % (nft_text(v["key"]), nft_text(v["value"])),
+    "counter": lambda v: "counter packets %d bytes %d" % (v["packets"], v["bytes"]) if isinstance(
+        v, dict) else "counter",
+    "jump": lambda v: "jump " + v["target"],
+    "goto": lambda v: "goto " + v["target"]}
+
+
+def nft_text(part):
+    """An expression of nft -j in the words of nft; of what NFT_TEXTS lacks only its name."""
+    if isinstance(part, list):
+        return ", ".join(" : ".join(map(nft_text, item)) if isinstance(item, list)
+                         else nft_text(item) for item in part)
+    if not isinstance(part, dict):
+        return {"True": "exists", "False": "missing"}.get(str(part), str(part))
+    (kind, value), = part.items()
+    return NFT_TEXTS[kind](value) if kind in NFT_TEXTS else kind
+
+
+@parser
+def parse_nft_json(text):
+    """`nft -j list ruleset` -> the facts of `parse_nft_list_ruleset`."""
+    import json
+    tables, chains = collections.OrderedDict(), {}
+    for row in json.loads(text[text.index("{"):])["nftables"]:
+        (kind, item), = row.items()
+        key, lines = (item.get("family"), item.get("table")), []
+        if kind == "table":
+            tables[item["family"], item["name"]] = (dict(
+                family=item["family"], name=item["name"], dormant="dormant" in item.get(
+                    "flags", ())), [])
+        elif kind in ("chain", "set", "map"):
+            tables[key][1].append((kind, item["name"], lines))
+            chains[key, kind, item["name"]] = lines
+            if "hook" in item:
+                lines.append("type %s hook %s priority %d; policy %s;" % (
+                    item["type"], item["hook"], item["prio"], item.get("policy", "accept")))
+            lines += ["elements = { %s }" % nft_text(item["elem"])] * ("elem" in item)
+        elif kind == "rule":
+            chains[key, "chain", item["chain"]].append(" ".join(map(nft_text, item["expr"])))
+    return nft_facts(tables.values(), None)
+
+
+def nft_facts(tables, error):
+    """[(table, its blocks)] -> the facts of a ruleset; `bases` is None where it was not read."""
+    rows = [nft_table(*row) for row in tables]
+    return {"tables": [facts for facts, _ in rows], "error": error,
+            "bases": None if error else [base for _, bases in rows for base in bases]}
+
+
+def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
+    """The first packet of a client to this host: for each field what it may hold, () for unknown.
+
+    daddr, saddr: addresses of one family; iif: names of the interfaces where it may come in;
+    way_back: ["exists"] where the route to the client leaves by that interface (rp_filter).
+    """
+    version = is_address(daddr[0])
+    return {"family": ["ipv%d" % version], "ethertype": [{4: "ip", 6: "ip6"}[version]],
+            "proto": [transport], "saddr": saddr, "daddr": daddr, "dport": [port], "iif": iif,
+            "flags": ["syn"], "state": ["new"], "status": ["none"], "mark": [0],
+            "dst_type": ["local"], "src_type": ["unicast"], "pkttype": ["unicast"],
+            "way_back": way_back}
+
+
+def firewall_bases(rulesets):
+    """The base chains of all rulesets; what iptables-nft shows is not taken from nft again.
+
+    A backend that exists and was not read is a chain whose policy nobody knows.
+    """
+    bases = collections.OrderedDict()
+    for base in [base for ruleset in rulesets for base in ruleset["bases"] or ()]:
+        bases.setdefault(tuple(base[key] for key in "backend family table chain".split()), base)
+    read = {key[0] for key in bases}
+    unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and "legacy" not in read
+    return list(bases.values()) + [
+        base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input", 0, "unknown",
+                   {"INPUT": []})] * unread
+
+
+def packet_fate(bases, packet):
+    """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
+
+    fate: accept, drop, reject, or None: cannot tell, then `may` has what may happen.  The chain and
+    rule are those that decide, or the first that is in doubt; packets is its counter, if printed.
+    Every base chain is asked by hook and priority until one drops or rejects (nft(8), verdicts).
+    """
+    walk = {"packet": dict(packet), "left": RULES_WALKED, "doubts": [], "altered": set()}
+    families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
+    may, passed = {}, (None, None)
+    for base in sorted(bases, key=lambda base: (HOOKS.index(base["hook"]), base["priority"])):
+        if base["family"] not in families:
+            continue
+        fates = base_fates(base, packet, walk)
+        passed = fates.pop("accept", None)
+        for fate, row in fates.items():
+            may.setdefault(fate, row)
+        if passed is None:
+            break
+    else:
+        may["accept"] = passed
+    fate = list(may)[0] if len(may) == 1 and "unknown" not in may else None
+    chain, rule = may[fate] if fate else (walk["doubts"] + [may.get("unknown")])[0]
+    return {"fate": fate, "may": sorted(may), "chain": chain, "packets": to_int(
+        find(r"(?:^\[|counter packets )([0-9]+)", rule or "")), "rule": rule and re.sub(
+            r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule)}
+
+
+def base_fates(base, packet, walk):
+    """{what a base chain may do with the packet: (chain, rule)}, accept if it lets it pass."""
+    early = (HOOKS.index(base["hook"]), base["priority"]) < (1, CONNTRACK)
+    walk["packet"] = dict(packet, state=["invalid"]) if early else packet
+    name = base["chain"]
+    fates = chain_fates(name, base, walk, 0)
+    if None in fates:
+        del fates[None]
+        fates.setdefault(base["policy"], (chain_name(base, name), "[%s] policy %s" % (
+            base.get("packets"), base["policy"])))
+    if base["hook"] == "ingress" and set(fates) != {"accept"}:   # its devices are not looked at
+        fates["unknown"] = list(fates.values())[0]
+    return fates
+
+
+def chain_fates(name, base, walk, depth):
+    """{what a chain may do with the packet: (chain, rule)}; None: it ends without a verdict."""
+    fates, where = {}, "%s %s %s" % (base["family"], base["table"], name)
+    read = nft_rows if "sets" in base else iptables_rows
+    for text in base["chains"][name]:
+        for tests, do, alters in guarded(read)(text, base.get("sets")):
+            walk["left"] -= 1
+            sure = both(test_holds(test, walk) for test in tests)
+            if sure is False:
+                continue
+            walk["altered"].update(alters or ())
+            found, goes_on = rule_fates(do, (where, text), base, walk, depth)
+            if sure is None and found:
+                walk["doubts"].append((where, text))
+            for fate, row in found.items():
+                fates.setdefault(fate, row)
+            if sure and not goes_on:
+                return fates
+    fates.setdefault(None, (where, ""))
+    return fates
+
+
+def rule_fates(do, row, base, walk, depth):
+    """What a rule that matches may do -> ({fate: (chain, rule)}, may the next rule be asked?)."""
+    kind, _, target = do.partition(" ")
+    if kind not in ("jump", "goto"):
+        return {} if not do else {None if do == "return" else do: row}, not do
+    if target not in base["chains"] or depth > 16 or walk["left"] < 0:     # DNAT, NFQUEUE ...
+        return {"unknown": row}, False
+    found = chain_fates(target, base, walk, depth + 1)
+    if kind == "goto" or None not in found:
+        return found, False
+    del found[None]
+    return found, True
+
+
+def both(ways):
+    """True when all are, False when one is; None when that depends on one that nobody knows."""
+    ways = list(ways)
+    return False if False in ways else None if None in ways else True
+
+
+def test_holds(test, walk):
+    """Does a test of a rule hold for the packet: True, False or None."""
+    fields, negated, keys = test
+    if keys is None:
+        return None
+    found = [True if key == ["*"] else None if len(key) != len(fields) else both(
+        word_holds(field, word, walk) for field, word in zip(fields, key)) for key in keys]
+    holds = True if True in found else None if None in found else False
+    return holds if holds is None else holds != negated
+
+
+def word_holds(field, word, walk):
+    """Is a field of the packet what a word says, whichever of its possible values it has?"""
+    values = () if field in walk["altered"] else walk["packet"].get(field, ())
+    try:
+        ways = {bool(value_is(field, word, value)) for value in values}
+    except (ValueError, TypeError, NotMine):            # a word that is not understood
+        return None
+    return ways.pop() if len(ways) == 1 else None
+
+
+def value_is(field, word, value):
+    """Is one value of a field what a word of a rule says?  ValueError: it is not understood."""
+    low, dash, high = word.partition("-")
+    if field in ("saddr", "daddr"):
+        if not dash:
+            return in_prefix(ip(value), word)
+        low, high = ip(low), ip(high)
+        return low.version == ip(value).version and low <= ip(value) <= high
+    if field in ("sport", "dport"):
+        low, high = (PROTOCOLS[port][0] if port in PROTOCOLS else int(port)
+                     for port in (low, high if dash else low))
+        return low <= value <= high
+    if field == "iif":
+        mine(not word.isdigit(), "the index of an interface that is gone")
+        return value == word or word.endswith("*") and value.startswith(word[:-1])
+    if field in ("mark", "flags"):
+        wanted, _, mask = word.lower().partition("/")
+        if field == "mark":
+            return value & int(mask or "-1", 0) == int(wanted, 0)
+        held = {value} if not mask or {value, "all"} & set(mask.split(",")) else set()
+        return held == set(wanted.split(",")) - {"none", "0x0"}
+    word = PROTOCOL_NUMBERS.get(word.lower(), word.lower()).replace("host", "unicast")
+    mine(re.match(r"[a-z][a-z0-9_-]*\Z", word) or field == "proto" and to_int(word) is not None)
+    return word == value or field == "proto" and word in ("0", "all")
+
+
+def in_prefix(address, word):
+    """Is an address in a network, with a length or a mask of leading ones (iptables has others)?"""
+    import ipaddress
+    net, slash, length = word.partition("/")
+    if slash and to_int(length) is None:
+        length = mine(mask_length(length), "a mask with holes")
+    return address in ipaddress.ip_network("%s/%s" % (net, length) if slash else net, False)
 
 
 # == 4 system: the only code that touches the machine =============================================
