@@ -70,6 +70,7 @@ MAX_STORES = 2               # other trust stores that are tried
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
 SSH_MARK = 72                # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
+RULES_WALKED = 20000         # of a firewall, for one packet
 MAX_ADDRESSES = 6            # addresses of a name that are knocked on
 MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
 MAX_SEARCH = 3               # search suffixes tried against the resolvers themselves
@@ -85,6 +86,7 @@ CLOSE_WAIT_MANY = 10         # connections that a program does not close: more t
 LOG_LINES = 12               # of one log that are kept
 LOG_AGE_S = 900              # older lines belong to another story
 TAIL_BYTES = 1 << 18         # of a log that are read
+EPHEMERAL = 32768            # ports from here on are mostly clients' (ip(7), Linux's usual range)
 NAMESPACES_LIMIT = 64        # other network namespaces that are looked into
 WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the own segment
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
@@ -98,7 +100,7 @@ Target = collections.namedtuple(
 Options = collections.namedtuple(
     "Options", "mode family numeric timeout_s deadline_s source interface connect_to sni no_sni"
     " proxy cafile only skip no_tools json brief verbose color output redact lang targets ticket"
-    " set client for_s lldp port udp bind write read from_dir")
+    " set client for_s lldp port udp bind write read from_dir overview")
 Source = collections.namedtuple("Source", "verb args parse")
 Ask = collections.namedtuple("Ask", "subject sources")
 Answer = collections.namedtuple("Answer", "probe subject outcome value via tried ms id")
@@ -157,7 +159,7 @@ class Usage(Exception):
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
 BLANK_IS_EMPTY = {"parse_" + name for name in (
     "known_hosts ip_neigh arp ip_route ifconfig resolv_conf hosts nsswitch softnet"
-    " conntrack_stat").split()}
+    " conntrack_stat iptables_save nft_list_ruleset").split()}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -365,7 +367,7 @@ unknown_host=(?:cannot|can't|unable to|failed to) resolve|impossible de résoudr
 unknown_host=no se puede resolver|no pudo encontrar el host|konnte host|名.{0,80}を解決できません|が見つかりません
 unknown_host=[无無]法解析|找不到主[机機]
 permission_denied=enough privileges|socket.{0,40}(?:operation not permitted|permission)
-permission_denied=permission denied|lacking privilege|raw socket|are you root
+permission_denied=permission denied|lacking privilege|raw socket|(?:are you|must be) root
 local_not_permitted=operation not permitted
 local_net_unreachable=network (?:is )?(?:unreachable|down)""")
 # A refusal says more than the silence after it.
@@ -2229,6 +2231,569 @@ def parse_ssh(text):
             "key_type": key and key.group(1), "sha256": key and key.group(2)}
 
 
+# -- rulesets of firewalls -------------------------------------------------------------------------
+#
+# iptables-save, nft and nft -j become the same: base chains, each with the chains of its table as
+# the texts of their rules.  A text is read when a packet comes to it, as rows (tests, do, alters):
+# `do` is accept, drop, reject, return, "jump X", "goto X", "unknown", or "" (on to the next rule),
+# `alters` the fields of the packet that nobody knows after it.  A test is ([field], negated,
+# [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
+
+HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
+PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "dstnat": -100, "filter": 0,
+              "security": 50, "srcnat": 100, "out": 100}    # linux/netfilter_ipv4.h
+CONNTRACK = -200                                # chains before it see no state of a connection
+UNKNOWN = ([], False, None)
+IPTABLES_FIELDS = pairs(
+    "-p proto -s saddr -d daddr -i iif --dport dport --dports dport --sport sport --sports sport"
+    " --state state --ctstate state --ctstatus status --dst-type dst_type --src-type src_type"
+    " --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype --tcp-flags flags".split())
+IPTABLES_PLAIN = ("-A -c --comment --invert --validmark --loose -m tcp -m udp -m multiport"
+                  " -m conntrack -m state -m comment -m addrtype -m iprange -m mark -m pkttype")
+IPTABLES_DO = dict({name: "" for name in (
+    "LOG NFLOG ULOG MARK CONNMARK TOS DSCP TTL HL TCPMSS CT NOTRACK AUDIT SECMARK CONNSECMARK TRACE"
+    " CHECKSUM CLASSIFY SET").split()}, ACCEPT="accept", DROP="drop", REJECT="reject",
+    RETURN="return", SNAT="accept", MASQUERADE="accept")
+IPTABLES_ALTERS = {"MARK": ["mark"], "CONNMARK": ["mark"], "NOTRACK": ["state"], "CT": ["state"]}
+NFT_FIELDS = dict(row.split("=") for row in (
+    "tcp dport=dport,udp dport=dport,th dport=dport,tcp sport=sport,udp sport=sport,th sport=sport,"
+    "tcp flags=flags,ip saddr=saddr,ip6 saddr=saddr,ip daddr=daddr,ip6 daddr=daddr,"
+    "ip protocol=proto,ip6 nexthdr=proto,meta l4proto=proto,meta protocol=ethertype,"
+    "meta nfproto=family,iif=iif,iifname=iif,meta iif=iif,meta iifname=iif,ct state=state,"
+    "ct status=status,mark=mark,meta mark=mark,meta pkttype=pkttype,fib daddr type=dst_type,"
+    "fib saddr type=src_type,fib saddr . iif oif=way_back,"
+    "fib saddr . mark . iif oif=way_back").split(","))
+NFT_IMPLIED = {"ip": ("family", "ipv4"), "ip6": ("family", "ipv6"), "tcp": ("proto", "tcp"),
+               "udp": ("proto", "udp"), "icmp": ("proto", "icmp"), "icmpv6": ("proto", "ipv6-icmp")}
+NFT_BESIDE = dict({"counter": 1, "log": 1, "continue": 1}, **{name: 2 for name in (
+    "packets bytes name prefix level group snaplen queue-threshold flags comment").split()})
+NFT_ENDS = dict({name: name for name in "accept drop reject return jump goto".split()}, **dict(
+    {name: "unknown" for name in "dnat redirect tproxy queue fwd synproxy xt vmap".split()},
+    snat="accept", masquerade="accept"))        # all that may end a rule (nft(8), STATEMENTS)
+NFT_NOTES = (":", "timeout", "expires", "counter", "limit", "comment")   # behind an element's key
+PROTOCOL_NUMBERS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
+
+
+@parser
+def parse_iptables_save(text):
+    """iptables-save, ip6tables-save (also -c), iptables -S (also -v) -> tables, targets, bases."""
+    tables, chains, cut = {}, None, 0
+    for line in text.splitlines():
+        chain = re.match(r"(?::|-[PN] )(\S+)(?: ([A-Z]+)| -|$)(?: \[([0-9]+)| -c ([0-9]+)|$)", line)
+        rule = re.match(r"(?:\[[0-9]+:[0-9]+\] )?-A (\S+)", line)
+        if line[:1] == "*" or chain and chains is None:
+            chains = tables.setdefault(line[1:] if line[:1] == "*" else "(default)", {})
+        if chain:
+            name, policy, packets, packets_v = chain.groups()
+            chains[name] = {"policy": policy, "packets": to_int(packets or packets_v), "rules": []}
+        elif rule:
+            chains[rule.group(1)]["rules"].append(line)
+        else:
+            cut += (line[:1] == "*") - (line == "COMMIT")
+            mine(not tables or line[:1] in ("", "#", "*") or line == "COMMIT", "a line of another")
+    mine(not cut, "cut short: a table without its COMMIT")
+    return iptables_facts(text, tables)
+
+
+def iptables_facts(text, tables):
+    """What the tables of iptables say; `bases` is None where they could not be read.
+
+    `backend` is whose rules they are: legacy, or nf_tables, whose rules nft shows as well.
+    """
+    head = find(r"(?m)^# (?:Generated by|Warning:|Table `) ?(ip6?tables|\w+' is inc)", text)
+    error = tool_error(text, r"tables", tables, head or not text.strip())
+    targets = [iptables_target(line)[1] or "(none)" for chains in tables.values()
+               for chain in chains.values() for line in chain["rules"]]
+    legacy = "Generated by" in text and "(nf_tables)" not in text
+    family = "ip6" if re.search(r"(?m)^# .*\bip6tables", text) else "ip"
+    bases = [base_chain(
+        "legacy" if legacy else "nf_tables", family, table, name, name.lower(),
+        100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
+        {key: row["rules"] for key, row in chains.items()}, packets=chain["packets"])
+             for table, chains in tables.items() for name, chain in chains.items()]
+    return {"tables": {table: {name: dict(chain, rules=len(chain["rules"]))
+                               for name, chain in chains.items()}
+                       for table, chains in tables.items()},
+            "targets": {name: targets.count(name) for name in targets}, "error": error,
+            "bases": None if error else list(filter(None, bases)),
+            "legacy_too": "legacy tables present" in text}
+
+
+def base_chain(backend, family, table, name, hook, priority, policy, chains, **more):
+    """A base chain that a packet to this host passes; None for any other, and for one that is idle.
+
+    chains: those of its table, {name: [rule]}; more: packets (that met the policy), nft's sets.
+    """
+    policy = (policy or "accept").lower()
+    if hook not in HOOKS or not chains[name] and policy == "accept":
+        return None
+    return dict(more, backend=backend, family=family, table=table, chain=name, hook=hook,
+                priority=priority, policy=policy, chains=chains)
+
+
+def iptables_options(text):
+    """A rule as iptables-save writes it -> [(negated, option, [its words])]; -j takes the rest."""
+    options, negated = [], False
+    for word in re.findall(r'"(?:[^"\\]|\\.)*"|\S+', text.partition("-A ")[2]):
+        last = options[-1][1:] if options else ("-A", [])
+        if last[0] in ("-j", "-g") or last[0] == "--comment" and not last[1]:
+            last[1].append(word)
+        elif word == "!":
+            negated = True
+        elif re.match(r"--?[a-z]", word):
+            options.append((negated, word, []))
+            negated = False
+        else:
+            last[1].append(word)
+    return options
+
+
+def iptables_target(text):
+    """(-j or -g, the target) of a rule; (None, None) where it has none."""
+    _, option, words = (iptables_options(text) or [(False, None, [])])[-1]
+    return (option, words[0]) if option in ("-j", "-g") else (None, None)
+
+
+def iptables_rows(text, _):
+    """A rule of iptables as rows (iptables(8), iptables-extensions(8))."""
+    tests = [iptables_test(*row) for row in iptables_options(text) if row[1] not in ("-j", "-g")]
+    option, target = iptables_target(text)
+    do = IPTABLES_DO.get(target, "%s %s" % ("goto" if option == "-g" else "jump", target))
+    return [([test for test in tests if test], do if target else "", IPTABLES_ALTERS.get(target))]
+
+
+def iptables_test(negated, option, words):
+    """One option of a rule as a test, or None where it asks for nothing."""
+    field = IPTABLES_FIELDS.get(option)
+    if [option] + words[:1] == ["-m", "rpfilter"]:      # its way back is not this interface
+        return UNKNOWN
+    if not field or not words:
+        plain = " ".join([option] + words if option == "-m" else [option])
+        return None if " %s " % plain in " %s " % IPTABLES_PLAIN else UNKNOWN
+    if field == "flags":                                # --tcp-flags MASK WANTED
+        return [field], negated, [["/".join(words[::-1]).lower()]]
+    words = ",".join(words).split(",")
+    if field in ("dport", "sport"):
+        words = [word.replace(":", "-") for word in words]
+    if field == "iif":                                  # eth+ is nft's eth*
+        words = [re.sub(r"\+$", "*", word) for word in words]
+    return [field], negated, [[word] for word in words]
+
+
+@parser
+def parse_nft_list_ruleset(text):
+    """`nft list ruleset` (also -a), `nft list tables` -> tables and base chains."""
+    tables, bodies, body = [], [], None
+    for line in re.sub(r"(?m) # handle [0-9]+$", "", text).splitlines():
+        table = re.match(r"table (\w+) (\S+)( \{)?$", line)
+        block = re.match(r"\t(\w+) (?:helper |timeout |expectation )?(\S+) \{", line)
+        if table:
+            tables.append(dict(zip(("family", "name", "open"), table.groups())))
+            bodies.append([])
+        elif block:
+            body = []
+            bodies[-1].append((block.group(1), block.group(2), body))
+        elif line[:2] == "\t\t":
+            mine(line.strip() != "}", "a chain inside a rule")
+            body.append(line.strip())
+        elif line == "}":
+            tables[-1]["open"] = None
+        elif line == "\tflags dormant":
+            tables[-1]["dormant"] = True
+        else:
+            mine(not tables or line.strip() in ("", "}") or line[:1] in "#\t", "another's line")
+    error = tool_error(text, r"netlink: |\(you must be root\)", tables, not text.strip())
+    mine(not any(table.pop("open") for table in tables), "cut short")
+    return nft_facts(zip(tables, bodies), error)
+
+
+def nft_table(table, body):
+    """A table and its blocks [(kind, name, [line])] -> (its facts, its base chains)."""
+    blocks = {kind: [(name, lines) for key, name, lines in body if key == kind]
+              for kind in ("chain", "set", "map")}
+    sets = {name: find(r"(?s)elements = \{ (.*) \}", "\n".join(lines)) or ""
+            for name, lines in blocks["set"] + blocks["map"]}
+    heads = {name: nft_head(lines) for name, lines in blocks["chain"]}
+    chains = {name: lines[1:] if heads[name]["hook"] else lines for name, lines in blocks["chain"]}
+    bases = [base_chain("nf_tables", table["family"], table["name"], name, head["hook"],
+                        head["priority"], head["policy"], chains, sets=sets)
+             for name, head in heads.items() if not table.get("dormant")]
+    facts = dict(table, chains=[dict(heads[name], name=name, rules=len(chains[name]))
+                                for name in heads],
+                 **{kind + "s": [name for name, _ in blocks[kind]] for kind in ("set", "map")})
+    return facts, list(filter(None, bases))
+
+
+def nft_head(lines):
+    """type, hook, priority and policy of a chain: its first line, if it is a base chain."""
+    found = re.match(r"type (\w+) hook (\w+) (?:devices? .{0,200}? )?priority (-?\w+)"
+                     r"(?: ([+-]) ([0-9]+))?; ?(?:policy (\w+);)?", (lines or [""])[0])
+    if not found:
+        return {"type": None, "hook": None, "priority": None, "policy": None}
+    kind, hook, word, sign_, more, policy = found.groups()
+    return {"type": kind, "hook": hook, "policy": policy, "priority": PRIORITIES.get(
+        word, to_int(word)) + (to_int(more) or 0) * (-1 if sign_ == "-" else 1)}
+
+
+def nft_rows(text, sets):
+    """A rule of nft as rows (nft(8)); a verdict map has one for each of its elements."""
+    words, tests, rows = nft_words(text), [], []
+    while words:
+        if words[0] in NFT_ENDS:
+            do = NFT_ENDS[words[0]]
+            return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), ())]
+        if words[0] in NFT_BESIDE:
+            del words[:NFT_BESIDE[words[0]]]
+            continue
+        fields, implied = nft_fields(words)
+        tests += [([field], False, [[word]]) for field, word in implied]
+        if fields and words[:1] == ["vmap"]:
+            found = nft_values(words[1:], sets)
+            return rows + nft_map_rows(tests, fields, found)
+        altered = (fields or []) if words[:1] == ["set"] else ["mark"] * ("set" in words)
+        test = fields and nft_test(fields, words, sets)
+        if not test:                                    # what follows may belong to it
+            altered += ["state"] * ("notrack" in words)
+            rows.append((list(tests), "", altered))
+            words = nft_rest(words)
+        tests.append(test or UNKNOWN)
+    return rows + [(tests, "", ())]
+
+def nft_words(text):
+    """A rule or the elements of a set as words; braces, commas and parentheses are words."""
+    return re.findall(r'"[^"]*"|[{},()]|[^\s{},()"]+', text)
+
+
+def nft_rest(words):
+    """The words from the next one on that may end the rule, outside of braces."""
+    depth = 0
+    for place, word in enumerate(words):
+        depth += (word == "{") - (word == "}")
+        if not depth and word in NFT_ENDS:
+            return words[place:]
+    return []
+
+
+def nft_fields(words):
+    """The left side of a match, taken from the words -> ([field] or None, [(field, word)])."""
+    fields, implied = [], []
+    while words:
+        implied += [NFT_IMPLIED[word] for word in words[:1] if word in NFT_IMPLIED]
+        size = max(n for n in (0, 1, 2, 3, 5, 7) if not n or " ".join(words[:n]) in NFT_FIELDS)
+        if not size:
+            break
+        fields.append(NFT_FIELDS[" ".join(words[:size])])
+        del words[:size]
+        if words[:1] != ["."]:
+            return fields, implied
+        del words[:1]
+    return None, implied
+
+
+def nft_test(fields, words, sets):
+    """The operator and the right side of a match, taken from the words -> a test, or None."""
+    mask, negated = None, False
+    if words[:1] in (["&"], ["and"]):                   # `mark & 0xff == 1`, `flags & (a | b) == a`
+        del words[:1]
+        mask = nft_mask(words, "|")
+    if words[:1] in (["=="], ["!="]):
+        negated = words.pop(0) == "!="
+    if not words or words[0] in ("<", ">", "<=", ">=", "!", "set", "vmap"):
+        return None
+    one_of = words[0] == "{" or words[0][:1] == "@"
+    rows = nft_values(words, sets)
+    if words[:1] == ["/"]:                              # `flags syn / fin,syn,rst,ack`
+        del words[:1]
+        mask = nft_mask(words, ",")
+    if rows is None or not one_of and negated and len(rows) > 1:    # != a,b compares all bits
+        return None
+    keys = [key for key, _ in rows]
+    return fields, negated, [["%s/%s" % (",".join(key[0] for key in keys), mask)]] if mask else keys
+
+
+def nft_mask(words, between):
+    """A mask taken from the words: one word, or several in parentheses or after commas."""
+    words[:] = [word for word in words if word not in ("(", ")")]
+    taken = [words.pop(0)]
+    while words[:1] == [between]:
+        taken.append(words[1])
+        del words[:2]
+    return ",".join(taken)
+
+
+def nft_values(words, sets):
+    """The right side of a match, taken from the words -> [([word per field], verdict)] or None."""
+    word = words.pop(0)
+    if word[:1] == "@":
+        return nft_elements(nft_words(sets[word[1:]])) if word[1:] in sets else None
+    if word == "{":
+        end = words.index("}")
+        taken, words[:end + 1] = words[:end], []
+        return nft_elements(taken)
+    taken = [word]
+    while words[:1] in ([","], ["."]):
+        taken += words[:2]
+        del words[:2]
+    return nft_elements(taken)
+
+
+def nft_elements(words):
+    """What stands between the braces of a set or map -> [([word per field], [verdict word])]."""
+    rows, row = [], []
+    for word in words + [","]:
+        if word != ",":
+            row.append(word)
+        elif row:
+            end = next((n for n, word in enumerate(row) if word in NFT_NOTES), len(row))
+            verdict = row[len(row) - row[::-1].index(":"):] if ":" in row else []
+            rows.append(([word.strip('"') for word in row[:end] if word != "."], verdict))
+            row = []
+    return rows
+
+
+def nft_map_rows(tests, fields, elements):
+    """The rows of a verdict map; its `*` stands for all that no other element names."""
+    if elements is None:
+        return [(tests, "unknown", ())]
+    ends = dict(NFT_ENDS, **{"continue": ""})
+    return [(tests + [(fields, False, [key])], " ".join([ends[verdict[0]]] + verdict[1:]), ())
+            for key, verdict in sorted(elements, key=lambda row: row[0] == ["*"])]
+
+
+NFT_TEXTS = {                   # expressions of nft -j (libnftables-json(5)) in the words of nft
+    "match": lambda v: " ".join([nft_text(v["left"]), {"in": "", "==": "==" * (
+        "&" in v["left"])}.get(v["op"], v["op"]), nft_text(v["right"])]),
+    "&": lambda v: "%s & ( %s )" % (nft_text(v[0]), nft_text(v[1]).replace(",", " |")),
+    "payload": lambda v: "%s %s" % (v.get("protocol", "@"), v.get("field", "raw")),
+    "meta": lambda v: "meta " + v["key"],
+    "ct": lambda v: "ct " + v["key"] if "dir" not in v else "ct of one direction",
+    "fib": lambda v: "fib %s %s" % (" . ".join(
+        [v["flags"]] if isinstance(v["flags"], str) else v["flags"]), v["result"]),
+    "vmap": lambda v: "%s vmap %s" % (nft_text(v["key"]), nft_text(v["data"])),
+    "set": lambda v: "{ %s }" % nft_text(v) if isinstance(v, list) else "update",
+    "concat": lambda v: " . ".join(map(nft_text, v)),
+    "elem": lambda v: nft_text(v["val"]),
+    "prefix": lambda v: "%s/%d" % (v["addr"], v["len"]),
+    "range": lambda v: "-".join(map(nft_text, v)),
+    "mangle": lambda v: "%s set %s" % (nft_text(v["key"]), nft_text(v["value"])),
+    "counter": lambda v: "counter packets %d bytes %d" % (v["packets"], v["bytes"]) if isinstance(
+        v, dict) else "counter",
+    "jump": lambda v: "jump " + v["target"],
+    "goto": lambda v: "goto " + v["target"]}
+
+
+def nft_text(part):
+    """An expression of nft -j in the words of nft; of what NFT_TEXTS lacks only its name."""
+    if isinstance(part, list):
+        return ", ".join(" : ".join(map(nft_text, item)) if isinstance(item, list)
+                         else nft_text(item) for item in part)
+    if not isinstance(part, dict):
+        return {"True": "exists", "False": "missing"}.get(str(part), str(part))
+    (kind, value), = part.items()
+    return NFT_TEXTS[kind](value) if kind in NFT_TEXTS else kind
+
+
+@parser
+def parse_nft_json(text):
+    """`nft -j list ruleset` -> the facts of `parse_nft_list_ruleset`."""
+    import json
+    tables, chains = collections.OrderedDict(), {}
+    for row in json.loads(text[text.index("{"):])["nftables"]:
+        (kind, item), = row.items()
+        key, lines = (item.get("family"), item.get("table")), []
+        if kind == "table":
+            tables[item["family"], item["name"]] = (dict(
+                family=item["family"], name=item["name"], dormant="dormant" in item.get(
+                    "flags", ())), [])
+        elif kind in ("chain", "set", "map"):
+            tables[key][1].append((kind, item["name"], lines))
+            chains[key, kind, item["name"]] = lines
+            if "hook" in item:
+                lines.append("type %s hook %s priority %d; policy %s;" % (
+                    item["type"], item["hook"], item["prio"], item.get("policy", "accept")))
+            lines += ["elements = { %s }" % nft_text(item["elem"])] * ("elem" in item)
+        elif kind == "rule":
+            chains[key, "chain", item["chain"]].append(" ".join(map(nft_text, item["expr"])))
+    return nft_facts(tables.values(), None)
+
+
+def nft_facts(tables, error):
+    """[(table, its blocks)] -> the facts of a ruleset; `bases` is None where it was not read."""
+    rows = [nft_table(*row) for row in tables]
+    return {"tables": [facts for facts, _ in rows], "error": error,
+            "bases": None if error else [base for _, bases in rows for base in bases]}
+
+
+def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
+    """The first packet of a client to this host: for each field what it may hold, () for unknown.
+
+    daddr, saddr: addresses of one family; iif: names of the interfaces where it may come in;
+    way_back: ["exists"] where the route to the client leaves by that interface (rp_filter).
+    """
+    version = is_address(daddr[0])
+    return {"family": ["ipv%d" % version], "ethertype": [{4: "ip", 6: "ip6"}[version]],
+            "proto": [transport], "saddr": saddr, "daddr": daddr, "dport": [port], "iif": iif,
+            "flags": ["syn"], "state": ["new"], "status": ["none"], "mark": [0],
+            "dst_type": ["local"], "src_type": ["unicast"], "pkttype": ["unicast"],
+            "way_back": way_back}
+
+
+def firewall_bases(rulesets):
+    """The base chains of all rulesets; what iptables-nft shows is not taken from nft again.
+
+    A backend that exists and was not read is a chain whose policy nobody knows.
+    """
+    bases = collections.OrderedDict()
+    for base in [base for ruleset in rulesets for base in ruleset["bases"] or ()]:
+        bases.setdefault(tuple(base[key] for key in "backend family table chain".split()), base)
+    read = {key[0] for key in bases}
+    unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and "legacy" not in read
+    return list(bases.values()) + [
+        base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input", 0, "unknown",
+                   {"INPUT": []})] * unread
+
+
+def packet_fate(bases, packet):
+    """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
+
+    fate: accept, drop, reject, or None: cannot tell, then `may` has what may happen.  The chain and
+    rule are those that decide, or the first that is in doubt; packets is its counter, if printed.
+    Every base chain is asked by hook and priority until one drops or rejects (nft(8), verdicts).
+    """
+    walk = {"packet": dict(packet), "left": RULES_WALKED, "doubts": [], "altered": set()}
+    families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
+    may, passed = {}, (None, None)
+    for base in sorted(bases, key=lambda base: (HOOKS.index(base["hook"]), base["priority"])):
+        if base["family"] not in families:
+            continue
+        fates = base_fates(base, packet, walk)
+        passed = fates.pop("accept", None)
+        for fate, row in fates.items():
+            may.setdefault(fate, row)
+        if passed is None:
+            break
+    else:
+        may["accept"] = passed
+    fate = list(may)[0] if len(may) == 1 and "unknown" not in may else None
+    chain, rule = may[fate] if fate else (walk["doubts"] + [may.get("unknown")])[0]
+    return {"fate": fate, "may": sorted(may), "chain": chain, "packets": to_int(
+        find(r"(?:^\[|counter packets )([0-9]+)", rule or "")), "rule": rule and re.sub(
+            r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule)}
+
+
+def base_fates(base, packet, walk):
+    """{what a base chain may do with the packet: (chain, rule)}, accept if it lets it pass."""
+    early = (HOOKS.index(base["hook"]), base["priority"]) < (1, CONNTRACK)
+    walk["packet"] = dict(packet, state=["invalid"]) if early else packet
+    name = base["chain"]
+    fates = chain_fates(name, base, walk, 0)
+    if None in fates:
+        del fates[None]
+        fates.setdefault(base["policy"], (chain_name(base, name), "[%s] policy %s" % (
+            base.get("packets"), base["policy"])))
+    if base["hook"] == "ingress" and set(fates) != {"accept"}:   # its devices are not looked at
+        fates["unknown"] = list(fates.values())[0]
+    return fates
+
+
+def chain_fates(name, base, walk, depth):
+    """{what a chain may do with the packet: (chain, rule)}; None: it ends without a verdict."""
+    fates, where = {}, "%s %s %s" % (base["family"], base["table"], name)
+    read = nft_rows if "sets" in base else iptables_rows
+    for text in base["chains"][name]:
+        for tests, do, alters in guarded(read)(text, base.get("sets")):
+            walk["left"] -= 1
+            sure = both(test_holds(test, walk) for test in tests)
+            if sure is False:
+                continue
+            walk["altered"].update(alters or ())
+            found, goes_on = rule_fates(do, (where, text), base, walk, depth)
+            if sure is None and found:
+                walk["doubts"].append((where, text))
+            for fate, row in found.items():
+                fates.setdefault(fate, row)
+            if sure and not goes_on:
+                return fates
+    fates.setdefault(None, (where, ""))
+    return fates
+
+
+def rule_fates(do, row, base, walk, depth):
+    """What a rule that matches may do -> ({fate: (chain, rule)}, may the next rule be asked?)."""
+    kind, _, target = do.partition(" ")
+    if kind not in ("jump", "goto"):
+        return {} if not do else {None if do == "return" else do: row}, not do
+    if target not in base["chains"] or depth > 16 or walk["left"] < 0:     # DNAT, NFQUEUE ...
+        return {"unknown": row}, False
+    found = chain_fates(target, base, walk, depth + 1)
+    if kind == "goto" or None not in found:
+        return found, False
+    del found[None]
+    return found, True
+
+
+def both(ways):
+    """True when all are, False when one is; None when that depends on one that nobody knows."""
+    ways = list(ways)
+    return False if False in ways else None if None in ways else True
+
+
+def test_holds(test, walk):
+    """Does a test of a rule hold for the packet: True, False or None."""
+    fields, negated, keys = test
+    if keys is None:
+        return None
+    found = [True if key == ["*"] else None if len(key) != len(fields) else both(
+        word_holds(field, word, walk) for field, word in zip(fields, key)) for key in keys]
+    holds = True if True in found else None if None in found else False
+    return holds if holds is None else holds != negated
+
+
+def word_holds(field, word, walk):
+    """Is a field of the packet what a word says, whichever of its possible values it has?"""
+    values = () if field in walk["altered"] else walk["packet"].get(field, ())
+    try:
+        ways = {bool(value_is(field, word, value)) for value in values}
+    except (ValueError, TypeError, NotMine):            # a word that is not understood
+        return None
+    return ways.pop() if len(ways) == 1 else None
+
+
+def value_is(field, word, value):
+    """Is one value of a field what a word of a rule says?  ValueError: it is not understood."""
+    low, dash, high = word.partition("-")
+    if field in ("saddr", "daddr"):
+        if not dash:
+            return in_prefix(ip(value), word)
+        low, high = ip(low), ip(high)
+        return low.version == ip(value).version and low <= ip(value) <= high
+    if field in ("sport", "dport"):
+        low, high = (PROTOCOLS[port][0] if port in PROTOCOLS else int(port)
+                     for port in (low, high if dash else low))
+        return low <= value <= high
+    if field == "iif":
+        mine(not word.isdigit(), "the index of an interface that is gone")
+        return value == word or word.endswith("*") and value.startswith(word[:-1])
+    if field in ("mark", "flags"):
+        wanted, _, mask = word.lower().partition("/")
+        if field == "mark":
+            return value & int(mask or "-1", 0) == int(wanted, 0)
+        held = {value} if not mask or {value, "all"} & set(mask.split(",")) else set()
+        return held == set(wanted.split(",")) - {"none", "0x0"}
+    word = PROTOCOL_NUMBERS.get(word.lower(), word.lower()).replace("host", "unicast")
+    mine(re.match(r"[a-z][a-z0-9_-]*\Z", word) or field == "proto" and to_int(word) is not None)
+    return word == value or field == "proto" and word in ("0", "all")
+
+
+def in_prefix(address, word):
+    """Is an address in a network, with a length or a mask of leading ones (iptables has others)?"""
+    import ipaddress
+    net, slash, length = word.partition("/")
+    if slash and to_int(length) is None:
+        length = mine(mask_length(length), "a mask with holes")
+    return address in ipaddress.ip_network("%s/%s" % (net, length) if slash else net, False)
+
+
 # == 4 system: the only code that touches the machine =============================================
 #
 # Socket numbers that Python does not name, from linux/in.h, in6.h, tcp.h, errqueue.h.  Timeouts are
@@ -2746,6 +3311,7 @@ class System:
         name, limits, groups, stat = (self.read("/proc/%s/%s" % (pid, part), "")[1]
                                       for part in ("comm", "limits", "cgroup", "stat"))
         return {"name": printable(name.strip(), 40),
+                "user": user_name(or_none(os.stat, "/proc/%s" % pid).st_uid),
                 "state": find(r"\) (\w) ", stat), "unit": find(r"([\w@.:-]+\.service)", groups),
                 "container": find(r"(?:docker|libpod|crio|containerd)[-/]([0-9a-f]{12})", groups),
                 "limit": to_int(find(r"Max open files\s+(\d+)", limits))}
@@ -3904,9 +4470,10 @@ asks("rules", "The rules of this host's firewalls, with their counters (for root
      lambda: [ask(kind + form, *sources) for kind in ("iptables", "ip6tables")
               for none in [text_file(parse_no_tables, "/proc/net/%s_names" % kind[:-1], "")]
               for form, sources in (
-                  ("", (tool(parse_iptables_save, kind + "-save", "-c"), none)),
-                  (" legacy", (none, tool(parse_iptables_save, kind + "-legacy-save", "-c"))))]
-     + [ask("nft", tool(parse_nft_json, "nft", "-j", "list", "ruleset"))], "server")
+                  ("", (ruleset(parse_iptables_save, kind + "-save", "-c"), none)),
+                  (" legacy", (none, ruleset(parse_iptables_save, kind + "-legacy-save", "-c"))))]
+     + [ask("nft", ruleset(parse_nft_json, "nft", "-j", "list", "ruleset"),
+            ruleset(parse_nft_list_ruleset, "nft", "list", "ruleset"))], "server")
 asks("watch", "The connections of all ports, watched for a moment or for as long as --for says.",
      lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
 asks("rules_now", "The same rules and counters once more, after that moment.",
@@ -4029,6 +4596,12 @@ def diag(parse, protocol, *states):
     return Source("netlink", (asked, SOCK_DIAG), lambda raw: parse(raw["messages"]))
 
 
+def ruleset(parse, *argv):
+    """Ask a command for the rules of a firewall; without the right to read them it is unknown."""
+    return then(tool(parse, *argv), lambda facts: mine(
+        facts["bases"] is not None and facts, "not permitted: " + str(facts["error"])))
+
+
 def no_systemd(marks):
     """No unit, where systemd does not run this host."""
     mine(not marks, "systemd runs here and was not asked")
@@ -4072,8 +4645,8 @@ def programs_of(rows, owners):
     pids = unique(str(known["inodes"].get(str(row.get("inode")))) for row in rows)
     return [dict(known["processes"][pid], pid=int(pid)) for pid in pids
             if pid in known["processes"]] or [
-                {"name": row["process"], "pid": row["pid"], "unit": None, "container": None,
-                 "state": None, "descriptors": 0, "limit": None}
+                {"name": row["process"], "pid": row["pid"], "user": None, "unit": None,
+                 "container": None, "state": None, "descriptors": 0, "limit": None}
                 for row in rows if row.get("process")][:1]
 
 
@@ -4581,8 +5154,12 @@ def all_links(interfaces):
 
 def own_addresses(interfaces):
     """This host's own addresses."""
-    return {cidr.partition("/")[0] for row in all_links(interfaces)
-            for cidr in row["inet"] + row["inet6"]} | {"127.0.0.1", "::1"}
+    return {a for row in all_links(interfaces) for a in link_addresses(row)} | {"127.0.0.1", "::1"}
+
+
+def link_addresses(link):
+    """The addresses of one interface."""
+    return [cidr.partition("/")[0] for cidr in link["inet"] + link["inet6"]]
 
 
 def interface_named(interfaces, name):
@@ -5620,6 +6197,267 @@ def rule_service_unexpected(row, wish):
         speaks=speaks.upper() if speaks else "something else")
 
 
+# -- this host as a server ------------------------------------------------------------------------
+
+@rule("""listen.none  where: service server
+    says: Nobody listens on {transport} port {port} of this host{nearest}.
+    fix: Start the service, or correct the port that it or the client uses{log}.
+    fires: port/80 ; sockets/tcp ok   fires: port/80 ; listener/0.0.0.0 port=8080
+    quiet: port/80 ; listener/0.0.0.0   quiet: port/80 ; listener/127.0.0.1""")
+def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
+    """No socket waits on the port: clients get a reset (TCP) or a port unreachable (UDP)."""
+    asked = [row for row in succeeded(sockets) if row.subject == wish["transport"]]
+    if wish["mode"] != "server" or not wish["port"] or not asked or listening \
+            or any(re.search(TRANSLATES, fate["rule"] or "") for fate in fates):
+        return
+    quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
+              if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
+    yield dict(nearest=nearest_words(wish, sockets, owners, units, elsewhere),
+               log="; its log ends: \"%s\"" % quoted[0] if quoted else "",
+               transport=wish["transport"].upper(), confidence="certain" if fates else "likely",
+               proof=asked + succeeded(elsewhere) + succeeded(units))
+
+
+@rule("""listen.loopback_only listen.other_address  where: service server
+    says: {holder} listens on {bound_to} only: {who} cannot reach it.
+    fix: Let it listen on 0.0.0.0 and [::], or on the address that the clients use; restart it.
+    fires: port/80 ; listener/127.0.0.1   fires: port/80 client=2001:db8::5 ; listener/0.0.0.0
+    fires: port/80 ; iface/eth0 ; listener/203.0.113.77
+    quiet: port/80 ; listener/0.0.0.0   quiet: port/80 client=127.0.0.1 ; listener/127.0.0.1
+    quiet: port/80 client=192.0.2.5 ; listener/::   quiet: port/80 ; iface/eth0 ; listener/::""")
+def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets):
+    """The socket is bound to loopback, to no address of the client's family, or to none of ours."""
+    client, far = wish["client"] or "", [r for r in listening if not is_loopback(r["addr"])]
+    who = misfit(far, is_address(client), interfaces, back) if far else "nobody else"
+    if listening and who and not is_loopback(client):
+        yield dict(code="listen.other_address" if far else "listen.loopback_only", holder=holder,
+                   bound_to=bound_to, who=who, proof=sockets + back,
+                   severity="fail" if wish["asked"] else "info",
+                   confidence="possible" if "behind" in who else "certain")
+
+
+@rule("""listen.other_address  where: service server  severity: warn
+    says: {holder} listens on {bound_to}, and not on {others} of this host.
+    fix: That may be meant. If clients use another address, let it listen there too.
+    fires: port/80 ; listener/198.51.100.9 ; iface/eth0 inet=["198.51.100.9/24","192.0.2.11/24"]
+    fires: port/80 ; listener/:: only_v6=true ; iface/eth0 inet6=["2001:db8::9/64"]
+    quiet: port/80 ; listener/0.0.0.0 ; iface/eth0   quiet: port/80 ; listener/127.0.0.1
+    quiet: port/80 ; listener/198.51.100.9 ; iface/eth0""")
+def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, sockets):
+    """Bound to some of this host's addresses only, or to IPv6 where it has IPv4."""
+    far = [row for row in listening if not is_loopback(row["addr"])]
+    whole = {v for row in far if row["addr"] in ANYWHERE for v in versions_of(row)}
+    bound = {row["addr"] for row in far}
+    others = [a for link in usable_links(interfaces) for a in far_reaching(link) if a not in bound
+              and is_address(a) not in whole and (is_address(a) == 4 or whole != {4})]
+    if far and others and not misfit(far, 0, interfaces, ()):
+        yield dict(holder=holder, bound_to=bound_to, others=", ".join(others[:3]), proof=sockets,
+                   severity="warn" if wish["asked"] else "info")
+
+
+@rule("""listen.backlog_full  where: service  sure: likely
+    says: {holder} does not accept: {waiting} connections wait on port {port}{limit}{dropped}; new
+      ones get no answer.
+    fix: The program is stuck or too slow: look at its threads, load and log. Then raise its backlog
+      and net.core.somaxconn.
+    given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
+    fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
+    quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
+def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
+    """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss."""
+    waiting, limit, dropped = (watched.get(key) or 0 for key in ("waiting", "limit", "dropped"))
+    lost = [row for row in grown if said(row, "TcpExtListenOverflows")]
+    if waiting and (limit and waiting > limit or dropped or lost and not limit):
+        mute = saying(loop, "silent", 1)
+        yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if limit
+                   else "", dropped=", %d SYNs were dropped meanwhile" % dropped if dropped else "",
+                   confidence="certain" if mute or dropped else "likely",
+                   proof=watch + lost + mute)
+
+
+@rule("""service.silent  where: service  severity: warn  sure: likely
+    says: {holder} leaves {waiting} connections on port {port} unaccepted{state}.
+    fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
+    given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":1,"limit":9}
+    quiet: watch/tcp ok 80={"waiting":0,"limit":9}   quiet: watch/tcp ok 80={"waiting":9,"limit":2}
+    """)
+def rule_not_accepting(wish, watched, watch, listening, owners, holder):
+    """Connections stay in the queue all the while: the clients are connected and hear nothing."""
+    waiting, limit = watched.get("waiting") or 0, watched.get("limit") or 0
+    states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
+    if waiting and not (limit and waiting > limit or watched.get("dropped")):
+        yield dict(holder=holder, waiting=waiting, proof=watch + owners,
+                   severity="fail" if states else "warn",
+                   state="".join(": the process is " + STUCK[state] for state in sorted(states)))
+
+
+@rule("""firewall.local  where: server  hides: handshake.incomplete
+    says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
+    fix: Allow it: change that rule or put one before it, by what writes these rules (ufw,
+      firewalld, fail2ban, nft ...).
+    given: port/80 ; listener/0.0.0.0 ; iface/eth0   fires: rules/nft ok bases=[{"backend":"nf_tables",
+      "family":"inet","table":"t","chain":"i","hook":"input","priority":0,"policy":"drop",
+      "chains":{"i":[]},"sets":{}}]
+    quiet: rules/nft ok""")
+def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
+    """The rules of nft and iptables, walked for the first packet of such a client."""
+    for fate in fates if listening else ():
+        if fate["fate"] != "accept":
+            sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
+            yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
+                       transport=wish["transport"].upper(), rule=printable(fate["rule"], 160),
+                       whose=" from " + (wish["client"] or fate["whose"]), proof=rules + rules_now)
+
+
+@rule("""firewall.local  where: server  sure: likely  hides: handshake.incomplete
+    says: {holder} listens and has room, and a connection of this host to itself ({address} port
+      {port}) {how}: a local firewall stops it{unread}.
+    fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
+    given: port/80 ; listener/0.0.0.0 ; watch/tcp ok 80={"waiting":0,"limit":9}
+    fires: loop/127.0.0.1 ok open=0 silent=1   fires: loop/127.0.0.1 ok open=0
+    quiet: loop/127.0.0.1 ok""")
+def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
+    """The kernel completes handshakes for the program: only a filter keeps one from itself."""
+    full = watched.get("limit") and watched["waiting"] > watched["limit"]
+    known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
+    for row in saying(loop, "open", 0)[:listening and watched and not full and not known and 1]:
+        yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
+            row, "silent") else "is refused", severity="warn" if fates else "fail",
+            unread="" if fates else " (its rules are for root to read)")
+
+
+@rule("""route.return_missing  where: server  hides: handshake.incomplete
+    says: This host has no way back to {client}: {how}.
+    fix: Add the route to the client's network, or the default route; `ip route get {client}`.
+    given: port/80 client=192.0.2.10   fires: back/192.0.2.10 ok error=ENETUNREACH
+    fires: back/192.0.2.10 ok type=blackhole error=EINVAL   quiet: back/192.0.2.10 ok""")
+def rule_return_missing(wish, back, listening):
+    """The kernel finds no route to the client, or refuses it: RTM_GETROUTE says so."""
+    for row in [row for row in back if said(row, "error")][:1]:
+        yield dict(client=host_of(row), proof=[row], how=NO_WAY.get(
+            row.value["error"], row.value["error"]), severity="fail" if wish["client"] else "warn")
+
+
+@rule("""route.return_missing  where: server  sure: likely  hides: handshake.incomplete
+    says: This host drops packets because the way back would be another one (rp_filter), {count}
+      while we looked{client}.
+    fix: Correct the asymmetric route, or set net.ipv4.conf.*.rp_filter to 2 (loose).
+    given: port/80 client=192.0.2.10 ; listener/0.0.0.0
+    fires: grown//proc/net/netstat ok TcpExtIPReversePathFilter=3
+    quiet: grown//proc/net/netstat ok TcpExtIPReversePathFilter=0""")
+def rule_return_filtered(wish, watched, grown, listening):
+    """Strict reverse path filtering (RFC 3704) dropped something while the port was watched."""
+    busy = (wish["client"] in watched.get("peers", ())) if wish["client"] else watched.get("peers")
+    for row in grown if listening else ():
+        if said(row, "TcpExtIPReversePathFilter"):
+            yield dict(count=row.value["TcpExtIPReversePathFilter"], proof=[row], severity="fail"
+                       if wish["client"] and not busy else "warn",
+                       client="; nothing of %s got here" % wish["client"] if wish["client"]
+                       and not busy else "")
+
+
+@rule("""handshake.incomplete  where: server_network transit client_network  sure: likely
+    says: SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK
+      comes back.
+    fix: Follow the way back from here to {peer}: its gateway, asymmetric routes, firewalls with
+      state. `tcpdump -ni any host {peer} and port {port}` shows the SYN/ACK leaving.
+    ask: Where do the SYN/ACKs from port {port} of the server to {peer} go, and who drops them?
+    given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"half_open":{"192.0.2.10":2}}
+    quiet: watch/tcp ok 80={"half_open":{"192.0.2.10":0}}""")
+def rule_handshake_incomplete(wish, watched, watch, back):
+    """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
+    stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
+    mine_ = [peer for peer in stuck if peer.replace("::ffff:", "") == wish["client"]]
+    others = [peer for peer, state in watched.get("peers", {}).items() if peer not in stuck]
+    if stuck:               # a public server always meets some that never answer
+        yield dict(peers=", ".join((mine_ or stuck)[:3]), peer=(mine_ or stuck)[0],
+                   proof=watch + back, severity="fail" if mine_ or not wish["client"]
+                   and not others else "warn")
+
+
+@rule("""service.error  where: service  severity: warn  sure: likely
+    says: {count} connections on port {port} stay in CLOSE_WAIT: the peers have ended them and
+      {holder} does not close.
+    fix: The program leaks connections: look at its threads; restart it, then mend it.
+    given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":20}}
+    quiet: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":1}}""")
+def rule_close_wait(wish, watched, watch, holder):
+    """CLOSE_WAIT is left only by the program's close()."""
+    count = watched.get("fewest", {}).get("CLOSE_WAIT", 0)
+    if count >= CLOSE_WAIT_MANY:
+        yield dict(count=count, holder=holder, proof=watch)
+
+
+@rule("""host.exhausted  where: service server
+    says: {name} (pid {pid}) has {descriptors} of {limit} file descriptors open: it cannot accept
+      another connection.
+    fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
+    given: port/80 ; listener/0.0.0.0 inode=7
+    fires: owners/self ok inodes={"7":5} processes={"5":{"name":"x","descriptors":99,"limit":99,
+      "state":"S","unit":null,"container":null}}
+    quiet: owners/self ok inodes={"7":5} processes={"5":{"name":"x","descriptors":9,"limit":99,
+      "state":"S","unit":null,"container":null}}""")
+def rule_descriptors_exhausted(wish, listening, owners):
+    """A process at its limit of descriptors gets EMFILE from accept()."""
+    for row in programs_of(listening, owners):
+        if row["limit"] and row["descriptors"] >= row["limit"] - 1:
+            yield dict(row, proof=owners)
+
+
+@rule("""host.exhausted  where: server  severity: warn  sure: likely
+    says: This host runs short: {what}.   fix: {cure}
+    given: port/80   fires: conntrack/count ok entries=65536 ; conntrack/max ok entries=65536
+    fires: limits/disk ok /var=0.0   fires: kernel_log/self ok lines=["nf_conntrack: table full"]
+    fires: grown//proc/net/netstat ok TcpExtSyncookiesSent=3
+    quiet: limits/disk ok /var=30.0   quiet: kernel_log/self ok lines=["eth0: Link is Up"]""")
+def rule_server_limits(wish, full, conntrack, limits, kernel_log, grown):
+    """Tables, memory and disks that are full, and the kernel's own words about them."""
+    if wish["mode"] != "server":
+        return
+    if full:
+        yield dict(what="it tracks as many connections as it may (%s)" % full, proof=conntrack,
+                   cure="Raise net.netfilter.nf_conntrack_max.", severity="fail")
+    short = ["%s has %.1f %% free" % item for item in sorted((about(limits, "disk") or {}).items())
+             if item[1] < 1]
+    kernel = about(limits, "kernel") or {}
+    used, _, most = (kernel.get("/proc/sys/fs/file-nr", "").split() + [None] * 3)[:3]
+    if to_int(most) and to_int(used) > to_int(most) * 0.98:
+        short.append("%s of %s files are open" % (used, most))
+    stalled = find(r"some avg10=([0-9.]+)", kernel.get("/proc/pressure/memory", ""))
+    if (to_float(stalled) or 0) > 20:
+        short.append("programs wait for memory %s %% of the time" % stalled)
+    if short:
+        yield dict(what="; ".join(short), cure="Make room: see `df -h -i`, `free`.", proof=limits)
+    for row in grown:
+        if said(row, "TcpExtSyncookiesSent"):
+            yield dict(what="more handshakes are open than its SYN backlog takes (SYN cookies)",
+                       cure="A flood, or answers that get lost: see `ss -tn state syn-recv`.",
+                       proof=[row])
+    for row in succeeded(kernel_log):
+        lines = [line for line in row.value["lines"] if not re.search(r"(?i)link is up", line)]
+        if lines:
+            yield dict(what='the kernel says "%s"' % lines[-1], cure="See `dmesg -T`.", proof=[row])
+
+
+@rule("""service.error ssh.throttled ssh.denied ssh.algorithm  where: service client
+    severity: info  sure: possible
+    says: The log {log} says{whose}: "{line}".   fix: {cure}
+    given: port/22
+    fires: logs/auth.log ok lines=[{"kind":"throttled","ip":"A","text":"x past MaxStartups"}]
+    quiet: logs/auth.log ok lines=[{"kind":"accepted","ip":"A","text":"Accepted publickey"}]""")
+def rule_log_lines(wish, logs, local_time):
+    """The newest line of each kind of trouble, of the last minutes, and of the client if named."""
+    client = wish["client"]
+    for row in succeeded(logs):
+        lines = {LOG_CODES.get(line["kind"], "ssh.denied"): line for line in row.value["lines"]
+                 if (not client or client in line["text"]) and is_recent(line, local_time)}
+        for code, line in lines.items():
+            if code:
+                yield dict(code=code, log=row.subject, line=line["text"], proof=[row],
+                           whose=" of " + client if client else "", cure=LOG_CURES[code],
+                           severity="warn" if client else "info")
+
+
 # -- what the rules have in common ----------------------------------------------------------------
 
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
@@ -5659,6 +6497,116 @@ STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in "
 STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
     "the front works, what is behind it does not", "Look at the back end of {front} on {address}:"
     " is it running, and can the front reach it? Its error log says which one.")))
+
+
+FATES = {"drop": "drops", "reject": "rejects", None: "may or may not accept"}
+TRANSLATES = r"(?i)\bdnat\b|redirect|tproxy"
+STUCK = {"T": "stopped (SIGSTOP)", "t": "held by a debugger", "D": "stuck in the kernel (state D)",
+         "Z": "dead (a zombie)"}
+NO_WAY = {"ENETUNREACH": "no route to it (network unreachable)", "EINVAL": "a blackhole route",
+          "EHOSTUNREACH": "an unreachable route", "EACCES": "a prohibit route"}
+LOG_CODES = {"trouble": "service.error", "throttled": "ssh.throttled", "accepted": None,
+             "unable_to_negotiate": "ssh.algorithm"}
+LOG_CURES = {"service.error": "Read the log around that line.", "ssh.throttled": "Wait until the"
+             " penalty ends, or raise MaxStartups and PerSourcePenalties in sshd_config.",
+             "ssh.denied": "Check the user's name, its key in authorized_keys, AllowUsers.",
+             "ssh.algorithm": "Bring client and server to common algorithms: `ssh -Q kex`."}
+
+
+def is_loopback(address):
+    """An address that only this host itself can reach."""
+    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
+
+def misfit(far, version, interfaces, back):
+    """Whom sockets that are bound beyond loopback do not serve, in words; None: nobody in doubt."""
+    if version and not any(version in versions_of(row) for row in far):
+        return "a client with IPv%d" % version
+    bound, own = {row["addr"].partition("%")[0] for row in far}, own_addresses(interfaces)
+    if bound & set(ANYWHERE) or not all_links(interfaces):
+        return None
+    if not bound & own:
+        return "anybody (no interface of this host has that address)"
+    facing = [interface_named(interfaces, row.value["dev"]) for row in succeeded(back)
+              if row.value["dev"] not in (None, "lo")]
+    facing = list(filter(None, facing))
+    if facing and not any(bound & set(link_addresses(link)) for link in facing):
+        return "a client behind %s, such as %s," % (facing[0]["name"], host_of(back[0]))
+    return None
+
+
+def nearest_words(wish, sockets, owners, units, elsewhere):
+    """What comes nearest to a listener on the port, as the end of a sentence."""
+    found = []
+    for row in [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]][:1]:
+        found.append("%s (pid %d) does in another network namespace%s" % (
+            row["process"], row["pid"], " (%s)" % row["namespace"] if row["namespace"] else ""))
+    other = {"tcp": "udp", "udp": "tcp"}[wish["transport"]]
+    if listeners(sockets, other, wish["port"]):
+        found.append("%s port %d is open" % (other.upper(), wish["port"]))
+    for row in listeners(sockets, wish["transport"]):
+        names = [p["name"] for p in programs_of([row], owners) if p["name"] in usual_programs(wish)]
+        found += ["%s listens on port %s" % (name, row["port"]) for name in names]
+    found += ["%s %s" % (row["unit"], "has failed" if row["state"] == "failed" else "is stopped")
+              for row in stopped_units(wish, units)]
+    return "".join("; " + words for words in unique(found)[:3])
+
+
+def holder_words(listening, owners):
+    """Who listens, in words: program and pid, else whose it is."""
+    users = (about(owners, "self") or {}).get("users", {})
+    names = ["%s (pid %d%s)" % (row["name"], row["pid"], ", container " + row["container"]
+                                if row["container"] else "")
+             for row in programs_of(listening, owners)]
+    whose = [users.get(str(row.get("uid"))) for row in listening]
+    return ", ".join(names[:2]) or "a program%s" % (
+        " of user " + whose[0] if whose and whose[0] else "")
+
+
+def bound_words(listening):
+    """Where somebody listens, in words: its addresses, without repeats."""
+    return ", ".join(unique(row["addr"] for row in listening)[:4])
+
+
+def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
+    """What the rules do with a client's first packet, by family: rows of `packet_fate` with
+    `whose` and `count`, in words; [] where no rules could be read."""
+    links = [link for link in real_links(interfaces) if is_up(link)]
+    own = [a for link in links for a in far_reaching(link)]
+    bound = [row["addr"] for row in listening if row["addr"] not in ANYWHERE]
+    client, before, after = wish["client"], *[
+        [row.value for row in succeeded(rows)] for rows in (rules, rules_now)]
+    versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
+    found = []
+    for version in sorted(versions if before and wish["mode"] == "server" else ()):
+        mine_ = [a for a in bound or own if is_address(a) == version and not is_loopback(a)]
+        if not mine_ or client and is_address(client) != version:
+            continue
+        ways = [row.value["dev"] for row in succeeded(back) if row.value["dev"]]
+        packet = inbound_packet(wish["transport"], wish["port"], mine_, [client] if client else (),
+                                unique(ways) or [link["name"] for link in links],
+                                ["exists"] if ways else ())
+        fate, now = (packet_fate(firewall_bases(rows), packet) for rows in (before, after or before))
+        moved = (now["packets"] or 0) - (fate["packets"] or 0)
+        count = "" if fate["packets"] is None else " (%d packets so far%s)" % (
+            now["packets"] or 0, ", %d of them just now" % moved if moved > 0 else "")
+        fate.update(whose="clients with IPv%d" % version, count=count)
+        if fate["rule"] not in [row["rule"] for row in found] or not fate["rule"]:
+            found.append(fate)
+    return found
+
+
+def is_recent(line, local_time):
+    """Was a log line written in the last LOG_AGE_S, by the host's own clock?  True: nobody knows."""
+    when = line.get("when")
+    if not when or not local_time:
+        return True
+    now = list(map(int, re.findall(r"\d+", local_time)[:6]))
+    try:
+        age_s = epoch_of(*now) - epoch_of(when[0] or now[0] - (when[1] > now[1]), *when[1:])
+    except NotMine:
+        return True
+    return age_s < LOG_AGE_S
 
 
 def unique(items):
@@ -5999,7 +6947,13 @@ VIEWS = {
     "ended": lambda connections, unanswered: connections + [
         row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
-    "tunnels": lambda tunnel: saying(tunnel, "status", 200)}              # proxies that let us by
+    "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
+    "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
+    "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
+    "watched": lambda wish, listening, watch: (
+        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening else {},
+    "local_time": lambda clock: clock[0].value["local"] if clock else None,
+    "fates": inbound_fates}
 
 
 # -- judging --------------------------------------------------------------------------------------
@@ -6092,6 +7046,8 @@ def merge(findings):
 def working_addresses(findings, seen):
     """Addresses that work at the layer asked for: open, and with no failure of their own."""
     wish, good = seen["wish"], met(seen["tcp"] + seen["udp"], "ok")
+    if wish["mode"] == "server":
+        return unique(row["addr"] for row in seen["listening"])
     if wish["host"] and wish["port"] is None:
         good += [r for r in seen["tcp"] if r.outcome == "refused" or r.subject in seen["alive"]]
     elif wish["protocol"] in ("http", "https"):
@@ -6117,13 +7073,15 @@ def verdict(findings, seen):
     if fails:
         return finding_verdict(min(fails, key=lambda f: f.layer))
     wish, good = seen["wish"], working_addresses(findings, seen)
-    if wish["mode"] == "host" or good or seen["tunnels"]:
+    idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
+    if wish["mode"] == "host" or good or seen["tunnels"] or idle:
         return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
         return finding_verdict(telling[-1])
-    places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % wish["host"]
+    places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % (
+        wish["host"] or seen["target"][0].subject)
     for row in succeeded(seen["tcp"])[:1]:
         above = "TLS works, and what lies above it" if saying(
             seen["handshakes"], "ended", "done") else "what lies above TCP"
@@ -6140,10 +7098,28 @@ def finding_verdict(finding):
                    finding.fix, {"who": owner, "text": finding.ask})
 
 
+def served_words(wish, seen):
+    """Who serves a port of this host, and what was seen of the way to it."""
+    if not wish["port"]:
+        return "No program listens on this host."
+    parts = ["%s listens on %s, %s port %d" % (
+        seen["holder"], seen["bound_to"], wish["transport"].upper(), wish["port"])]
+    parts += ["answers this host itself"] * bool(saying(seen["loop"], "open", 1))
+    parts += ["has room in its queue"] * (seen["watched"].get("waiting") == 0)
+    parts += ["no rule of this host's firewall stops it"] * (
+        {fate["fate"] for fate in seen["fates"]} == {"accept"})
+    ways = [row.value for row in seen["back"] if said(row, "error") is None and said(row, "dev")]
+    parts += ["the way back to %s leaves by %s" % (wish["client"], way["dev"])
+              for way in ways[:bool(wish["client"])]]
+    return ", ".join(parts) + "."
+
+
 def ok_words(wish, good, seen):
     """What works, in one sentence."""
     if wish["mode"] == "host":
         return "Link, address, route, gateway and resolver of this host look fine."
+    if wish["mode"] == "server":
+        return served_words(wish, seen)
     if not good:
         return "%s is reached through the proxy %s." % (wish["host"], seen["tunnels"][0].subject)
 
@@ -6199,13 +7175,14 @@ def shorten(text, width=WIDTH):
 def render_text(report, packets, color=False):
     """The whole report: the verdict, and below it each part that has something to say."""
     table = by_probe(report.answers)
-    way = next((row.value for row in succeeded(table["egress"] + table["route"])
+    way = next((row.value for row in succeeded(table["egress"] + table["route"] + table["back"])
                 if not row.value["error"]), {})
     host, known = report.target.host or "-", ", ".join(found_addresses(table))
     server = host if known in ("", host) else "%s = %s" % (host, known)
     untested = [line for row in report.unjudged for line in wrap(
         "%s: %s" % (row["question"].rstrip("."), row["why"]), "  - ")]
-    rows = ticket_rows(report, table, way, server, packets).items()
+    rows = (server_rows if report.target.mode == "server" else ticket_rows)(
+        report, table, way, server, packets).items()
     ticket = [line for label, text in rows for line in wrap(
         text or "________", "  %-13s " % (label.replace("_", " ") + ":"))]
     parts = (("PATH", path_lines(report, way, server)), ("TIMES", time_lines(report.timings_ms)),
@@ -6322,6 +7299,63 @@ def ticket_rows(report, table, way, server, packets):
         location=None, switch=None, switch_port=None)
 
 
+AWAY_ROWS = "client client_host protocol ruled_out packets_sent route_taken".split()
+
+
+def server_rows(report, table, way, server, packets):
+    """The same for this host as a server: who listens, what state it is in, what is in the way."""
+    seen = Seen((name, [a for a in rows if a.outcome != "unknown"]) for name, rows in table.items())
+    wish, watched, common = seen["wish"], seen["watched"], ticket_rows(
+        report, table, way, server, packets)
+    programs = programs_of(seen["listening"], seen["owners"])
+    switch = ([row for answer in succeeded(seen["switch"]) for row in answer.value["neighbors"]
+               if way.get("dev") in (None, row["local_if"])] or [LLDP_NEIGHBOR])[0]
+    states = sorted(watched.get("most", {}).items())
+    names = sorted(own_addresses(seen["interfaces"]) - {"127.0.0.1", "::1"})
+    rows = {key: text for key, text in common.items() if key not in AWAY_ROWS}
+    rows.update(
+        server="%s (%s)" % (common["client_host"], ", ".join(names[:4])),
+        port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
+        listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
+        unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
+        queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
+            watched.get("waiting"), watched.get("limit") or "?", watched.get("dropped") or 0) or "-",
+        states=", ".join("%s %d" % item for item in states) or "-",
+        client=wish["client"] or "any", way_back=common["route_taken"] or "-",
+        firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or "not read",
+        VLAN=common["VLAN"] or switch["vlan"] and str(switch["vlan"]),
+        switch=switch["sysname"] or switch["chassis_id"],
+        switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
+    return rows
+
+
+def fate_words(fate):
+    """What the firewall does with a client's packet, in words."""
+    verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
+    return "%s %s%s" % (verb, fate["whose"], ': %s "%s"%s' % (fate["chain"], printable(
+        fate["rule"], 100), fate["count"]) if fate["rule"] else "")
+
+
+def render_listeners(reports):
+    """Everybody who listens on this host, a line each, with the verdict on the port."""
+    form, lines = "%-4s %-23s %5s  %-22s %9s  %s", []
+    for report in reports if reports[0].target.port else ():
+        table, target = by_probe(report.answers), report.target
+        seen = Seen((name, [a for a in rows if a.outcome != "unknown"])
+                    for name, rows in table.items())
+        warned = [f.code for f in report.findings if f.severity == "warn"]
+        code = report.verdict.code if report.verdict.code != "ok" or not warned else warned[0]
+        queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
+        names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
+                 for row in programs_of(seen["listening"], seen["owners"])]
+        lines.append(form % (
+            target.transport, shorten(seen["bound_to"], 23), target.port, shorten((names or [
+                seen["holder"]])[0], 22), queue if target.transport == "tcp" else "-", code))
+    head = form % ("", "address", "port", "program, pid, user", "queue", "verdict")
+    return "\n".join(["LISTENERS", "  on this host: %d ports" % len(lines)]
+                     + [head.rstrip()] * bool(lines) + lines) + "\n"
+
+
 def ruled_out(table, result):
     """The layers that were seen to work, in words; None where the target itself does."""
     links = table["interfaces"]
@@ -6397,12 +7431,6 @@ OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undec
                " was seen to name a cause; the report says what was not tested."}
 LATER_CODES = {code: "%s (not yet: %s)" % (says, finder) for code, finder, says in re.findall(
     r"(\S+) in (.+?): (.+)", """
-listen.none in mode `server`: Nobody listens on the port.
-listen.loopback_only in mode `server`: The service listens on loopback only.
-listen.other_address in mode `server`: The service listens on another address or family.
-listen.backlog_full in mode `server`: The accept queue of the service is full.
-handshake.incomplete in mode `server`: SYNs are answered in vain: the way back is broken.
-route.return_missing in mode `server`: No route to the client, or rp_filter drops it.
 oneway.forward in modes `merge` and `capture`: Packets are lost on the way to the server.
 oneway.reverse in modes `merge` and `capture`: Packets are lost on the way back.
 intermittent in mode `watch`: It works now and then; the findings say what failed when.
@@ -6609,6 +7637,22 @@ def read_target(text):
                   is_address(host))
 
 
+def read_port(text):
+    """'443', '53/udp' or 'https' -> a port of this host as a Target; Usage where it is absurd."""
+    word, slash, transport = text.lower().partition("/")
+    word = SAME_PROTOCOL.get(word, word)
+    port = PROTOCOLS[word][0] if word in PROTOCOLS else to_int(word)
+    if port not in range(1, 65536) or slash and transport not in ("tcp", "udp"):
+        raise Usage("port %s: a number from 1 to 65535 or a known service, with /udp or /tcp where"
+                    " it is needed: 443, 53/udp, https" % printable(text, 60))
+    protocol = word if word in PROTOCOLS else PORT_PROTOCOL.get(port, transport or "tcp")
+    usual = PROTOCOLS[protocol][1]
+    if transport not in ("", usual) and protocol != "dns":
+        protocol = transport
+    return Target("port %d/%s" % (port, transport or usual), None, port, protocol,
+                  transport or usual, PROTOCOLS[protocol][2], None, None, 0, "server")
+
+
 def check_name(host):
     """NotMine for a name that DNS cannot carry, and for an option in disguise; else True."""
     mine(host, "no host in it")
@@ -6627,6 +7671,7 @@ def wish_of(target, options):
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
+        asked=not options.overview,
         speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 
@@ -6694,6 +7739,24 @@ def run_targets(texts, system, options, out):
     return examine(targets[0].mode, lambda shared: targets, system, options, out)
 
 
+def run_server(texts, system, options, out):
+    """Mode `server`: one verdict for each PORT, or all who listen and what looks wrong there."""
+    targets = unique(map(read_port, texts))
+    options = options._replace(overview=not targets, deadline_s=options.deadline_s
+                               + (options.for_s or 0) + (options.lldp or 0))
+    return examine("server", (lambda shared: targets) if targets else listening_targets, system,
+                   options, out)
+
+
+def listening_targets(shared):
+    """A target for each port on which somebody listens; UDP sockets of clients are left out."""
+    rows = listeners([row for row in shared["sockets"] if row.subject != "-"])
+    ports = sorted({(row["port"], row["proto"]) for row in rows if isinstance(row["port"], int)
+                    and not (row["proto"] == "udp" and row["port"] >= EPHEMERAL)})
+    return [read_port("%d/%s" % row) for row in ports] or [
+        THIS_HOST._replace(text="this host as a server", mode="server")]
+
+
 def examine(mode, find_targets, system, options, out):
     """Ask what a mode asks once, find its targets in that, diagnose all; -> exit status."""
     began, started = system.monotonic(), iso_time(system.now())
@@ -6721,7 +7784,7 @@ def publish(text, reports, system, options, out):
     return exit_status(reports)
 
 
-RUNNERS = {"target": run_targets}
+RUNNERS = {"target": run_targets, "server": run_server}
 
 
 def show_progress(names):
@@ -6773,7 +7836,9 @@ def render_document(reports, system, options, started, began):
         return "".join(render_brief(report) for report in reports)
     color = options.color == "always" or options.color == "auto" and system.wants_color(
         sys.stdout if not options.output else None)
-    texts = [render_text(report, system.packets, color) for report in reports]
+    worse = [report for report in reports if not options.overview or report.verdict.code != "ok"]
+    texts = [render_listeners(reports)] * bool(options.overview) + [
+        render_text(report, system.packets, color) for report in worse]
     return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
         system.transcript, [] if reports[1:] else reports[0].answers, options.verbose)
 
