@@ -6320,7 +6320,8 @@ def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself."""
     full = watched.get("limit") and watched["waiting"] > watched["limit"]
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
-    for row in saying(loop, "open", 0)[:listening and watched and not full and not known and 1]:
+    room = listening and watched and not full and not known
+    for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
             row, "silent") else "is refused", severity="warn" if fates else "fail",
             unread="" if fates else " (its rules are for root to read)")
@@ -6333,7 +6334,7 @@ def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
     fires: back/192.0.2.10 ok type=blackhole error=EINVAL   quiet: back/192.0.2.10 ok""")
 def rule_return_missing(wish, back, listening):
     """The kernel finds no route to the client, or refuses it: RTM_GETROUTE says so."""
-    for row in [row for row in back if said(row, "error")][:1]:
+    for row in [row for row in back if said(row, "error")][:wish["mode"] == "server"]:
         yield dict(client=host_of(row), proof=[row], how=NO_WAY.get(
             row.value["error"], row.value["error"]), severity="fail" if wish["client"] else "warn")
 
