@@ -2611,7 +2611,7 @@ def parse_nft_json(text):
             if "hook" in item:
                 lines.append("type %s hook %s priority %d; policy %s;" % (
                     item["type"], item["hook"], item["prio"], item.get("policy", "accept")))
-            lines += ["elements = { %s }" % nft_text(item["elem"])] * ("elem" in item)
+            lines += ["elements = { %s }" % nft_text(item.get("elem", []))] * (kind != "chain")
         elif kind == "rule":
             chains[key, "chain", item["chain"]].append(" ".join(map(nft_text, item["expr"])))
     return nft_facts(tables.values(), None)
@@ -2662,18 +2662,18 @@ def packet_fate(bases, packet):
     """
     walk = {"packet": dict(packet), "left": RULES_WALKED, "doubts": [], "altered": set()}
     families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
-    may, passed = {}, (None, None)
+    may, accepted = {}, (None, None)
     for base in sorted(bases, key=lambda base: (HOOKS.index(base["hook"]), base["priority"])):
         if base["family"] not in families:
             continue
         fates = base_fates(base, packet, walk)
         passed = fates.pop("accept", None)
-        for fate, row in fates.items():
-            may.setdefault(fate, row)
-        if passed is None:
+        may = dict(fates, **may)
+        if not passed:
             break
+        accepted = passed if not passed[1].endswith("policy accept") else accepted
     else:
-        may["accept"] = passed
+        may["accept"] = accepted
     fate = list(may)[0] if len(may) == 1 and "unknown" not in may else None
     chain, rule = may[fate] if fate else (walk["doubts"] + [may.get("unknown")])[0]
     return {"fate": fate, "may": sorted(may), "chain": chain, "packets": to_int(
@@ -2685,20 +2685,24 @@ def base_fates(base, packet, walk):
     """{what a base chain may do with the packet: (chain, rule)}, accept if it lets it pass."""
     early = (HOOKS.index(base["hook"]), base["priority"]) < (1, CONNTRACK)
     walk["packet"] = dict(packet, state=["invalid"]) if early else packet
-    name = base["chain"]
-    fates = chain_fates(name, base, walk, 0)
-    if None in fates:
-        del fates[None]
-        fates.setdefault(base["policy"], (chain_name(base, name), "[%s] policy %s" % (
-            base.get("packets"), base["policy"])))
+    fates = chain_fates(base["chain"], base, walk, 0)
+    if fates.pop(None, None):
+        count = "" if base.get("packets") is None else "[%d] " % base["packets"]
+        fates.setdefault(base["policy"], (chain_name(base, base["chain"]),
+                                          count + "policy " + base["policy"]))
     if base["hook"] == "ingress" and set(fates) != {"accept"}:   # its devices are not looked at
         fates["unknown"] = list(fates.values())[0]
     return fates
 
 
+def chain_name(base, name):
+    """A chain of the table of a base chain, as nft calls it."""
+    return "%s %s %s" % (base["family"], base["table"], name)
+
+
 def chain_fates(name, base, walk, depth):
     """{what a chain may do with the packet: (chain, rule)}; None: it ends without a verdict."""
-    fates, where = {}, "%s %s %s" % (base["family"], base["table"], name)
+    fates, where = {}, chain_name(base, name)
     read = nft_rows if "sets" in base else iptables_rows
     for text in base["chains"][name]:
         for tests, do, alters in guarded(read)(text, base.get("sets")):
