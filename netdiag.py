@@ -1737,8 +1737,8 @@ def socket_end(word):
     host, port = mine(re.match(r"(.*):([\w*-]+)$|(.*)\.([\w*-]+)$", word), word).group(1, 2)
     if port is None:
         host, _, port = word.rpartition(".")
-    number = to_int(port)
-    return host.replace("[", "").replace("]", ""), port if number is None and port != "*" else number
+    number = None if port == "*" else to_int(port)
+    return re.sub(r"[\[\]]", "", host), port if number is None and port != "*" else number
 
 
 def socket_row(proto, state, local, remote, **more):
@@ -6295,7 +6295,7 @@ def rule_not_accepting(wish, watched, watch, listening, owners, holder):
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
 
 
-@rule("""firewall.local  where: server  hides: handshake.incomplete
+@rule("""firewall.local  where: server  hides: BEYOND handshake.incomplete
     says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
     fix: Allow it: change that rule or put one before it, by what writes these rules (ufw,
       firewalld, fail2ban, nft ...).
@@ -6313,7 +6313,8 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
                        whose=" from " + (wish["client"] or fate["whose"]), proof=rules + rules_now)
 
 
-@rule("""firewall.local  where: server  sure: likely  hides: handshake.incomplete
+@rule("""firewall.local  where: server  sure: likely
+    hides: BEYOND handshake.incomplete
     says: {holder} listens and has room, and a connection of this host to itself ({address} port
       {port}) {how}: a local firewall stops it{unread}.
     fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
@@ -6393,7 +6394,7 @@ def rule_close_wait(wish, watched, watch, holder):
         yield dict(count=count, holder=holder, proof=watch)
 
 
-@rule("""host.exhausted  where: service server
+@rule("""host.exhausted  where: service server  hides: AWAY
     says: {name} (pid {pid}) has {descriptors} of {limit} file descriptors open: it cannot accept
       another connection.
     fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
@@ -6409,7 +6410,7 @@ def rule_descriptors_exhausted(wish, listening, owners):
             yield dict(row, proof=owners)
 
 
-@rule("""host.exhausted  where: server  severity: warn  sure: likely
+@rule("""host.exhausted  where: server  severity: warn  sure: likely  hides: AWAY
     says: This host runs short: {what}.   fix: {cure}
     given: port/80   fires: conntrack/count ok entries=65536 ; conntrack/max ok entries=65536
     fires: limits/disk ok /var=0.0   fires: kernel_log/self ok lines=["nf_conntrack: table full"]
