@@ -1821,13 +1821,17 @@ def note_sockets(ports, rows):
         count = collections.Counter(row["state"] for row in table[port]
                                     if row["inode"] or row["state"] != "CLOSE_WAIT")
         waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
+        strangers = {(row["remote"], row["remote_port"]) for row in table[port]
+                     if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
         seen = ports.setdefault(port, {
             "most": {}, "fewest": dict(count), "half_open": {}, "peers": {}, "waiting": waiting,
+            "unaccepted": strangers,
             "limit": max([row["limit"] or 0 for row in queues], default=0) or None,
             "dropped": -dropped})
         seen["most"].update((s, n) for s, n in count.items() if n > seen["most"].get(s, 0))
         seen["fewest"] = {state: min(n, count[state]) for state, n in seen["fewest"].items()}
-        seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped)
+        seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
+                    unaccepted=seen["unaccepted"] & strangers)
         for row in table[port]:
             if row["state"] == "SYN_RECV":
                 seen["half_open"][row["remote"]] = max(
@@ -2002,8 +2006,7 @@ max_auth_exceeded=^maximum authentication attempts exceeded
 unable_to_negotiate=^unable to negotiate   user_not_allowed=^user .* not allowed because
 throttled=past maxstartups|maxstartups throttling|exceeded maxstartups|penalt
 throttled=not allowed at this time|refused connect from""")
-SSHD_PEERS = (r"(?:for|user|with|by) (?:invalid user |illegal user )?(.*?) ?\bfrom (\S+) port \d+ ssh\d",
-              r"(?:for|user) (?:invalid user )?(.*) from (\S+) port \d+",
+SSHD_PEERS = (r"(?:for|user) (?:invalid user |illegal user )?(.*) from (\S+) port \d+ ssh\d",
               r"(?:for|user) (?:invalid user )?(.*) from (\S+)", r"()(?:with|from|by) (\S+)")
 # Words of trouble in the logs of other programs: web servers, databases, mail, systemd.
 TROUBLE = (r"(?i)refus|denied|fail|not allowed|too many|error|fatal|crit|emerg|exceeded|timed? ?out"
@@ -2017,7 +2020,7 @@ def sshd_words(line):
 
     A user's name may hold blanks and a forged "from ADDRESS": the last one is the peer's.
     """
-    text = re.sub("^error: ", "", line.partition("]: ")[2])
+    text = re.sub("^error: ", "", line.partition("]: ")[2])[:400]
     kind = find_kind(SSHD_LINES, text)
     found = next(filter(None, (re.search(p, text) for p in SSHD_PEERS)), None) if kind else None
     user, address = found.groups() if found else (None, None)
@@ -3354,14 +3357,16 @@ class System:
     def watch_sockets(self, timeout_s=None):
         """The sockets of all listening ports, looked at again and again for as long as --for says:
         {port: {"most", "fewest": {state: rows}, "half_open": {peer: SYN/ACKs sent again},
-        "waiting": fewest not accepted, "limit", "dropped": by this socket meanwhile, "peers"}}."""
+        "waiting": fewest not accepted, "unaccepted": the same ones all the while, "limit",
+        "dropped": by this socket meanwhile, "peers": {peer: state}}}."""
         ports, until = {}, time.monotonic() + (self.options.for_s or WATCH_S)
         note_sockets(ports, self.tcp_sockets())
         while time.monotonic() < until:
             time.sleep(min(WATCH_STEP_S, max(0, until - time.monotonic())))
             note_sockets(ports, self.tcp_sockets())
         for seen in ports.values():
-            seen["dropped"] += seen.pop("last_dropped")
+            seen.update(dropped=seen["dropped"] + seen.pop("last_dropped"),
+                        unaccepted=len(seen["unaccepted"]))
         return "ok", ports
 
     def tail(self, path, timeout_s=None):
@@ -6283,6 +6288,7 @@ def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     says: {holder} leaves {waiting} connections on port {port} unaccepted{state}.
     fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":1,"limit":9}
+    fires: watch/tcp ok 80={"waiting":3,"unaccepted":3,"limit":9}
     quiet: watch/tcp ok 80={"waiting":0,"limit":9}   quiet: watch/tcp ok 80={"waiting":9,"limit":2}
     """)
 def rule_not_accepting(wish, watched, watch, listening, owners, holder):
@@ -6291,7 +6297,7 @@ def rule_not_accepting(wish, watched, watch, listening, owners, holder):
     states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
     if waiting and not (limit and waiting > limit or watched.get("dropped")):
         yield dict(holder=holder, waiting=waiting, proof=watch + owners,
-                   severity="fail" if states else "warn",
+                   severity="fail" if states or watched["unaccepted"] else "warn",
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
 
 
@@ -6440,9 +6446,11 @@ def rule_server_limits(wish, full, conntrack, limits, kernel_log, grown):
                        cure="A flood, or answers that get lost: see `ss -tn state syn-recv`.",
                        proof=[row])
     for row in succeeded(kernel_log):
-        lines = [line for line in row.value["lines"] if not re.search(r"(?i)link is up", line)]
+        lines = [line for line in row.value["lines"] if not re.search(r"(?i)link is up", line)
+                 and find(r"\bport (?:\S*:)?(\d+)", line) in (None, str(wish["port"]))]
         if lines:
-            yield dict(what='the kernel says "%s"' % lines[-1], cure="See `dmesg -T`.", proof=[row])
+            yield dict(what='the kernel says "%s"' % lines[-1], cure="See `dmesg -T`.", proof=[row],
+                       severity="warn" if wish["asked"] else "info")
 
 
 @rule("""service.error ssh.throttled ssh.denied ssh.algorithm  where: service client
@@ -6966,8 +6974,7 @@ VIEWS = {
 
 def judge(answers):
     """All rules on the answers -> (verdict, findings, unjudged); pure."""
-    seen = Seen((name, [a for a in rows if a.outcome != "unknown"])
-                for name, rows in by_probe(answers).items())
+    seen = usable(by_probe(answers))
     found, unjudged = [], not_asked(answers)
     for item in RULES.values():
         try:
@@ -6977,6 +6984,11 @@ def judge(answers):
                 type(error).__name__, error)})
     findings = demote(merge(hide_consequences(found)), seen)
     return verdict(findings, seen), findings, unjudged
+
+
+def usable(table):
+    """{probe: answers} as rules see it: without what is not known, and with the views."""
+    return Seen((name, [a for a in rows if a.outcome != "unknown"]) for name, rows in table.items())
 
 
 def accusations(item, seen):
@@ -7187,7 +7199,8 @@ def render_text(report, packets, color=False):
     server = host if known in ("", host) else "%s = %s" % (host, known)
     untested = [line for row in report.unjudged for line in wrap(
         "%s: %s" % (row["question"].rstrip("."), row["why"]), "  - ")]
-    rows = (server_rows if report.target.mode == "server" else ticket_rows)(
+    serves = report.target.mode == "server" and table["target"]
+    rows = (server_rows if serves else ticket_rows)(
         report, table, way, server, packets).items()
     ticket = [line for label, text in rows for line in wrap(
         text or "________", "  %-13s " % (label.replace("_", " ") + ":"))]
@@ -7310,14 +7323,13 @@ AWAY_ROWS = "client client_host protocol ruled_out packets_sent route_taken".spl
 
 def server_rows(report, table, way, server, packets):
     """The same for this host as a server: who listens, what state it is in, what is in the way."""
-    seen = Seen((name, [a for a in rows if a.outcome != "unknown"]) for name, rows in table.items())
-    wish, watched, common = seen["wish"], seen["watched"], ticket_rows(
-        report, table, way, server, packets)
+    seen, common = usable(table), ticket_rows(report, table, way, server, packets)
+    wish, watched = seen["wish"], seen["watched"]
     programs = programs_of(seen["listening"], seen["owners"])
     switch = ([row for answer in succeeded(seen["switch"]) for row in answer.value["neighbors"]
                if way.get("dev") in (None, row["local_if"])] or [LLDP_NEIGHBOR])[0]
     states = sorted(watched.get("most", {}).items())
-    names = sorted(own_addresses(seen["interfaces"]) - {"127.0.0.1", "::1"})
+    names = [a for link in real_links(seen["interfaces"]) for a in far_reaching(link)]
     rows = {key: text for key, text in common.items() if key not in AWAY_ROWS}
     rows.update(
         server="%s (%s)" % (common["client_host"], ", ".join(names[:4])),
@@ -7345,10 +7357,8 @@ def fate_words(fate):
 def render_listeners(reports):
     """Everybody who listens on this host, a line each, with the verdict on the port."""
     form, lines = "%-4s %-23s %5s  %-22s %9s  %s", []
-    for report in reports if reports[0].target.port else ():
-        table, target = by_probe(report.answers), report.target
-        seen = Seen((name, [a for a in rows if a.outcome != "unknown"])
-                    for name, rows in table.items())
+    for report in [r for r in reports if r.target.port and r.complete is not None]:
+        seen, target = usable(by_probe(report.answers)), report.target
         warned = [f.code for f in report.findings if f.severity == "warn"]
         code = report.verdict.code if report.verdict.code != "ok" or not warned else warned[0]
         queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
@@ -7843,8 +7853,8 @@ def render_document(reports, system, options, started, began):
     color = options.color == "always" or options.color == "auto" and system.wants_color(
         sys.stdout if not options.output else None)
     worse = [report for report in reports if not options.overview or report.verdict.code != "ok"]
-    texts = [render_listeners(reports)] * bool(options.overview) + [
-        render_text(report, system.packets, color) for report in worse]
+    texts = [render_listeners(reports)] if options.overview else []
+    texts += [render_text(report, system.packets, color) for report in worse]
     return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
         system.transcript, [] if reports[1:] else reports[0].answers, options.verbose)
 

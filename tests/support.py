@@ -63,7 +63,7 @@ TARGET = {"host": "192.0.2.1", "literal": 4, "port": 443, "knock_port": 443, "pr
 LISTENER = {"proto": "tcp", "addr": "0.0.0.0", "port": 80, "waiting": 0, "limit": 128, "uid": 0,
             "inode": 7, "only_v6": None, "dropped": 0}
 WATCHED = {"most": {}, "fewest": {}, "half_open": {}, "peers": {}, "waiting": 0, "limit": 128,
-           "dropped": 0}
+           "dropped": 0, "unaccepted": 0}
 PROCESS = {"name": "nginx", "pid": 5, "user": "root", "state": "S", "unit": None, "limit": 1024,
            "container": None, "descriptors": 9}
 INTERFACE = {"name": "eth0", "index": 2, "up": True, "carrier": True, "loopback": False,
