@@ -82,6 +82,7 @@ FILE_LIMIT = 1 << 20         # bytes of any file that is read
 OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
 WATCH_S = 1.3                # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
+UNDELIVERED = 2              # packets that vanish in one moment: a SYN and its repeat
 CLOSE_WAIT_MANY = 10         # connections that a program does not close: more than a moment's
 LOG_LINES = 12               # of one log that are kept
 LOG_AGE_S = 900              # older lines belong to another story
@@ -1833,11 +1834,11 @@ def note_sockets(ports, rows):
         seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
                     unaccepted=seen["unaccepted"] & strangers)
         for row in table[port]:
+            peer = row["remote"].replace("::ffff:", "")           # IPv4 on a socket of IPv6
             if row["state"] == "SYN_RECV":
-                seen["half_open"][row["remote"]] = max(
-                    row["resent"], seen["half_open"].get(row["remote"], 0))
+                seen["half_open"][peer] = max(row["resent"], seen["half_open"].get(peer, 0))
             elif row["state"] != "LISTEN" and len(seen["peers"]) < 50:
-                seen["peers"][row["remote"]] = row["state"]
+                seen["peers"][peer] = row["state"]
 
 
 @parser
@@ -4481,12 +4482,14 @@ asks("rules", "The rules of this host's firewalls, with their counters (for root
               for form, sources in (
                   ("", (ruleset(parse_iptables_save, kind + "-save", "-c"), none)),
                   (" legacy", (none, ruleset(parse_iptables_save, kind + "-legacy-save", "-c"))))]
-     + [ask("nft", ruleset(parse_nft_json, "nft", "-j", "list", "ruleset"),
+     + [ask("nft", ruleset(lambda text: (parse_nft_json if text[:1] == "{" else
+                                         parse_nft_list_ruleset)(text), "nft", "-j", "list",
+                           "ruleset"),
             ruleset(parse_nft_list_ruleset, "nft", "list", "ruleset"))], "server")
 asks("watch", "The connections of all ports, watched for a moment or for as long as --for says.",
      lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
 asks("rules_now", "The same rules and counters once more, after that moment.",
-     lambda rules, watch: succeeded(rules) and PROBES["rules"].function(), "server")
+     lambda rules, watch: rules_read(rules) and PROBES["rules"].function(), "server")
 asks("grown", "Which counters moved in that moment.",
      lambda counters, watch: moved_counters(counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"),
      "server")
@@ -4609,6 +4612,11 @@ def ruleset(parse, *argv):
     """Ask a command for the rules of a firewall; without the right to read them it is unknown."""
     return then(tool(parse, *argv), lambda facts: mine(
         facts["bases"] is not None and facts, "not permitted: " + str(facts["error"])))
+
+
+def rules_read(rules):
+    """The rulesets that were read, not counting those that do not exist."""
+    return [row.value for row in succeeded(rules) if "tables" in row.value]
 
 
 def no_systemd(marks):
@@ -6303,8 +6311,8 @@ def rule_not_accepting(wish, watched, watch, listening, owners, holder):
 
 @rule("""firewall.local  where: server  hides: BEYOND handshake.incomplete
     says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
-    fix: Allow it: change that rule or put one before it, by what writes these rules (ufw,
-      firewalld, fail2ban, nft ...).
+    fix: Change that rule, or put one before it that accepts; do it where these rules are written
+      (ufw, firewalld, fail2ban, nft ...).
     given: port/80 ; listener/0.0.0.0 ; iface/eth0   fires: rules/nft ok bases=[{"backend":"nf_tables",
       "family":"inet","table":"t","chain":"i","hook":"input","priority":0,"policy":"drop",
       "chains":{"i":[]},"sets":{}}]
@@ -6315,7 +6323,7 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
         if fate["fate"] != "accept":
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
             yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
-                       transport=wish["transport"].upper(), rule=printable(fate["rule"], 160),
+                       transport=wish["transport"].upper(), rule=rule_words(fate),
                        whose=" from " + (wish["client"] or fate["whose"]), proof=rules + rules_now)
 
 
@@ -6336,6 +6344,29 @@ def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
             row, "silent") else "is refused", severity="warn" if fates else "fail",
             unread="" if fates else " (its rules are for root to read)")
+
+
+@rule("""firewall.local  where: server client_network  sure: possible
+    hides: BEYOND handshake.incomplete
+    says: {lost} packets came and were not delivered while we looked, and nothing of {client} got to
+      port {port}: a local firewall may stop them (its rules are for root to read).
+    fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
+    given: port/80 client=192.0.2.10 ; listener/0.0.0.0 ; watch/tcp ok 80={}
+    fires: grown//proc/net/snmp ok IpInReceives=7 IpInDelivers=3
+    quiet: grown//proc/net/snmp ok IpInReceives=7 IpInDelivers=7
+    quiet: grown//proc/net/snmp ok IpInReceives=7 IpForwDatagrams=7""")
+def rule_firewall_undelivered(wish, watched, grown, fates):
+    """InReceives grows and InDelivers does not: INPUT or raw PREROUTING drops (FACTS of the kernel:
+    rp_filter has a counter of its own)."""
+    client, moved = wish["client"] or "", {k: n for row in succeeded(grown)
+                                           for k, n in row.value.items()}
+    front = {4: "Ip", 6: "Ip6"}.get(is_address(client), "-")
+    forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
+    lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
+    if watched and lost >= UNDELIVERED and not fates and client not in watched["peers"] \
+            and not moved.get("TcpExtIPReversePathFilter"):
+        yield dict(client=client, lost=lost, proof=grown,
+                   severity="fail" if wish["watched_s"] else "warn")
 
 
 @rule("""route.return_missing  where: server  hides: handshake.incomplete
@@ -6379,7 +6410,7 @@ def rule_return_filtered(wish, watched, grown, listening):
 def rule_handshake_incomplete(wish, watched, watch, back):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
     stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
-    mine_ = [peer for peer in stuck if peer.replace("::ffff:", "") == wish["client"]]
+    mine_ = [peer for peer in stuck if peer == wish["client"]]
     others = [peer for peer, state in watched.get("peers", {}).items() if peer not in stuck]
     if stuck:               # a public server always meets some that never answer
         yield dict(peers=", ".join((mine_ or stuck)[:3]), peer=(mine_ or stuck)[0],
@@ -6388,8 +6419,8 @@ def rule_handshake_incomplete(wish, watched, watch, back):
 
 
 @rule("""service.error  where: service  severity: warn  sure: likely
-    says: {count} connections on port {port} stay in CLOSE_WAIT: the peers have ended them and
-      {holder} does not close.
+    says: {holder} does not close: {count} connections on port {port} stay in CLOSE_WAIT, long ended
+      by their peers.
     fix: The program leaks connections: look at its threads; restart it, then mend it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":20}}
     quiet: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":1}}""")
@@ -6573,7 +6604,7 @@ def holder_words(listening, owners):
                                 if row["container"] else "")
              for row in programs_of(listening, owners)]
     whose = [users.get(str(row.get("uid"))) for row in listening]
-    return ", ".join(names[:2]) or "a program%s" % (
+    return ", ".join(names[:2]) or "A program%s" % (
         " of user " + whose[0] if whose and whose[0] else "")
 
 
@@ -6588,8 +6619,7 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
     links = [link for link in real_links(interfaces) if is_up(link)]
     own = [a for link in links for a in far_reaching(link)]
     bound = [row["addr"] for row in listening if row["addr"] not in ANYWHERE]
-    client, before, after = wish["client"], *[
-        [row.value for row in succeeded(rows)] for rows in (rules, rules_now)]
+    client, before, after = wish["client"], rules_read(rules), rules_read(rules_now)
     versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
     found = []
     for version in sorted(versions if before and wish["mode"] == "server" else ()):
@@ -6605,9 +6635,15 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
         count = "" if fate["packets"] is None else " (%d packets so far%s)" % (
             now["packets"] or 0, ", %d of them just now" % moved if moved > 0 else "")
         fate.update(whose="clients with IPv%d" % version, count=count)
-        if fate["rule"] not in [row["rule"] for row in found] or not fate["rule"]:
+        sure = fate["fate"] != "accept" or about(rules, "nft")      # it shows iptables' as well
+        if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
             found.append(fate)
     return found
+
+
+def rule_words(fate):
+    """The rule that decides, safe to print."""
+    return printable(" ".join((fate["rule"] or "").split()), 160)
 
 
 def is_recent(line, local_time):
@@ -7350,8 +7386,8 @@ def server_rows(report, table, way, server, packets):
 def fate_words(fate):
     """What the firewall does with a client's packet, in words."""
     verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
-    return "%s %s%s" % (verb, fate["whose"], ': %s "%s"%s' % (fate["chain"], printable(
-        fate["rule"], 100), fate["count"]) if fate["rule"] else "")
+    return "%s %s%s" % (verb, fate["whose"], ': %s "%s"%s' % (
+        fate["chain"], rule_words(fate), fate["count"]) if fate["rule"] else "")
 
 
 def render_listeners(reports):
@@ -7687,7 +7723,7 @@ def wish_of(target, options):
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
-        asked=not options.overview,
+        asked=not options.overview, watched_s=options.for_s,
         speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 

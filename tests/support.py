@@ -59,7 +59,8 @@ TEXTS = ("greeting", "reply", "reason", "error", "not_http", "not_tls", "text") 
 TARGET = {"host": "192.0.2.1", "literal": 4, "port": 443, "knock_port": 443, "protocol": "tcp",
           "transport": "tcp", "tls": False, "path": None, "sni": None, "family": 0,
           "source": None, "connect_to": None, "proxy": None, "speaks_first": False, "cafile": None,
-          "bound": False, "user": None, "mode": "target", "client": None, "asked": True}
+          "bound": False, "user": None, "mode": "target", "client": None, "asked": True,
+          "watched_s": None}
 LISTENER = {"proto": "tcp", "addr": "0.0.0.0", "port": 80, "waiting": 0, "limit": 128, "uid": 0,
             "inode": 7, "only_v6": None, "dropped": 0}
 WATCHED = {"most": {}, "fewest": {}, "half_open": {}, "peers": {}, "waiting": 0, "limit": 128,
@@ -131,7 +132,7 @@ BLANKS = {
     "reset_ttl": {"ttl": None, "host_ttl": 64},
     "sockets": {"listeners": [], "udp": [], "tcp_states": {}},
     "owners": {"inodes": {"7": 5}, "processes": {"5": PROCESS}, "users": {"0": "root"}},
-    "rules": {"bases": []}, "rules_now": {"bases": []}, "watch": {"80": WATCHED}, "grown": {},
+    "rules": {"bases": [], "tables": []}, "rules_now": {"bases": [], "tables": []}, "watch": {"80": WATCHED}, "grown": {},
     "limits": {}, "kernel_log": {"lines": []}, "switch": {"neighbors": [], "error": None},
     "elsewhere": {"listeners": [], "namespaces": 0}, "units": [], "back": ROUTE,
     "loop": {"tried": 1, "open": 1, "silent": 0, "resent": 0}, "logs": {"lines": []},
