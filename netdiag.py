@@ -6218,7 +6218,7 @@ def rule_service_unexpected(row, wish):
 
 @rule("""listen.none  where: service server
     says: Nobody listens on {transport} port {port} of this host{nearest}.
-    fix: Start the service, or correct the port that it or the client uses{log}.
+    fix: {cure}{log}.
     fires: port/80 ; sockets/tcp ok   fires: port/80 ; listener/0.0.0.0 port=8080
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 ; listener/127.0.0.1""")
 def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
@@ -6229,7 +6229,10 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
         return
     quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
               if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
-    yield dict(nearest=nearest_words(wish, sockets, owners, units, elsewhere),
+    away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
+    cure = "Publish the port of that container or namespace here" if away else \
+        "Start the service, or correct the port that it or the client uses"
+    yield dict(cure=cure, nearest=nearest_words(wish, sockets, owners, units, elsewhere),
                log="; its log ends: \"%s\"" % quoted[0] if quoted else "",
                transport=wish["transport"].upper(), confidence="certain" if fates else "likely",
                proof=asked + succeeded(elsewhere) + succeeded(units))
