@@ -2258,30 +2258,35 @@ def firewall_bases(rulesets):
     unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and not any(
         ruleset.get("backend") == "legacy" for ruleset in rulesets)
     return list(bases.values()) + [
-        base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input", 0, "unknown",
+        base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input", 1 << 31, "unknown",
                    {"INPUT": []})] * unread
 
 
 def packet_fate(bases, packet):
     """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
 
-    fate: accept, drop, reject, or None: cannot tell, then `may` has what may happen.  The chain and
-    rule are those that decide, or the first that is in doubt; packets is its counter, if printed.
-    Every base chain is asked by hook and priority until one drops or rejects (nft(8), verdicts).
+    fate: accept, drop, reject, or None: cannot tell, `may` has what may happen.  chain and rule
+    decide, or are the first in doubt; packets is their counter, None where it need not be theirs.
+    The chains are asked by hook and priority until one drops or rejects (nft(8), VERDICTS); those
+    of one priority in the order in which they were made, newest first, which no command shows.
     """
-    walk = {"packet": dict(packet), "left": RULES_WALKED, "doubts": [], "altered": set()}
+    walk = {"packet": packet, "left": RULES_WALKED, "doubts": [], "altered": set()}
     families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
-    may, accepted = {}, (None, None)
-    for base in sorted(bases, key=lambda base: (HOOKS.index(base["hook"]), base["priority"])):
-        if base["family"] not in families:
-            continue
+    may, accepted, end = {}, (None, None), None
+    for place, base in sorted((((HOOKS.index(base["hook"]), base["priority"]), base)
+                               for base in bases if base["family"] in families),
+                              key=lambda row: row[0]):
+        if end not in (None, place):
+            break
         fates = base_fates(base, packet, walk)
         passed = fates.pop("accept", None)
+        if end and fates:
+            walk["doubts"] += list(fates.values())
         may = dict(fates, **may)
-        if not passed:
-            break
-        accepted = passed if not passed[1].endswith("policy accept") else accepted
-    else:
+        end = end if passed else place
+        if passed and not passed[1].endswith("policy accept"):
+            accepted = passed
+    if not end:
         may["accept"] = accepted
     fate = list(may)[0] if len(may) == 1 and "unknown" not in may else None
     chain, rule = may[fate] if fate else (walk["doubts"] + [may.get("unknown")])[0]
