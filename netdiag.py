@@ -6364,22 +6364,21 @@ def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
     says: {lost} packets came and were not delivered while we looked, and nothing of {client} got to
       port {port}: a local firewall may stop them (its rules are for root to read).
     fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
-    given: port/80 client=192.0.2.10 ; listener/0.0.0.0 ; watch/tcp ok 80={}
+    given: port/80 client=192.0.2.10 watched_s=9 ; listener/0.0.0.0 ; watch/tcp ok 80={}
     fires: grown//proc/net/snmp ok IpInReceives=7 IpInDelivers=3
     quiet: grown//proc/net/snmp ok IpInReceives=7 IpInDelivers=7
     quiet: grown//proc/net/snmp ok IpInReceives=7 IpForwDatagrams=7""")
 def rule_firewall_undelivered(wish, watched, grown, fates):
-    """InReceives grows and InDelivers does not: INPUT or raw PREROUTING drops (FACTS of the kernel:
-    rp_filter has a counter of its own)."""
+    """While the client was said to try (--for): InReceives grows and InDelivers does not, as when
+    INPUT or raw PREROUTING drops; rp_filter has a counter of its own."""
     client, moved = wish["client"] or "", {k: n for row in succeeded(grown)
                                            for k, n in row.value.items()}
     front = {4: "Ip", 6: "Ip6"}.get(is_address(client), "-")
     forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
     lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
-    if watched and lost >= UNDELIVERED and not fates and client not in watched["peers"] \
+    if wish["watched_s"] and watched and lost >= UNDELIVERED and not fates and client not in watched["peers"] \
             and not moved.get("TcpExtIPReversePathFilter"):
-        yield dict(client=client, lost=lost, proof=grown,
-                   severity="fail" if wish["watched_s"] else "warn")
+        yield dict(client=client, lost=lost, proof=grown)
 
 
 @rule("""route.return_missing  where: server  hides: handshake.incomplete
@@ -7405,7 +7404,7 @@ def fate_words(fate):
 
 def render_listeners(reports):
     """Everybody who listens on this host, a line each, with the verdict on the port."""
-    form, lines = "%-4s %-23s %5s  %-22s %9s  %s", []
+    form, lines = "%-4s %-17s %5s %-20s %7s %s", []
     for report in [r for r in reports if r.target.port and r.complete is not None]:
         seen, target = usable(by_probe(report.answers)), report.target
         warned = [f.code for f in report.findings if f.severity == "warn"]
@@ -7414,8 +7413,8 @@ def render_listeners(reports):
         names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
                  for row in programs_of(seen["listening"], seen["owners"])]
         lines.append(form % (
-            target.transport, shorten(seen["bound_to"], 23), target.port, shorten((names or [
-                seen["holder"]])[0], 22), queue if target.transport == "tcp" else "-", code))
+            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((names or [
+                seen["holder"]])[0], 20), queue if target.transport == "tcp" else "-", code))
     head = form % ("", "address", "port", "program, pid, user", "queue", "verdict")
     return "\n".join(["LISTENERS", "  on this host: %d ports" % len(lines)]
                      + [head.rstrip()] * bool(lines) + lines) + "\n"

@@ -22,7 +22,6 @@ sys.path.insert(1, os.path.join(support.TESTS, "lab"))
 import launch                                                      # noqa: E402
 
 netdiag = support.load()
-NOW = [2026, 11, 21, 16, 30, 0]
 
 
 # -- the words of the command line -----------------------------------------------------------------
@@ -237,9 +236,16 @@ table inet netdiag {
   }
 }
 """
-CUT = "table ip cut { chain input { type filter hook input priority 0; tcp sport 8008 drop; } }"
+CUT = """
+table ip cut {
+  chain input {
+    type filter hook input priority 0; policy accept;
+    tcp sport 8008 drop
+  }
+}
+"""
 NGINX = """
-daemon off; pid FOLDER/nginx.pid; error_log FOLDER/error.log; worker_processes 1;
+daemon off; master_process off; pid FOLDER/nginx.pid; error_log FOLDER/error.log;
 events { } http { access_log off; client_body_temp_path FOLDER/b; proxy_temp_path FOLDER/p;
 fastcgi_temp_path FOLDER/f; uwsgi_temp_path FOLDER/u; scgi_temp_path FOLDER/s;
 server { listen 8080; listen [::]:8080; } }
@@ -336,7 +342,8 @@ class Namespaces(unittest.TestCase):
                            " /run/sshd && exec /usr/sbin/sshd -D -e -f /dev/null -p 22 -h "
                            + cls.folder + "/key"], b"listening on ::")
         nginx = subprocess.Popen(["ip", "netns", "exec", server, "nginx", "-c",
-                                  cls.folder + "/nginx.conf"], stderr=subprocess.DEVNULL)
+                                  cls.folder + "/nginx.conf"], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
         cls.children.append(nginx)
         until = time.monotonic() + 10
         while not os.path.exists(cls.folder + "/nginx.pid") and time.monotonic() < until:
