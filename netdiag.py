@@ -83,6 +83,16 @@ WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the o
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
 GENERAL_NAME = "example.com" # asked only of the configured resolvers: "this name" or "all names"?
 TARGETS_AT_ONCE = 12
+SNAP_BYTES = 96              # of each packet that is recorded: headers, hardly any payload
+PACKET_BYTES = 1 << 18       # of one packet in a capture file (libpcap's MAXIMUM_SNAPLEN)
+BLOCK_BYTES = 1 << 22        # of one block of a pcapng file
+PACKETS_LIMIT = 1000000      # read of one capture; some 10 s
+FLOWS_LIMIT = 5000           # followed in one capture: some 40 MB in the worst case
+EVENTS_KEPT = 20             # SYN times and ICMP errors of one flow
+FLYING_LIMIT = 16            # segments of one side that are remembered until they are acknowledged
+TUNNEL_DEPTH = 6             # packets in packets
+REORDER_S = 0.003            # tshark: a late segment nearer than this is reordered, not sent again
+FAST_RESEND_S = 0.02         # tshark: so soon after duplicate ACKs it was sent again
 
 # == 2 types: the words that the other rooms share =================================================
 
@@ -1832,6 +1842,524 @@ def parse_ssh(text):
             "lacks": [kind.replace("hostkey", "host_key")] if kind else [],
             "detail": find(r"Their offer: (.*)", text),
             "key_type": key and key.group(1), "sha256": key and key.group(2)}
+
+
+# -- captures (pcap, pcapng), and the flows in them ------------------------------------------------
+
+PCAP_MAGIC = {0xa1b2c3d4: (1e6, 16), 0xa1b23c4d: (1e9, 16), 0xa1b2cd34: (1e6, 24)}  # unit, header
+SECTION = b"\x0a\x0d\x0d\x0a"                             # the same in both byte orders
+LINK_HEADS = {1: (12, 14), 113: (14, 16), 276: (0, 20)}   # EtherType at, length: Ethernet, cooked
+BARE_LINKS = {0: 4, 108: 4, 12: 0, 14: 0, 101: 0, 228: 0, 229: 0}   # loopback, raw IP: length
+TAGGED, MPLS, PPPOE, ARP, IPV4, IPV6 = (0x8100, 0x88a8, 0x9100), 0x8847, 0x8864, 0x806, 0x800, 0x86dd
+IP_NUMBERS = numbered("1 icmp 6 tcp 17 udp 58 icmpv6")
+IP_TUNNELS, GRE, FRAGMENT, AUTHENTICATION = (4, 41), 47, 44, 51
+EXTENSIONS = (0, 43, 60, 135, 139, 140, FRAGMENT, AUTHENTICATION)   # RFC 7045
+ICMP_ERRORS = {(1, 3), (1, 11), (58, 1), (58, 2), (58, 3)}
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+FIRST_TTLS = (64, 128, 255)                               # what hosts send with
+FLOW_COUNTS = ("packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
+               " zero_window duplicate_acks").split()
+
+Packet = collections.namedtuple(
+    "Packet", "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans")
+
+
+def capture_records(read):
+    """The records of a pcap or pcapng file: (seconds, link type, bytes, length on the wire).
+
+    `read(n)` gives the next n bytes.  NotMine at the start: no capture; later: broken there.
+    Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
+    """
+    head = read(4)
+    if head == SECTION:
+        return pcapng_records(read)
+    order = next((o for o in "<>" if len(head) == 4 and struct.unpack(o + "I", head)[0]
+                  in PCAP_MAGIC), None)
+    mine(order, "this is no pcap or pcapng file")
+    return pcap_records(read, order, *PCAP_MAGIC[struct.unpack(order + "I", head)[0]])
+
+
+def pcap_records(read, order, unit, size):
+    """The records of a pcap file behind its magic number; `size` is that of their headers."""
+    link = struct.unpack(order + "16xI", exactly(read, 20))[0] & 0xffff
+    head = read(size)
+    while head:
+        mine(len(head) == size, "the file ends in the head of a packet")
+        second, part, kept, length = struct.unpack_from(order + "IIII", head)
+        mine(kept <= PACKET_BYTES, "a packet of %d bytes cannot be" % kept)
+        yield second + part / unit, link, exactly(read, kept), length
+        head = read(size)
+
+
+def exactly(read, count):
+    """The next `count` bytes; NotMine where the file ends before."""
+    data = read(count)
+    mine(len(data) == count, "the file ends in the middle of a packet")
+    return data
+
+
+def pcapng_records(read):
+    """The same of pcapng, behind the first four bytes: sections, interfaces, three packet blocks."""
+    order, links, kind = "<", [], SECTION
+    while kind:
+        mine(len(kind) == 4, "the file ends in the head of a block")
+        size, used = exactly(read, 4), 8
+        if kind == SECTION:
+            order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(exactly(read, 4))
+            mine(order, "a section of no byte order")
+            links, used = [], 12
+        number, length = struct.unpack(order + "II", kind + size)
+        mine(used + 4 <= length <= BLOCK_BYTES and not length % 4, "a block cannot be so long")
+        body = exactly(read, length - used)[:-4]              # its length stands behind it, too
+        if number == 1:
+            mine(len(body) >= 8 and len(links) < 1000, "an interface that cannot be")
+            links.append((struct.unpack_from(order + "H", body)[0], tick_of(body[8:], order)))
+        elif number in (2, 3, 6):
+            yield pcapng_packet(number, body, order, links)
+        kind = read(4)
+
+
+def tick_of(options, order):
+    """Ticks a second of an interface (option if_tsresol, 9): microseconds unless it says."""
+    while len(options) >= 5:
+        code, length = struct.unpack_from(order + "HH", options)
+        if code == 9 and length == 1:
+            return float((2 if options[4] & 128 else 10) ** (options[4] & 127))
+        options = options[4 + (length + 3 & ~3):]
+    return 1e6
+
+
+@guarded
+def pcapng_packet(number, body, order, links):
+    """One packet block: enhanced (6), obsolete (2) or simple (3, without a time)."""
+    if number == 3:
+        return 0.0, links[0][0], body[4:], struct.unpack_from(order + "I", body)[0]
+    place, high, low, kept, length = struct.unpack_from(
+        order + ("IIIII" if number == 6 else "HxxIIII"), body)
+    mine(kept <= len(body) - 20, "a packet longer than its block")
+    link, ticks = links[place]
+    return ((high << 32) + low) / ticks, link, body[20:20 + kept], length
+
+
+def build_pcap(records=(), link=276):
+    """A pcap file with nanoseconds; its link type is Linux cooked v2 (LINKTYPE_LINUX_SLL2)."""
+    parts = [struct.pack("=IHHiIII", 0xa1b23c4d, 2, 4, 0, 0, PACKET_BYTES, link)]
+    return b"".join(parts + list(map(build_pcap_record, records)))
+
+
+def build_pcap_record(record):
+    """One record as it stands in such a file."""
+    at_s, _, data, length = record
+    return struct.pack("=IIII", int(at_s), int(at_s % 1 * 1e9), len(data), length) + data
+
+
+def network_part(link, frame):
+    """(EtherType, offset of what it is, VLAN ids) of a frame; EtherType None: unknown link."""
+    if link not in LINK_HEADS:
+        skip = BARE_LINKS.get(link, len(frame))
+        return {4: IPV4, 6: IPV6}.get(frame[skip] >> 4), skip, ()
+    at, offset = LINK_HEADS[link]
+    kind, vlans = short_at(frame, at), ()
+    while kind in TAGGED:
+        vlans += (short_at(frame, offset) & 4095,)
+        kind, offset = short_at(frame, offset + 2), offset + 4
+    if kind == MPLS:
+        while not frame[offset + 2] & 1:              # up to the bottom of the stack
+            offset += 4
+        kind, offset = IPV4 if frame[offset + 4] >> 4 == 4 else IPV6, offset + 4
+    elif kind == PPPOE:
+        kind, offset = IPV4 if frame[offset + 7] == 0x21 else IPV6, offset + 8
+    return kind, offset, vlans
+
+
+def read_packet(record):
+    """One record as a Packet, down to the innermost IP; None where there is none to be read."""
+    at_s, link, frame, _ = record
+    kind, blank = None, Packet(at_s, *[None] * 13, ())
+    try:
+        kind, offset, vlans = network_part(link, frame)
+        if kind in (IPV4, IPV6):
+            return ip_packet(at_s, frame, offset, vlans)
+    except (struct.error, IndexError):                # cut short
+        pass
+    name = {ARP: "arp", IPV4: "ip", IPV6: "ipv6"}.get(kind)
+    return name and blank._replace(protocol=name)
+
+
+def ip_packet(at_s, data, offset, vlans, depth=0):
+    """An IPv4 or IPv6 packet at `offset` (RFC 791, 8200); what is cut short has no ports."""
+    if data[offset] >> 4 == 4:
+        total, part, ttl, number = struct.unpack_from("!2xHxxHBB", data, offset)
+        at, part, raw = offset + (data[offset] & 15) * 4, part & 0x1fff, data[offset + 12:offset + 20]
+        end = offset + (total or len(data) - offset)         # 0: segmentation was offloaded
+    else:
+        total, number, ttl = struct.unpack_from("!HBB", data, offset + 4)
+        at, part, raw = offset + 40, 0, data[offset + 8:offset + 40]
+        end = at + (total or len(data) - at)
+    while number in EXTENSIONS and not part:
+        if number == FRAGMENT:
+            part, size = short_at(data, at + 2) & 0xfff8, 8
+        else:
+            size = data[at + 1] * 4 + 8 if number == AUTHENTICATION else data[at + 1] * 8 + 8
+        number, at = data[at], at + size
+    half = len(raw) // 2
+    packet = Packet(at_s, IP_NUMBERS.get(number, number), address_text(raw[:half]), None,
+                    address_text(raw[half:]), None, ttl, max(0, end - at), 0, 0, 0, None, None, None,
+                    vlans)
+    if part or not packet.src or at >= len(data):
+        return packet
+    inner = inner_offset(number, data, at)
+    if inner and depth < TUNNEL_DEPTH:
+        return ip_packet(at_s, data, inner, vlans, depth + 1)
+    return transport_part(packet, number, data, at, depth)
+
+
+def inner_offset(number, data, at):
+    """Where the IP packet inside a tunnel begins (RFC 2003, 4213; GRE: 2784, 2890), or None."""
+    if number in IP_TUNNELS:
+        return at
+    if number != GRE or short_at(data, at + 2) not in (IPV4, IPV6):
+        return None
+    return at + 4 + 4 * sum(bool(data[at] & flag) for flag in (0x80, 0x20, 0x10))
+
+
+def transport_part(packet, number, data, at, depth):
+    """The packet with its ports, or with what an ICMP error says: (type, code, about, MTU)."""
+    if number in (6, 17) and at + 4 <= len(data):
+        packet = packet._replace(sport=short_at(data, at), dport=short_at(data, at + 2))
+        if number == 17 or at + 16 > len(data):
+            return packet._replace(length=max(0, packet.length - 8) if number == 17 else 0)
+        seq, ack, words, flags, window = struct.unpack_from("!IIBBH", data, at + 4)
+        head = (words >> 4) * 4
+        return packet._replace(seq=seq, ack=ack, flags=flags, window=window,
+                               length=max(0, packet.length - head),
+                               options=data[at + 20:at + head] if flags & SYN else None)
+    if (number, data[at]) in ICMP_ERRORS and at + 8 <= len(data) and depth < TUNNEL_DEPTH:
+        try:
+            about = ip_packet(0, data, at + 8, (), depth + 1)
+        except (struct.error, IndexError):            # the quote is cut short
+            about = None
+        return packet._replace(icmp=(data[at], data[at + 1], about, short_at(data, at + 6)))
+    return packet
+
+
+def tcp_options(raw):
+    """(MSS, window scale) of the options of a SYN (RFC 9293, 7323); None where they are not there."""
+    found, at = {}, 0
+    while raw and at + 1 < len(raw) and raw[at]:
+        size = 1 if raw[at] == 1 else max(2, raw[at + 1])
+        found.setdefault(raw[at], raw[at + 2:at + size])
+        at += size
+    mss, scale = found.get(2, b""), found.get(3, b"")
+    return (short_at(mss) if len(mss) == 2 else None), (scale[0] if len(scale) == 1 else None)
+
+
+class Side:
+    """One end of a flow: how far it has come, and what it says that it got (RFC 9293 3.4)."""
+
+    __slots__ = ("isn next next_s ack ack_s window again bytes mss scale passed ttls rst_ttl resent"
+                 " flying").split()
+
+    def __init__(self):
+        self.isn = self.next = self.ack = self.window = self.mss = self.scale = None
+        self.next_s = self.ack_s = self.again = self.bytes = self.passed = 0
+        self.ttls, self.rst_ttl = [], None            # of its packets but resets, and of its reset
+        self.resent = None                            # (begin, end) of the last data sent again
+        self.flying = []                              # and of the data not acknowledged yet
+
+    @property
+    def ttl(self):
+        """The TTL with which its packets come; None: it has sent none."""
+        return self.ttls[0] if self.ttls else self.rst_ttl
+
+    def resets_from_elsewhere(self):
+        """Has its reset come from another distance than all else (a box on the way sent it)?"""
+        return bool(self.ttls and self.rst_ttl and hops_of(self.rst_ttl) not in map(
+            hops_of, self.ttls))
+
+    def follow(self, packet):
+        """Remember how far this end has come; True for an ACK that says the same again."""
+        length, flags = packet.length, packet.flags
+        same = bool(flags & ACK and not length and not flags & (SYN | FIN | RST) and packet.window
+                    and packet.window == self.window and packet.seq == self.next
+                    and packet.ack == self.ack)
+        self.again = self.again + same if packet.ack == self.ack else 0
+        if flags & ACK:
+            self.ack, self.ack_s = packet.ack, packet.at_s
+        self.window = packet.window
+        follows = packet.seq + length + bool(flags & (SYN | FIN)) & 0xffffffff
+        if self.next is None or after(follows, self.next):
+            self.next, self.next_s, self.bytes = follows, packet.at_s, self.bytes + length
+            if length and len(self.flying) < FLYING_LIMIT:
+                self.flying.append((packet.seq, follows))
+        return same
+
+    def take(self, ack):
+        """The other end has acknowledged up to here: `passed` is the largest segment that it got."""
+        while self.flying and not after(self.flying[0][1], ack):
+            begin, end = self.flying.pop(0)
+            self.passed = max(self.passed, end - begin & 0xffffffff)
+
+
+def hops_of(ttl):
+    """How many routers a packet has passed, as hosts begin with a TTL of 64, 128 or 255."""
+    return min(first - ttl for first in FIRST_TTLS if first >= ttl)
+
+
+def after(number, other):
+    """Is a sequence number later than another (RFC 9293 3.4: modulo 2^32)?"""
+    return 0 < (number - other & 0xffffffff) < 1 << 31
+
+
+def new_flow(packet):
+    """A flow that begins with this packet: the sender is the client, but for an answer (SYN/ACK)."""
+    ends = (packet.src, packet.sport), (packet.dst, packet.dport)
+    (client, client_port), (server, port) = \
+        ends[::-1] if packet.flags & (SYN | ACK) == SYN | ACK else ends
+    return dict(dict.fromkeys(FLOW_COUNTS, 0), protocol=packet.protocol, client=client,
+                client_port=client_port, server=server, server_port=port, began_s=packet.at_s,
+                vlans=packet.vlans, rtt_ms=None, syn_s=[], icmp=[], handshake=False, ended_by=None,
+                sides=(Side(), Side()))
+
+
+def read_flows(packets):
+    """Packets -> (flows in the order of their first packets, {protocol: packets}).
+
+    Retransmissions are judged as tshark 4 does (packet-tcp.c), so that the numbers agree with it.
+    """
+    flows, current, counts = [], {}, collections.Counter()
+    for packet in packets:
+        counts.update(protocols_of(packet))
+        if packet is not None and packet.icmp:
+            add_icmp(current, packet)
+        if packet is None or not packet.dport or packet.protocol == "tcp" and packet.window is None:
+            continue
+        key, flow = flow_key(packet), current.get(flow_key(packet))
+        asked = flow and flow["sides"][not is_client(flow, packet)].isn
+        if not flow or packet.flags & (SYN | ACK) == SYN and asked not in (None, packet.seq):
+            if len(flows) == FLOWS_LIMIT:             # a new SYN: the ports are used anew
+                counts["not followed"] += 1
+                continue
+            flow = current[key] = new_flow(packet)
+            flows.append(flow)
+        add_packet(flow, packet)
+    return flows, counts
+
+
+def flow_key(packet):
+    """What the packets of a flow have in common, in both directions."""
+    return (packet.protocol,) + tuple(sorted([(packet.src, packet.sport),
+                                              (packet.dst, packet.dport)]))
+
+
+def is_client(flow, packet):
+    """Was a packet of this flow sent by its client?"""
+    return (packet.src, packet.sport) == (flow["client"], flow["client_port"])
+
+
+def protocols_of(packet):
+    """The protocols that one packet counts for."""
+    if packet is None or not packet.src:
+        return [packet.protocol] if packet else []
+    return ["ipv6" if ":" in packet.src else "ip"] + (
+        [packet.protocol] if isinstance(packet.protocol, str) else [])
+
+
+def add_icmp(current, packet):
+    """Add an ICMP error to the flow of the packet that it quotes."""
+    kind, code, about, mtu = packet.icmp
+    flow = current.get(flow_key(about)) if about and about.sport is not None else None
+    if flow and len(flow["icmp"]) < EVENTS_KEPT:
+        flow["icmp"].append({"type": kind, "code": code, "from": packet.src, "mtu": mtu or None,
+                             "about": about.src, "at_s": packet.at_s})
+
+
+def add_packet(flow, packet):
+    """One packet of a flow: from whom and from how far it comes."""
+    by_client = is_client(flow, packet)
+    side, other = flow["sides"][::1 if by_client else -1]
+    flow["packets"] += 1
+    flow["ended_s"] = packet.at_s
+    if packet.flags & RST:
+        side.rst_ttl = packet.ttl
+    elif packet.ttl not in side.ttls and len(side.ttls) < EVENTS_KEPT:
+        side.ttls.append(packet.ttl)
+    if packet.protocol == "tcp":
+        add_segment(flow, side, other, by_client, packet)
+    else:
+        side.bytes += packet.length
+
+
+def add_segment(flow, side, other, by_client, packet):
+    """A TCP segment: first what it says itself, then whether it was there before."""
+    flags = packet.flags
+    if flags & SYN:
+        add_syn(flow, side, packet)
+    flow["rst"] += bool(flags & RST)
+    flow["fin"] += bool(flags & FIN)
+    flow["zero_window"] += packet.window == 0 and not flags & (SYN | FIN | RST)
+    if flags & (RST | FIN):
+        flow["ended_by"] = flow["ended_by"] or packet.src
+    if not by_client and flags & (SYN | RST) and flow["rtt_ms"] is None and flow["syn_s"]:
+        flow["rtt_ms"] = round((packet.at_s - flow["syn_s"][-1]) * 1000, 3)
+    if by_client and flags & (ACK | SYN | RST) == ACK and flow["synack"]:
+        flow["handshake"] = True
+    kind = resent_kind(side, other, packet)
+    if kind:
+        syn = kind == "retransmits" and flags & SYN
+        flow[(("synack_" if flags & ACK else "syn_") if syn else "") + kind] += 1
+        side.resent = side.resent if syn else (packet.seq, packet.seq + packet.length & 0xffffffff)
+    flow["duplicate_acks"] += side.follow(packet)
+    if flags & ACK:
+        other.take(packet.ack)
+
+
+def add_syn(flow, side, packet):
+    """A SYN or SYN/ACK: when, from which sequence number, with which options."""
+    flow["synack" if packet.flags & ACK else "syn"] += 1
+    if not packet.flags & ACK and len(flow["syn_s"]) < EVENTS_KEPT:
+        flow["syn_s"].append(packet.at_s)
+    side.isn, (side.mss, side.scale) = packet.seq, tcp_options(packet.options)
+
+
+def resent_kind(side, other, packet):
+    """"retransmits" for a segment that was there before, "reordered" for a late one, or None."""
+    length, flags, seq, last = packet.length, packet.flags, packet.seq, side.next
+    if not length and not flags & (SYN | FIN) or last is None:
+        return None
+    before_last = seq == last - 1 & 0xffffffff
+    if length <= 1 and before_last and not flags & (SYN | FIN | RST):
+        return None                                            # a keep-alive
+    follows = seq + length + bool(flags & (SYN | FIN)) & 0xffffffff
+    if length and other.ack is not None and not after(seq + length, other.ack):
+        return "retransmits"                                   # all of it was acknowledged before
+    if not after(last, seq) or length > 1 and before_last:
+        return None
+    if other.again >= 2 and other.ack == seq and packet.at_s - other.ack_s < FAST_RESEND_S:
+        return "retransmits"                                   # fast, after duplicate ACKs
+    near = packet.at_s - side.next_s < REORDER_S and follows != last
+    return "reordered" if near else "retransmits"
+
+
+def judge_flows(flows, own=None, until_s=None):
+    """Flows as plain facts: their state, where they were seen, what hangs, who stopped answering.
+
+    An end is near when its address is one of `own`, or when no router has lowered its TTL.
+    """
+    ends = [(flow[end], side.ttl) for flow in flows
+            for end, side in zip(("client", "server"), flow["sides"])]
+    near = {end for end, ttl in ends if ttl in FIRST_TTLS} if own is None else own
+    until_s = until_s or max([flow["ended_s"] for flow in flows], default=0)
+    return [flow_value(flow, near, until_s) for flow in flows]
+
+
+def flow_value(flow, near, until_s):
+    """One flow without the working state of its ends; pairs of values are client's and server's."""
+    client, server = sides = flow.pop("sides")
+    place = {(True, False): "client", (False, True): "server"}.get(
+        (flow["client"] in near, flow["server"] in near))
+    quiet_s = max(0.0, until_s - flow.pop("ended_s"))
+    flow.update({name: [getattr(side, name) for side in sides]
+                 for name in ("mss", "scale", "ttl", "rst_ttl", "bytes")},
+                foreign_rst=[side.resets_from_elsewhere() for side in sides],
+                syn_s=[round(at_s - flow["syn_s"][0], 3) for at_s in flow["syn_s"]],
+                seen_at=place, quiet_s=round(quiet_s, 3), isn=client.isn,
+                stuck=stuck_part(flow["client"], client, server)
+                or stuck_part(flow["server"], server, client))
+    state = flow_state(flow)
+    return dict(flow, state=state, silent=silent_end(flow, state, sides))
+
+
+def stuck_part(sender, side, other):
+    """What one end sent and the other never acknowledged, or None.
+
+    `missing`: it did not come by here, only what was sent behind it; else it was sent again, in
+    vain.  `acked` bytes were taken, in segments of up to `passed`.
+    """
+    if not side.flying or other.ack is None:
+        return None
+    begin, missing = side.flying[0][0], after(side.flying[0][0], other.ack)
+    again = side.resent and after(side.resent[1], other.ack)
+    if not missing and not again:
+        return None
+    first, end = (other.ack, begin) if missing else side.resent
+    return {"sender": sender, "bytes": end - first & 0xffffffff, "missing": missing,
+            "passed": side.passed, "acked": side.isn is not None and (
+                other.ack - side.isn - 1 & 0xffffffff)}
+
+
+def flow_state(flow):
+    """How far a flow got, in a word."""
+    answered = flow["ttl"][1] is not None
+    if not answered and (flow["ttl"][0] or 255) <= TRACE_MAX_TTL:
+        return "trace"
+    refused = [error for error in flow["icmp"] if error["about"] == flow["client"]]
+    if flow["protocol"] != "tcp":
+        return "answered" if answered else "rejected" if refused else "silent"
+    if flow["handshake"] or not flow["syn"] and not flow["synack"]:
+        over = "reset" if flow["rst"] else "closed" if flow["fin"] else None
+        return over or ("established" if flow["handshake"] else "partial")
+    if flow["synack"]:
+        waits = flow["synack"] > 1 or flow["quiet_s"] > FIRST_LOOK_S
+        return "abandoned" if flow["rst"] else "unconfirmed" if waits else "opening"
+    if flow["rst"] and flow["ended_by"] == flow["server"]:
+        return "refused"
+    waits = flow["syn"] > 1 or flow["quiet_s"] > FIRST_LOOK_S
+    return "rejected" if refused else "silent" if waits else "opening"
+
+
+def silent_end(flow, state, sides):
+    """Which end stopped answering: the address, or None."""
+    if state in ("silent", "unconfirmed"):
+        return flow["server" if state == "silent" else "client"]
+    unheard = [side.flying and (other.ack is None or after(side.flying[-1][1], other.ack))
+               for side, other in (sides, sides[::-1])]
+    return flow["server"] if unheard[0] else flow["client"] if unheard[1] else None
+
+
+def read_capture(records, own=None, until_s=None):
+    """Records -> {"packets", "protocols", "flows", "problem": where and why they broke off}."""
+    told = {"packets": 0, "problem": None}
+
+    def packets():
+        try:
+            for record in records:
+                told["packets"] += 1
+                yield read_packet(record)
+                if told["packets"] == PACKETS_LIMIT:
+                    told["problem"] = "only the first %d packets were read" % PACKETS_LIMIT
+                    return
+        except NotMine as error:
+            told["problem"] = str(error)
+    flows, protocols = read_flows(packets())
+    return dict(told, flows=judge_flows(flows, own, until_s), protocols=protocols)
+
+# TCP and UDP to or from PORT, and all ICMP.  Offsets are of the network header (SKF_NET_OFF), so
+# that it fits every kind of link; a fragment that is not the first has no ports.
+CAPTURE_FILTER = """
+    ldb 0; and 0xf0; jeq 0x40 v4 other; other: jeq 0x60 v6 no;
+    v6: ldb 6; jeq 58 yes t6; t6: jeq 6 p6 u6; u6: jeq 17 p6 no;
+    p6: ldh 40; jeq PORT yes d6; d6: ldh 42; jeq PORT yes no;
+    v4: ldb 9; jeq 1 yes t4; t4: jeq 6 p4 u4; u4: jeq 17 p4 no;
+    p4: ldh 6; jset 0x1fff no first; first: ldb 0; and 15; lsh 2; tax 0;
+    ldx 0; jeq PORT yes d4; d4: ldx 2; jeq PORT yes no;
+    yes: ret 0x40000; no: ret 0"""
+BPF_CODES = {"ldb": 0x30, "ldh": 0x28, "ldx": 0x48, "and": 0x54, "lsh": 0x64, "tax": 7, "jeq": 0x15,
+             "jset": 0x45, "ret": 6}
+
+
+def build_filter(port):
+    """CAPTURE_FILTER for a port as a BPF program (linux/filter.h): steps of 8 bytes."""
+    steps, labels, program = [], {}, b""
+    for words in map(str.split, CAPTURE_FILTER.replace("PORT", str(port)).split(";")):
+        if words[0].endswith(":"):
+            labels[words.pop(0)[:-1]] = len(steps)
+        steps.append(words)
+    for place, (name, number, *jumps) in enumerate(steps, 1):
+        number = int(number, 0) + (0xfff00000 if name in ("ldb", "ldh", "ldx") else 0)
+        yes, no = [labels[label] - place for label in jumps] or (0, 0)
+        program += struct.pack("=HBBI", BPF_CODES[name], yes, no, number)
+    return program
 
 
 # == 4 system: the only code that touches the machine =============================================
