@@ -88,9 +88,14 @@ PACKET_BYTES = 1 << 18       # of one packet in a capture file (libpcap's MAXIMU
 BLOCK_BYTES = 1 << 22        # of one block of a pcapng file
 PACKETS_LIMIT = 1000000      # read of one capture; some 10 s
 FLOWS_LIMIT = 5000           # followed in one capture: some 40 MB in the worst case
-EVENTS_KEPT = 20             # SYN times and ICMP errors of one flow
+TOLD_LIMIT = 1000            # of them in the JSON, the failed ones first
+SHOWN_LIMIT = 12             # of them in the text
+CLOSING_S = 60               # for a large file; what was recorded is there at once
+CAPTURE_S = 30               # so long are packets awaited where --for does not say
+CAPTURE_BUFFER_BYTES = 1 << 22     # bytes that the kernel keeps for us: 20,000 headers
+EVENTS_LIMIT = 20             # SYN times and ICMP errors of one flow
 FLYING_LIMIT = 16            # segments of one side that are remembered until they are acknowledged
-TUNNEL_DEPTH = 6             # packets in packets
+TUNNELS_LIMIT = 6             # packets in packets
 REORDER_S = 0.003            # tshark: a late segment nearer than this is reordered, not sent again
 FAST_RESEND_S = 0.02         # tshark: so soon after duplicate ACKs it was sent again
 
@@ -1092,10 +1097,11 @@ ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
     (6, 1, "no route|administratively prohibited|beyond scope of source address"
            "|address unreachable|port unreachable|source address failed policy|reject route"))
     for code, words in enumerate(names.split("|")) if words}
-NET_UNREACHABLE, HOST_UNREACHABLE, REJECTED, TIME_EXCEEDED = (
+NET_UNREACHABLE, HOST_UNREACHABLE, REJECTED, TIME_EXCEEDED, TOO_BIG = (
     {tuple(map(int, kind.split("/"))) for kind in kinds.split()} for kinds in (
         "4/3/0 4/3/6 4/3/11 6/1/0", "4/3/1 4/3/7 4/3/12 6/1/3",
-        "4/3/2 4/3/3 4/3/9 4/3/10 4/3/13 6/1/1 6/1/2 6/1/4 6/1/5 6/1/6", "4/11/0 6/3/0"))
+        "4/3/2 4/3/3 4/3/9 4/3/10 4/3/13 6/1/1 6/1/2 6/1/4 6/1/5 6/1/6", "4/11/0 6/3/0",
+        "4/3/4 6/2/0"))
 
 
 def icmp_kind(address, error):
@@ -1850,18 +1856,21 @@ PCAP_MAGIC = {0xa1b2c3d4: (1e6, 16), 0xa1b23c4d: (1e9, 16), 0xa1b2cd34: (1e6, 24
 SECTION = b"\x0a\x0d\x0d\x0a"                             # the same in both byte orders
 LINK_HEADS = {1: (12, 14), 113: (14, 16), 276: (0, 20)}   # EtherType at, length: Ethernet, cooked
 BARE_LINKS = {0: 4, 108: 4, 12: 0, 14: 0, 101: 0, 228: 0, 229: 0}   # loopback, raw IP: length
-TAGGED, MPLS, PPPOE, ARP, IPV4, IPV6 = (0x8100, 0x88a8, 0x9100), 0x8847, 0x8864, 0x806, 0x800, 0x86dd
+TAGGED, MPLS, PPPOE = (0x8100, 0x88a8, 0x9100), 0x8847, 0x8864      # EtherTypes
+ARP, IPV4, IPV6 = 0x806, 0x800, 0x86dd
 IP_NUMBERS = numbered("1 icmp 6 tcp 17 udp 58 icmpv6")
 IP_TUNNELS, GRE, FRAGMENT, AUTHENTICATION = (4, 41), 47, 44, 51
 EXTENSIONS = (0, 43, 60, 135, 139, 140, FRAGMENT, AUTHENTICATION)   # RFC 7045
 ICMP_ERRORS = {(1, 3), (1, 11), (58, 1), (58, 2), (58, 3)}
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 FIRST_TTLS = (64, 128, 255)                               # what hosts send with
+FINE_FLOWS = "established closed answered opening partial trace".split()
 FLOW_COUNTS = ("packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
                " zero_window duplicate_acks").split()
 
 Packet = collections.namedtuple(
-    "Packet", "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans")
+    "Packet",
+    "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans")
 
 
 def capture_records(read):
@@ -1899,7 +1908,7 @@ def exactly(read, count):
 
 
 def pcapng_records(read):
-    """The same of pcapng, behind the first four bytes: sections, interfaces, three packet blocks."""
+    """The same of pcapng, behind its first four bytes: sections, interfaces, packet blocks."""
     order, links, kind = "<", [], SECTION
     while kind:
         mine(len(kind) == 4, "the file ends in the head of a block")
@@ -1990,7 +1999,8 @@ def ip_packet(at_s, data, offset, vlans, depth=0):
     """An IPv4 or IPv6 packet at `offset` (RFC 791, 8200); what is cut short has no ports."""
     if data[offset] >> 4 == 4:
         total, part, ttl, number = struct.unpack_from("!2xHxxHBB", data, offset)
-        at, part, raw = offset + (data[offset] & 15) * 4, part & 0x1fff, data[offset + 12:offset + 20]
+        at, part = offset + (data[offset] & 15) * 4, part & 0x1fff
+        raw = data[offset + 12:offset + 20]
         end = offset + (total or len(data) - offset)         # 0: segmentation was offloaded
     else:
         total, number, ttl = struct.unpack_from("!HBB", data, offset + 4)
@@ -2004,12 +2014,12 @@ def ip_packet(at_s, data, offset, vlans, depth=0):
         number, at = data[at], at + size
     half = len(raw) // 2
     packet = Packet(at_s, IP_NUMBERS.get(number, number), address_text(raw[:half]), None,
-                    address_text(raw[half:]), None, ttl, max(0, end - at), 0, 0, 0, None, None, None,
-                    vlans)
+                    address_text(raw[half:]), None, ttl, max(0, end - at), 0, 0, 0, None, None,
+                    None, vlans)
     if part or not packet.src or at >= len(data):
         return packet
     inner = inner_offset(number, data, at)
-    if inner and depth < TUNNEL_DEPTH:
+    if inner and depth < TUNNELS_LIMIT:
         return ip_packet(at_s, data, inner, vlans, depth + 1)
     return transport_part(packet, number, data, at, depth)
 
@@ -2034,7 +2044,7 @@ def transport_part(packet, number, data, at, depth):
         return packet._replace(seq=seq, ack=ack, flags=flags, window=window,
                                length=max(0, packet.length - head),
                                options=data[at + 20:at + head] if flags & SYN else None)
-    if (number, data[at]) in ICMP_ERRORS and at + 8 <= len(data) and depth < TUNNEL_DEPTH:
+    if (number, data[at]) in ICMP_ERRORS and at + 8 <= len(data) and depth < TUNNELS_LIMIT:
         try:
             about = ip_packet(0, data, at + 8, (), depth + 1)
         except (struct.error, IndexError):            # the quote is cut short
@@ -2044,7 +2054,7 @@ def transport_part(packet, number, data, at, depth):
 
 
 def tcp_options(raw):
-    """(MSS, window scale) of the options of a SYN (RFC 9293, 7323); None where they are not there."""
+    """(MSS, window scale) of the options of a SYN (RFC 9293, 7323); None: it has no such option."""
     found, at = {}, 0
     while raw and at + 1 < len(raw) and raw[at]:
         size = 1 if raw[at] == 1 else max(2, raw[at + 1])
@@ -2095,7 +2105,7 @@ class Side:
         return same
 
     def take(self, ack):
-        """The other end has acknowledged up to here: `passed` is the largest segment that it got."""
+        """The other end has acknowledged up to here; `passed`: the largest segment that it got."""
         while self.flying and not after(self.flying[0][1], ack):
             begin, end = self.flying.pop(0)
             self.passed = max(self.passed, end - begin & 0xffffffff)
@@ -2112,7 +2122,7 @@ def after(number, other):
 
 
 def new_flow(packet):
-    """A flow that begins with this packet: the sender is the client, but for an answer (SYN/ACK)."""
+    """A flow that begins with this packet, from the client unless it is an answer (SYN/ACK)."""
     ends = (packet.src, packet.sport), (packet.dst, packet.dport)
     (client, client_port), (server, port) = \
         ends[::-1] if packet.flags & (SYN | ACK) == SYN | ACK else ends
@@ -2169,7 +2179,7 @@ def add_icmp(current, packet):
     """Add an ICMP error to the flow of the packet that it quotes."""
     kind, code, about, mtu = packet.icmp
     flow = current.get(flow_key(about)) if about and about.sport is not None else None
-    if flow and len(flow["icmp"]) < EVENTS_KEPT:
+    if flow and len(flow["icmp"]) < EVENTS_LIMIT:
         flow["icmp"].append({"type": kind, "code": code, "from": packet.src, "mtu": mtu or None,
                              "about": about.src, "at_s": packet.at_s})
 
@@ -2182,7 +2192,7 @@ def add_packet(flow, packet):
     flow["ended_s"] = packet.at_s
     if packet.flags & RST:
         side.rst_ttl = packet.ttl
-    elif packet.ttl not in side.ttls and len(side.ttls) < EVENTS_KEPT:
+    elif packet.ttl not in side.ttls and len(side.ttls) < EVENTS_LIMIT:
         side.ttls.append(packet.ttl)
     if packet.protocol == "tcp":
         add_segment(flow, side, other, by_client, packet)
@@ -2217,7 +2227,7 @@ def add_segment(flow, side, other, by_client, packet):
 def add_syn(flow, side, packet):
     """A SYN or SYN/ACK: when, from which sequence number, with which options."""
     flow["synack" if packet.flags & ACK else "syn"] += 1
-    if not packet.flags & ACK and len(flow["syn_s"]) < EVENTS_KEPT:
+    if not packet.flags & ACK and len(flow["syn_s"]) < EVENTS_LIMIT:
         flow["syn_s"].append(packet.at_s)
     side.isn, (side.mss, side.scale) = packet.seq, tcp_options(packet.options)
 
@@ -2319,6 +2329,20 @@ def silent_end(flow, state, sides):
 
 def read_capture(records, own=None, until_s=None):
     """Records -> {"packets", "protocols", "flows", "problem": where and why they broke off}."""
+    return capture_value(follow_records(records), own, until_s)
+
+
+def capture_value(told, own, until_s):
+    """What was followed, judged: of very many flows the worst, and how many are in which state."""
+    flows = judge_flows(told["flows"], own, until_s)
+    states = collections.Counter(flow["state"] for flow in flows)
+    if len(flows) > TOLD_LIMIT:
+        flows = sorted(flows, key=lambda flow: flow["state"] in FINE_FLOWS)[:TOLD_LIMIT]
+    return dict(told, flows=flows, states=states)
+
+
+def follow_records(records):
+    """The same with flows that `judge_flows` has still to judge."""
     told = {"packets": 0, "problem": None}
 
     def packets():
@@ -2332,7 +2356,7 @@ def read_capture(records, own=None, until_s=None):
         except NotMine as error:
             told["problem"] = str(error)
     flows, protocols = read_flows(packets())
-    return dict(told, flows=judge_flows(flows, own, until_s), protocols=protocols)
+    return dict(told, flows=flows, protocols=protocols)
 
 # TCP and UDP to or from PORT, and all ICMP.  Offsets are of the network header (SKF_NET_OFF), so
 # that it fits every kind of link; a fragment that is not the first has no ports.
@@ -2609,6 +2633,7 @@ class System:
         self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.children, self.closed, self.lock = set(), False, threading.Lock()
         self.contexts = {}                # of TLS, by whether they verify
+        self.recording = None
 
     # -- here: clock, environment, files, commands
 
@@ -2801,10 +2826,7 @@ class System:
     def save(self, path, text):
         """Write a report that only its owner may read; what stood in the way, or None."""
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as stream:
-                if os.path.isfile(path):              # never the mode of /dev/null
-                    os.chmod(path, 0o600)
+            with open_private(path, "w") as stream:
                 stream.write(text)
         except OSError as error:
             return "%s: %s" % (printable(path, 100), errno_name(error.errno))
@@ -2835,6 +2857,46 @@ class System:
             end_child(child)
         for attempt in list(self.attempts.values()):
             attempt["sock"].close()
+        if self.recording:
+            self.recording.end()
+
+    # -- captures
+
+    def start_recording(self, port):
+        """Record the packets of a port (None: all) from now on, until `recorded`."""
+        try:
+            self.recording = Recording(self, port)
+        except OSError as error:
+            raise Usage("--write %s: %s" % (self.options.write, errno_name(error.errno)))
+
+    def recorded(self, own=None, timeout_s=None):
+        """What was recorded, as `read_capture` tells it; unknown: why nothing could be."""
+        return self.recording.end(own)
+
+    def check_capture(self, path):
+        """Why a file cannot be read as a capture, or None."""
+        try:
+            with open(path, "rb") as stream:
+                capture_records(stream.read)
+        except OSError as error:
+            return errno_name(error.errno)
+        except NotMine as error:
+            return str(error)
+        return None
+
+    def capture_file(self, path, timeout_s=None):
+        """The same of a capture file; of what cannot be read to its end as far as it goes."""
+        try:
+            with open(path, "rb") as stream:
+                return "ok", dict(read_capture(capture_records(stream.read)), via="file",
+                                  dropped=None, seconds=None)
+        except OSError as error:
+            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+
+    def wait(self, seconds, timeout_s=None):
+        """Let others act."""
+        time.sleep(seconds)
+        return "ok", seconds
 
     # -- names
 
@@ -3313,6 +3375,168 @@ class System:
                       "answered": outcome == "ok" or not big and last.get("from") == address}
 
 
+class Recording:
+    """Packets that a thread follows and saves as they come, by AF_PACKET or else by tcpdump."""
+
+    def __init__(self, system, port):
+        import threading
+        self.system, self.options, self.began = system, system.options, time.monotonic()
+        self.ended, self.sock, self.child = threading.Event(), None, None
+        self.told, self.result = {"packets": 0, "problem": None, "flows": [], "protocols": {}}, None
+        self.file = self.options.write and open_private(self.options.write, "wb")
+        try:
+            self.sock, records = open_packet_socket(port, self.options.interface), self.packets()
+        except (OSError, AttributeError, ImportError) as error:       # AttributeError: not Linux
+            why = errno_name(getattr(error, "errno", None)) or printable(str(error))
+            records = self.dumped(port, "root or CAP_NET_RAW is needed (%s)" % why)
+        self.thread = threading.Thread(target=self.follow, args=(records,), daemon=True)
+        self.thread.start()
+
+    def follow(self, records):
+        """What the thread does: flows out of records, each of them saved where --write says."""
+        try:
+            self.told = follow_records(self.saved(records) if self.file else records)
+        except OSError as error:                          # the disk is full
+            self.told["problem"] = "--write %s: %s" % (self.options.write, errno_name(error.errno))
+
+    def saved(self, records):
+        """The same records, which are also written to the file."""
+        with self.file as stream:
+            head = None
+            for record in records:
+                head = head or stream.write(build_pcap(link=record[1]))
+                stream.write(build_pcap_record(record))
+                yield record
+            head = head or stream.write(build_pcap())
+
+    def packets(self):
+        """The records of the packet socket, until `end` is called; each packet once.
+
+        A bridge, a bond and a VLAN show a packet on several devices: the first of them counts for
+        all packets between the same ends, in this direction.
+        """
+        devices, indexes = {}, {}
+        while True:
+            packet = or_none(self.sock.recvmsg, SNAP_BYTES, 256)
+            if not packet:
+                if self.ended.is_set():
+                    return
+                wait_for(self.sock, False, time.monotonic() + 0.1)
+                continue
+            data, extra, _, (device, protocol, kind, hardware, mac) = packet
+            ends = data[12:24] if protocol == IPV4 else data[8:44]
+            if protocol not in (IPV4, IPV6) or (device, kind) == ("lo", 4) \
+                    or devices.setdefault(ends, device) != device:
+                continue
+            if device not in indexes:
+                indexes[device] = or_none(socket.if_nametoindex, device) or 0
+            record = cooked_record(data, extra, struct.pack(
+                "!HIHBB8s", 0, indexes[device], hardware, kind, len(mac), mac), protocol)
+            if self.ended.is_set() and record[0] > self.ended_s:
+                return
+            yield record
+
+    def dumped(self, port, why):
+        """The records of tcpdump, which may have the right that we lack; NotMine: nor has it."""
+        import subprocess
+        path = None if self.options.no_tools else find_program("tcpdump")
+        mine(path, why)
+        device = self.options.interface or ("any" if sys.platform == "linux" else None)
+        argv = [path, "-n", "-U", "-s", str(SNAP_BYTES), "-w", "-"]
+        argv += ["-i", device] if device else []
+        self.child = subprocess.Popen(
+            argv + (["port %d or icmp or icmp6" % port] if port else []), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        self.system.children.add(self.child)
+        try:
+            records = capture_records(self.child.stdout.read)
+        except NotMine:
+            raise NotMine(why)
+        yield from records
+
+    def end(self, own=None):
+        """Stop -> (outcome, what was recorded); unknown where nothing could be."""
+        if not self.result:
+            self.ended_s = time.time()
+            self.ended.set()
+            dropped = self.stop()
+            told, seconds = self.told, round(time.monotonic() - self.began, 1)
+            self.result = ("unknown", told["problem"]) if told["problem"] and not told["packets"] \
+                else ("ok", dict(capture_value(told, own, self.ended_s), dropped=dropped,
+                                 seconds=seconds, via="tcpdump" if self.child else "AF_PACKET"))
+        return self.result
+
+    def stop(self):
+        """End socket or child and the thread; how many packets the kernel could not keep for us."""
+        if not self.child:
+            self.thread.join(5)
+        if self.sock:                     # PACKET_STATISTICS: packets, drops
+            with self.sock:
+                return struct.unpack("=II", self.sock.getsockopt(263, 6, 8))[1]
+        if not self.child:
+            return None
+        self.child.terminate()
+        self.thread.join(5)
+        end_child(self.child)
+        self.system.children.discard(self.child)
+        with self.child.stdout, self.child.stderr:
+            words = self.child.stderr.read(4000).decode("ascii", "replace")
+        return to_int(find(r"(\d+) packets? dropped by kernel", words))
+
+
+def open_packet_socket(port, device):
+    """A socket that gets the packets of a port (None: all), without their link header; packet(7).
+
+    `socket` takes the protocol in network order, `bind` in the host's.  Bound to no device, packets
+    slip in before the filter is there.
+    """
+    import ctypes
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0 if device else socket.htons(3))
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, 35, 1)             # SO_TIMESTAMPNS
+        sock.setsockopt(263, 8, 1)                            # PACKET_AUXDATA
+        or_none(sock.setsockopt, socket.SOL_SOCKET, 33, CAPTURE_BUFFER_BYTES)       # SO_RCVBUFFORCE
+        if port:
+            program = build_filter(port)
+            buffer = ctypes.create_string_buffer(program, len(program))
+            sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack(               # SO_ATTACH_FILTER
+                "HP", len(program) // 8, ctypes.addressof(buffer)))
+        if device:
+            sock.bind((device, 3))
+        else:
+            list(iter(lambda: or_none(sock.recv, 1), None))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def cooked_record(data, extra, head, protocol):
+    """A packet as a record of Linux cooked v2, with the VLAN tag that the kernel took out."""
+    at_s, length = time.time(), len(data)
+    for level, kind, raw in extra:
+        if (level, kind) == (1, 35):
+            second, nanosecond = struct.unpack("=qq" if len(raw) == 16 else "=ii", raw)
+            at_s = second + nanosecond / 1e9
+        elif (level, kind) == (263, 8):                       # linux/if_packet.h: tpacket_auxdata
+            status, length, _, _, _, tag, tag_protocol = struct.unpack("=IIIHHHH", raw)
+            if status & 0x10:
+                data = struct.pack("!HH", tag, protocol) + data
+                protocol = tag_protocol or TAGGED[0]
+    frame = struct.pack("!H", protocol) + head + data
+    return at_s, 276, frame, max(length + 20, len(frame))
+
+
+def open_private(path, mode):
+    """A new file that only its owner may read; never the mode of /dev/null."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    stream = os.fdopen(descriptor, mode)
+    if os.path.isfile(path):
+        os.chmod(path, 0o600)
+    return stream
+
+
 def say_in_turn(sock, steps, seconds):
     """Say each of ((what to say, what the answer is like), ...); None, or the wrong answer."""
     for say, wanted in steps:
@@ -3493,7 +3717,7 @@ Probe = collections.namedtuple("Probe", "name function needs optional scope step
 PROBES = {}
 # {mode: (scopes of the probes that are asked once, scope of those that are asked for each target)}
 SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
-          "server": (("host", "server"), "port")}
+          "server": (("host", "server"), "port"), "capture": (("host",), "capture")}
 
 
 def register(name, function, needy, steps=False, scope=None):
@@ -3709,12 +3933,7 @@ asks("marked", "A connection marked as ssh marks its packets, where a plain one 
 @probe
 def probe_moved(wish, counters, tcp, retries, tls, http):
     """Which counters moved meanwhile: support only, for others use this host as well."""
-    for path, parse, absent in COUNTER_FILES if wish["host"] else ():
-        before = about(counters, path)
-        if before:
-            yield ask(path, then(text_file(parse, path, absent), lambda now, before=before: {
-                name: count - before.get(name, 0) for name, count in now.items()
-                if re.search(TELLING, name) and count != before.get(name, 0)}))
+    yield from count_again(counters if wish["host"] else ())
 
 
 @probe
@@ -3891,11 +4110,35 @@ UDP_QUESTIONS = {
                           "060102010101000500")}       # get sysDescr.0, community public
 
 
+# -- captures: asked when all else has ended ------------------------------------------------------
+
+asks("waiting", "So long, the packets of others are awaited.", lambda wish: wish["seconds"] and [
+     ask("self", native("wait", wish["seconds"]))], scope="capture")
+asks("capture", "The packets of the port: recorded here, or read from a file.",
+     lambda wish, interfaces=(): [
+         ask(wish["file"], native("capture_file", wish["file"])) if wish["file"] else
+         ask("live", native("recorded", own_addresses(interfaces) if interfaces else None))],
+     scope="closing")
+asks("dropped", "What the kernel counted as dropped while packets were recorded.",
+     lambda wish, counters=(): not wish["host"] and not wish["file"] and count_again(counters),
+     scope="closing")
+
+
 # -- what the probes have in common ----------------------------------------------------------------
 
 def about(answers, subject):
     """The value of the one answer about `subject`, or None."""
     return next((a.value for a in answers if a.subject == subject and a.outcome == "ok"), None)
+
+
+def count_again(counters):
+    """The counters once more: by how much those that tell of trouble have grown."""
+    for path, parse, absent in COUNTER_FILES:
+        before = about(counters, path)
+        if before:
+            yield ask(path, then(text_file(parse, path, absent), lambda now, before=before: {
+                name: count - before.get(name, 0) for name, count in now.items()
+                if re.search(TELLING, name) and count != before.get(name, 0)}))
 
 
 def dump(kind, size, family=0):
@@ -4276,7 +4519,7 @@ def unasked(name, why):
 
 def unwanted(options):
     """The probes that --only (with all that those need) and --skip switch off."""
-    names = {"identity", "clock", "interfaces", "resolv_conf", "lookup", *options.only}
+    names = {"identity", "clock", "interfaces", "resolv_conf", "lookup", "capture", *options.only}
     for _ in PROBES:                                    # needs have needs of their own
         names.update(*(PROBES[name].needs for name in names & PROBES.keys()))
     return {name for name in PROBES if options.only and name not in names or name in options.skip}
@@ -5415,6 +5658,262 @@ def rule_service_unexpected(row, wish):
         speaks=speaks.upper() if speaks else "something else")
 
 
+# -- captures: what the packets of each flow say ---------------------------------------------------
+#
+# `attempts` are the flows that were asked about; where probes ran beside, only `recorded` has them:
+# those are judged by what the probes saw.  A flow's value is told by `flow_value`.
+
+sign("""firewall.local  where: client client_network  each: recorded  sure: likely  hides: BEYOND
+    means: Seen at the client: SYN/ACKs come, and the SYN is sent again: dropped behind the capture.
+    says: The SYN/ACK of {server} reaches {client} ({synack} times), which goes on sending its SYN:
+      its own firewall or reverse-path filter drops it.
+    fix: Look at the INPUT rules and at rp_filter of {client}: is `ct state established` accepted?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok seen_at=client state=unconfirmed syn=3 synack=3
+    quiet: flow/A ok seen_at=server state=unconfirmed syn=3 synack=3
+    quiet: flow/A ok seen_at=client state=unconfirmed syn=1 synack=3""",
+    lambda row, live: row.value["state"] == "unconfirmed" and row.value["seen_at"] == "client"
+    and row.value["syn"] > 1 and (live and dict(suspects=["client"], confidence="certain") or True))
+
+
+@rule("""tcp.reset  where: transit server_network client_network  each: recorded  sure: likely
+    says: A reset in the name of {end} ends the connection of {client} to port {server_port}, and it
+      comes from another distance (TTL {forged}) than all else from there (TTL {genuine}): a box on
+      the way sends it.
+    fix: Ask who runs a firewall or inspection between {client} and {server}, {routers} routers away
+      from where this was recorded.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=reset foreign_rst=[false,true] ttl=[64,60] rst_ttl=[null,62]
+    quiet: flow/A ok state=reset rst=1 ttl=[64,60] rst_ttl=[null,60]""")
+def rule_flow_reset(row):
+    """A forged reset has passed another number of routers than the packets of him it names."""
+    flow = row.value
+    for place, end in enumerate(("client", "server")):
+        if flow["foreign_rst"][place]:
+            return dict(end=flow[end], genuine=flow["ttl"][place], forged=flow["rst_ttl"][place],
+                        routers=hops_of(flow["rst_ttl"][place]),
+                        hides="tcp.reset tcp.closed tls.handshake_cut http.no_response")
+    return None
+
+
+sign("""oneway.forward
+    where: transit client_network server_network  each: unheard_of  sure: possible
+    means: On the server: nothing came from the client (or from anybody) while we listened.
+    says: No packet{of} came to this host's {goal} in {seconds:.0f} s{others}.
+    fix: If the client tried meanwhile, its packets are lost before this host, or it asks another
+      address: record at both ends (`netdiag.py capture TARGET` there) and compare.
+    fires: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok
+    quiet: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok ;
+      flow/A ok""",
+    lambda row, wish, flow: dict(
+        of=" of " + wish["client"] if wish["client"] else "",
+        goal="port %d" % wish["port"] if wish["port"] else "address",
+        others=", though %s came: is there a NAT or a proxy between?" % ", ".join(unique(
+            r.value["client"] for r in flow)[:3]) if flow else ""))
+
+
+@rule("""oneway.forward  where: server_network transit client_network  each: attempts  sure: likely
+    hides: service.silent path.loss
+    says: {client} gets the SYN/ACK of {server} and confirms it in vain: the SYN/ACK comes {synack}
+      times, and no data is acknowledged. What follows the SYN is lost going there.
+    fix: Look for a firewall that lets SYNs pass and drops what follows (asymmetric routes, a full
+      connection table), and on the server at `ss -ltn`: is the accept queue full?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true synack=3 stuck={"sender":"C","acked":0,"bytes":80,"passed":0}
+    quiet: flow/A ok handshake=true synack=1 stuck={"sender":"C","acked":0,"bytes":80,"passed":0}
+    quiet: flow/A ok handshake=true synack=3""")
+def rule_oneway_forward(row):
+    """Seen at the client: its ACK and its data do not get there (RFC 9293 3.5)."""
+    flow, stuck = row.value, row.value["stuck"]
+    return flow["handshake"] and flow["synack"] > 1 and stuck and not stuck["acked"] \
+        and stuck["sender"] == flow["client"]
+
+
+@rule("""oneway.reverse  where: server_network transit client_network client  each: attempts
+    hides: oneway.forward
+    says: {server} answers the SYN of {client} to port {server_port} ({synack} times){again}: {how}.
+    fix: Follow the way from {server} back to {client}: its gateway, rp_filter, asymmetric routes,
+      firewalls with state that did not see the SYN.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok seen_at=server state=unconfirmed syn=2 synack=3
+    quiet: flow/A ok seen_at=client state=unconfirmed syn=2 synack=3
+    quiet: flow/A ok seen_at=server state=abandoned syn=2 synack=1 rst=1""")
+def rule_oneway_reverse(row, fine_flows):
+    """The SYN/ACK leaves again and again; that the SYN comes again shows that it did not arrive."""
+    flow, again = row.value, row.value["syn"] > 1
+    if flow["state"] != "unconfirmed" or flow["seen_at"] == "client" and again:
+        return None
+    return dict(flow_severity(row, fine_flows), confidence="likely" if again else "possible",
+                again=", and the SYN comes again (%d times)" % flow["syn"] if again else "",
+                how="its answers are lost on the way back" if again else "its answers are lost on"
+                " the way back, or the client's ACK on its way here, or the client has gone")
+
+
+@rule("""firewall.local listen.backlog_full route.return_missing  where: server  each: attempts
+    sure: likely  hides: BEYOND
+    says: The SYN of {client} to port {server_port} arrives here, at {server}, {times}, and nothing
+      leaves: {why}.
+    fix: {cure}
+    given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
+    fires: flow/A ok seen_at=server state=silent syn=4
+    quiet: flow/A ok seen_at=client state=silent syn=4
+    quiet: flow/A ok seen_at=server state=opening syn=1""")
+def rule_flow_dropped(row, live, fine_flows, dropped_here):
+    """Seen at the server: SYNs come in, and neither SYN/ACK, RST nor ICMP goes out."""
+    flow = row.value
+    if not live or flow["state"] != "silent" or flow["seen_at"] != "server" \
+            or flow["protocol"] != "tcp":
+        return None
+    told = next((told for name, told in DROPPERS.items() if dropped_here.get(name)), FILTERED)
+    return dict(told, times=syn_times(flow), **flow_severity(row, fine_flows))
+
+
+@rule("""tcp.filtered path.dead_end  where: transit server_network server  each: attempts
+    sure: possible
+    says: No answer to the SYN of {client} to {server} port {server_port}, sent {times}{contrast}.
+    fix: Record on the server as well (`netdiag.py capture --port {server_port} --for 60s`): does
+      the SYN arrive there?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=silent syn=4
+    fires: flow/A ok state=silent syn=4 seen_at=server
+    quiet: flow/A ok state=unconfirmed syn=4 synack=1
+    quiet: flow/A ok state=silent syn=4 seen_at=server ; capture/live ok
+    quiet: flow/A ok state=silent protocol=udp""")
+def rule_flow_silent(row, live, flow, fine_flows):
+    """SYNs leave, and nothing comes back at all: lost going, lost coming back, or dropped there."""
+    arrived = row.value["seen_at"] == "server"
+    if row.value["state"] != "silent" or row.value["protocol"] != "tcp" or arrived and live:
+        return None
+    words = dict(flow_severity(row, fine_flows), times=syn_times(row.value))
+    if arrived:
+        return dict(words, suspects=["server", "server_network"], confidence="likely",
+                    contrast=", though it was recorded on the server's segment")
+    others = [r.value["server_port"] for r in rows_about(flow, row.subject)
+              if r.value["synack"] or r.value["state"] == "refused"]
+    alive = ", though port %d there answers" % others[0] if others else ""
+    return dict(words, code="tcp.filtered" if others else "path.dead_end",
+                confidence="likely" if others else "possible",
+                contrast=alive or ", nor any other packet from there")
+
+
+@rule("""tcp.refused  where: service server  each: attempts  sure: likely  hides: path.loss
+    says: {server} answers the SYN of {client} with a reset{after}{ttls}: {why}.
+    fix: On the server, `ss -ltnp sport = :{server_port}` shows who listens.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=refused syn=1 rst=1
+    quiet: flow/A ok state=reset syn=1 synack=1 rst=1""")
+def rule_flow_refused(row, flow, fine_flows):
+    """A RST instead of a SYN/ACK: of the server, or of a box at another distance than it."""
+    if row.value["state"] != "refused":
+        return None
+    ttl, after = row.value["rst_ttl"][1], row.value["rtt_ms"]
+    known = {r.value["ttl"][1] for r in rows_about(flow, row.subject) if r.value["synack"]}
+    words = dict(why="nobody listens on port %d, or a firewall says so in its place"
+                 % row.value["server_port"])
+    if known and hops_of(ttl) not in map(hops_of, known):
+        words = dict(suspects=["transit", "server_network"], why="but its SYN/ACKs come with"
+                     " TTL %d: a firewall on the way answers in its place" % min(known))
+    return dict(flow_severity(row, fine_flows), ttls=" (TTL %d)" % ttl,
+                after="" if after is None else " after %g ms" % after, **words)
+
+
+@rule("""tcp.rejected path.net_unreachable path.host_unreachable path.loop udp.closed
+    where: server_network transit  each: attempts  hides: path.dead_end
+    says: {client} asks {server} for {protocol} port {server_port} and {router} answers
+      '{words}'{unseen}.
+    fix: Look at the routes and at the rules of {router}.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=rejected syn=1 icmp=3/13@G
+    quiet: flow/A ok state=established icmp=3/4@G""")
+def rule_flow_rejected(row, fine_flows):
+    """A SYN or a datagram that a router, a firewall or the server itself refuses by ICMP."""
+    flow = row.value
+    if flow["state"] != "rejected":
+        return None
+    error = flow["icmp"][0]
+    kind, own = icmp_kind(flow["server"], error), error["from"] == flow["server"]
+    code = next((code for kinds, code in (
+        (NET_UNREACHABLE, "path.net_unreachable"), (HOST_UNREACHABLE, "path.host_unreachable"),
+        (TIME_EXCEEDED, "path.loop")) if kind in kinds), "tcp.rejected")
+    if flow["protocol"] == "udp" and code == "tcp.rejected":
+        code = "udp.closed"
+    asked_on = own and flow["seen_at"] == "server" and flow["syn"] > 1
+    return dict(flow_severity(row, fine_flows), code=code, router=error["from"],
+                words=icmp_words(flow["server"], error), suspects=["server"] if own else None,
+                unseen=", which the client may never see: it goes on asking" if asked_on else "")
+
+
+@rule("""path.mtu_blackhole path.loss  where: transit server_network client_network  each: attempts
+    sure: likely  hides: service.silent
+    says: Data of {sender} is {fate} {size} bytes{passed}.
+    fix: {cure}
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok retransmits=4 stuck={"sender":"A","bytes":1448,"passed":200,"acked":200}
+    fires: flow/A ok retransmits=4 stuck={"sender":"A","bytes":200,"passed":300,"acked":900}
+    fires: flow/A ok stuck={"sender":"A","bytes":1448,"passed":0,"acked":0,"missing":true}
+    quiet: flow/A ok retransmits=4   quiet: flow/A ok retransmits=1
+      stuck={"sender":"A","bytes":1448,"passed":200,"acked":200}""")
+def rule_flow_stuck(row):
+    """Segments that are sent again and again, or that never come: is it their size?"""
+    flow, stuck = row.value, row.value["stuck"]
+    if not stuck or not stuck.get("missing") and flow["retransmits"] < 2 or flow["zero_window"]:
+        return None
+    told = any(icmp_kind(flow["server"], error) in TOO_BIG for error in flow["icmp"])
+    large = told or stuck["bytes"] > CLAMP_MSS and stuck["passed"] < stuck["bytes"]
+    fate = ("acknowledged to %s bytes and stuck behind that: segments sent again, in vain, of"
+            % (stuck["acked"] or "no") if not stuck.get("missing") else
+            "missing in what arrives: later segments come, but not")
+    return dict(code="path.mtu_blackhole" if large else "path.loss", sender=stuck["sender"],
+                confidence="likely" if large and (told or stuck["passed"]) else "possible",
+                fate=fate, size=stuck["bytes"],
+                passed=", while segments of %d bytes got through" % stuck["passed"]
+                if stuck["passed"] else "",
+                cure="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the"
+                " tunnel (`--clamp-mss-to-pmtu`)." if large else
+                "Record at the other end as well: do these segments arrive there?")
+
+
+@rule("""tcp.reset tcp.closed  where: service server  each: attempts  sure: likely
+    says: {server} accepts the connection of {client} on port {server_port} and {how} before it has
+      sent any data.
+    fix: See the service's log: an allow list, a full service or a dead back end does this.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=reset handshake=true rst=1 ended_by=A
+    fires: flow/A ok state=closed handshake=true fin=1 ended_by=A
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=A bytes=[5,5]
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=C""")
+def rule_flow_ended(row):
+    """A handshake, and then the server's RST or FIN without a byte of its own."""
+    flow = row.value
+    return flow["handshake"] and not flow["bytes"][1] and flow["ended_by"] == flow["server"] \
+        and dict(code="tcp.reset" if flow["state"] == "reset" else "tcp.closed",
+                 how=ENDINGS[flow["state"]])
+
+
+sign("""service.silent  where: service  each: attempts  sure: likely
+    means: The kernel of the server takes the request, and the program does not answer.
+    says: {server} acknowledges the data of {client} on port {server_port} and has sent none for
+      {quiet_s:.0f} s.
+    fix: Does the service hang? Look at its log and its load.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true bytes=[80,0] quiet_s=6
+    quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=1   quiet: flow/A ok bytes=[80,0] quiet_s=6
+      handshake=true ended_by=C""",
+    lambda row: row.value["handshake"] and row.value["bytes"][0] and not row.value["bytes"][1]
+    and not row.value["ended_by"] and not row.value["stuck"] and row.value["quiet_s"] > GREETING_S)
+sign("""path.loss  where: transit client_network server_network  each: attempts  severity: warn
+    sure: likely
+    means: Segments are sent again in a flow that goes on.
+    says: {retransmits} of {packets} packets between {client} and {server} port {server_port} were
+      sent again.
+    fix: Run `mtr -T -P {server_port} {server}` from both ends: loss up to the last hop is real.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true packets=50 retransmits=4
+    quiet: flow/A ok handshake=true packets=900 retransmits=4""",
+    lambda row: row.value["handshake"] and not row.value["stuck"]
+    and row.value["retransmits"] > 1 + row.value["packets"] // 100)
+
+
 # -- what the rules have in common ----------------------------------------------------------------
 
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
@@ -5433,6 +5932,15 @@ INBOUND = {
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
 MISMADE = ("tls.expired", "tls.not_yet_valid", "tls.name_mismatch")
+FILTERED = dict(why="this host's own firewall drops it (or rp_filter, or a full accept queue)",
+                cure="See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.")
+DROPPERS = {                                # what the kernel counts when it drops a SYN that came
+    "TcpExtListenOverflows": dict(
+        code="listen.backlog_full", why="the accept queue of the service is full",
+        cure="See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough."),
+    "TcpExtIPReversePathFilter": dict(
+        code="route.return_missing", why="the reverse-path filter drops it",
+        cure="Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
 SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
@@ -5636,6 +6144,20 @@ def chain_fault(chain, store):
     return "tls.untrusted_ca", holes
 
 
+def flow_severity(row, fine_flows):
+    """A handshake that fails while others to the same port succeed is a warning: somebody's scan,
+    or a fault that comes and goes."""
+    works = [r for r in rows_about(fine_flows, row.subject)
+             if r.value["server_port"] == row.value["server_port"]]
+    return {"severity": "warn"} if works else {}
+
+
+def syn_times(flow):
+    """How often a SYN was sent: '4 times (t+0.0, 1.0, 3.0, 7.0 s)' or 'once'."""
+    times = ", ".join("%.1f" % at_s for at_s in flow["syn_s"][:6])
+    return "%d times (t+%s s)" % (flow["syn"], times) if flow["syn"] > 1 else "once"
+
+
 # -- views: what several rules look at, by the names that their parameters have -------------------
 
 def failing_ways(wish, goals, route, tcp):
@@ -5793,6 +6315,21 @@ VIEWS = {
             unanswered, "ended", "silent"),
     "ended": lambda connections, unanswered: connections + [
         row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
+    "flow": lambda capture: [row._replace(subject=flow["server"], value=flow)
+                             for row in succeeded(capture) for flow in row.value["flows"]],
+    "recorded": lambda wish, goals, flow: [            # the flows that were asked about
+        r for r in flow if r.value["state"] != "trace" and (
+            r.subject in goals and r.value["server_port"] == wish["knock_port"] if wish["host"] else
+            wish["port"] in (None, r.value["server_port"])
+            and wish["client"] in (None, r.value["client"]))],
+    "attempts": lambda wish, recorded: [] if wish["host"] else recorded,
+    "fine_flows": lambda attempts: [r for r in attempts if r.value["state"] in (
+        "established", "closed", "answered") and not r.value["stuck"]],
+    "live": lambda capture: [r for r in succeeded(capture) if r.value["via"] != "file"],
+    "unheard_of": lambda wish, live, attempts: [
+        r for r in live if not wish["host"] and not attempts and r.value["seconds"] > FIRST_LOOK_S],
+    "dropped_here": lambda dropped: {                  # while packets were recorded
+        name: count for r in succeeded(dropped) for name, count in r.value.items()},
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
     "tunnels": lambda tunnel: saying(tunnel, "status", 200)}              # proxies that let us by
 
@@ -5912,6 +6449,8 @@ def verdict(findings, seen):
     if fails:
         return finding_verdict(min(fails, key=lambda f: f.layer))
     wish, good = seen["wish"], working_addresses(findings, seen)
+    if wish["mode"] == "capture" and not wish["host"]:
+        return capture_verdict(seen)
     if wish["mode"] == "host" or good or seen["tunnels"]:
         return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
@@ -5926,6 +6465,18 @@ def verdict(findings, seen):
             row.subject, wish["port"], above)
     return Verdict("undecided", list(places), "possible", words, [
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
+
+
+def capture_verdict(seen):
+    """A capture in which nothing failed: does anything in it show that it works?"""
+    fine, asked = len(seen["fine_flows"]), len(seen["attempts"])
+    if fine:
+        return Verdict("ok", [], "likely", "%d of %d connections that were recorded went well, and"
+                       " none failed." % (fine, asked), [], None)
+    words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
+    return Verdict("undecided", [], "possible", words if seen["capture"] else
+                   "Nothing could be recorded.", ["See 'not tested' below; record as root, longer"
+                   " (--for 60s), and while the client tries."], None)
 
 
 def finding_verdict(finding):
@@ -5958,6 +6509,8 @@ COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36"}
 SEVERITY_WORDS = {"fail": "a fault", "warn": "a warning", "info": "a remark"}  # the worst first
 NO_FAULT = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}
 PHASES = dict(dns="lookup", tcp="connect", tls="TLS", first_byte="first byte")
+FLOW_TROUBLE = dict(retransmits="segments sent again", reordered="out of order",
+                    zero_window="zero windows (its program does not read)")
 NOISY = ("target", "counters", "marks", "interfaces_now")
 # The first clause of an advice, without a remark at its end; what stands in quotes ends nothing.
 CLAUSE = re.compile(r"(?:`[^`]*`|\([^)]*\)|[^`(])+?(?:\?(?= |$)|(?=(?: \([^)]*\))?[.;:](?: |$)))")
@@ -6003,7 +6556,8 @@ def render_text(report, packets, color=False):
     rows = ticket_rows(report, table, way, server, packets).items()
     ticket = [line for label, text in rows for line in wrap(
         text or "________", "  %-13s " % (label.replace("_", " ") + ":"))]
-    parts = (("PATH", path_lines(report, way, server)), ("TIMES", time_lines(report.timings_ms)),
+    parts = (("FLOWS", flow_lines(report, table["capture"])),
+             ("PATH", path_lines(report, way, server)), ("TIMES", time_lines(report.timings_ms)),
              ("FINDINGS", finding_lines(report.findings, color)),
              ("NOT TESTED", untested), ("TICKET (copy from here)", ticket))
     blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
@@ -6064,6 +6618,58 @@ def path_lines(report, way, server):
     lines += ["      the MSS of our SYN is lowered from %d to %d before hop %d" % (
         was, now, ttl) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
     return lines
+
+
+def flow_lines(report, capture):
+    """What was recorded, and each flow told in words, the failed ones first."""
+    lines = []
+    for row in succeeded(capture):
+        value, port = row.value, report.target.port
+        lines += wrap("%d packets%s by %s%s: %s." % (
+            value["packets"], "" if value["seconds"] is None else " in %.1f s" % value["seconds"],
+            value["via"], "" if value["dropped"] is None else ", %d dropped" % value["dropped"],
+            ", ".join("%d %s" % (count, state) for state, count in sorted(
+                value["states"].items())) or "no flow"))
+        lines += wrap("It breaks off: %s." % value["problem"]) if value["problem"] else []
+        told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
+                and (not report.target.host or flow["state"] != "trace")]
+        for flow in sorted(told, key=lambda flow: flow["state"] in FINE_FLOWS)[:SHOWN_LIMIT]:
+            lines += wrap("%s > %s %s: %s" % (
+                endpoint(flow["client"], flow["client_port"]), endpoint(
+                    flow["server"], flow["server_port"]), flow["protocol"].upper(), flow["state"]))
+            lines += wrap("; ".join(flow_words(flow)) + ".", "      ")
+        lines += ["  ... and %d more" % (len(told) - SHOWN_LIMIT)] * (len(told) > SHOWN_LIMIT)
+    return lines
+
+
+def flow_words(flow):
+    """What the packets of one flow were, in the order in which they matter."""
+    udp, after = flow["protocol"] != "tcp", flow["rtt_ms"]
+    words = ["SYN sent %s" % syn_times(flow)] if flow["syn"] else []
+    answer = "SYN/ACK" if flow["synack"] else "RST" if flow["state"] == "refused" else None
+    if answer:
+        words.append("%s%s%s from TTL %s" % (
+            answer, " %d times" % flow["synack"] if flow["synack"] > 1 else "",
+            "" if after is None else " after %g ms" % after, flow["ttl"][1]))
+    words += ["ICMP %s from %s" % (icmp_words(flow["server"], error), error["from"])
+              for error in flow["icmp"][:2]]
+    words += ["no answer"] if flow["state"] == "silent" else []
+    if flow["synack"]:
+        words.append("MSS %s and %s, window scale %s and %s" % tuple(
+            "-" if number is None else number for number in flow["mss"] + flow["scale"]))
+    if udp or any(flow["bytes"]):
+        words.append("%d packets, %d bytes there and %d back" % (
+            (flow["packets"],) + tuple(flow["bytes"])))
+    words += ["%d %s" % (flow[name], what) for name, what in FLOW_TROUBLE.items() if flow[name]]
+    if flow["stuck"]:
+        words.append("data of %s acknowledged to %s bytes and stuck (%d bytes behind that %s)" % (
+            flow["stuck"]["sender"], flow["stuck"]["acked"], flow["stuck"]["bytes"],
+            "never came here" if flow["stuck"]["missing"] else "are sent again, in vain"))
+    if flow["ended_by"] and flow["state"] in ("reset", "closed", "abandoned"):
+        words.append("%s by %s" % (flow["state"], flow["ended_by"]))
+    elif flow["silent"] and flow["state"] != "silent":
+        words.append("%s stopped answering" % flow["silent"])
+    return words or ["nothing that tells"]
 
 
 def time_lines(timings_ms):
@@ -6180,12 +6786,16 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets):
         evidence=[dict(row._asdict(), id=mark + row.id, value=public(row.value))
                   for mark, report in rows for row in report.answers],
         transcript=transcript, packets_sent=packets)
+    if document["mode"] == "capture":
+        document["flows"] = [flow for row in succeeded(table["capture"])
+                             for flow in row.value["flows"]]
     return json.dumps(document, indent=1, default=str) + "\n"
 
 
 NARROW_FIRST = sorted(RULES.values(), key=lambda row: len(row.codes))
 HOLE = re.compile(r"(?<=[\w}])\{(?!version)\w+\}|(?<=\}')\{\w+\}|\{(\w+)[^}]*\}")
-PHRASES = "advice contrast cure how meaning other speaks views what who why witness words".split()
+PHRASES = ("advice after again contrast cure fate how meaning of other others passed speaks times"
+           " ttls unseen views what who why witness words").split()
 HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", here_time="TIME",
                   hop="NEXT HOP", version="4/6")
 OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undecided": "Not enough"
@@ -6195,11 +6805,7 @@ LATER_CODES = {code: "%s (not yet: %s)" % (says, finder) for code, finder, says 
 listen.none in mode `server`: Nobody listens on the port.
 listen.loopback_only in mode `server`: The service listens on loopback only.
 listen.other_address in mode `server`: The service listens on another address or family.
-listen.backlog_full in mode `server`: The accept queue of the service is full.
 handshake.incomplete in mode `server`: SYNs are answered in vain: the way back is broken.
-route.return_missing in mode `server`: No route to the client, or rp_filter drops it.
-oneway.forward in modes `merge` and `capture`: Packets are lost on the way to the server.
-oneway.reverse in modes `merge` and `capture`: Packets are lost on the way back.
 intermittent in mode `watch`: It works now and then; the findings say what failed when.
 """)}
 RULELESS = dict(OTHER_CODES, **LATER_CODES)
@@ -6422,6 +7028,7 @@ def wish_of(target, options):
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
+        seconds=options.for_s, file=options.read,
         speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 
@@ -6429,9 +7036,14 @@ def diagnose(target, shared, system, options, progress=None):
     """One target: gather, judge, and make the report."""
     began = system.monotonic()
     wish = Answer("target", target.text, "ok", wish_of(target, options))
-    items = [item for item in PROBES.values() if item.scope == SCOPES[target.mode][1]]
+    items = [item for item in PROBES.values() if item.scope == SCOPES[target.mode][1]
+             or target.mode == "capture" and target.host and item.scope == "target"]
     done, complete = gather(items, dict(shared, target=[wish]), system, options,
                             began + options.deadline_s, progress)
+    if target.mode == "capture":
+        items = [item for item in PROBES.values() if item.scope == "closing"]
+        done, closed = gather(items, done, system, options, system.monotonic() + CLOSING_S)
+        complete = complete and closed
     answers = number_answers(done)
     return Report(target, *judge(answers), path_of(answers), timings_of(answers), answers,
                   round(system.monotonic() - began, 2), complete)
@@ -6516,7 +7128,28 @@ def publish(text, reports, system, options, out):
     return exit_status(reports)
 
 
-RUNNERS = {"target": run_targets}
+def run_capture(texts, system, options, out):
+    """Mode `capture`: packets beside probes, or for a while, or of a file; -> exit status."""
+    mine(len(texts) + bool(options.read) < 2, "capture takes one target, or a file to --read")
+    port, words = options.port, "port %d" % options.port if options.port else "every port"
+    target = THIS_HOST._replace(text=options.read or words, port=port, mode="capture",
+                                protocol=PORT_PROTOCOL.get(port, "tcp"))
+    if texts:
+        target = read_target(texts[0])._replace(mode="capture")
+    elif not options.read:
+        options = options._replace(for_s=options.for_s or CAPTURE_S)
+    if options.read:
+        problem = system.check_capture(options.read)
+        mine(not problem, "--read %s: %s" % (options.read, problem))
+        options = options._replace(skip=[           # it says nothing of this host
+            name for name, item in PROBES.items() if item.scope == "host" and name != "identity"])
+    else:
+        system.start_recording(target.port or target.host and 443)
+    return examine("capture", lambda shared: [target], system, options._replace(
+        deadline_s=max(options.deadline_s, (options.for_s or 0) + 1)), out)
+
+
+RUNNERS = {"target": run_targets, "capture": run_capture}
 
 
 def show_progress(names):

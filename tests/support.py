@@ -51,15 +51,16 @@ def need(condition, reason):
 # -- the words of the notation ---------------------------------------------------------------------
 
 NAMES = {"A": "192.0.2.1", "G": "198.51.100.1", "R": "192.0.2.53", "S": "192.0.2.54",
-         "N": "web.example", "P": "192.0.2.8:3128"}
-OWN = "198.51.100.9"
+         "N": "web.example", "P": "192.0.2.8:3128", "C": "198.51.100.9"}
+OWN = NAMES["C"]
 SIDE = {"hosts": ["files", "dns"]}
 TEXTS = ("greeting", "reply", "reason", "error", "not_http", "not_tls", "text")   # never numbers
 
 TARGET = {"host": "192.0.2.1", "literal": 4, "port": 443, "knock_port": 443, "protocol": "tcp",
           "transport": "tcp", "tls": False, "path": None, "sni": None, "family": 0,
           "source": None, "connect_to": None, "proxy": None, "speaks_first": False, "cafile": None,
-          "bound": False, "user": None, "mode": "target", "client": None}
+          "bound": False, "user": None, "mode": "target", "client": None,
+          "seconds": None, "file": None}
 INTERFACE = {"name": "eth0", "index": 2, "up": True, "carrier": True, "loopback": False,
              "inet": [OWN + "/24"], "inet6": [], "mac": None, "mtu": 1500, "state": "UP"}
 CERTIFICATE = {"subject": [["CN", "web.example"]], "issuer": [["CN", "Some CA"]],
@@ -88,6 +89,16 @@ HTTP = {"stage": "http", "error": None, "connect_ms": 1.0, "tls_ms": None, "firs
         "bytes": 200}
 UDP = {"reply": None, "icmp": [], "error": None, "sent": 2, "ms": None}
 PING = {"sent": 1, "received": 1, "reached": True, "rtt_avg_ms": 1.0, "errors": []}
+
+CAPTURE = {"packets": 9, "problem": None, "flows": [], "protocols": {}, "states": {},
+           "dropped": 0, "seconds": 30.0, "via": "AF_PACKET"}
+FLOW = dict(dict.fromkeys((
+    "packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
+    " zero_window duplicate_acks").split(), 0), protocol="tcp", client=OWN, client_port=50000,
+    server="192.0.2.1", server_port=443, state="established", icmp=[], rtt_ms=0.5, syn_s=[0.0],
+    handshake=False, ended_by=None, mss=[1460, 1460], scale=[7, 7], ttl=[64, 60],
+    rst_ttl=[None, 60], bytes=[0, 0], foreign_rst=[False, False], seen_at=None, quiet_s=0.0,
+    isn=1, stuck=None, silent=None, began_s=0.0)
 
 # probe: the value of its unremarkable answer; for other outcomes see FAILED.
 BLANKS = {
@@ -122,7 +133,8 @@ BLANKS = {
     "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
     "retries": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
-    "reset_ttl": {"ttl": None, "host_ttl": 64},
+    "reset_ttl": {"ttl": None, "host_ttl": 64}, "capture": CAPTURE, "flow": FLOW,
+    "waiting": 30, "dropped": {},
 }
 ERRNOS = {"refused": "ECONNREFUSED", "unreachable": "EHOSTUNREACH", "denied": "EPERM"}
 

@@ -297,12 +297,13 @@ class HostileTest(unittest.TestCase):
                 "!HHIIBBHHH", 9, 80, number, 0, 0x50, 2, 100, 0, 0))
             return 0, 101, data, len(data)
         told = netdiag.read_capture(map(syn, range(netdiag.FLOWS_LIMIT + 100)))
-        self.assertEqual((len(told["flows"]), told["protocols"]["not followed"]),
+        self.assertEqual((told["states"]["opening"], told["protocols"]["not followed"]),
                          (netdiag.FLOWS_LIMIT, 100))
+        self.assertEqual(len(told["flows"]), netdiag.TOLD_LIMIT)
         first = tcp(0, SYN, 9)
         flow = flow_of(*[first] * 500 + [unreachable(1, 1, "10.0.0.9", first)] * 500)
         self.assertEqual((len(flow["syn_s"]), len(flow["icmp"]), flow["syn"]),
-                         (netdiag.EVENTS_KEPT, netdiag.EVENTS_KEPT, 500))
+                         (netdiag.EVENTS_LIMIT, netdiag.EVENTS_LIMIT, 500))
 
     def test_a_file_without_end(self):
         """Reading stops at a number of packets, and says so."""
