@@ -5890,17 +5890,18 @@ def rule_flow_ended(row):
                  how=ENDINGS[flow["state"]])
 
 
-sign("""service.silent  where: service  each: attempts  sure: likely
-    means: The kernel of the server takes the request, and the program does not answer.
+sign("""service.silent  where: service server_network transit  each: attempts  sure: possible
+    means: The kernel of the server takes the request, and no answer comes by.
     says: {server} acknowledges the data of {client} on port {server_port} and has sent none for
       {quiet_s:.0f} s.
-    fix: Does the service hang? Look at its log and its load.
+    fix: Does the service hang? Look at its log; record on the server as well: does it answer?
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true bytes=[80,0] quiet_s=6
     quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=1   quiet: flow/A ok bytes=[80,0] quiet_s=6
       handshake=true ended_by=C""",
     lambda row: row.value["handshake"] and row.value["bytes"][0] and not row.value["bytes"][1]
-    and not row.value["ended_by"] and not row.value["stuck"] and row.value["quiet_s"] > GREETING_S)
+    and not row.value["ended_by"] and not row.value["stuck"] and row.value["quiet_s"] > GREETING_S
+    and (row.value["seen_at"] != "server" or dict(suspects=["service"], confidence="likely")))
 sign("""path.loss  where: transit client_network server_network  each: attempts  severity: warn
     sure: likely
     means: Segments are sent again in a flow that goes on.
