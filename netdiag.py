@@ -2181,7 +2181,7 @@ def add_icmp(current, packet):
     flow = current.get(flow_key(about)) if about and about.sport is not None else None
     if flow and len(flow["icmp"]) < EVENTS_LIMIT:
         flow["icmp"].append({"type": kind, "code": code, "from": packet.src, "mtu": mtu or None,
-                             "about": about.src, "at_s": packet.at_s})
+                             "about": about.src})
 
 
 def add_packet(flow, packet):
@@ -2209,7 +2209,7 @@ def add_segment(flow, side, other, by_client, packet):
     flow["fin"] += bool(flags & FIN)
     flow["zero_window"] += packet.window == 0 and not flags & (SYN | FIN | RST)
     if flags & (RST | FIN):
-        flow["ended_by"] = flow["ended_by"] or packet.src
+        flow["ended_by"] = flow["ended_by"] or ("client" if by_client else "server")
     if not by_client and flags & (SYN | RST) and flow["rtt_ms"] is None and flow["syn_s"]:
         flow["rtt_ms"] = round((packet.at_s - flow["syn_s"][-1]) * 1000, 3)
     if by_client and flags & (ACK | SYN | RST) == ACK and flow["synack"]:
@@ -2274,10 +2274,9 @@ def flow_value(flow, near, until_s):
                 foreign_rst=[side.resets_from_elsewhere() for side in sides],
                 syn_s=[round(at_s - flow["syn_s"][0], 3) for at_s in flow["syn_s"]],
                 seen_at=place, quiet_s=round(quiet_s, 3), isn=client.isn,
-                stuck=stuck_part(flow["client"], client, server)
-                or stuck_part(flow["server"], server, client))
+                stuck=stuck_part("client", client, server) or stuck_part("server", server, client))
     state = flow_state(flow)
-    return dict(flow, state=state, silent=silent_end(flow, state, sides))
+    return dict(flow, state=state, silent=silent_end(state, sides))
 
 
 def stuck_part(sender, side, other):
@@ -2312,19 +2311,19 @@ def flow_state(flow):
     if flow["synack"]:
         waits = flow["synack"] > 1 or flow["quiet_s"] > FIRST_LOOK_S
         return "abandoned" if flow["rst"] else "unconfirmed" if waits else "opening"
-    if flow["rst"] and flow["ended_by"] == flow["server"]:
+    if flow["ended_by"] == "server" and flow["rst_ttl"][1] is not None:
         return "refused"
     waits = flow["syn"] > 1 or flow["quiet_s"] > FIRST_LOOK_S
     return "rejected" if refused else "silent" if waits else "opening"
 
 
-def silent_end(flow, state, sides):
-    """Which end stopped answering: the address, or None."""
+def silent_end(state, sides):
+    """Which end stopped answering: "client", "server" or None."""
     if state in ("silent", "unconfirmed"):
-        return flow["server" if state == "silent" else "client"]
+        return "server" if state == "silent" else "client"
     unheard = [side.flying and (other.ack is None or after(side.flying[-1][1], other.ack))
                for side, other in (sides, sides[::-1])]
-    return flow["server"] if unheard[0] else flow["client"] if unheard[1] else None
+    return "server" if unheard[0] else "client" if unheard[1] else None
 
 
 def read_capture(records, own=None, until_s=None):
@@ -3522,7 +3521,7 @@ def cooked_record(data, extra, head, protocol):
         elif (level, kind) == (263, 8):                       # linux/if_packet.h: tpacket_auxdata
             status, length, _, _, _, tag, tag_protocol = struct.unpack("=IIIHHHH", raw)
             if status & 0x10:
-                data = struct.pack("!HH", tag, protocol) + data
+                data, length = struct.pack("!HH", tag, protocol) + data, length + 4
                 protocol = tag_protocol or TAGGED[0]
     frame = struct.pack("!H", protocol) + head + data
     return at_s, 276, frame, max(length + 20, len(frame))
@@ -4116,7 +4115,7 @@ asks("waiting", "So long, the packets of others are awaited.", lambda wish: wish
      ask("self", native("wait", wish["seconds"]))], scope="capture")
 asks("capture", "The packets of the port: recorded here, or read from a file.",
      lambda wish, interfaces=(): [
-         ask(wish["file"], native("capture_file", wish["file"])) if wish["file"] else
+         ask("file", native("capture_file", wish["file"])) if wish["file"] else
          ask("live", native("recorded", own_addresses(interfaces) if interfaces else None))],
      scope="closing")
 asks("dropped", "What the kernel counted as dropped while packets were recorded.",
@@ -5680,8 +5679,8 @@ sign("""firewall.local  where: client client_network  each: recorded  sure: like
     says: A reset in the name of {end} ends the connection of {client} to port {server_port}, and it
       comes from another distance (TTL {forged}) than all else from there (TTL {genuine}): a box on
       the way sends it.
-    fix: Ask who runs a firewall or inspection between {client} and {server}, {routers} routers away
-      from where this was recorded.
+    fix: Ask who runs a firewall or inspection between {client} and {server}, {routers} hops from
+      where this was recorded.
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=reset foreign_rst=[false,true] ttl=[64,60] rst_ttl=[null,62]
     quiet: flow/A ok state=reset rst=1 ttl=[64,60] rst_ttl=[null,60]""")
@@ -5719,14 +5718,14 @@ sign("""oneway.forward
     fix: Look for a firewall that lets SYNs pass and drops what follows (asymmetric routes, a full
       connection table), and on the server at `ss -ltn`: is the accept queue full?
     given: target/- ok host=null mode=capture protocol=tcp
-    fires: flow/A ok handshake=true synack=3 stuck={"sender":"C","acked":0,"bytes":80,"passed":0}
-    quiet: flow/A ok handshake=true synack=1 stuck={"sender":"C","acked":0,"bytes":80,"passed":0}
+    fires: flow/A ok handshake=true synack=3 stuck={"sender":"client","acked":0,"bytes":80}
+    quiet: flow/A ok handshake=true synack=1 stuck={"sender":"client","acked":0,"bytes":80}
     quiet: flow/A ok handshake=true synack=3""")
 def rule_oneway_forward(row):
     """Seen at the client: its ACK and its data do not get there (RFC 9293 3.5)."""
     flow, stuck = row.value, row.value["stuck"]
     return flow["handshake"] and flow["synack"] > 1 and stuck and not stuck["acked"] \
-        and stuck["sender"] == flow["client"]
+        and stuck["sender"] == "client"
 
 
 @rule("""oneway.reverse  where: server_network transit client_network client  each: attempts
@@ -5806,22 +5805,23 @@ def rule_flow_refused(row, flow, fine_flows):
     """A RST instead of a SYN/ACK: of the server, or of a box at another distance than it."""
     if row.value["state"] != "refused":
         return None
-    ttl, after = row.value["rst_ttl"][1], row.value["rtt_ms"]
-    known = {r.value["ttl"][1] for r in rows_about(flow, row.subject) if r.value["synack"]}
+    ttl, rtt_ms = row.value["rst_ttl"][1], row.value["rtt_ms"]
+    known = {r.value["ttl"][1] for r in rows_about(flow, row.subject)
+             if r.value["synack"] and r.value["ttl"][1]}
     words = dict(why="nobody listens on port %d, or a firewall says so in its place"
                  % row.value["server_port"])
     if known and hops_of(ttl) not in map(hops_of, known):
         words = dict(suspects=["transit", "server_network"], why="but its SYN/ACKs come with"
                      " TTL %d: a firewall on the way answers in its place" % min(known))
     return dict(flow_severity(row, fine_flows), ttls=" (TTL %d)" % ttl,
-                after="" if after is None else " after %g ms" % after, **words)
+                after="" if rtt_ms is None else " after %g ms" % rtt_ms, **words)
 
 
 @rule("""tcp.rejected path.net_unreachable path.host_unreachable path.loop udp.closed
     where: server_network transit  each: attempts  hides: path.dead_end
     says: {client} asks {server} for {protocol} port {server_port} and {router} answers
       '{words}'{unseen}.
-    fix: Look at the routes and at the rules of {router}.
+    fix: Allow {client} to port {server_port} in the rules (or the routes) of {router}.
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=rejected syn=1 icmp=3/13@G
     quiet: flow/A ok state=established icmp=3/4@G""")
@@ -5848,11 +5848,11 @@ def rule_flow_rejected(row, fine_flows):
     says: Data of {sender} is {fate} {size} bytes{passed}.
     fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp
-    fires: flow/A ok retransmits=4 stuck={"sender":"A","bytes":1448,"passed":200,"acked":200}
-    fires: flow/A ok retransmits=4 stuck={"sender":"A","bytes":200,"passed":300,"acked":900}
-    fires: flow/A ok stuck={"sender":"A","bytes":1448,"passed":0,"acked":0,"missing":true}
+    fires: flow/A ok retransmits=4 stuck={"sender":"server","bytes":1448,"passed":200,"acked":200}
+    fires: flow/A ok retransmits=4 stuck={"sender":"server","bytes":200,"passed":300,"acked":900}
+    fires: flow/A ok stuck={"sender":"server","bytes":1448,"passed":0,"acked":0,"missing":true}
     quiet: flow/A ok retransmits=4   quiet: flow/A ok retransmits=1
-      stuck={"sender":"A","bytes":1448,"passed":200,"acked":200}""")
+      stuck={"sender":"server","bytes":1448,"passed":200,"acked":200}""")
 def rule_flow_stuck(row):
     """Segments that are sent again and again, or that never come: is it their size?"""
     flow, stuck = row.value, row.value["stuck"]
@@ -5863,7 +5863,7 @@ def rule_flow_stuck(row):
     fate = ("acknowledged to %s bytes and stuck behind that: segments sent again, in vain, of"
             % (stuck["acked"] or "no") if not stuck.get("missing") else
             "missing in what arrives: later segments come, but not")
-    return dict(code="path.mtu_blackhole" if large else "path.loss", sender=stuck["sender"],
+    return dict(code="path.mtu_blackhole" if large else "path.loss", sender=flow[stuck["sender"]],
                 confidence="likely" if large and (told or stuck["passed"]) else "possible",
                 fate=fate, size=stuck["bytes"],
                 passed=", while segments of %d bytes got through" % stuck["passed"]
@@ -5878,14 +5878,14 @@ def rule_flow_stuck(row):
       sent any data.
     fix: See the service's log: an allow list, a full service or a dead back end does this.
     given: target/- ok host=null mode=capture protocol=tcp
-    fires: flow/A ok state=reset handshake=true rst=1 ended_by=A
-    fires: flow/A ok state=closed handshake=true fin=1 ended_by=A
-    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=A bytes=[5,5]
-    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=C""")
+    fires: flow/A ok state=reset handshake=true rst=1 ended_by=server
+    fires: flow/A ok state=closed handshake=true fin=1 ended_by=server
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server bytes=[5,5]
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=client""")
 def rule_flow_ended(row):
     """A handshake, and then the server's RST or FIN without a byte of its own."""
     flow = row.value
-    return flow["handshake"] and not flow["bytes"][1] and flow["ended_by"] == flow["server"] \
+    return flow["handshake"] and not flow["bytes"][1] and flow["ended_by"] == "server" \
         and dict(code="tcp.reset" if flow["state"] == "reset" else "tcp.closed",
                  how=ENDINGS[flow["state"]])
 
@@ -5898,7 +5898,7 @@ sign("""service.silent  where: service server_network transit  each: attempts  s
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true bytes=[80,0] quiet_s=6
     quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=1   quiet: flow/A ok bytes=[80,0] quiet_s=6
-      handshake=true ended_by=C""",
+      handshake=true ended_by=client""",
     lambda row: row.value["handshake"] and row.value["bytes"][0] and not row.value["bytes"][1]
     and not row.value["ended_by"] and not row.value["stuck"] and row.value["quiet_s"] > GREETING_S
     and (row.value["seen_at"] != "server" or dict(suspects=["service"], confidence="likely")))
@@ -6374,7 +6374,8 @@ def finding_of(item, holes, seen):
                  here=(sources or [None])[0] or "this host")
     words.update(holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
-    if code in ("tcp.filtered", "tcp.rejected", "path.dead_end") and seen["environment"]:
+    if wish["host"] and seen["environment"] and code in (
+            "tcp.filtered", "tcp.rejected", "path.dead_end"):
         fix += " Here also: %s." % seen["environment"]
     if once and code.startswith("tls.") and code not in MISMADE:
         severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
@@ -6476,8 +6477,9 @@ def capture_verdict(seen):
                        " none failed." % (fine, asked), [], None)
     words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
     return Verdict("undecided", [], "possible", words if seen["capture"] else
-                   "Nothing could be recorded.", ["See 'not tested' below; record as root, longer"
-                   " (--for 60s), and while the client tries."], None)
+                   "Nothing could be recorded.", [
+                       "See 'not tested' below; record as root, longer (--for 60s), while the client"
+                       " tries; `netdiag.py server` needs no right."], None)
 
 
 def finding_verdict(finding):
@@ -6625,7 +6627,7 @@ def flow_lines(report, capture):
     """What was recorded, and each flow told in words, the failed ones first."""
     lines = []
     for row in succeeded(capture):
-        value, port = row.value, report.target.port
+        value, port, shown = row.value, report.target.port, 4 if report.target.host else SHOWN_LIMIT
         lines += wrap("%d packets%s by %s%s: %s." % (
             value["packets"], "" if value["seconds"] is None else " in %.1f s" % value["seconds"],
             value["via"], "" if value["dropped"] is None else ", %d dropped" % value["dropped"],
@@ -6634,12 +6636,12 @@ def flow_lines(report, capture):
         lines += wrap("It breaks off: %s." % value["problem"]) if value["problem"] else []
         told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
                 and (not report.target.host or flow["state"] != "trace")]
-        for flow in sorted(told, key=lambda flow: flow["state"] in FINE_FLOWS)[:SHOWN_LIMIT]:
+        for flow in sorted(told, key=lambda flow: flow["state"] in FINE_FLOWS)[:shown]:
             lines += wrap("%s > %s %s: %s" % (
                 endpoint(flow["client"], flow["client_port"]), endpoint(
                     flow["server"], flow["server_port"]), flow["protocol"].upper(), flow["state"]))
             lines += wrap("; ".join(flow_words(flow)) + ".", "      ")
-        lines += ["  ... and %d more" % (len(told) - SHOWN_LIMIT)] * (len(told) > SHOWN_LIMIT)
+        lines += ["  ... and %d more" % (len(told) - shown)] * (len(told) > shown)
     return lines
 
 
@@ -6652,8 +6654,8 @@ def flow_words(flow):
         words.append("%s%s%s from TTL %s" % (
             answer, " %d times" % flow["synack"] if flow["synack"] > 1 else "",
             "" if after is None else " after %g ms" % after, flow["ttl"][1]))
-    words += ["ICMP %s from %s" % (icmp_words(flow["server"], error), error["from"])
-              for error in flow["icmp"][:2]]
+    words += unique("ICMP %s from %s" % (icmp_words(flow["server"], error), error["from"])
+                    for error in flow["icmp"])[:2]
     words += ["no answer"] if flow["state"] == "silent" else []
     if flow["synack"]:
         words.append("MSS %s and %s, window scale %s and %s" % tuple(
@@ -6664,12 +6666,12 @@ def flow_words(flow):
     words += ["%d %s" % (flow[name], what) for name, what in FLOW_TROUBLE.items() if flow[name]]
     if flow["stuck"]:
         words.append("data of %s acknowledged to %s bytes and stuck (%d bytes behind that %s)" % (
-            flow["stuck"]["sender"], flow["stuck"]["acked"], flow["stuck"]["bytes"],
+            flow[flow["stuck"]["sender"]], flow["stuck"]["acked"], flow["stuck"]["bytes"],
             "never came here" if flow["stuck"]["missing"] else "are sent again, in vain"))
     if flow["ended_by"] and flow["state"] in ("reset", "closed", "abandoned"):
-        words.append("%s by %s" % (flow["state"], flow["ended_by"]))
+        words.append("%s by %s" % (flow["state"], flow[flow["ended_by"]]))
     elif flow["silent"] and flow["state"] != "silent":
-        words.append("%s stopped answering" % flow["silent"])
+        words.append("%s stopped answering" % flow[flow["silent"]])
     return words or ["nothing that tells"]
 
 
@@ -7132,8 +7134,9 @@ def publish(text, reports, system, options, out):
 def run_capture(texts, system, options, out):
     """Mode `capture`: packets beside probes, or for a while, or of a file; -> exit status."""
     mine(len(texts) + bool(options.read) < 2, "capture takes one target, or a file to --read")
+    mine(not options.read or not options.write, "what is read is in a file already")
     port, words = options.port, "port %d" % options.port if options.port else "every port"
-    target = THIS_HOST._replace(text=options.read or words, port=port, mode="capture",
+    target = THIS_HOST._replace(text=printable(options.read or words), port=port, mode="capture",
                                 protocol=PORT_PROTOCOL.get(port, "tcp"))
     if texts:
         target = read_target(texts[0])._replace(mode="capture")

@@ -166,7 +166,7 @@ class FlowTest(unittest.TestCase):
         flow = flow_of(tcp(0, SYN, 9), tcp(1, SYN, 9), tcp(3, SYN, 9))
         self.assertEqual([flow[key] for key in ("state", "silent", "syn_s", "seen_at", "syn",
                                                 "syn_retransmits")],
-                         ["silent", SERVER, [0, 1, 3], "client", 3, 2])
+                         ["silent", "server", [0, 1, 3], "client", 3, 2])
 
     def test_one_fresh_syn_is_no_silence(self):
         """A capture that ends right behind a SYN says nothing."""
@@ -177,7 +177,7 @@ class FlowTest(unittest.TestCase):
         """A RST instead of a SYN/ACK, after one round trip, from two routers away."""
         flow = flow_of(tcp(0, SYN, 9), tcp(.02, RST | ACK, 0, 10, back=True))
         self.assertEqual([flow[key] for key in ("state", "rtt_ms", "ttl", "ended_by")],
-                         ["refused", 20.0, [64, 62], SERVER])
+                         ["refused", 20.0, [64, 62], "server"])
 
     def test_rejected(self):
         """An ICMP error that quotes the SYN; one that quotes an answer is another matter."""
@@ -194,7 +194,7 @@ class FlowTest(unittest.TestCase):
         flow = flow_of(tcp(0, SYN, 9, ttl=60), *[tcp(at, SYN | ACK, 7, 10, back=True, ttl=64)
                                                  for at in (0, 1, 3)])
         self.assertEqual([flow[key] for key in ("state", "silent", "seen_at")],
-                         ["unconfirmed", CLIENT, "server"])
+                         ["unconfirmed", "client", "server"])
 
     def test_ports_used_anew(self):
         """A SYN with another sequence number is another connection."""
@@ -211,9 +211,9 @@ class FlowTest(unittest.TestCase):
                           tcp(1.2, ACK, 300, 500, 1448), tcp(1.6, ACK, 300, 500, 1448),
                           tcp(2.4, ACK, 300, 500, 1448))
         flow = flow_of(*records)
-        self.assertEqual(flow["stuck"], {"sender": CLIENT, "bytes": 1448, "passed": 200,
+        self.assertEqual(flow["stuck"], {"sender": "client", "bytes": 1448, "passed": 200,
                                          "acked": 200, "missing": False})
-        self.assertEqual((flow["retransmits"], flow["silent"]), (2, SERVER))
+        self.assertEqual((flow["retransmits"], flow["silent"]), (2, "server"))
         cured = flow_of(*records + (tcp(2.5, ACK, 500, 1748, back=True),))
         self.assertEqual((cured["stuck"], cured["silent"]), (None, None))
 
@@ -221,7 +221,7 @@ class FlowTest(unittest.TestCase):
         """Seen at the reader: the tail of an answer comes, what stood before it never does."""
         flow = flow_of(*OPEN + (tcp(1, ACK, 100, 500, 80), tcp(1.1, ACK, 1948, 180, 300, back=True),
                                 tcp(1.1, ACK, 180, 500)))
-        self.assertEqual(flow["stuck"], {"sender": SERVER, "bytes": 1448, "passed": 0, "acked": 0,
+        self.assertEqual(flow["stuck"], {"sender": "server", "bytes": 1448, "passed": 0, "acked": 0,
                                          "missing": True})
 
     def test_foreign_reset(self):
@@ -271,6 +271,26 @@ class HostileTest(unittest.TestCase):
             for _ in range(chance.randint(1, 8)):
                 data[chance.randrange(len(data))] = chance.randrange(256)
             read(bytes(data[:chance.randrange(len(data)) + 1] if chance.random() < .3 else data))
+
+    def test_reports(self):
+        """What is told of mutated files: no rule crashes, and only printable ASCII comes out."""
+        chance = random.Random(8)
+        seeds = [data for name, _, data in captures() if len(data) < 9000]
+        target = netdiag.THIS_HOST._replace(mode="capture", protocol="tcp")
+        wish = netdiag.Answer("target", "-", "ok", netdiag.wish_of(target, support.options()))
+        for _ in range(1500):
+            data = bytearray(chance.choice(seeds))
+            for _ in range(chance.randint(0, 12)):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+            value = read(bytes(data))
+            if value:
+                answers = netdiag.number_answers({"target": [wish], "capture": [netdiag.Answer(
+                    "capture", "file", "ok", dict(value, via="file", dropped=None, seconds=None))]})
+                judged = netdiag.judge(answers)
+                self.assertEqual([row for row in judged[2] if "crashed" in row["why"]], [])
+                report = netdiag.Report(target, *judged, [], netdiag.timings_of([]), answers, 0, True)
+                self.assertRegex(netdiag.render_text(report, 0), r"\A[\n -~]*\Z")
+                json.dumps(value)
 
     def test_lengths_that_cannot_be(self):
         """No file, another file, a packet and a block of gigabytes: all said in a line."""

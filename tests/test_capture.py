@@ -7,7 +7,9 @@ import collections
 import json
 import os
 import shutil
+import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -210,6 +212,157 @@ class EndsTest(unittest.TestCase):
                 self.assertEqual({flow["client"] for flow in flows}, {CLIENT})
         verdict = self.targets[8005][1]["targets"][0]["verdict"]
         self.assertEqual(verdict["suspects"][0], "transit")
+
+
+FAKE_TCPDUMP = """#!%s
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+with open(%r, "w") as stream:
+    stream.write(" ".join(sys.argv[1:]))
+with open(%r, "rb") as stream:
+    sys.stdout.buffer.write(stream.read())
+sys.stdout.buffer.flush()
+signal.sigwait([signal.SIGTERM])
+sys.stderr.write("9 packets captured\\n3 packets dropped by kernel\\n")
+"""
+SETPRIV = "setpriv --reuid 65534 --clear-groups --inh-caps=-all --bounding-set=-all".split()
+
+
+def powerless():
+    """The command of a Python that may not record; skips where there is none."""
+    front = SETPRIV if os.getuid() == 0 else []
+    for path in (sys.executable, "/usr/bin/python3"):        # one under /root is closed to nobody
+        try:
+            if subprocess.call(front + [path, "-c", ""], stderr=subprocess.DEVNULL) == 0:
+                return front + [path]
+        except OSError:
+            pass
+    raise unittest.SkipTest("setpriv and a Python that others may run are needed")
+
+
+def may_record():
+    """May this process open a packet socket?"""
+    try:
+        netdiag.open_packet_socket(9, None).close()
+    except OSError:
+        return False
+    return True
+
+
+class HereTest(unittest.TestCase):
+    """On this machine's loopback, with the right and without."""
+
+    def record(self, *words, **named):
+        """A capture that has begun, as a Popen with pipes."""
+        front = named.pop("front", [sys.executable])
+        return subprocess.Popen(
+            front + ["-W", "error", "-B", support.PROGRAM, "capture"] + list(words),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=named.pop("stderr", subprocess.PIPE), **named)
+
+    def test_loopback(self):
+        """Each packet once, though loopback shows it twice; the service closes at once."""
+        support.need(may_record(), "CAP_NET_RAW is needed")
+        with support.Server(support.says(b"hello")) as server:
+            run = support.finish(self.record("--json", "127.0.0.1:%d" % server.port))
+            document = json.loads(run.out)
+            self.assertEqual((run.status, document["mode"]), (0, "capture"), run.err)
+            flow = document["flows"][0]
+            self.assertEqual((flow["syn"], flow["synack"], flow["retransmits"]), (1, 1, 0))
+            self.assertGreater(flow["mss"][0], 1000)
+            self.assertNotIn("hello", json.dumps(document["flows"]))
+
+    def test_interrupted(self):
+        """Ctrl-C ends the wait: the report comes, and 130."""
+        support.need(may_record(), "CAP_NET_RAW is needed")
+        ours, theirs = os.openpty()                     # progress goes to a terminal only
+        child = self.record("--port", "9", "--for", "60s", stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        while b"waiting" not in shown:
+            shown += os.read(ours, 4096)
+        child.send_signal(signal.SIGINT)
+        run = support.finish(child)
+        os.close(ours)
+        self.assertEqual(run.status, 130)
+        self.assertRegex(run.out, "packets in .* by AF_PACKET, 0 dropped: no flow")
+
+    def test_without_the_right(self):
+        """A clear line, status 3, and what helps instead."""
+        run = support.finish(self.record("--port", "9", "--for", "1s", "--no-tools",
+                                         front=powerless()))
+        self.assertEqual(run.status, 3, run.err)
+        self.assertRegex(run.out, r"root or\s+CAP_NET_RAW is needed \(EPERM\)")
+        self.assertIn("netdiag.py server", run.out)
+
+    def test_tcpdump(self):
+        """tcpdump may have the right that we lack: its packets, its drops, and its end."""
+        record = (5.0, 101, bytes.fromhex(
+            "4500002800000000400600000a0000010a000002138801bb00000009000000005002038400000000"), 40)
+        with support.folder() as folder:
+            os.chmod(folder, 0o777)
+            capture, told, program = (os.path.join(folder, name) for name in (
+                "x.pcap", "told", "tcpdump"))
+            with open(capture, "wb") as stream:
+                stream.write(netdiag.build_pcap([record], 101))
+            with open(program, "w") as stream:
+                stream.write(FAKE_TCPDUMP % (powerless()[-1], told, capture))
+            os.chmod(program, 0o755)
+            child = self.record("--port", "443", "--for", "1s", "--json", front=powerless(),
+                                env=dict(os.environ, PATH=folder + ":" + os.environ["PATH"]))
+            document = json.loads(support.finish(child).out)
+            with open(told) as stream:
+                words = stream.read()
+        seen = next(row["value"] for row in document["evidence"] if row["probe"] == "capture")
+        self.assertEqual((seen["via"], seen["packets"], seen["dropped"]), ("tcpdump", 1, 3))
+        self.assertEqual(document["flows"][0]["server_port"], 443)
+        self.assertRegex(words, "-s 96 -w - .*port 443 or icmp or icmp6")
+
+    def test_usage(self):
+        """What cannot be meant is said in one line, before anything is sent."""
+        with support.folder() as folder:
+            text = os.path.join(folder, "text")
+            with open(text, "w") as stream:
+                stream.write("no capture")
+            for words, told in (
+                    (("a.example", "b.example"), "one target"), (("--port", "0"), "a port"),
+                    (("--read", "/nowhere/x"), "ENOENT"), (("--read", text), "no pcap"),
+                    (("--read", text, "--write", text), "already"),
+                    (("--read", text, "a.example"), "one target"),
+                    (("--write", "/nowhere/x", "--port", "9"), "/nowhere/x: ENOENT")):
+                run = support.finish(self.record(*words))
+                self.assertEqual((run.status, run.out), (64, ""))
+                self.assertIn(told, run.err)
+
+    def test_cut_file(self):
+        """What could be read is told, and where it breaks off."""
+        support.need(os.path.isdir(support.CORPUS), "no corpus beside the checkout")
+        with support.folder() as folder:
+            path = os.path.join(folder, "cut\x1b[31m.pcap")
+            with open(os.path.join(support.CORPUS, "pcap", "lab-refused-rst.pcap"), "rb") as stream:
+                data = stream.read()
+            with open(path, "wb") as stream:
+                stream.write(data[:-9])
+            run = support.finish(self.record("--read", path))
+        self.assertEqual(run.status, 1, run.err)
+        self.assertIn("It breaks off: the file ends in the middle of a packet", run.out)
+        self.assertIn("tcp.refused", run.out)
+        self.assertNotIn("\x1b", run.out)
+
+
+class RecordTest(unittest.TestCase):
+    """What the kernel says beside a packet."""
+
+    def test_vlan(self):
+        """The tag that the kernel took out is put back, and can be read."""
+        packet = bytes.fromhex("4500001c00000000401100000a0000010a0000020035003500080000")
+        extra = [(1, 35, struct.pack("=qq", 7, 500000000)),
+                 (263, 8, struct.pack("=IIIHHHH", 0x50, 1400, 28, 0, 0, 0x6014, 0x8100))]
+        head = struct.pack("!HIHBB8s", 0, 2, 1, 4, 6, b"\x02" * 6)
+        record = netdiag.cooked_record(packet, extra, head, 0x800)
+        self.assertEqual((record[0], record[1], record[3]), (7.5, 276, 1424))
+        read = netdiag.read_packet(record)
+        self.assertEqual((read.vlans, read.src, read.dport), ((20,), "10.0.0.1", 53))
 
 
 if __name__ == "__main__":
