@@ -3443,13 +3443,14 @@ class Recording:
         device = self.options.interface or ("any" if sys.platform == "linux" else None)
         argv = [path, "-n", "-U", "-s", str(SNAP_BYTES), "-w", "-"]
         argv += ["-i", device] if device else []
-        self.child = subprocess.Popen(
-            argv + (["port %d or icmp or icmp6" % port] if port else []), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-        self.system.children.add(self.child)
+        argv += ["port %d or icmp or icmp6" % port] if port else []
         try:
+            self.child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True)
+            self.system.children.add(self.child)
             records = capture_records(self.child.stdout.read)
-        except NotMine:
+        except (OSError, NotMine):
             raise NotMine(why)
         yield from records
 

@@ -233,7 +233,8 @@ def powerless():
     front = SETPRIV if os.getuid() == 0 else []
     for path in (sys.executable, "/usr/bin/python3"):        # one under /root is closed to nobody
         try:
-            if subprocess.call(front + [path, "-c", ""], stderr=subprocess.DEVNULL) == 0:
+            if subprocess.call(front + [path, "-c", "open(%r)" % path],
+                               stderr=subprocess.DEVNULL) == 0:
                 return front + [path]
         except OSError:
             pass
