@@ -1984,7 +1984,7 @@ def network_part(link, frame):
 def read_packet(record):
     """One record as a Packet, down to the innermost IP; None where there is none to be read."""
     at_s, link, frame, _ = record
-    kind, blank = None, Packet(at_s, *[None] * 13, ())
+    kind = None
     try:
         kind, offset, vlans = network_part(link, frame)
         if kind in (IPV4, IPV6):
@@ -1992,7 +1992,7 @@ def read_packet(record):
     except (struct.error, IndexError):                # cut short
         pass
     name = {ARP: "arp", IPV4: "ip", IPV6: "ipv6"}.get(kind)
-    return name and blank._replace(protocol=name)
+    return Packet(at_s, name, *[None] * 12, ()) if name else None
 
 
 def ip_packet(at_s, data, offset, vlans, depth=0):
@@ -2036,13 +2036,14 @@ def inner_offset(number, data, at):
 def transport_part(packet, number, data, at, depth):
     """The packet with its ports, or with what an ICMP error says: (type, code, about, MTU)."""
     if number in (6, 17) and at + 4 <= len(data):
-        packet = packet._replace(sport=short_at(data, at), dport=short_at(data, at + 2))
+        sport, dport = struct.unpack_from("!HH", data, at)
         if number == 17 or at + 16 > len(data):
-            return packet._replace(length=max(0, packet.length - 8) if number == 17 else 0)
+            length = max(0, packet.length - 8) if number == 17 else 0
+            return packet._replace(sport=sport, dport=dport, length=length)
         seq, ack, words, flags, window = struct.unpack_from("!IIBBH", data, at + 4)
         head = (words >> 4) * 4
-        return packet._replace(seq=seq, ack=ack, flags=flags, window=window,
-                               length=max(0, packet.length - head),
+        return packet._replace(sport=sport, dport=dport, seq=seq, ack=ack, flags=flags,
+                               window=window, length=max(0, packet.length - head),
                                options=data[at + 20:at + head] if flags & SYN else None)
     if (number, data[at]) in ICMP_ERRORS and at + 8 <= len(data) and depth < TUNNELS_LIMIT:
         try:
@@ -2139,12 +2140,14 @@ def read_flows(packets):
     """
     flows, current, counts = [], {}, collections.Counter()
     for packet in packets:
-        counts.update(protocols_of(packet))
+        for name in protocols_of(packet):
+            counts[name] += 1
         if packet is not None and packet.icmp:
             add_icmp(current, packet)
         if packet is None or not packet.dport or packet.protocol == "tcp" and packet.window is None:
             continue
-        key, flow = flow_key(packet), current.get(flow_key(packet))
+        key = flow_key(packet)
+        flow = current.get(key)
         asked = flow and flow["sides"][not is_client(flow, packet)].isn
         if not flow or packet.flags & (SYN | ACK) == SYN and asked not in (None, packet.seq):
             if len(flows) == FLOWS_LIMIT:             # a new SYN: the ports are used anew
@@ -3439,7 +3442,7 @@ class Recording:
         """The records of tcpdump, which may have the right that we lack; NotMine: nor has it."""
         import subprocess
         path = None if self.options.no_tools else find_program("tcpdump")
-        mine(path, why)
+        mine(path and not self.ended.is_set(), why)
         device = self.options.interface or ("any" if sys.platform == "linux" else None)
         argv = [path, "-n", "-U", "-s", str(SNAP_BYTES), "-w", "-"]
         argv += ["-i", device] if device else []
@@ -6479,8 +6482,8 @@ def capture_verdict(seen):
     words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
     return Verdict("undecided", [], "possible", words if seen["capture"] else
                    "Nothing could be recorded.", [
-                       "See 'not tested' below; record as root, longer (--for 60s), while the client"
-                       " tries; `netdiag.py server` needs no right."], None)
+                       "See 'not tested' below; record as root, longer (--for 60s), while the"
+                       " client tries; `netdiag.py server` needs no right."], None)
 
 
 def finding_verdict(finding):
@@ -6635,6 +6638,8 @@ def flow_lines(report, capture):
             ", ".join("%d %s" % (count, state) for state, count in sorted(
                 value["states"].items())) or "no flow"))
         lines += wrap("It breaks off: %s." % value["problem"]) if value["problem"] else []
+        left = value["protocols"].get("not followed")
+        lines += ["  %d packets belong to more flows than are followed." % left] if left else []
         told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
                 and (not report.target.host or flow["state"] != "trace")]
         for flow in sorted(told, key=lambda flow: flow["state"] in FINE_FLOWS)[:shown]:
