@@ -2075,8 +2075,8 @@ class Side:
         self.isn = self.next = self.ack = self.window = self.mss = self.scale = None
         self.next_s = self.ack_s = self.again = self.bytes = self.passed = 0
         self.ttls, self.rst_ttl = [], None            # of its packets but resets, and of its reset
-        self.resent = None                            # (begin, end) of the last data sent again
-        self.flying = []                              # and of the data not acknowledged yet
+        self.flying = []                              # (begin, end) of data not acknowledged yet
+        self.resent = None                            # and of the last sent again, how often
 
     @property
     def ttl(self):
@@ -2104,6 +2104,12 @@ class Side:
             if length and len(self.flying) < FLYING_LIMIT:
                 self.flying.append((packet.seq, follows))
         return same
+
+    def resend(self, packet):
+        """The same data again, or other data again."""
+        begin, end = packet.seq, packet.seq + packet.length & 0xffffffff
+        again = self.resent[2] if self.resent and self.resent[0] == begin else 0
+        self.resent = begin, end, again + 1
 
     def take(self, ack):
         """The other end has acknowledged up to here; `passed`: the largest segment that it got."""
@@ -2221,7 +2227,8 @@ def add_segment(flow, side, other, by_client, packet):
     if kind:
         syn = kind == "retransmits" and flags & SYN
         flow[(("synack_" if flags & ACK else "syn_") if syn else "") + kind] += 1
-        side.resent = side.resent if syn else (packet.seq, packet.seq + packet.length & 0xffffffff)
+        if not syn:
+            side.resend(packet)
     flow["duplicate_acks"] += side.follow(packet)
     if flags & ACK:
         other.take(packet.ack)
@@ -2277,27 +2284,29 @@ def flow_value(flow, near, until_s):
                 foreign_rst=[side.resets_from_elsewhere() for side in sides],
                 syn_s=[round(at_s - flow["syn_s"][0], 3) for at_s in flow["syn_s"]],
                 seen_at=place, quiet_s=round(quiet_s, 3), isn=client.isn,
-                stuck=stuck_part("client", client, server) or stuck_part("server", server, client))
+                stuck=stuck_part("client", client, server, until_s)
+                or stuck_part("server", server, client, until_s))
     state = flow_state(flow)
     return dict(flow, state=state, silent=silent_end(state, sides))
 
 
-def stuck_part(sender, side, other):
-    """What one end sent and the other never acknowledged, or None.
+def stuck_part(sender, side, other, until_s):
+    """What one end sent and the other does not acknowledge, or None.
 
-    `missing`: it did not come by here, only what was sent behind it; else it was sent again, in
-    vain.  `acked` bytes were taken, in segments of up to `passed`.
+    `missing`: for a while only what was sent behind it came by here; else it was sent `again` so
+    many times.  Before it, `acked` bytes were taken, in segments of up to `passed`.
     """
     if not side.flying or other.ack is None:
         return None
-    begin, missing = side.flying[0][0], after(side.flying[0][0], other.ack)
-    again = side.resent and after(side.resent[1], other.ack)
-    if not missing and not again:
+    begin = side.flying[0][0]
+    missing = after(begin, other.ack) and until_s - side.next_s > FIRST_LOOK_S
+    again = side.resent[2] if side.resent and after(side.resent[1], other.ack) else 0
+    if not missing and again < 2:
         return None
-    first, end = (other.ack, begin) if missing else side.resent
-    return {"sender": sender, "bytes": end - first & 0xffffffff, "missing": missing,
-            "passed": side.passed, "acked": side.isn is not None and (
-                other.ack - side.isn - 1 & 0xffffffff)}
+    first, end = (other.ack, begin) if missing else side.resent[:2]
+    return {"sender": sender, "bytes": end - first & 0xffffffff, "again": again,
+            "missing": missing, "passed": side.passed,
+            "acked": None if side.isn is None else other.ack - side.isn - 1 & 0xffffffff}
 
 
 def flow_state(flow):
@@ -2359,6 +2368,7 @@ def follow_records(records):
             told["problem"] = str(error)
     flows, protocols = read_flows(packets())
     return dict(told, flows=flows, protocols=protocols)
+
 
 # TCP and UDP to or from PORT, and all ICMP.  Offsets are of the network header (SKF_NET_OFF), so
 # that it fits every kind of link; a fragment that is not the first has no ports.
@@ -4677,7 +4687,7 @@ def timings_of(answers):
 # prove it (run as tests): where it `fires` and is `quiet`, both after what is `given`; answers are
 # parted by ` ; ` in the notation of the evidence, where key=value changes one part of an
 # unremarkable answer (tests/support.py; A is the target, G its gateway, R and S resolvers, N a
-# name, P a proxy).  A finding about one address has it as `scope`.
+# name, P a proxy, C this host).  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
@@ -5715,21 +5725,32 @@ sign("""oneway.forward
             r.value["client"] for r in flow)[:3]) if flow else ""))
 
 
-@rule("""oneway.forward  where: server_network transit client_network  each: attempts  sure: likely
+sign("""oneway.forward
+    where: server_network transit client_network  each: attempts  sure: likely
     hides: service.silent path.loss
+    means: Seen at the client: its ACK and its data do not get there.
     says: {client} gets the SYN/ACK of {server} and confirms it in vain: the SYN/ACK comes {synack}
       times, and no data is acknowledged. What follows the SYN is lost going there.
     fix: Look for a firewall that lets SYNs pass and drops what follows (asymmetric routes, a full
       connection table), and on the server at `ss -ltn`: is the accept queue full?
     given: target/- ok host=null mode=capture protocol=tcp
-    fires: flow/A ok handshake=true synack=3 stuck={"sender":"client","acked":0,"bytes":80}
-    quiet: flow/A ok handshake=true synack=1 stuck={"sender":"client","acked":0,"bytes":80}
-    quiet: flow/A ok handshake=true synack=3""")
-def rule_oneway_forward(row):
-    """Seen at the client: its ACK and its data do not get there (RFC 9293 3.5)."""
-    flow, stuck = row.value, row.value["stuck"]
-    return flow["handshake"] and flow["synack"] > 1 and stuck and not stuck["acked"] \
-        and stuck["sender"] == "client"
+    fires: flow/A ok handshake=true synack=3 stuck.sender=client stuck.acked=0
+    quiet: flow/A ok handshake=true synack=1 stuck.sender=client stuck.acked=0
+    quiet: flow/A ok handshake=true synack=3""",
+    lambda row: row.value["synack"] > 1 and row.value["handshake"] and row.value["stuck"]
+    and row.value["stuck"]["sender"] == "client" and row.value["stuck"]["acked"] == 0
+    and row.value["seen_at"] != "server")
+sign("""listen.backlog_full  where: service server  each: attempts  sure: likely  hides: BEYOND
+    means: Seen at the server: the client's ACK comes, and the SYN/ACK is sent again all the same.
+    says: {client} confirms its connection to {server} port {server_port}, and the SYN/ACK is sent
+      again ({synack} times) as if it had not: the accept queue of the service is full.
+    fix: See `ss -ltn` (Recv-Q above Send-Q): the service does not accept, or not fast enough.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true synack=3 seen_at=server
+    quiet: flow/A ok handshake=true synack=3 seen_at=client
+    quiet: flow/A ok handshake=true synack=3 seen_at=server bytes=[5,50]""",
+    lambda row: row.value["handshake"] and row.value["synack"] > 2 and not row.value["bytes"][1]
+    and row.value["seen_at"] == "server")
 
 
 @rule("""oneway.reverse  where: server_network transit client_network client  each: attempts
@@ -5761,14 +5782,23 @@ def rule_oneway_reverse(row, fine_flows):
     fires: flow/A ok seen_at=server state=silent syn=4
     quiet: flow/A ok seen_at=client state=silent syn=4
     quiet: flow/A ok seen_at=server state=opening syn=1""")
-def rule_flow_dropped(row, live, fine_flows, dropped_here):
-    """Seen at the server: SYNs come in, and neither SYN/ACK, RST nor ICMP goes out."""
-    flow = row.value
+def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
+    """Seen at the server: SYNs come in, and neither SYN/ACK, RST nor ICMP goes out.
+
+    The kernel's counters are about the whole host: alone they prove nothing about this port.
+    """
+    flow, code = row.value, "firewall.local"
     if not live or flow["state"] != "silent" or flow["seen_at"] != "server" \
             or flow["protocol"] != "tcp":
         return None
-    told = next((told for name, told in DROPPERS.items() if dropped_here.get(name)), FILTERED)
-    return dict(told, times=syn_times(flow), **flow_severity(row, fine_flows))
+    if dropped_here.get("TcpExtIPReversePathFilter", 0) >= flow["syn"]:
+        code = "route.return_missing"
+    if dropped_here.get("TcpExtListenOverflows") and any(
+            r.value["synack"] for r in saying(attempts, "server_port", flow["server_port"])):
+        code = "listen.backlog_full"
+    why, cure = DROPPED_HERE[code]
+    return dict(code=code, why=why, cure=cure, times=syn_times(flow),
+                **({} if code == "listen.backlog_full" else flow_severity(row, fine_flows)))
 
 
 @rule("""tcp.filtered path.dead_end  where: transit server_network server  each: attempts
@@ -5852,21 +5882,20 @@ def rule_flow_rejected(row, fine_flows):
     says: Data of {sender} is {fate} {size} bytes{passed}.
     fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp
-    fires: flow/A ok retransmits=4 stuck={"sender":"server","bytes":1448,"passed":200,"acked":200}
-    fires: flow/A ok retransmits=4 stuck={"sender":"server","bytes":200,"passed":300,"acked":900}
-    fires: flow/A ok stuck={"sender":"server","bytes":1448,"passed":0,"acked":0,"missing":true}
-    quiet: flow/A ok retransmits=4   quiet: flow/A ok retransmits=1
-      stuck={"sender":"server","bytes":1448,"passed":200,"acked":200}""")
+    fires: flow/A ok stuck.bytes=1448 stuck.passed=200
+    fires: flow/A ok stuck.bytes=200 stuck.passed=300
+    fires: flow/A ok stuck.bytes=1448 stuck.missing=true stuck.again=0
+    quiet: flow/A ok retransmits=4   quiet: flow/A ok stuck.bytes=1448 zero_window=3""")
 def rule_flow_stuck(row):
     """Segments that are sent again and again, or that never come: is it their size?"""
     flow, stuck = row.value, row.value["stuck"]
-    if not stuck or not stuck.get("missing") and flow["retransmits"] < 2 or flow["zero_window"]:
+    if not stuck or flow["zero_window"]:
         return None
     told = any(icmp_kind(flow["server"], error) in TOO_BIG for error in flow["icmp"])
     large = told or stuck["bytes"] > CLAMP_MSS and stuck["passed"] < stuck["bytes"]
-    fate = ("acknowledged to %s bytes and stuck behind that: segments sent again, in vain, of"
-            % (stuck["acked"] or "no") if not stuck.get("missing") else
-            "missing in what arrives: later segments come, but not")
+    fate = "missing in what arrives: later segments come, but not" if stuck["missing"] else (
+        "acknowledged to %s bytes and stuck: sent again %d times, in vain, are segments of" % (
+            stuck["acked"] or "no", stuck["again"]))
     return dict(code="path.mtu_blackhole" if large else "path.loss", sender=flow[stuck["sender"]],
                 confidence="likely" if large and (told or stuck["passed"]) else "possible",
                 fate=fate, size=stuck["bytes"],
@@ -5937,15 +5966,16 @@ INBOUND = {
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
 MISMADE = ("tls.expired", "tls.not_yet_valid", "tls.name_mismatch")
-FILTERED = dict(why="this host's own firewall drops it (or rp_filter, or a full accept queue)",
-                cure="See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.")
-DROPPERS = {                                # what the kernel counts when it drops a SYN that came
-    "TcpExtListenOverflows": dict(
-        code="listen.backlog_full", why="the accept queue of the service is full",
-        cure="See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough."),
-    "TcpExtIPReversePathFilter": dict(
-        code="route.return_missing", why="the reverse-path filter drops it",
-        cure="Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
+DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to do
+    "firewall.local": (
+        "this host's own firewall drops it (or rp_filter, or a full accept queue)",
+        "See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more."),
+    "listen.backlog_full": (
+        "others were answered, and the kernel counts SYNs that found the accept queue full",
+        "See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough."),
+    "route.return_missing": (
+        "the kernel counts as many that its reverse-path filter dropped",
+        "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
 SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
@@ -6328,8 +6358,9 @@ VIEWS = {
             wish["port"] in (None, r.value["server_port"])
             and wish["client"] in (None, r.value["client"]))],
     "attempts": lambda wish, recorded: [] if wish["host"] else recorded,
-    "fine_flows": lambda attempts: [r for r in attempts if r.value["state"] in (
-        "established", "closed", "answered") and not r.value["stuck"]],
+    "fine_flows": lambda attempts: [
+        r for r in saying(attempts, "state", "established", "closed", "answered")
+        if not r.value["stuck"] and (r.value["bytes"][1] or not r.value["bytes"][0])],
     "live": lambda capture: [r for r in succeeded(capture) if r.value["via"] != "file"],
     "unheard_of": lambda wish, live, attempts: [
         r for r in live if not wish["host"] and not attempts and r.value["seconds"] > FIRST_LOOK_S],
@@ -6866,6 +6897,8 @@ examples:
   netdiag.py https://web.example/path     name, way, TCP, TLS and HTTP
   netdiag.py ssh://web.example [2001:db8::1]:22
   netdiag.py                              this host alone: link, route, resolver
+  netdiag.py capture web.example:443      record what the probes meet
+  netdiag.py capture --port 443 --for 60s on the server: what comes, what leaves
   netdiag.py explain                      all causes by their codes
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py

@@ -92,6 +92,7 @@ PING = {"sent": 1, "received": 1, "reached": True, "rtt_avg_ms": 1.0, "errors": 
 
 CAPTURE = {"packets": 9, "problem": None, "flows": [], "protocols": {}, "states": {},
            "dropped": 0, "seconds": 30.0, "via": "AF_PACKET"}
+STUCK = {"sender": "server", "bytes": 80, "again": 3, "missing": False, "passed": 0, "acked": 9}
 FLOW = dict(dict.fromkeys((
     "packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
     " zero_window duplicate_acks").split(), 0), protocol="tcp", client=OWN, client_port=50000,
@@ -254,6 +255,8 @@ def change(value, changes):
     for key, new in changes:
         if key == "icmp":
             value["icmp"] = icmp_value(new)
+        elif key.startswith("stuck."):
+            value["stuck"] = dict(value["stuck"] or STUCK, **{key[6:]: new})
         elif key.startswith("cert."):
             value["chain"][0][key[5:]] = new
         elif not isinstance(value, dict):
