@@ -88,7 +88,7 @@ PACKET_BYTES = 1 << 18       # of one packet in a capture file (libpcap's MAXIMU
 BLOCK_BYTES = 1 << 22        # of one block of a pcapng file
 PACKETS_LIMIT = 1000000      # read of one capture; some 10 s
 FLOWS_LIMIT = 5000           # followed in one capture: some 40 MB in the worst case
-TOLD_LIMIT = 1000            # of them in the JSON, the failed ones first
+TOLD_LIMIT = 1000            # of them in the JSON: half of them failed ones
 SHOWN_LIMIT = 12             # of them in the text
 CLOSING_S = 60               # for a large file; what was recorded is there at once
 CAPTURE_S = 30               # so long are packets awaited where --for does not say
@@ -2139,9 +2139,10 @@ def new_flow(packet):
                 sides=(Side(), Side()))
 
 
-def read_flows(packets):
+def read_flows(packets, client=None):
     """Packets -> (flows in the order of their first packets, {protocol: packets}).
 
+    Beside FLOWS_LIMIT flows there is as much room for the client that is asked about.
     Retransmissions are judged as tshark 4 does (packet-tcp.c), so that the numbers agree with it.
     """
     flows, current, counts = [], {}, collections.Counter()
@@ -2156,7 +2157,7 @@ def read_flows(packets):
         flow = current.get(key)
         asked = flow and flow["sides"][not is_client(flow, packet)].isn
         if not flow or packet.flags & (SYN | ACK) == SYN and asked not in (None, packet.seq):
-            if len(flows) == FLOWS_LIMIT:             # a new SYN: the ports are used anew
+            if len(flows) >= FLOWS_LIMIT * (1 + (packet.src == client)):
                 counts["not followed"] += 1
                 continue
             flow = current[key] = new_flow(packet)
@@ -2338,21 +2339,24 @@ def silent_end(state, sides):
     return "server" if unheard[0] else "client" if unheard[1] else None
 
 
-def read_capture(records, own=None, until_s=None):
+def read_capture(records, own=None, until_s=None, client=None):
     """Records -> {"packets", "protocols", "flows", "problem": where and why they broke off}."""
-    return capture_value(follow_records(records), own, until_s)
+    return capture_value(follow_records(records, client), own, until_s, client)
 
 
-def capture_value(told, own, until_s):
-    """What was followed, judged: of very many flows the worst, and how many are in which state."""
+def capture_value(told, own, until_s, client):
+    """What was followed, judged; of very many flows the client's first, failed ones and fine."""
     flows = judge_flows(told["flows"], own, until_s)
     states = collections.Counter(flow["state"] for flow in flows)
     if len(flows) > TOLD_LIMIT:
-        flows = sorted(flows, key=lambda flow: flow["state"] in FINE_FLOWS)[:TOLD_LIMIT]
+        flows.sort(key=lambda flow: flow["client"] != client)
+        fine = [flow for flow in flows if flow["state"] in FINE_FLOWS]
+        failed = [flow for flow in flows if flow["state"] not in FINE_FLOWS]
+        flows = failed[:TOLD_LIMIT // 2] + fine[:TOLD_LIMIT // 2]
     return dict(told, flows=flows, states=states)
 
 
-def follow_records(records):
+def follow_records(records, client):
     """The same with flows that `judge_flows` has still to judge."""
     told = {"packets": 0, "problem": None}
 
@@ -2366,7 +2370,7 @@ def follow_records(records):
                     return
         except NotMine as error:
             told["problem"] = str(error)
-    flows, protocols = read_flows(packets())
+    flows, protocols = read_flows(packets(), client)
     return dict(told, flows=flows, protocols=protocols)
 
 
@@ -2900,8 +2904,8 @@ class System:
         """The same of a capture file; of what cannot be read to its end as far as it goes."""
         try:
             with open(path, "rb") as stream:
-                return "ok", dict(read_capture(capture_records(stream.read)), via="file",
-                                  dropped=None, seconds=None)
+                return "ok", dict(read_capture(capture_records(stream.read), client=(
+                    self.options.client)), via="file", dropped=None, seconds=None)
         except OSError as error:
             return "unknown", "%s: %s" % (path, errno_name(error.errno))
 
@@ -3394,7 +3398,7 @@ class Recording:
         import threading
         self.system, self.options, self.began = system, system.options, time.monotonic()
         self.ended, self.sock, self.child = threading.Event(), None, None
-        self.told, self.result = {"packets": 0, "problem": None, "flows": [], "protocols": {}}, None
+        self.told, self.result = follow_records((), None), None
         self.file = self.options.write and open_private(self.options.write, "wb")
         try:
             self.sock, records = open_packet_socket(port, self.options.interface), self.packets()
@@ -3407,7 +3411,8 @@ class Recording:
     def follow(self, records):
         """What the thread does: flows out of records, each of them saved where --write says."""
         try:
-            self.told = follow_records(self.saved(records) if self.file else records)
+            self.told = follow_records(self.saved(records) if self.file else records,
+                                       self.options.client)
         except OSError as error:                          # the disk is full
             self.told["problem"] = "--write %s: %s" % (self.options.write, errno_name(error.errno))
 
@@ -3472,11 +3477,11 @@ class Recording:
         if not self.result:
             self.ended_s = time.time()
             self.ended.set()
-            dropped = self.stop()
-            told, seconds = self.told, round(time.monotonic() - self.began, 1)
-            self.result = ("unknown", told["problem"]) if told["problem"] and not told["packets"] \
-                else ("ok", dict(capture_value(told, own, self.ended_s), dropped=dropped,
-                                 seconds=seconds, via="tcpdump" if self.child else "AF_PACKET"))
+            more = dict(dropped=self.stop(), via="tcpdump" if self.child else "AF_PACKET",
+                        seconds=round(time.monotonic() - self.began, 1))
+            value = capture_value(self.told, own, self.ended_s, self.options.client)
+            failed = value["problem"] and not value["packets"]
+            self.result = ("unknown", value["problem"]) if failed else ("ok", dict(value, **more))
         return self.result
 
     def stop(self):
@@ -5946,6 +5951,17 @@ sign("""path.loss  where: transit client_network server_network  each: attempts 
     quiet: flow/A ok handshake=true packets=900 retransmits=4""",
     lambda row: row.value["handshake"] and not row.value["stuck"]
     and row.value["retransmits"] > 1 + row.value["packets"] // 100)
+sign("""udp.no_reply
+    where: service server server_network  each: attempts  severity: warn  sure: possible
+    means: Datagrams of a protocol that answers, and no answer.
+    says: No reply from {server} to {packets} datagrams of {client} to UDP port {server_port}.
+    fix: Record at {server} as well: do they arrive there, and does an answer leave?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok protocol=udp state=silent server_port=53
+    quiet: flow/A ok protocol=udp state=silent server_port=514
+    quiet: flow/A ok protocol=udp state=answered server_port=53""",
+    lambda row: (row.value["protocol"], row.value["state"]) == ("udp", "silent")
+    and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS)
 
 
 # -- what the rules have in common ----------------------------------------------------------------
@@ -6487,7 +6503,7 @@ def verdict(findings, seen):
         return finding_verdict(min(fails, key=lambda f: f.layer))
     wish, good = seen["wish"], working_addresses(findings, seen)
     if wish["mode"] == "capture" and not wish["host"]:
-        return capture_verdict(seen)
+        return capture_verdict(findings, seen)
     if wish["mode"] == "host" or good or seen["tunnels"]:
         return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
@@ -6504,12 +6520,15 @@ def verdict(findings, seen):
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
 
 
-def capture_verdict(seen):
+def capture_verdict(findings, seen):
     """A capture in which nothing failed: does anything in it show that it works?"""
     fine, asked = len(seen["fine_flows"]), len(seen["attempts"])
     if fine:
         return Verdict("ok", [], "likely", "%d of %d connections that were recorded went well, and"
                        " none failed." % (fine, asked), [], None)
+    telling = [f for f in findings if f.code in ("udp.no_reply", "path.loss")]
+    if telling:
+        return finding_verdict(telling[0])
     words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
     return Verdict("undecided", [], "possible", words if seen["capture"] else
                    "Nothing could be recorded.", [

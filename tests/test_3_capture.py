@@ -321,7 +321,10 @@ class HostileTest(unittest.TestCase):
         told = netdiag.read_capture(map(syn, range(netdiag.FLOWS_LIMIT + 100)))
         self.assertEqual((told["states"]["opening"], told["protocols"]["not followed"]),
                          (netdiag.FLOWS_LIMIT, 100))
-        self.assertEqual(len(told["flows"]), netdiag.TOLD_LIMIT)
+        self.assertEqual(len(told["flows"]), netdiag.TOLD_LIMIT // 2)
+        last = "10.%d.%d.1" % divmod(netdiag.FLOWS_LIMIT + 99, 256)
+        told = netdiag.read_capture(map(syn, range(netdiag.FLOWS_LIMIT + 100)), client=last)
+        self.assertEqual(told["flows"][0]["client"], last)
         first = tcp(0, SYN, 9)
         flow = flow_of(*[first] * 500 + [unreachable(1, 1, "10.0.0.9", first)] * 500)
         self.assertEqual((len(flow["syn_s"]), len(flow["icmp"]), flow["syn"]),
