@@ -6399,7 +6399,7 @@ def judge(answers):
         except Exception as error:             # a broken rule is a line, and never a lost report
             unjudged.append({"question": item.name, "why": "the rule crashed: %s: %s" % (
                 type(error).__name__, error)})
-    findings = demote(merge(hide_consequences(found)), seen)
+    findings = doubt(demote(merge(hide_consequences(found)), seen), seen)
     return verdict(findings, seen), findings, unjudged
 
 
@@ -6494,6 +6494,13 @@ def demote(findings, seen):
     good, excused = working_addresses(findings, seen), codes_of("AWAY") if seen["tunnels"] else ()
     return [f._replace(severity="warn") if f.severity == "fail" and (
         good and f.scope or f.code in excused) else f for f in findings]
+
+
+def doubt(findings, seen):
+    """Where the kernel could not keep every packet for us, what was not seen proves little."""
+    lossy = any(said(row, "dropped") for row in seen["capture"])
+    return [f._replace(confidence="possible") if lossy and any(
+        row.probe == "capture" for row in f.proof) else f for f in findings]
 
 
 def verdict(findings, seen):

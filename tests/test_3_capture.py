@@ -294,6 +294,16 @@ class HostileTest(unittest.TestCase):
                 self.assertRegex(netdiag.render_text(report, 0), r"\A[\n -~]*\Z")
                 json.dumps(value)
 
+    def test_lossy_capture(self):
+        """Where packets were dropped by the recording itself, silence is only possible."""
+        value = netdiag.read_capture([tcp(0, SYN, 9, ttl=60), tcp(1, SYN, 9, ttl=60)], {SERVER}, 9)
+        target = netdiag.THIS_HOST._replace(mode="capture", protocol="tcp")
+        wish = netdiag.Answer("target", "-", "ok", netdiag.wish_of(target, support.options()))
+        for dropped, sure in ((0, "likely"), (5, "possible")):
+            verdict, _, _ = netdiag.judge([wish, netdiag.Answer("capture", "live", "ok", dict(
+                value, via="AF_PACKET", dropped=dropped, seconds=9.0))])
+            self.assertEqual((verdict.code, verdict.confidence), ("firewall.local", sure))
+
     def test_lengths_that_cannot_be(self):
         """No file, another file, a packet and a block of gigabytes: all said in a line."""
         for data in (b"", b"\xd4\xc3\xb2\xa1", b"GET / HTTP/1.1\r\n\r\n",
