@@ -2191,7 +2191,7 @@ def add_icmp(current, packet):
     flow = current.get(flow_key(about)) if about and about.sport is not None else None
     if flow and len(flow["icmp"]) < EVENTS_LIMIT:
         flow["icmp"].append({"type": kind, "code": code, "from": packet.src, "mtu": mtu or None,
-                             "about": about.src})
+                             "about": about.src, "ttl": packet.ttl})
 
 
 def add_packet(flow, packet):
@@ -5860,7 +5860,7 @@ def rule_flow_refused(row, flow, fine_flows):
     where: server_network transit  each: attempts  hides: path.dead_end
     says: {client} asks {server} for {protocol} port {server_port} and {router} answers
       '{words}'{unseen}.
-    fix: Allow {client} to port {server_port} in the rules (or the routes) of {router}.
+    fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=rejected syn=1 icmp=3/13@G
     quiet: flow/A ok state=established icmp=3/4@G""")
@@ -5874,11 +5874,13 @@ def rule_flow_rejected(row, fine_flows):
     code = next((code for kinds, code in (
         (NET_UNREACHABLE, "path.net_unreachable"), (HOST_UNREACHABLE, "path.host_unreachable"),
         (TIME_EXCEEDED, "path.loop")) if kind in kinds), "tcp.rejected")
-    if flow["protocol"] == "udp" and code == "tcp.rejected":
-        code = "udp.closed"
+    cure = "Allow %(client)s to port %(server_port)d in the rules (or the routes) of " % flow
+    cure += error["from"] + "."
+    if flow["protocol"] == "udp" and code == "tcp.rejected" and own:
+        code, cure = "udp.closed", "Start the service or correct the port: `ss -lunp` there."
     asked_on = own and flow["seen_at"] == "server" and flow["syn"] > 1
-    return dict(flow_severity(row, fine_flows), code=code, router=error["from"],
-                words=icmp_words(flow["server"], error), suspects=["server"] if own else None,
+    return dict(flow_severity(row, fine_flows), code=code, router=error["from"], cure=cure,
+                words=icmp_words(flow["server"], error), suspects=refusers(flow, error, code),
                 unseen=", which the client may never see: it goes on asking" if asked_on else "")
 
 
@@ -6201,6 +6203,16 @@ def flow_severity(row, fine_flows):
     works = [r for r in rows_about(fine_flows, row.subject)
              if r.value["server_port"] == row.value["server_port"]]
     return {"severity": "warn"} if works else {}
+
+
+def refusers(flow, error, code):
+    """Where an ICMP error comes from: the server, the client's first router, or farther away."""
+    if error["from"] == flow["server"] or code == "path.host_unreachable":
+        return ["server", "server_network"][:1 + (error["from"] != flow["server"])]
+    if flow["seen_at"] == "client" and error["ttl"] in FIRST_TTLS:
+        return ["client_network"]
+    places = ["server_network", "transit"]
+    return places if code == "tcp.rejected" else places[::-1]
 
 
 def syn_times(flow):

@@ -70,6 +70,8 @@ BREAK = (
     faults.rules("server", "input", "tcp dport 8003 drop",
                  "tcp dport 8004 reject with icmp type admin-prohibited"),
     faults.rules("client", "input", "tcp sport 8008 drop"),
+    faults.rules("gateway", "forward", "tcp dport 8013 reject with icmp type admin-prohibited"),
+    faults.rules("sgw", "forward", "tcp dport 8014 reject with icmp type admin-prohibited"),
     faults.nat("gateway", "postrouting", "tcp dport 8007 masquerade"))
 
 # where it is recorded, port, options; the code, the first suspects that are right, its flow's state
@@ -91,6 +93,8 @@ ROWS = (
     Row("client", 8005, (), "tcp.reset", "transit", "reset"),
     Row("client", 8006, (), "path.mtu_blackhole", "transit server_network", "established"),
     Row("client", 8008, (), "firewall.local", "client", "unconfirmed"),
+    Row("client", 8013, (), "tcp.rejected", "client_network", "rejected"),
+    Row("client", 8014, (), "tcp.rejected", "server_network", "rejected"),
     Row("client", 8011, (), "oneway.forward", "server_network transit", "established"))
 TARGETS = {8008: "firewall.local", 8009: "ok", 8010: "tcp.refused", 8005: "tcp.reset"}
 
