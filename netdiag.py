@@ -93,6 +93,21 @@ WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the o
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
 GENERAL_NAME = "example.com" # asked only of the configured resolvers: "this name" or "all names"?
 TARGETS_AT_ONCE = 12
+SNAP_BYTES = 96              # of each packet that is recorded: headers, hardly any payload
+PACKET_BYTES = 1 << 18       # of one packet in a capture file (libpcap's MAXIMUM_SNAPLEN)
+BLOCK_BYTES = 1 << 22        # of one block of a pcapng file
+PACKETS_LIMIT = 1000000      # read of one capture; some 10 s
+FLOWS_LIMIT = 5000           # followed in one capture: some 40 MB in the worst case
+TOLD_LIMIT = 1000            # of them in the JSON: half of them failed ones
+SHOWN_LIMIT = 12             # of them in the text
+CLOSING_S = 60               # for a large file; what was recorded is there at once
+CAPTURE_S = 30               # so long are packets awaited where --for does not say
+CAPTURE_BUFFER_BYTES = 1 << 22     # bytes that the kernel keeps for us: 20,000 headers
+EVENTS_LIMIT = 20             # SYN times and ICMP errors of one flow
+FLYING_LIMIT = 16            # segments of one side that are remembered until they are acknowledged
+TUNNELS_LIMIT = 6             # packets in packets
+REORDER_S = 0.003            # tshark: a late segment nearer than this is reordered, not sent again
+FAST_RESEND_S = 0.02         # tshark: so soon after duplicate ACKs it was sent again
 
 # == 2 types: the words that the other rooms share =================================================
 
@@ -1092,10 +1107,11 @@ ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
     (6, 1, "no route|administratively prohibited|beyond scope of source address"
            "|address unreachable|port unreachable|source address failed policy|reject route"))
     for code, words in enumerate(names.split("|")) if words}
-NET_UNREACHABLE, HOST_UNREACHABLE, REJECTED, TIME_EXCEEDED = (
+NET_UNREACHABLE, HOST_UNREACHABLE, REJECTED, TIME_EXCEEDED, TOO_BIG = (
     {tuple(map(int, kind.split("/"))) for kind in kinds.split()} for kinds in (
         "4/3/0 4/3/6 4/3/11 6/1/0", "4/3/1 4/3/7 4/3/12 6/1/3",
-        "4/3/2 4/3/3 4/3/9 4/3/10 4/3/13 6/1/1 6/1/2 6/1/4 6/1/5 6/1/6", "4/11/0 6/3/0"))
+        "4/3/2 4/3/3 4/3/9 4/3/10 4/3/13 6/1/1 6/1/2 6/1/4 6/1/5 6/1/6", "4/11/0 6/3/0",
+        "4/3/4 6/2/0"))
 
 
 def icmp_kind(address, error):
@@ -2873,6 +2889,558 @@ def client_matches(word, address):
         return None
 
 
+# -- captures (pcap, pcapng), and the flows in them ------------------------------------------------
+
+PCAP_MAGIC = {0xa1b2c3d4: (1e6, 16), 0xa1b23c4d: (1e9, 16), 0xa1b2cd34: (1e6, 24)}  # unit, header
+SECTION = b"\x0a\x0d\x0d\x0a"                             # the same in both byte orders
+LINK_HEADS = {1: (12, 14), 113: (14, 16), 276: (0, 20)}   # EtherType at, length: Ethernet, cooked
+BARE_LINKS = {0: 4, 108: 4, 12: 0, 14: 0, 101: 0, 228: 0, 229: 0}   # loopback, raw IP: length
+TAGGED, MPLS, PPPOE = (0x8100, 0x88a8, 0x9100), 0x8847, 0x8864      # EtherTypes
+ARP, IPV4, IPV6 = 0x806, 0x800, 0x86dd
+IP_NUMBERS = numbered("1 icmp 6 tcp 17 udp 58 icmpv6")
+IP_TUNNELS, GRE, FRAGMENT, AUTHENTICATION = (4, 41), 47, 44, 51
+EXTENSIONS = (0, 43, 60, 135, 139, 140, FRAGMENT, AUTHENTICATION)   # RFC 7045
+ICMP_ERRORS = {(1, 3), (1, 11), (58, 1), (58, 2), (58, 3)}
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+FIRST_TTLS = (64, 128, 255)                               # what hosts send with
+FINE_FLOWS = "established closed answered opening partial trace".split()
+FLOW_COUNTS = ("packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
+               " zero_window duplicate_acks").split()
+
+Packet = collections.namedtuple(
+    "Packet",
+    "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans")
+
+
+def capture_records(read):
+    """The records of a pcap or pcapng file: (seconds, link type, bytes, length on the wire).
+
+    `read(n)` gives the next n bytes.  NotMine at the start: no capture; later: broken there.
+    Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
+    """
+    head = read(4)
+    if head == SECTION:
+        return pcapng_records(read)
+    order = next((o for o in "<>" if len(head) == 4 and struct.unpack(o + "I", head)[0]
+                  in PCAP_MAGIC), None)
+    mine(order, "this is no pcap or pcapng file")
+    return pcap_records(read, order, *PCAP_MAGIC[struct.unpack(order + "I", head)[0]])
+
+
+def pcap_records(read, order, unit, size):
+    """The records of a pcap file behind its magic number; `size` is that of their headers."""
+    link = struct.unpack(order + "16xI", exactly(read, 20))[0] & 0xffff
+    head = read(size)
+    while head:
+        mine(len(head) == size, "the file ends in the head of a packet")
+        second, part, kept, length = struct.unpack_from(order + "IIII", head)
+        mine(kept <= PACKET_BYTES, "a packet of %d bytes cannot be" % kept)
+        yield second + part / unit, link, exactly(read, kept), length
+        head = read(size)
+
+
+def exactly(read, count):
+    """The next `count` bytes; NotMine where the file ends before."""
+    data = read(count)
+    mine(len(data) == count, "the file ends in the middle of a packet")
+    return data
+
+
+def pcapng_records(read):
+    """The same of pcapng, behind its first four bytes: sections, interfaces, packet blocks."""
+    order, links, kind = "<", [], SECTION
+    while kind:
+        mine(len(kind) == 4, "the file ends in the head of a block")
+        size, used = exactly(read, 4), 8
+        if kind == SECTION:
+            order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(exactly(read, 4))
+            mine(order, "a section of no byte order")
+            links, used = [], 12
+        number, length = struct.unpack(order + "II", kind + size)
+        mine(used + 4 <= length <= BLOCK_BYTES and not length % 4, "a block cannot be so long")
+        body = exactly(read, length - used)[:-4]              # its length stands behind it, too
+        if number == 1:
+            mine(len(body) >= 8 and len(links) < 1000, "an interface that cannot be")
+            links.append((struct.unpack_from(order + "H", body)[0], tick_of(body[8:], order)))
+        elif number in (2, 3, 6):
+            yield pcapng_packet(number, body, order, links)
+        kind = read(4)
+
+
+def tick_of(options, order):
+    """Ticks a second of an interface (option if_tsresol, 9): microseconds unless it says."""
+    while len(options) >= 5:
+        code, length = struct.unpack_from(order + "HH", options)
+        if code == 9 and length == 1:
+            return float((2 if options[4] & 128 else 10) ** (options[4] & 127))
+        options = options[4 + (length + 3 & ~3):]
+    return 1e6
+
+
+@guarded
+def pcapng_packet(number, body, order, links):
+    """One packet block: enhanced (6), obsolete (2) or simple (3, without a time)."""
+    if number == 3:
+        return 0.0, links[0][0], body[4:], struct.unpack_from(order + "I", body)[0]
+    place, high, low, kept, length = struct.unpack_from(
+        order + ("IIIII" if number == 6 else "HxxIIII"), body)
+    mine(kept <= len(body) - 20, "a packet longer than its block")
+    link, ticks = links[place]
+    return ((high << 32) + low) / ticks, link, body[20:20 + kept], length
+
+
+def build_pcap(records=(), link=276):
+    """A pcap file with nanoseconds; its link type is Linux cooked v2 (LINKTYPE_LINUX_SLL2)."""
+    parts = [struct.pack("=IHHiIII", 0xa1b23c4d, 2, 4, 0, 0, PACKET_BYTES, link)]
+    return b"".join(parts + list(map(build_pcap_record, records)))
+
+
+def build_pcap_record(record):
+    """One record as it stands in such a file."""
+    at_s, _, data, length = record
+    return struct.pack("=IIII", int(at_s), int(at_s % 1 * 1e9), len(data), length) + data
+
+
+def network_part(link, frame):
+    """(EtherType, offset of what it is, VLAN ids) of a frame; EtherType None: unknown link."""
+    if link not in LINK_HEADS:
+        skip = BARE_LINKS.get(link, len(frame))
+        return {4: IPV4, 6: IPV6}.get(frame[skip] >> 4), skip, ()
+    at, offset = LINK_HEADS[link]
+    kind, vlans = short_at(frame, at), ()
+    while kind in TAGGED:
+        vlans += (short_at(frame, offset) & 4095,)
+        kind, offset = short_at(frame, offset + 2), offset + 4
+    if kind == MPLS:
+        while not frame[offset + 2] & 1:              # up to the bottom of the stack
+            offset += 4
+        kind, offset = IPV4 if frame[offset + 4] >> 4 == 4 else IPV6, offset + 4
+    elif kind == PPPOE:
+        kind, offset = IPV4 if frame[offset + 7] == 0x21 else IPV6, offset + 8
+    return kind, offset, vlans
+
+
+def read_packet(record):
+    """One record as a Packet, down to the innermost IP; None where there is none to be read."""
+    at_s, link, frame, _ = record
+    kind = None
+    try:
+        kind, offset, vlans = network_part(link, frame)
+        if kind in (IPV4, IPV6):
+            return ip_packet(at_s, frame, offset, vlans)
+    except (struct.error, IndexError):                # cut short
+        pass
+    name = {ARP: "arp", IPV4: "ip", IPV6: "ipv6"}.get(kind)
+    return Packet(at_s, name, *[None] * 12, ()) if name else None
+
+
+def ip_packet(at_s, data, offset, vlans, depth=0):
+    """An IPv4 or IPv6 packet at `offset` (RFC 791, 8200); what is cut short has no ports."""
+    if data[offset] >> 4 == 4:
+        total, part, ttl, number = struct.unpack_from("!2xHxxHBB", data, offset)
+        at, part = offset + (data[offset] & 15) * 4, part & 0x1fff
+        raw = data[offset + 12:offset + 20]
+        end = offset + (total or len(data) - offset)         # 0: segmentation was offloaded
+    else:
+        total, number, ttl = struct.unpack_from("!HBB", data, offset + 4)
+        at, part, raw = offset + 40, 0, data[offset + 8:offset + 40]
+        end = at + (total or len(data) - at)
+    while number in EXTENSIONS and not part:
+        if number == FRAGMENT:
+            part, size = short_at(data, at + 2) & 0xfff8, 8
+        else:
+            size = data[at + 1] * 4 + 8 if number == AUTHENTICATION else data[at + 1] * 8 + 8
+        number, at = data[at], at + size
+    half = len(raw) // 2
+    packet = Packet(at_s, IP_NUMBERS.get(number, number), address_text(raw[:half]), None,
+                    address_text(raw[half:]), None, ttl, max(0, end - at), 0, 0, 0, None, None,
+                    None, vlans)
+    if part or not packet.src or at >= len(data):
+        return packet
+    inner = inner_offset(number, data, at)
+    if inner and depth < TUNNELS_LIMIT:
+        return ip_packet(at_s, data, inner, vlans, depth + 1)
+    return transport_part(packet, number, data, at, depth)
+
+
+def inner_offset(number, data, at):
+    """Where the IP packet inside a tunnel begins (RFC 2003, 4213; GRE: 2784, 2890), or None."""
+    if number in IP_TUNNELS:
+        return at
+    if number != GRE or short_at(data, at + 2) not in (IPV4, IPV6):
+        return None
+    return at + 4 + 4 * sum(bool(data[at] & flag) for flag in (0x80, 0x20, 0x10))
+
+
+def transport_part(packet, number, data, at, depth):
+    """The packet with its ports, or with what an ICMP error says: (type, code, about, MTU)."""
+    if number in (6, 17) and at + 4 <= len(data):
+        sport, dport = struct.unpack_from("!HH", data, at)
+        if number == 17 or at + 16 > len(data):
+            length = max(0, packet.length - 8) if number == 17 else 0
+            return packet._replace(sport=sport, dport=dport, length=length)
+        seq, ack, words, flags, window = struct.unpack_from("!IIBBH", data, at + 4)
+        head = (words >> 4) * 4
+        return packet._replace(sport=sport, dport=dport, seq=seq, ack=ack, flags=flags,
+                               window=window, length=max(0, packet.length - head),
+                               options=data[at + 20:at + head] if flags & SYN else None)
+    if (number, data[at]) in ICMP_ERRORS and at + 8 <= len(data) and depth < TUNNELS_LIMIT:
+        try:
+            about = ip_packet(0, data, at + 8, (), depth + 1)
+        except (struct.error, IndexError):            # the quote is cut short
+            about = None
+        return packet._replace(icmp=(data[at], data[at + 1], about, short_at(data, at + 6)))
+    return packet
+
+
+def tcp_options(raw):
+    """(MSS, window scale) of the options of a SYN (RFC 9293, 7323); None: it has no such option."""
+    found, at = {}, 0
+    while raw and at + 1 < len(raw) and raw[at]:
+        size = 1 if raw[at] == 1 else max(2, raw[at + 1])
+        found.setdefault(raw[at], raw[at + 2:at + size])
+        at += size
+    mss, scale = found.get(2, b""), found.get(3, b"")
+    return (short_at(mss) if len(mss) == 2 else None), (scale[0] if len(scale) == 1 else None)
+
+
+class Side:
+    """One end of a flow: how far it has come, and what it says that it got (RFC 9293 3.4)."""
+
+    __slots__ = ("isn next next_s ack ack_s window again bytes mss scale passed ttls rst_ttl resent"
+                 " flying").split()
+
+    def __init__(self):
+        self.isn = self.next = self.ack = self.window = self.mss = self.scale = None
+        self.next_s = self.ack_s = self.again = self.bytes = self.passed = 0
+        self.ttls, self.rst_ttl = [], None            # of its packets but resets, and of its reset
+        self.flying = []                              # (begin, end) of data not acknowledged yet
+        self.resent = None                            # and of the last sent again, how often
+
+    @property
+    def ttl(self):
+        """The TTL with which its packets come; None: it has sent none."""
+        return self.ttls[0] if self.ttls else self.rst_ttl
+
+    def resets_from_elsewhere(self):
+        """Has its reset come from another distance than all else (a box on the way sent it)?"""
+        return bool(self.ttls and self.rst_ttl and hops_of(self.rst_ttl) not in map(
+            hops_of, self.ttls))
+
+    def follow(self, packet):
+        """Remember how far this end has come; True for an ACK that says the same again."""
+        length, flags = packet.length, packet.flags
+        same = bool(flags & ACK and not length and not flags & (SYN | FIN | RST) and packet.window
+                    and packet.window == self.window and packet.seq == self.next
+                    and packet.ack == self.ack)
+        self.again = self.again + same if packet.ack == self.ack else 0
+        if flags & ACK:
+            self.ack, self.ack_s = packet.ack, packet.at_s
+        self.window = packet.window
+        follows = packet.seq + length + bool(flags & (SYN | FIN)) & 0xffffffff
+        if self.next is None or after(follows, self.next):
+            self.next, self.next_s, self.bytes = follows, packet.at_s, self.bytes + length
+            if length and len(self.flying) < FLYING_LIMIT:
+                self.flying.append((packet.seq, follows))
+        return same
+
+    def resend(self, packet):
+        """The same data again, or other data again."""
+        begin, end = packet.seq, packet.seq + packet.length & 0xffffffff
+        again = self.resent[2] if self.resent and self.resent[0] == begin else 0
+        self.resent = begin, end, again + 1
+
+    def take(self, ack):
+        """The other end has acknowledged up to here; `passed`: the largest segment that it got."""
+        while self.flying and not after(self.flying[0][1], ack):
+            begin, end = self.flying.pop(0)
+            self.passed = max(self.passed, end - begin & 0xffffffff)
+
+
+def hops_of(ttl):
+    """How many routers a packet has passed, as hosts begin with a TTL of 64, 128 or 255."""
+    return min(first - ttl for first in FIRST_TTLS if first >= ttl)
+
+
+def after(number, other):
+    """Is a sequence number later than another (RFC 9293 3.4: modulo 2^32)?"""
+    return 0 < (number - other & 0xffffffff) < 1 << 31
+
+
+def new_flow(packet):
+    """A flow that begins with this packet, from the client unless it is an answer (SYN/ACK)."""
+    ends = (packet.src, packet.sport), (packet.dst, packet.dport)
+    (client, client_port), (server, port) = \
+        ends[::-1] if packet.flags & (SYN | ACK) == SYN | ACK else ends
+    return dict(dict.fromkeys(FLOW_COUNTS, 0), protocol=packet.protocol, client=client,
+                client_port=client_port, server=server, server_port=port, began_s=packet.at_s,
+                vlans=packet.vlans, rtt_ms=None, syn_s=[], icmp=[], handshake=False, ended_by=None,
+                sides=(Side(), Side()))
+
+
+def read_flows(packets, client=None):
+    """Packets -> (flows in the order of their first packets, {protocol: packets}).
+
+    Beside FLOWS_LIMIT flows there is as much room for the client that is asked about.
+    Retransmissions are judged as tshark 4 does (packet-tcp.c), so that the numbers agree with it.
+    """
+    flows, current, counts = [], {}, collections.Counter()
+    for packet in packets:
+        for name in protocols_of(packet):
+            counts[name] += 1
+        if packet is not None and packet.icmp:
+            add_icmp(current, packet)
+        if packet is None or not packet.dport or packet.protocol == "tcp" and packet.window is None:
+            continue
+        key = flow_key(packet)
+        flow = current.get(key)
+        asked = flow and flow["sides"][not is_client(flow, packet)].isn
+        if not flow or packet.flags & (SYN | ACK) == SYN and asked not in (None, packet.seq):
+            if len(flows) >= FLOWS_LIMIT * (1 + (packet.src == client)):
+                counts["not followed"] += 1
+                continue
+            flow = current[key] = new_flow(packet)
+            flows.append(flow)
+        add_packet(flow, packet)
+    return flows, counts
+
+
+def flow_key(packet):
+    """What the packets of a flow have in common, in both directions."""
+    return (packet.protocol,) + tuple(sorted([(packet.src, packet.sport),
+                                              (packet.dst, packet.dport)]))
+
+
+def is_client(flow, packet):
+    """Was a packet of this flow sent by its client?"""
+    return (packet.src, packet.sport) == (flow["client"], flow["client_port"])
+
+
+def protocols_of(packet):
+    """The protocols that one packet counts for."""
+    if packet is None or not packet.src:
+        return [packet.protocol] if packet else []
+    return ["ipv6" if ":" in packet.src else "ip"] + (
+        [packet.protocol] if isinstance(packet.protocol, str) else [])
+
+
+def add_icmp(current, packet):
+    """Add an ICMP error to the flow of the packet that it quotes."""
+    kind, code, about, mtu = packet.icmp
+    flow = current.get(flow_key(about)) if about and about.sport is not None else None
+    if flow and len(flow["icmp"]) < EVENTS_LIMIT:
+        flow["icmp"].append({"type": kind, "code": code, "from": packet.src, "mtu": mtu or None,
+                             "about": about.src, "ttl": packet.ttl})
+
+
+def add_packet(flow, packet):
+    """One packet of a flow: from whom and from how far it comes."""
+    by_client = is_client(flow, packet)
+    side, other = flow["sides"][::1 if by_client else -1]
+    flow["packets"] += 1
+    flow["ended_s"] = packet.at_s
+    if packet.flags & RST:
+        side.rst_ttl = packet.ttl
+    elif packet.ttl not in side.ttls and len(side.ttls) < EVENTS_LIMIT:
+        side.ttls.append(packet.ttl)
+    if packet.protocol == "tcp":
+        add_segment(flow, side, other, by_client, packet)
+    else:
+        side.bytes += packet.length
+
+
+def add_segment(flow, side, other, by_client, packet):
+    """A TCP segment: first what it says itself, then whether it was there before."""
+    flags = packet.flags
+    if flags & SYN:
+        add_syn(flow, side, packet)
+    flow["rst"] += bool(flags & RST)
+    flow["fin"] += bool(flags & FIN)
+    flow["zero_window"] += packet.window == 0 and not flags & (SYN | FIN | RST)
+    if flags & (RST | FIN):
+        flow["ended_by"] = flow["ended_by"] or ("client" if by_client else "server")
+    if not by_client and flags & (SYN | RST) and flow["rtt_ms"] is None and flow["syn_s"]:
+        flow["rtt_ms"] = round((packet.at_s - flow["syn_s"][-1]) * 1000, 3)
+    if by_client and flags & (ACK | SYN | RST) == ACK and flow["synack"]:
+        flow["handshake"] = True
+    kind = resent_kind(side, other, packet)
+    if kind:
+        syn = kind == "retransmits" and flags & SYN
+        flow[(("synack_" if flags & ACK else "syn_") if syn else "") + kind] += 1
+        if not syn:
+            side.resend(packet)
+    flow["duplicate_acks"] += side.follow(packet)
+    if flags & ACK:
+        other.take(packet.ack)
+
+
+def add_syn(flow, side, packet):
+    """A SYN or SYN/ACK: when, from which sequence number, with which options."""
+    flow["synack" if packet.flags & ACK else "syn"] += 1
+    if not packet.flags & ACK and len(flow["syn_s"]) < EVENTS_LIMIT:
+        flow["syn_s"].append(packet.at_s)
+    side.isn, (side.mss, side.scale) = packet.seq, tcp_options(packet.options)
+
+
+def resent_kind(side, other, packet):
+    """"retransmits" for a segment that was there before, "reordered" for a late one, or None."""
+    length, flags, seq, last = packet.length, packet.flags, packet.seq, side.next
+    if not length and not flags & (SYN | FIN) or last is None:
+        return None
+    before_last = seq == last - 1 & 0xffffffff
+    if length <= 1 and before_last and not flags & (SYN | FIN | RST):
+        return None                                            # a keep-alive
+    follows = seq + length + bool(flags & (SYN | FIN)) & 0xffffffff
+    if length and other.ack is not None and not after(seq + length, other.ack):
+        return "retransmits"                                   # all of it was acknowledged before
+    if not after(last, seq) or length > 1 and before_last:
+        return None
+    if other.again >= 2 and other.ack == seq and packet.at_s - other.ack_s < FAST_RESEND_S:
+        return "retransmits"                                   # fast, after duplicate ACKs
+    near = packet.at_s - side.next_s < REORDER_S and follows != last
+    return "reordered" if near else "retransmits"
+
+
+def judge_flows(flows, own=None, until_s=None):
+    """Flows as plain facts: their state, where they were seen, what hangs, who stopped answering.
+
+    An end is near when its address is one of `own`, or when no router has lowered its TTL.
+    """
+    ends = [(flow[end], side.ttl) for flow in flows
+            for end, side in zip(("client", "server"), flow["sides"])]
+    near = {end for end, ttl in ends if ttl in FIRST_TTLS} if own is None else own
+    until_s = until_s or max([flow["ended_s"] for flow in flows], default=0)
+    return [flow_value(flow, near, until_s) for flow in flows]
+
+
+def flow_value(flow, near, until_s):
+    """One flow without the working state of its ends; pairs of values are client's and server's."""
+    client, server = sides = flow.pop("sides")
+    place = {(True, False): "client", (False, True): "server"}.get(
+        (flow["client"] in near, flow["server"] in near))
+    quiet_s = max(0.0, until_s - flow.pop("ended_s"))
+    flow.update({name: [getattr(side, name) for side in sides]
+                 for name in ("mss", "scale", "ttl", "rst_ttl", "bytes")},
+                foreign_rst=[side.resets_from_elsewhere() for side in sides],
+                syn_s=[round(at_s - flow["syn_s"][0], 3) for at_s in flow["syn_s"]],
+                seen_at=place, quiet_s=round(quiet_s, 3), isn=client.isn,
+                stuck=stuck_part("client", client, server, until_s)
+                or stuck_part("server", server, client, until_s))
+    state = flow_state(flow)
+    return dict(flow, state=state, silent=silent_end(state, sides))
+
+
+def stuck_part(sender, side, other, until_s):
+    """What one end sent and the other does not acknowledge, or None.
+
+    `missing`: for a while only what was sent behind it came by here; else it was sent `again` so
+    many times.  Before it, `acked` bytes were taken, in segments of up to `passed`.
+    """
+    if not side.flying or other.ack is None:
+        return None
+    begin = side.flying[0][0]
+    missing = after(begin, other.ack) and until_s - side.next_s > FIRST_LOOK_S
+    again = side.resent[2] if side.resent and after(side.resent[1], other.ack) else 0
+    if not missing and again < 2:
+        return None
+    first, end = (other.ack, begin) if missing else side.resent[:2]
+    return {"sender": sender, "bytes": end - first & 0xffffffff, "again": again,
+            "missing": missing, "passed": side.passed,
+            "acked": None if side.isn is None else other.ack - side.isn - 1 & 0xffffffff}
+
+
+def flow_state(flow):
+    """How far a flow got, in a word."""
+    answered = flow["ttl"][1] is not None
+    if not answered and (flow["ttl"][0] or 255) <= TRACE_MAX_TTL:
+        return "trace"
+    refused = [error for error in flow["icmp"] if error["about"] == flow["client"]]
+    if flow["protocol"] != "tcp":
+        return "answered" if answered else "rejected" if refused else "silent"
+    if flow["handshake"] or not flow["syn"] and not flow["synack"]:
+        over = "reset" if flow["rst"] else "closed" if flow["fin"] else None
+        return over or ("established" if flow["handshake"] else "partial")
+    if flow["synack"]:
+        waits = flow["synack"] > 1 or flow["quiet_s"] > FIRST_LOOK_S
+        return "abandoned" if flow["rst"] else "unconfirmed" if waits else "opening"
+    if flow["ended_by"] == "server" and flow["rst_ttl"][1] is not None:
+        return "refused"
+    waits = flow["syn"] > 1 or flow["quiet_s"] > FIRST_LOOK_S
+    return "rejected" if refused else "silent" if waits else "opening"
+
+
+def silent_end(state, sides):
+    """Which end stopped answering: "client", "server" or None."""
+    if state in ("silent", "unconfirmed"):
+        return "server" if state == "silent" else "client"
+    unheard = [side.flying and (other.ack is None or after(side.flying[-1][1], other.ack))
+               for side, other in (sides, sides[::-1])]
+    return "server" if unheard[0] else "client" if unheard[1] else None
+
+
+def read_capture(records, own=None, until_s=None, client=None):
+    """Records -> {"packets", "protocols", "flows", "problem": where and why they broke off}."""
+    return capture_value(follow_records(records, client), own, until_s, client)
+
+
+def capture_value(told, own, until_s, client):
+    """What was followed, judged; of very many flows the client's first, failed ones and fine."""
+    flows = judge_flows(told["flows"], own, until_s)
+    states = collections.Counter(flow["state"] for flow in flows)
+    if len(flows) > TOLD_LIMIT:
+        flows.sort(key=lambda flow: flow["client"] != client)
+        fine = [flow for flow in flows if flow["state"] in FINE_FLOWS]
+        failed = [flow for flow in flows if flow["state"] not in FINE_FLOWS]
+        flows = failed[:TOLD_LIMIT // 2] + fine[:TOLD_LIMIT // 2]
+    return dict(told, flows=flows, states=states)
+
+
+def follow_records(records, client):
+    """The same with flows that `judge_flows` has still to judge."""
+    told = {"packets": 0, "problem": None}
+
+    def packets():
+        try:
+            for record in records:
+                told["packets"] += 1
+                yield read_packet(record)
+                if told["packets"] == PACKETS_LIMIT:
+                    told["problem"] = "only the first %d packets were read" % PACKETS_LIMIT
+                    return
+        except NotMine as error:
+            told["problem"] = str(error)
+    flows, protocols = read_flows(packets(), client)
+    return dict(told, flows=flows, protocols=protocols)
+
+
+# TCP and UDP to or from PORT, and all ICMP.  Offsets are of the network header (SKF_NET_OFF), so
+# that it fits every kind of link; a fragment that is not the first has no ports.
+CAPTURE_FILTER = """
+    ldb 0; and 0xf0; jeq 0x40 v4 other; other: jeq 0x60 v6 no;
+    v6: ldb 6; jeq 58 yes t6; t6: jeq 6 p6 u6; u6: jeq 17 p6 no;
+    p6: ldh 40; jeq PORT yes d6; d6: ldh 42; jeq PORT yes no;
+    v4: ldb 9; jeq 1 yes t4; t4: jeq 6 p4 u4; u4: jeq 17 p4 no;
+    p4: ldh 6; jset 0x1fff no first; first: ldb 0; and 15; lsh 2; tax 0;
+    ldx 0; jeq PORT yes d4; d4: ldx 2; jeq PORT yes no;
+    yes: ret 0x40000; no: ret 0"""
+BPF_CODES = {"ldb": 0x30, "ldh": 0x28, "ldx": 0x48, "and": 0x54, "lsh": 0x64, "tax": 7, "jeq": 0x15,
+             "jset": 0x45, "ret": 6}
+
+
+def build_filter(port):
+    """CAPTURE_FILTER for a port as a BPF program (linux/filter.h): steps of 8 bytes."""
+    steps, labels, program = [], {}, b""
+    for words in map(str.split, CAPTURE_FILTER.replace("PORT", str(port)).split(";")):
+        if words[0].endswith(":"):
+            labels[words.pop(0)[:-1]] = len(steps)
+        steps.append(words)
+    for place, (name, number, *jumps) in enumerate(steps, 1):
+        number = int(number, 0) + (0xfff00000 if name in ("ldb", "ldh", "ldx") else 0)
+        yes, no = [labels[label] - place for label in jumps] or (0, 0)
+        program += struct.pack("=HBBI", BPF_CODES[name], yes, no, number)
+    return program
+
+
 # == 4 system: the only code that touches the machine =============================================
 #
 # Socket numbers that Python does not name, from linux/in.h, in6.h, tcp.h, errqueue.h.  Timeouts are
@@ -3132,6 +3700,7 @@ class System:
         self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.children, self.closed, self.lock = set(), False, threading.Lock()
         self.contexts = {}                # of TLS, by whether they verify
+        self.recording = None
 
     # -- here: clock, environment, files, commands
 
@@ -3321,10 +3890,7 @@ class System:
     def save(self, path, text):
         """Write a report that only its owner may read; what stood in the way, or None."""
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as stream:
-                if os.path.isfile(path):              # never the mode of /dev/null
-                    os.chmod(path, 0o600)
+            with open_private(path, "w") as stream:
                 stream.write(text)
         except OSError as error:
             return "%s: %s" % (printable(path, 100), errno_name(error.errno))
@@ -3355,6 +3921,46 @@ class System:
             end_child(child)
         for attempt in list(self.attempts.values()):
             attempt["sock"].close()
+        if self.recording:
+            self.recording.end()
+
+    # -- captures
+
+    def start_recording(self, port):
+        """Record the packets of a port (None: all) from now on, until `recorded`."""
+        try:
+            self.recording = Recording(self, port)
+        except OSError as error:
+            raise Usage("--write %s: %s" % (self.options.write, errno_name(error.errno)))
+
+    def recorded(self, own=None, timeout_s=None):
+        """What was recorded, as `read_capture` tells it; unknown: why nothing could be."""
+        return self.recording.end(own)
+
+    def check_capture(self, path):
+        """Why a file cannot be read as a capture, or None."""
+        try:
+            with open(path, "rb") as stream:
+                capture_records(stream.read)
+        except OSError as error:
+            return errno_name(error.errno)
+        except NotMine as error:
+            return str(error)
+        return None
+
+    def capture_file(self, path, timeout_s=None):
+        """The same of a capture file; of what cannot be read to its end as far as it goes."""
+        try:
+            with open(path, "rb") as stream:
+                return "ok", dict(read_capture(capture_records(stream.read), client=(
+                    self.options.client)), via="file", dropped=None, seconds=None)
+        except OSError as error:
+            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+
+    def wait(self, seconds, timeout_s=None):
+        """Let others act."""
+        time.sleep(seconds)
+        return "ok", seconds
 
     # -- this host as a server
 
@@ -3985,6 +4591,170 @@ class System:
                       "answered": outcome == "ok" or not big and last.get("from") == address}
 
 
+class Recording:
+    """Packets that a thread follows and saves as they come, by AF_PACKET or else by tcpdump."""
+
+    def __init__(self, system, port):
+        import threading
+        self.system, self.options, self.began = system, system.options, time.monotonic()
+        self.ended, self.sock, self.child = threading.Event(), None, None
+        self.told, self.result = follow_records((), None), None
+        self.file = self.options.write and open_private(self.options.write, "wb")
+        try:
+            self.sock, records = open_packet_socket(port, self.options.interface), self.packets()
+        except (OSError, AttributeError, ImportError) as error:       # AttributeError: not Linux
+            why = errno_name(getattr(error, "errno", None)) or printable(str(error))
+            records = self.dumped(port, "root or CAP_NET_RAW is needed (%s)" % why)
+        self.thread = threading.Thread(target=self.follow, args=(records,), daemon=True)
+        self.thread.start()
+
+    def follow(self, records):
+        """What the thread does: flows out of records, each of them saved where --write says."""
+        try:
+            self.told = follow_records(self.saved(records) if self.file else records,
+                                       self.options.client)
+        except OSError as error:                          # the disk is full
+            self.told["problem"] = "--write %s: %s" % (self.options.write, errno_name(error.errno))
+
+    def saved(self, records):
+        """The same records, which are also written to the file."""
+        with self.file as stream:
+            head = None
+            for record in records:
+                head = head or stream.write(build_pcap(link=record[1]))
+                stream.write(build_pcap_record(record))
+                yield record
+            head = head or stream.write(build_pcap())
+
+    def packets(self):
+        """The records of the packet socket, until `end` is called; each packet once.
+
+        A bridge, a bond and a VLAN show a packet on several devices: the first of them counts for
+        all packets between the same ends, in this direction.
+        """
+        devices, indexes = {}, {}
+        while True:
+            packet = or_none(self.sock.recvmsg, SNAP_BYTES, 256)
+            if not packet:
+                if self.ended.is_set():
+                    return
+                wait_for(self.sock, False, time.monotonic() + 0.1)
+                continue
+            data, extra, _, (device, protocol, kind, hardware, mac) = packet
+            ends = data[12:24] if protocol == IPV4 else data[8:44]
+            if protocol not in (IPV4, IPV6) or (device, kind) == ("lo", 4) \
+                    or devices.setdefault(ends, device) != device:
+                continue
+            if device not in indexes:
+                indexes[device] = or_none(socket.if_nametoindex, device) or 0
+            record = cooked_record(data, extra, struct.pack(
+                "!HIHBB8s", 0, indexes[device], hardware, kind, len(mac), mac), protocol)
+            if self.ended.is_set() and record[0] > self.ended_s:
+                return
+            yield record
+
+    def dumped(self, port, why):
+        """The records of tcpdump, which may have the right that we lack; NotMine: nor has it."""
+        import subprocess
+        path = None if self.options.no_tools else find_program("tcpdump")
+        mine(path and not self.ended.is_set(), why)
+        device = self.options.interface or ("any" if sys.platform == "linux" else None)
+        argv = [path, "-n", "-U", "-s", str(SNAP_BYTES), "-w", "-"]
+        argv += ["-i", device] if device else []
+        argv += ["port %d or icmp or icmp6" % port] if port else []
+        try:
+            self.child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True)
+            self.system.children.add(self.child)
+            records = capture_records(self.child.stdout.read)
+        except (OSError, NotMine):
+            raise NotMine(why)
+        yield from records
+
+    def end(self, own=None):
+        """Stop -> (outcome, what was recorded); unknown where nothing could be."""
+        if not self.result:
+            self.ended_s = time.time()
+            self.ended.set()
+            more = dict(dropped=self.stop(), via="tcpdump" if self.child else "AF_PACKET",
+                        seconds=round(time.monotonic() - self.began, 1))
+            value = capture_value(self.told, own, self.ended_s, self.options.client)
+            failed = value["problem"] and not value["packets"]
+            self.result = ("unknown", value["problem"]) if failed else ("ok", dict(value, **more))
+        return self.result
+
+    def stop(self):
+        """End socket or child and the thread; how many packets the kernel could not keep for us."""
+        if not self.child:
+            self.thread.join(5)
+        if self.sock:                     # PACKET_STATISTICS: packets, drops
+            with self.sock:
+                return struct.unpack("=II", self.sock.getsockopt(263, 6, 8))[1]
+        if not self.child:
+            return None
+        self.child.terminate()
+        self.thread.join(5)
+        end_child(self.child)
+        self.system.children.discard(self.child)
+        with self.child.stdout, self.child.stderr:
+            words = self.child.stderr.read(4000).decode("ascii", "replace")
+        return to_int(find(r"(\d+) packets? dropped by kernel", words))
+
+
+def open_packet_socket(port, device):
+    """A socket that gets the packets of a port (None: all), without their link header; packet(7).
+
+    `socket` takes the protocol in network order, `bind` in the host's.  Bound to no device, packets
+    slip in before the filter is there.
+    """
+    import ctypes
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0 if device else socket.htons(3))
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, 35, 1)             # SO_TIMESTAMPNS
+        sock.setsockopt(263, 8, 1)                            # PACKET_AUXDATA
+        or_none(sock.setsockopt, socket.SOL_SOCKET, 33, CAPTURE_BUFFER_BYTES)       # SO_RCVBUFFORCE
+        if port:
+            program = build_filter(port)
+            buffer = ctypes.create_string_buffer(program, len(program))
+            sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack(               # SO_ATTACH_FILTER
+                "HP", len(program) // 8, ctypes.addressof(buffer)))
+        if device:
+            sock.bind((device, 3))
+        else:
+            list(iter(lambda: or_none(sock.recv, 1), None))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def cooked_record(data, extra, head, protocol):
+    """A packet as a record of Linux cooked v2, with the VLAN tag that the kernel took out."""
+    at_s, length = time.time(), len(data)
+    for level, kind, raw in extra:
+        if (level, kind) == (1, 35):
+            second, nanosecond = struct.unpack("=qq" if len(raw) == 16 else "=ii", raw)
+            at_s = second + nanosecond / 1e9
+        elif (level, kind) == (263, 8):                       # linux/if_packet.h: tpacket_auxdata
+            status, length, _, _, _, tag, tag_protocol = struct.unpack("=IIIHHHH", raw)
+            if status & 0x10:
+                data, length = struct.pack("!HH", tag, protocol) + data, length + 4
+                protocol = tag_protocol or TAGGED[0]
+    frame = struct.pack("!H", protocol) + head + data
+    return at_s, 276, frame, max(length + 20, len(frame))
+
+
+def open_private(path, mode):
+    """A new file that only its owner may read; never the mode of /dev/null."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    stream = os.fdopen(descriptor, mode)
+    if os.path.isfile(path):
+        os.chmod(path, 0o600)
+    return stream
+
+
 def say_in_turn(sock, steps, seconds):
     """Say each of ((what to say, what the answer is like), ...); None, or the wrong answer."""
     for say, wanted in steps:
@@ -4165,7 +4935,7 @@ Probe = collections.namedtuple("Probe", "name function needs optional scope step
 PROBES = {}
 # {mode: (scopes of the probes that are asked once, scope of those that are asked for each target)}
 SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
-          "server": (("host", "server"), "port")}
+          "server": (("host", "server"), "port"), "capture": (("host",), "capture")}
 
 
 def register(name, function, needy, steps=False, scope=None):
@@ -4661,6 +5431,20 @@ UDP_QUESTIONS = {
                           "060102010101000500")}       # get sysDescr.0, community public
 
 
+# -- captures: asked when all else has ended ------------------------------------------------------
+
+asks("waiting", "So long, the packets of others are awaited.", lambda wish: wish["watched_s"] and [
+     ask("self", native("wait", wish["watched_s"]))], scope="capture")
+asks("capture", "The packets of the port: recorded here, or read from a file.",
+     lambda wish, interfaces=(): [
+         ask("file", native("capture_file", wish["file"])) if wish["file"] else
+         ask("live", native("recorded", own_addresses(interfaces) if interfaces else None))],
+     scope="closing")
+asks("dropped", "What the kernel counted as dropped while packets were recorded.",
+     lambda wish, counters=(): not wish["host"] and not wish["file"] and moved_counters(counters, TELLING),
+     scope="closing")
+
+
 # -- what the probes have in common ----------------------------------------------------------------
 
 def moved_counters(counters, telling):
@@ -5142,7 +5926,7 @@ def unasked(name, why):
 
 def unwanted(options):
     """The probes that --only (with all that those need) and --skip switch off."""
-    names = {"identity", "clock", "interfaces", "resolv_conf", "lookup", *options.only}
+    names = {"identity", "clock", "interfaces", "resolv_conf", "lookup", "capture", *options.only}
     for _ in PROBES:                                    # needs have needs of their own
         names.update(*(PROBES[name].needs for name in names & PROBES.keys()))
     return {name for name in PROBES if options.only and name not in names or name in options.skip}
@@ -5301,7 +6085,7 @@ def timings_of(answers):
 # prove it (run as tests): where it `fires` and is `quiet`, both after what is `given`; answers are
 # parted by ` ; ` in the notation of the evidence, where key=value changes one part of an
 # unremarkable answer (tests/support.py; A is the target, G its gateway, R and S resolvers, N a
-# name, P a proxy).  A finding about one address has it as `scope`.
+# name, P a proxy, C this host).  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
@@ -6576,6 +7360,296 @@ def rule_log_lines(wish, logs, local_time):
                            severity="warn" if client else "info")
 
 
+# -- captures: what the packets of each flow say ---------------------------------------------------
+#
+# `attempts` are the flows that were asked about; where probes ran beside, only `recorded` has them:
+# those are judged by what the probes saw.  A flow's value is told by `flow_value`.
+
+sign("""firewall.local  where: client client_network  each: recorded  sure: likely  hides: BEYOND
+    means: Seen at the client: SYN/ACKs come, and the SYN is sent again: dropped behind the capture.
+    says: The SYN/ACK of {server} reaches {client} ({synack} times), which goes on sending its SYN:
+      its own firewall or reverse-path filter drops it.
+    fix: Look at the INPUT rules and at rp_filter of {client}: is `ct state established` accepted?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok seen_at=client state=unconfirmed syn=3 synack=3
+    quiet: flow/A ok seen_at=server state=unconfirmed syn=3 synack=3
+    quiet: flow/A ok seen_at=client state=unconfirmed syn=1 synack=3""",
+    lambda row, live: row.value["state"] == "unconfirmed" and row.value["seen_at"] == "client"
+    and row.value["syn"] > 1 and (live and dict(suspects=["client"], confidence="certain") or True))
+
+
+@rule("""tcp.reset  where: transit server_network client_network  each: recorded  sure: likely
+    says: A reset in the name of {end} ends the connection of {client} to port {server_port}, and it
+      comes from another distance (TTL {forged}) than all else from there (TTL {genuine}): a box on
+      the way sends it.
+    fix: Ask who runs a firewall or inspection between {client} and {server}, {routers} hops from
+      where this was recorded.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=reset foreign_rst=[false,true] ttl=[64,60] rst_ttl=[null,62]
+    quiet: flow/A ok state=reset rst=1 ttl=[64,60] rst_ttl=[null,60]""")
+def rule_flow_reset(row):
+    """A forged reset has passed another number of routers than the packets of him it names."""
+    flow = row.value
+    for place, end in enumerate(("client", "server")):
+        if flow["foreign_rst"][place]:
+            return dict(end=flow[end], genuine=flow["ttl"][place], forged=flow["rst_ttl"][place],
+                        routers=hops_of(flow["rst_ttl"][place]),
+                        hides="tcp.reset tcp.closed tls.handshake_cut http.no_response")
+    return None
+
+
+sign("""oneway.forward
+    where: transit client_network server_network  each: unheard_of  sure: possible
+    means: On the server: nothing came from the client (or from anybody) while we listened.
+    says: No packet{of} came to this host's {goal} in {seconds:.0f} s{others}.
+    fix: If the client tried meanwhile, its packets are lost before this host, or it asks another
+      address: record at both ends (`netdiag.py capture TARGET` there) and compare.
+    fires: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok
+    quiet: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok ;
+      flow/A ok""",
+    lambda row, wish, flow: dict(
+        of=" of " + wish["client"] if wish["client"] else "",
+        goal="port %d" % wish["port"] if wish["port"] else "address",
+        others=", though %s came: is there a NAT or a proxy between?" % ", ".join(unique(
+            r.value["client"] for r in flow)[:3]) if flow else ""))
+
+
+sign("""oneway.forward
+    where: server_network transit client_network  each: attempts  sure: likely
+    hides: service.silent path.loss
+    means: Seen at the client: its ACK and its data do not get there.
+    says: {client} gets the SYN/ACK of {server} and confirms it in vain: the SYN/ACK comes {synack}
+      times, and no data is acknowledged. What follows the SYN is lost going there.
+    fix: Look for a firewall that lets SYNs pass and drops what follows (asymmetric routes, a full
+      connection table), and on the server at `ss -ltn`: is the accept queue full?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true synack=3 stuck.sender=client stuck.acked=0
+    quiet: flow/A ok handshake=true synack=1 stuck.sender=client stuck.acked=0
+    quiet: flow/A ok handshake=true synack=3""",
+    lambda row: row.value["synack"] > 1 and row.value["handshake"] and row.value["stuck"]
+    and row.value["stuck"]["sender"] == "client" and row.value["stuck"]["acked"] == 0
+    and row.value["seen_at"] != "server")
+sign("""listen.backlog_full  where: service server  each: attempts  sure: likely  hides: BEYOND
+    means: Seen at the server: the client's ACK comes, and the SYN/ACK is sent again all the same.
+    says: {client} confirms its connection to {server} port {server_port}, and the SYN/ACK is sent
+      again ({synack} times) as if it had not: the accept queue of the service is full.
+    fix: See `ss -ltn` (Recv-Q above Send-Q): the service does not accept, or not fast enough.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true synack=3 seen_at=server
+    quiet: flow/A ok handshake=true synack=3 seen_at=client
+    quiet: flow/A ok handshake=true synack=3 seen_at=server bytes=[5,50]""",
+    lambda row: row.value["handshake"] and row.value["synack"] > 2 and not row.value["bytes"][1]
+    and row.value["seen_at"] == "server")
+
+
+@rule("""oneway.reverse  where: server_network transit client_network client  each: attempts
+    hides: oneway.forward
+    says: {server} answers the SYN of {client} to port {server_port} ({synack} times){again}: {how}.
+    fix: Follow the way from {server} back to {client}: its gateway, rp_filter, asymmetric routes,
+      firewalls with state that did not see the SYN.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok seen_at=server state=unconfirmed syn=2 synack=3
+    quiet: flow/A ok seen_at=client state=unconfirmed syn=2 synack=3
+    quiet: flow/A ok seen_at=server state=abandoned syn=2 synack=1 rst=1""")
+def rule_oneway_reverse(row, fine_flows):
+    """The SYN/ACK leaves again and again; that the SYN comes again shows that it did not arrive."""
+    flow, again = row.value, row.value["syn"] > 1
+    if flow["state"] != "unconfirmed" or flow["seen_at"] == "client" and again:
+        return None
+    return dict(flow_severity(row, fine_flows), confidence="likely" if again else "possible",
+                again=", and the SYN comes again (%d times)" % flow["syn"] if again else "",
+                how="its answers are lost on the way back" if again else "its answers are lost on"
+                " the way back, or the client's ACK on its way here, or the client has gone")
+
+
+@rule("""firewall.local listen.backlog_full route.return_missing  where: server  each: attempts
+    sure: likely  hides: BEYOND
+    says: The SYN of {client} to port {server_port} arrives here, at {server}, {times}, and nothing
+      leaves: {why}.
+    fix: {cure}
+    given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
+    fires: flow/A ok seen_at=server state=silent syn=4
+    quiet: flow/A ok seen_at=client state=silent syn=4
+    quiet: flow/A ok seen_at=server state=opening syn=1""")
+def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
+    """Seen at the server: SYNs come in, and neither SYN/ACK, RST nor ICMP goes out.
+
+    The kernel's counters are about the whole host: alone they prove nothing about this port.
+    """
+    flow, code = row.value, "firewall.local"
+    if not live or flow["state"] != "silent" or flow["seen_at"] != "server" \
+            or flow["protocol"] != "tcp":
+        return None
+    if dropped_here.get("TcpExtIPReversePathFilter", 0) >= flow["syn"]:
+        code = "route.return_missing"
+    if dropped_here.get("TcpExtListenOverflows") and any(
+            r.value["synack"] for r in saying(attempts, "server_port", flow["server_port"])):
+        code = "listen.backlog_full"
+    why, cure = DROPPED_HERE[code]
+    return dict(code=code, why=why, cure=cure, times=syn_times(flow),
+                **({} if code == "listen.backlog_full" else flow_severity(row, fine_flows)))
+
+
+@rule("""tcp.filtered path.dead_end  where: transit server_network server  each: attempts
+    sure: possible
+    says: No answer to the SYN of {client} to {server} port {server_port}, sent {times}{contrast}.
+    fix: Record on the server as well (`netdiag.py capture --port {server_port} --for 60s`): does
+      the SYN arrive there?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=silent syn=4
+    fires: flow/A ok state=silent syn=4 seen_at=server
+    quiet: flow/A ok state=unconfirmed syn=4 synack=1
+    quiet: flow/A ok state=silent syn=4 seen_at=server ; capture/live ok
+    quiet: flow/A ok state=silent protocol=udp""")
+def rule_flow_silent(row, live, flow, fine_flows):
+    """SYNs leave, and nothing comes back at all: lost going, lost coming back, or dropped there."""
+    arrived = row.value["seen_at"] == "server"
+    if row.value["state"] != "silent" or row.value["protocol"] != "tcp" or arrived and live:
+        return None
+    words = dict(flow_severity(row, fine_flows), times=syn_times(row.value))
+    if arrived:
+        return dict(words, suspects=["server", "server_network"], confidence="likely",
+                    contrast=", though it was recorded on the server's segment")
+    others = [r.value["server_port"] for r in rows_about(flow, row.subject)
+              if r.value["synack"] or r.value["state"] == "refused"]
+    alive = ", though port %d there answers" % others[0] if others else ""
+    return dict(words, code="tcp.filtered" if others else "path.dead_end",
+                confidence="likely" if others else "possible",
+                contrast=alive or ", nor any other packet from there")
+
+
+@rule("""tcp.refused  where: service server  each: attempts  sure: likely  hides: path.loss
+    says: {server} answers the SYN of {client} with a reset{after}{ttls}: {why}.
+    fix: On the server, `ss -ltnp sport = :{server_port}` shows who listens.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=refused syn=1 rst=1
+    quiet: flow/A ok state=reset syn=1 synack=1 rst=1""")
+def rule_flow_refused(row, flow, fine_flows):
+    """A RST instead of a SYN/ACK: of the server, or of a box at another distance than it."""
+    if row.value["state"] != "refused":
+        return None
+    ttl, rtt_ms = row.value["rst_ttl"][1], row.value["rtt_ms"]
+    known = {r.value["ttl"][1] for r in rows_about(flow, row.subject)
+             if r.value["synack"] and r.value["ttl"][1]}
+    words = dict(why="nobody listens on port %d, or a firewall says so in its place"
+                 % row.value["server_port"])
+    if known and hops_of(ttl) not in map(hops_of, known):
+        words = dict(suspects=["transit", "server_network"], why="but its SYN/ACKs come with"
+                     " TTL %d: a firewall on the way answers in its place" % min(known))
+    return dict(flow_severity(row, fine_flows), ttls=" (TTL %d)" % ttl,
+                after="" if rtt_ms is None else " after %g ms" % rtt_ms, **words)
+
+
+@rule("""tcp.rejected path.net_unreachable path.host_unreachable path.loop udp.closed
+    where: server_network transit  each: attempts  hides: path.dead_end
+    says: {client} asks {server} for {protocol} port {server_port} and {router} answers
+      '{words}'{unseen}.
+    fix: {cure}
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=rejected syn=1 icmp=3/13@G
+    quiet: flow/A ok state=established icmp=3/4@G""")
+def rule_flow_rejected(row, fine_flows):
+    """A SYN or a datagram that a router, a firewall or the server itself refuses by ICMP."""
+    flow = row.value
+    if flow["state"] != "rejected":
+        return None
+    error = flow["icmp"][0]
+    kind, own = icmp_kind(flow["server"], error), error["from"] == flow["server"]
+    code = next((code for kinds, code in (
+        (NET_UNREACHABLE, "path.net_unreachable"), (HOST_UNREACHABLE, "path.host_unreachable"),
+        (TIME_EXCEEDED, "path.loop")) if kind in kinds), "tcp.rejected")
+    cure = "Allow %(client)s to port %(server_port)d in the rules (or the routes) of " % flow
+    cure += error["from"] + "."
+    if flow["protocol"] == "udp" and code == "tcp.rejected" and own:
+        code, cure = "udp.closed", "Start the service or correct the port: `ss -lunp` there."
+    asked_on = own and flow["seen_at"] == "server" and flow["syn"] > 1
+    return dict(flow_severity(row, fine_flows), code=code, router=error["from"], cure=cure,
+                words=icmp_words(flow["server"], error), suspects=refusers(flow, error, code),
+                unseen=", which the client may never see: it goes on asking" if asked_on else "")
+
+
+@rule("""path.mtu_blackhole path.loss  where: transit server_network client_network  each: attempts
+    sure: likely  hides: service.silent
+    says: Data of {sender} is {fate} {size} bytes{passed}.
+    fix: {cure}
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok stuck.bytes=1448 stuck.passed=200
+    fires: flow/A ok stuck.bytes=200 stuck.passed=300
+    fires: flow/A ok stuck.bytes=1448 stuck.missing=true stuck.again=0
+    quiet: flow/A ok retransmits=4   quiet: flow/A ok stuck.bytes=1448 zero_window=3""")
+def rule_flow_stuck(row):
+    """Segments that are sent again and again, or that never come: is it their size?"""
+    flow, stuck = row.value, row.value["stuck"]
+    if not stuck or flow["zero_window"]:
+        return None
+    told = any(icmp_kind(flow["server"], error) in TOO_BIG for error in flow["icmp"])
+    large = told or stuck["bytes"] > CLAMP_MSS and stuck["passed"] < stuck["bytes"]
+    fate = "missing in what arrives: later segments come, but not" if stuck["missing"] else (
+        "acknowledged to %s bytes and stuck: sent again %d times, in vain, are segments of" % (
+            stuck["acked"] or "no", stuck["again"]))
+    return dict(code="path.mtu_blackhole" if large else "path.loss", sender=flow[stuck["sender"]],
+                confidence="likely" if large and (told or stuck["passed"]) else "possible",
+                fate=fate, size=stuck["bytes"],
+                passed=", while segments of %d bytes got through" % stuck["passed"]
+                if stuck["passed"] else "",
+                cure="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the"
+                " tunnel (`--clamp-mss-to-pmtu`)." if large else
+                "Record at the other end as well: do these segments arrive there?")
+
+
+@rule("""tcp.reset tcp.closed  where: service server  each: attempts  sure: likely
+    says: {server} accepts the connection of {client} on port {server_port} and {how} before it has
+      sent any data.
+    fix: See the service's log: an allow list, a full service or a dead back end does this.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=reset handshake=true rst=1 ended_by=server
+    fires: flow/A ok state=closed handshake=true fin=1 ended_by=server
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server bytes=[5,5]
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=client""")
+def rule_flow_ended(row):
+    """A handshake, and then the server's RST or FIN without a byte of its own."""
+    flow = row.value
+    return flow["handshake"] and not flow["bytes"][1] and flow["ended_by"] == "server" \
+        and dict(code="tcp.reset" if flow["state"] == "reset" else "tcp.closed",
+                 how=ENDINGS[flow["state"]])
+
+
+sign("""service.silent  where: service server_network transit  each: attempts  sure: possible
+    means: The kernel of the server takes the request, and no answer comes by.
+    says: {server} acknowledges the data of {client} on port {server_port} and has sent none for
+      {quiet_s:.0f} s.
+    fix: Does the service hang? Look at its log; record on the server as well: does it answer?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true bytes=[80,0] quiet_s=6
+    quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=1   quiet: flow/A ok bytes=[80,0] quiet_s=6
+      handshake=true ended_by=client""",
+    lambda row: row.value["handshake"] and row.value["bytes"][0] and not row.value["bytes"][1]
+    and not row.value["ended_by"] and not row.value["stuck"] and row.value["quiet_s"] > GREETING_S
+    and (row.value["seen_at"] != "server" or dict(suspects=["service"], confidence="likely")))
+sign("""path.loss  where: transit client_network server_network  each: attempts  severity: warn
+    sure: likely
+    means: Segments are sent again in a flow that goes on.
+    says: {retransmits} of {packets} packets between {client} and {server} port {server_port} were
+      sent again.
+    fix: Run `mtr -T -P {server_port} {server}` from both ends: loss up to the last hop is real.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true packets=50 retransmits=4
+    quiet: flow/A ok handshake=true packets=900 retransmits=4""",
+    lambda row: row.value["handshake"] and not row.value["stuck"]
+    and row.value["retransmits"] > 1 + row.value["packets"] // 100)
+sign("""udp.no_reply
+    where: service server server_network  each: attempts  severity: warn  sure: possible
+    means: Datagrams of a protocol that answers, and no answer.
+    says: No reply from {server} to {packets} datagrams of {client} to UDP port {server_port}.
+    fix: Record at {server} as well: do they arrive there, and does an answer leave?
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok protocol=udp state=silent server_port=53
+    quiet: flow/A ok protocol=udp state=silent server_port=514
+    quiet: flow/A ok protocol=udp state=answered server_port=53""",
+    lambda row: (row.value["protocol"], row.value["state"]) == ("udp", "silent")
+    and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS)
+
+
 # -- what the rules have in common ----------------------------------------------------------------
 
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
@@ -6594,6 +7668,16 @@ INBOUND = {
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
 MISMADE = ("tls.expired", "tls.not_yet_valid", "tls.name_mismatch")
+DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to do
+    "firewall.local": (
+        "this host's own firewall drops it (or rp_filter, or a full accept queue)",
+        "See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more."),
+    "listen.backlog_full": (
+        "others were answered, and the kernel counts SYNs that found the accept queue full",
+        "See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough."),
+    "route.return_missing": (
+        "the kernel counts as many that its reverse-path filter dropped",
+        "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
 SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
@@ -6912,6 +7996,30 @@ def chain_fault(chain, store):
     return "tls.untrusted_ca", holes
 
 
+def flow_severity(row, fine_flows):
+    """A handshake that fails while others to the same port succeed is a warning: somebody's scan,
+    or a fault that comes and goes."""
+    works = [r for r in rows_about(fine_flows, row.subject)
+             if r.value["server_port"] == row.value["server_port"]]
+    return {"severity": "warn"} if works else {}
+
+
+def refusers(flow, error, code):
+    """Where an ICMP error comes from: the server, the client's first router, or farther away."""
+    if error["from"] == flow["server"] or code == "path.host_unreachable":
+        return ["server", "server_network"][:1 + (error["from"] != flow["server"])]
+    if flow["seen_at"] == "client" and error["ttl"] in FIRST_TTLS:
+        return ["client_network"]
+    places = ["server_network", "transit"]
+    return places if code == "tcp.rejected" else places[::-1]
+
+
+def syn_times(flow):
+    """How often a SYN was sent: '4 times (t+0.0, 1.0, 3.0, 7.0 s)' or 'once'."""
+    times = ", ".join("%.1f" % at_s for at_s in flow["syn_s"][:6])
+    return "%d times (t+%s s)" % (flow["syn"], times) if flow["syn"] > 1 else "once"
+
+
 # -- views: what several rules look at, by the names that their parameters have -------------------
 
 def failing_ways(wish, goals, route, tcp):
@@ -7069,6 +8177,22 @@ VIEWS = {
             unanswered, "ended", "silent"),
     "ended": lambda connections, unanswered: connections + [
         row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
+    "flow": lambda capture: [row._replace(subject=flow["server"], value=flow)
+                             for row in succeeded(capture) for flow in row.value["flows"]],
+    "recorded": lambda wish, goals, flow: [            # the flows that were asked about
+        r for r in flow if r.value["state"] != "trace" and (
+            r.subject in goals and r.value["server_port"] == wish["knock_port"] if wish["host"] else
+            wish["port"] in (None, r.value["server_port"])
+            and wish["client"] in (None, r.value["client"]))],
+    "attempts": lambda wish, recorded: [] if wish["host"] else recorded,
+    "fine_flows": lambda attempts: [
+        r for r in saying(attempts, "state", "established", "closed", "answered")
+        if not r.value["stuck"] and (r.value["bytes"][1] or not r.value["bytes"][0])],
+    "live": lambda capture: [r for r in succeeded(capture) if r.value["via"] != "file"],
+    "unheard_of": lambda wish, live, attempts: [
+        r for r in live if not wish["host"] and not attempts and r.value["seconds"] > FIRST_LOOK_S],
+    "dropped_here": lambda dropped: {                  # while packets were recorded
+        name: count for r in succeeded(dropped) for name, count in r.value.items()},
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
     "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
     "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
@@ -7091,7 +8215,7 @@ def judge(answers):
         except Exception as error:             # a broken rule is a line, and never a lost report
             unjudged.append({"question": item.name, "why": "the rule crashed: %s: %s" % (
                 type(error).__name__, error)})
-    findings = demote(merge(hide_consequences(found)), seen)
+    findings = doubt(demote(merge(hide_consequences(found)), seen), seen)
     return verdict(findings, seen), findings, unjudged
 
 
@@ -7122,7 +8246,8 @@ def finding_of(item, holes, seen):
                  here=(sources or [None])[0] or "this host")
     words.update(holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
-    if code in ("tcp.filtered", "tcp.rejected", "path.dead_end") and seen["environment"]:
+    if wish["host"] and seen["environment"] and code in (
+            "tcp.filtered", "tcp.rejected", "path.dead_end"):
         fix += " Here also: %s." % seen["environment"]
     if once and code.startswith("tls.") and code not in MISMADE:
         severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
@@ -7194,12 +8319,21 @@ def demote(findings, seen):
         good and f.scope or f.code in excused) else f for f in findings]
 
 
+def doubt(findings, seen):
+    """Where the kernel could not keep every packet for us, what was not seen proves little."""
+    lossy = any(said(row, "dropped") for row in seen["capture"])
+    return [f._replace(confidence="possible") if lossy and any(
+        row.probe == "capture" for row in f.proof) else f for f in findings]
+
+
 def verdict(findings, seen):
     """One cause: the first failure in the order of the layers; else ok, or what is undecided."""
     fails = [f for f in findings if f.severity == "fail"]
     if fails:
         return finding_verdict(min(fails, key=lambda f: f.layer))
     wish, good = seen["wish"], working_addresses(findings, seen)
+    if wish["mode"] == "capture" and not wish["host"]:
+        return capture_verdict(findings, seen)
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
         return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
@@ -7216,6 +8350,22 @@ def verdict(findings, seen):
             row.subject, wish["port"], above)
     return Verdict("undecided", list(places), "possible", words, [
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
+
+
+def capture_verdict(findings, seen):
+    """A capture in which nothing failed: does anything in it show that it works?"""
+    fine, asked = len(seen["fine_flows"]), len(seen["attempts"])
+    if fine:
+        return Verdict("ok", [], "likely", "%d of %d connections that were recorded went well, and"
+                       " none failed." % (fine, asked), [], None)
+    telling = [f for f in findings if f.code in ("udp.no_reply", "path.loss")]
+    if telling:
+        return finding_verdict(telling[0])
+    words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
+    return Verdict("undecided", [], "possible", words if seen["capture"] else
+                   "Nothing could be recorded.", [
+                       "See 'not tested' below; record as root, longer (--for 60s), while the"
+                       " client tries; `netdiag.py server` needs no right."], None)
 
 
 def finding_verdict(finding):
@@ -7266,6 +8416,8 @@ COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36"}
 SEVERITY_WORDS = {"fail": "a fault", "warn": "a warning", "info": "a remark"}  # the worst first
 NO_FAULT = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}
 PHASES = dict(dns="lookup", tcp="connect", tls="TLS", first_byte="first byte")
+FLOW_TROUBLE = dict(retransmits="segments sent again", reordered="out of order",
+                    zero_window="zero windows (its program does not read)")
 NOISY = ("target", "counters", "marks", "interfaces_now")
 # The first clause of an advice, without a remark at its end; what stands in quotes ends nothing.
 CLAUSE = re.compile(r"(?:`[^`]*`|\([^)]*\)|[^`(])+?(?:\?(?= |$)|(?=(?: \([^)]*\))?[.;:](?: |$)))")
@@ -7313,7 +8465,8 @@ def render_text(report, packets, color=False):
         report, table, way, server, packets).items()
     ticket = [line for label, text in rows for line in wrap(
         text or "________", "  %-13s " % (label.replace("_", " ") + ":"))]
-    parts = (("PATH", path_lines(report, way, server)), ("TIMES", time_lines(report.timings_ms)),
+    parts = (("FLOWS", flow_lines(report, table["capture"])),
+             ("PATH", path_lines(report, way, server)), ("TIMES", time_lines(report.timings_ms)),
              ("FINDINGS", finding_lines(report.findings, color)),
              ("NOT TESTED", untested), ("TICKET (copy from here)", ticket))
     blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
@@ -7374,6 +8527,60 @@ def path_lines(report, way, server):
     lines += ["      the MSS of our SYN is lowered from %d to %d before hop %d" % (
         was, now, ttl) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
     return lines
+
+
+def flow_lines(report, capture):
+    """What was recorded, and each flow told in words, the failed ones first."""
+    lines = []
+    for row in succeeded(capture):
+        value, port, shown = row.value, report.target.port, 4 if report.target.host else SHOWN_LIMIT
+        lines += wrap("%d packets%s by %s%s: %s." % (
+            value["packets"], "" if value["seconds"] is None else " in %.1f s" % value["seconds"],
+            value["via"], "" if value["dropped"] is None else ", %d dropped" % value["dropped"],
+            ", ".join("%d %s" % (count, state) for state, count in sorted(
+                value["states"].items())) or "no flow"))
+        lines += wrap("It breaks off: %s." % value["problem"]) if value["problem"] else []
+        left = value["protocols"].get("not followed")
+        lines += ["  %d packets belong to more flows than are followed." % left] if left else []
+        told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
+                and (not report.target.host or flow["state"] != "trace")]
+        for flow in sorted(told, key=lambda flow: flow["state"] in FINE_FLOWS)[:shown]:
+            lines += wrap("%s > %s %s: %s" % (
+                endpoint(flow["client"], flow["client_port"]), endpoint(
+                    flow["server"], flow["server_port"]), flow["protocol"].upper(), flow["state"]))
+            lines += wrap("; ".join(flow_words(flow)) + ".", "      ")
+        lines += ["  ... and %d more" % (len(told) - shown)] * (len(told) > shown)
+    return lines
+
+
+def flow_words(flow):
+    """What the packets of one flow were, in the order in which they matter."""
+    udp, after = flow["protocol"] != "tcp", flow["rtt_ms"]
+    words = ["SYN sent %s" % syn_times(flow)] if flow["syn"] else []
+    answer = "SYN/ACK" if flow["synack"] else "RST" if flow["state"] == "refused" else None
+    if answer:
+        words.append("%s%s%s from TTL %s" % (
+            answer, " %d times" % flow["synack"] if flow["synack"] > 1 else "",
+            "" if after is None else " after %g ms" % after, flow["ttl"][1]))
+    words += unique("ICMP %s from %s" % (icmp_words(flow["server"], error), error["from"])
+                    for error in flow["icmp"])[:2]
+    words += ["no answer"] if flow["state"] == "silent" else []
+    if flow["synack"]:
+        words.append("MSS %s and %s, window scale %s and %s" % tuple(
+            "-" if number is None else number for number in flow["mss"] + flow["scale"]))
+    if udp or any(flow["bytes"]):
+        words.append("%d packets, %d bytes there and %d back" % (
+            (flow["packets"],) + tuple(flow["bytes"])))
+    words += ["%d %s" % (flow[name], what) for name, what in FLOW_TROUBLE.items() if flow[name]]
+    if flow["stuck"]:
+        words.append("data of %s acknowledged to %s bytes and stuck (%d bytes behind that %s)" % (
+            flow[flow["stuck"]["sender"]], flow["stuck"]["acked"], flow["stuck"]["bytes"],
+            "never came here" if flow["stuck"]["missing"] else "are sent again, in vain"))
+    if flow["ended_by"] and flow["state"] in ("reset", "closed", "abandoned"):
+        words.append("%s by %s" % (flow["state"], flow[flow["ended_by"]]))
+    elif flow["silent"] and flow["state"] != "silent":
+        words.append("%s stopped answering" % flow[flow["silent"]])
+    return words or ["nothing that tells"]
 
 
 def time_lines(timings_ms):
@@ -7544,20 +8751,22 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets):
         evidence=[dict(row._asdict(), id=mark + row.id, value=public(row.value))
                   for mark, report in rows for row in report.answers],
         transcript=transcript, packets_sent=packets)
+    if document["mode"] == "capture":
+        document["flows"] = [flow for row in succeeded(table["capture"])
+                             for flow in row.value["flows"]]
     return json.dumps(document, indent=1, default=str) + "\n"
 
 
 NARROW_FIRST = sorted(RULES.values(), key=lambda row: len(row.codes))
 HOLE = re.compile(r"(?<=[\w}])\{(?!version)\w+\}|(?<=\}')\{\w+\}|\{(\w+)[^}]*\}")
-PHRASES = "advice contrast cure how meaning other speaks views what who why witness words".split()
+PHRASES = ("advice after again contrast cure fate how meaning of other others passed speaks times"
+           " ttls unseen views what who why witness words").split()
 HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", here_time="TIME",
                   hop="NEXT HOP", version="4/6")
 OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undecided": "Not enough"
                " was seen to name a cause; the report says what was not tested."}
 LATER_CODES = {code: "%s (not yet: %s)" % (says, finder) for code, finder, says in re.findall(
     r"(\S+) in (.+?): (.+)", """
-oneway.forward in modes `merge` and `capture`: Packets are lost on the way to the server.
-oneway.reverse in modes `merge` and `capture`: Packets are lost on the way back.
 intermittent in mode `watch`: It works now and then; the findings say what failed when.
 """)}
 RULELESS = dict(OTHER_CODES, **LATER_CODES)
@@ -7609,6 +8818,8 @@ examples:
   netdiag.py https://web.example/path     name, way, TCP, TLS and HTTP
   netdiag.py ssh://web.example [2001:db8::1]:22
   netdiag.py                              this host alone: link, route, resolver
+  netdiag.py capture web.example:443      record what the probes meet
+  netdiag.py capture --port 443 --for 60s on the server: what comes, what leaves
   netdiag.py explain                      all causes by their codes
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py
@@ -7796,7 +9007,7 @@ def wish_of(target, options):
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
-        asked=not options.overview, watched_s=options.for_s,
+        asked=not options.overview, watched_s=options.for_s, file=options.read,
         speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 
@@ -7804,9 +9015,14 @@ def diagnose(target, shared, system, options, progress=None):
     """One target: gather, judge, and make the report."""
     began = system.monotonic()
     wish = Answer("target", target.text, "ok", wish_of(target, options))
-    items = [item for item in PROBES.values() if item.scope == SCOPES[target.mode][1]]
+    items = [item for item in PROBES.values() if item.scope == SCOPES[target.mode][1]
+             or target.mode == "capture" and target.host and item.scope == "target"]
     done, complete = gather(items, dict(shared, target=[wish]), system, options,
                             began + options.deadline_s, progress)
+    if target.mode == "capture":
+        items = [item for item in PROBES.values() if item.scope == "closing"]
+        done, closed = gather(items, done, system, options, system.monotonic() + CLOSING_S)
+        complete = complete and closed
     answers = number_answers(done)
     return Report(target, *judge(answers), path_of(answers), timings_of(answers), answers,
                   round(system.monotonic() - began, 2), complete)
@@ -7909,7 +9125,29 @@ def publish(text, reports, system, options, out):
     return exit_status(reports)
 
 
-RUNNERS = {"target": run_targets, "server": run_server}
+def run_capture(texts, system, options, out):
+    """Mode `capture`: packets beside probes, or for a while, or of a file; -> exit status."""
+    mine(len(texts) + bool(options.read) < 2, "capture takes one target, or a file to --read")
+    mine(not options.read or not options.write, "what is read is in a file already")
+    port, words = options.port, "port %d" % options.port if options.port else "every port"
+    target = THIS_HOST._replace(text=printable(options.read or words), port=port, mode="capture",
+                                protocol=PORT_PROTOCOL.get(port, "tcp"))
+    if texts:
+        target = read_target(texts[0])._replace(mode="capture")
+    elif not options.read:
+        options = options._replace(for_s=options.for_s or CAPTURE_S)
+    if options.read:
+        problem = system.check_capture(options.read)
+        mine(not problem, "--read %s: %s" % (options.read, problem))
+        options = options._replace(skip=[           # it says nothing of this host
+            name for name, item in PROBES.items() if item.scope == "host" and name != "identity"])
+    else:
+        system.start_recording(target.port or target.host and 443)
+    return examine("capture", lambda shared: [target], system, options._replace(
+        deadline_s=max(options.deadline_s, (options.for_s or 0) + 1)), out)
+
+
+RUNNERS = {"target": run_targets, "server": run_server, "capture": run_capture}
 
 
 def show_progress(names):

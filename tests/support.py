@@ -51,8 +51,8 @@ def need(condition, reason):
 # -- the words of the notation ---------------------------------------------------------------------
 
 NAMES = {"A": "192.0.2.1", "G": "198.51.100.1", "R": "192.0.2.53", "S": "192.0.2.54",
-         "N": "web.example", "P": "192.0.2.8:3128"}
-OWN = "198.51.100.9"
+         "N": "web.example", "P": "192.0.2.8:3128", "C": "198.51.100.9"}
+OWN = NAMES["C"]
 SIDE = {"hosts": ["files", "dns"]}
 TEXTS = ("greeting", "reply", "reason", "error", "not_http", "not_tls", "text")   # never numbers
 
@@ -60,7 +60,7 @@ TARGET = {"host": "192.0.2.1", "literal": 4, "port": 443, "knock_port": 443, "pr
           "transport": "tcp", "tls": False, "path": None, "sni": None, "family": 0,
           "source": None, "connect_to": None, "proxy": None, "speaks_first": False, "cafile": None,
           "bound": False, "user": None, "mode": "target", "client": None, "asked": True,
-          "watched_s": None}
+          "watched_s": None, "file": None}
 LISTENER = {"proto": "tcp", "addr": "0.0.0.0", "port": 80, "waiting": 0, "limit": 128, "uid": 0,
             "inode": 7, "only_v6": None, "dropped": 0}
 WATCHED = {"most": {}, "fewest": {}, "half_open": {}, "peers": {}, "waiting": 0, "limit": 128,
@@ -96,6 +96,17 @@ HTTP = {"stage": "http", "error": None, "connect_ms": 1.0, "tls_ms": None, "firs
 UDP = {"reply": None, "icmp": [], "error": None, "sent": 2, "ms": None}
 PING = {"sent": 1, "received": 1, "reached": True, "rtt_avg_ms": 1.0, "errors": []}
 
+CAPTURE = {"packets": 9, "problem": None, "flows": [], "protocols": {}, "states": {},
+           "dropped": 0, "seconds": 30.0, "via": "AF_PACKET"}
+STUCK = {"sender": "server", "bytes": 80, "again": 3, "missing": False, "passed": 0, "acked": 9}
+FLOW = dict(dict.fromkeys((
+    "packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
+    " zero_window duplicate_acks").split(), 0), protocol="tcp", client=OWN, client_port=50000,
+    server="192.0.2.1", server_port=443, state="established", icmp=[], rtt_ms=0.5, syn_s=[0.0],
+    handshake=False, ended_by=None, mss=[1460, 1460], scale=[7, 7], ttl=[64, 60],
+    rst_ttl=[None, 60], bytes=[0, 0], foreign_rst=[False, False], seen_at=None, quiet_s=0.0,
+    isn=1, stuck=None, silent=None, began_s=0.0)
+
 # probe: the value of its unremarkable answer; for other outcomes see FAILED.
 BLANKS = {
     "target": TARGET,
@@ -129,13 +140,14 @@ BLANKS = {
     "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
     "retries": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
-    "reset_ttl": {"ttl": None, "host_ttl": 64},
     "sockets": {"listeners": [], "udp": [], "tcp_states": {}},
     "owners": {"inodes": {"7": 5}, "processes": {"5": PROCESS}, "users": {"0": "root"}},
     "rules": {"bases": [], "tables": []}, "rules_now": {"bases": [], "tables": []}, "watch": {"80": WATCHED}, "grown": {},
     "limits": {}, "kernel_log": {"lines": []}, "switch": {"neighbors": [], "error": None},
     "elsewhere": {"listeners": [], "namespaces": 0}, "units": [], "back": ROUTE,
     "loop": {"tried": 1, "open": 1, "silent": 0, "resent": 0}, "logs": {"lines": []},
+    "reset_ttl": {"ttl": None, "host_ttl": 64}, "capture": CAPTURE, "flow": FLOW,
+    "waiting": 30, "dropped": {},
 }
 ERRNOS = {"refused": "ECONNREFUSED", "unreachable": "EHOSTUNREACH", "denied": "EPERM"}
 
@@ -255,6 +267,8 @@ def change(value, changes):
     for key, new in changes:
         if key == "icmp":
             value["icmp"] = icmp_value(new)
+        elif key.startswith("stuck."):
+            value["stuck"] = dict(value["stuck"] or STUCK, **{key[6:]: new})
         elif key.startswith("cert."):
             value["chain"][0][key[5:]] = new
         elif not isinstance(value, dict):

@@ -127,7 +127,8 @@ def possible(answers):
         named and wish["literal"] or wish["host"] and not wish["literal"] and not table["lookup"]
         or open_ones and (broken or dead or table["knock"])
         or table["tcp"] and talks and not open_ones
-        or failed_tls and any(row.value["status"] for row in table["http"]))
+        or failed_tls and any(row.value["status"] for row in table["http"])
+        or "flow" in table and (table["tcp"] or talks))
 
 
 def accusations():

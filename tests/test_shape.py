@@ -17,7 +17,7 @@ netdiag = support.load()
 LINES, COLUMNS = 8600, 100
 MEDIAN, NINE_IN_TEN, LONGEST = 10, 30, 50
 CHEAP = {"collections", "os", "re", "socket", "struct", "sys", "time"}
-LATE = {"base64", "hmac", "calendar", "errno", "hashlib", "ipaddress", "json", "pwd", "queue", "select",
+LATE = {"base64", "hmac", "calendar", "ctypes", "errno", "hashlib", "ipaddress", "json", "pwd", "queue", "select",
         "signal", "ssl", "stat", "subprocess", "textwrap", "threading"}
 DEAR = {"argparse", "ipaddress", "json", "ssl", "subprocess", "threading"}
 NEVER = ("asyncio", "http.client", "urllib.request", "concurrent.futures", "logging",
