@@ -83,6 +83,24 @@ WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the o
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
 GENERAL_NAME = "example.com" # asked only of the configured resolvers: "this name" or "all names"?
 TARGETS_AT_ONCE = 12
+STAND_IN_S = 600             # `listen` without --for
+STAND_IN_MOST = 1000         # connections or datagrams that it takes in all,
+STAND_IN_AT_ONCE = 32        # and at one time
+STAND_IN_TURNS = 4           # patterns that it answers on one connection
+STAND_IN_IDLE_S = 20.0       # a client that says nothing for so long is left
+PATTERN_BYTES = 3000         # there and back: two full packets and more
+PATTERN_MOST = 16384
+PATTERN_WAIT_S = 2.0         # three resends of what was lost (RTO 0.2 s, doubling)
+WATCH_S = 300                # `watch` without --for
+WATCH_PACE_S = 1.0           # one cheap check in so long;
+WATCH_GENTLE_S = 10.0        # of sshd, which penalises connections without a login
+WATCH_OUTAGES = 50           # that are kept; later ones are counted
+REPORT_LIMIT = 16 << 20      # bytes of a file with reports
+REPORT_FILES = 20000         # of a folder
+REPORT_TARGETS = 2000        # of one report
+HALF_OPEN_S = 55             # Linux keeps a half-open connection so long (5 resends, 63 s)
+STATE_HOLDS_S = 3600         # a rule, a route or a listener is believed to have been so before
+CLOCK_STEP_S = 1.5           # reports have whole seconds
 
 # == 2 types: the words that the other rooms share =================================================
 
@@ -1275,6 +1293,14 @@ def read_time(tag, raw):
     return epoch_of(*re.match(rb"(\d{4})" + 5 * rb"(\d\d)" + b"Z$", raw).groups())
 
 
+def iso_epoch(text):
+    """ISO 8601 with an offset ("2026-11-21T12:00:00+09:00") -> seconds since 1970."""
+    moment = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?"
+                      r"(?:Z|([+-]\d\d):?(\d\d))$", text).groups()
+    hours, minutes = int(moment[6] or 0), int((moment[6] or "+")[0] + (moment[7] or "0"))
+    return epoch_of(*moment[:6]) - hours * 3600 - minutes * 60
+
+
 def epoch_of(*moment):
     """Year, month ... second in UTC -> seconds since 1970; time.strptime would load 0.8 MB."""
     year, month, day, hour, minute, second = map(int, moment)
@@ -1688,6 +1714,61 @@ STARTTLS = {
 WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
 
 
+# -- netdiag's own words: the greeting of `listen`, its pattern, and reports ----------------------
+
+def build_greeting(arrival):
+    """What `listen` says first, before any client has spoken: how the connection arrived."""
+    return ("netdiag listen 1 you=%s me=%s ttl=%s mss=%s at=%s\r\n" % (
+        endpoint(arrival["from"], arrival["port"]), endpoint(*arrival["me"]),
+        arrival["ttl"], arrival["mss"], arrival["at"])).encode("ascii", "replace")
+
+
+@guarded
+def read_greeting(text):
+    """The greeting of `listen`, or NotMine -> {"you", "port", "ttl", "mss", "at_s"}."""
+    words = re.match(r"netdiag listen 1 ([ -~]{20,250})", text).group(1)
+    told = dict(word.split("=", 1) for word in words.replace("\\r\\n", "").split())
+    you, port = read_endpoint(told["you"])
+    return {"you": mine(is_address(you) and you), "port": int(port), "ttl": to_int(told["ttl"]),
+            "mss": to_int(told["mss"]), "at_s": iso_epoch(told["at"])}
+
+
+def greeting_of(row):
+    """What `listen` said in a connection or a datagram, or None: another service answers there."""
+    try:
+        return read_greeting(said(row, "greeting") or said(row, "reply"))
+    except NotMine:
+        return None
+
+
+@guarded
+def read_syn(packet):
+    """A SYN with its IP header as it arrived (TCP_SAVED_SYN) -> {"ttl", "mss"}."""
+    six = packet[0] >> 4 == 6
+    return {"ttl": packet[7 if six else 8],
+            "mss": quoted_mss(packet[40 if six else (packet[0] & 15) * 4:])}
+
+
+def build_pattern(word, size):
+    """A line of netdiag's, and so many bytes behind it."""
+    return b"netdiag %s %d\n" % (word, size), b"0123456789abcdef" * (size // 16) + b"." * (
+        size % 16)
+
+
+def read_pattern(word, data):
+    """(bytes announced, bytes that came) of a pattern; (None, 0): this is no line of netdiag's."""
+    head = re.match(rb"netdiag %s ([0-9]{1,5})\n" % word, data)
+    return (int(head.group(1)), len(data) - head.end()) if head else (None, 0)
+
+
+def pattern_is_whole(word):
+    """Has a pattern come as far as it was announced, or something else that is no pattern?"""
+    def is_whole(data):
+        size, came = read_pattern(word, data)
+        return size is not None and (came >= size or size > PATTERN_MOST)
+    return is_whole
+
+
 # -- SSH (RFC 4253, 5656) -------------------------------------------------------------------------
 # Far enough to see the host key, which the reply to our key exchange carries in clear.
 
@@ -1848,6 +1929,7 @@ MTU_DISCOVER = (0, 10), (41, 23)
 MIN_TTL = (0, 21), (41, 73)
 MARK = (0, 1), (41, 67)              # IP_TOS, IPV6_TCLASS
 TCP_MAXSEG = (6, 2), (6, 2)
+TCP_SAVE_SYN, TCP_SAVED_SYN = (6, 27), (6, 28)
 BIND_DEVICE, TCP_INFO, MSG_ERRQUEUE = (1, 25), (6, 11), 0x2000
 TCP_INFO_FIELDS = {
     "unacked": 24, "retrans": 36, "rtt_us": 68, "total_retrans": 100, "segs_out": 136}
@@ -2784,6 +2866,122 @@ class System:
                       "from": last.get("from"), "by": by,
                       "answered": outcome == "ok" or not big and last.get("from") == address}
 
+    # -- the stand-in of `listen`, and what its client says
+
+    def exchange(self, address, port, clamp, timeout_s=PATTERN_WAIT_S):
+        """A pattern of several packets to `listen` and back -> who got how much of it."""
+        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, clamp and (TCP_MAXSEG, clamp))
+        if not sock:
+            return outcome, None
+        with sock:
+            greeting = converse(sock, b"", GREETING_S, greeting_is_whole)["data"]
+            heard = converse(sock, b"".join(build_pattern(b"size", PATTERN_BYTES)), timeout_s,
+                             pattern_is_whole(b"got"))
+            self.count(sock)
+        size, came = read_pattern(b"got", heard["data"])
+        return "ok", {"greeting": printable(greeting), "bytes": PATTERN_BYTES, "back_bytes": came,
+                      "arrived": size is not None, "ended": heard["ended"]}
+
+    def stand_in(self, address, port, udp, seconds, tell):
+        """Be the service that is not there, until time or the number of arrivals is up.
+
+        `tell` hears of each arrival at once; Ctrl-C ends it with what has arrived until then.
+        """
+        facts = {"arrivals": [], "turned_away": 0, "interrupted": False, "error": None}
+        until, talks = time.monotonic() + seconds, []
+        try:
+            sock = passive_socket(address, port, udp)
+        except OSError as error:
+            name = errno_name(error.errno)
+            return "denied", dict(facts, error=name)
+        with sock:
+            try:
+                while len(facts["arrivals"]) < STAND_IN_MOST and wait_for(sock, False, until):
+                    talks = [talk for talk in talks if talk[0].is_alive()]
+                    busy = len(talks) >= STAND_IN_AT_ONCE
+                    row = self.hear(sock) if udp else self.receive(sock, talks, busy)
+                    facts["turned_away"] += busy
+                    if row:
+                        facts["arrivals"].append(row)
+                        tell(row)
+            except KeyboardInterrupt:
+                facts["interrupted"] = True
+            for _, client in talks:
+                or_none(client.shutdown, socket.SHUT_RDWR)
+        return "ok", facts
+
+    def arrival(self, sock, peer, **facts):
+        """One row of the stand-in's log: who came, when, to which address of this host."""
+        host, me = (row[0].replace("::ffff:", "") for row in (peer, sock.getsockname()))
+        return dict({"at": iso_time(self.now()), "from": host, "port": peer[1], "ttl": None,
+                     "mss": None, "me": [me, sock.getsockname()[1]], "bytes": 0, "ended": None},
+                    **facts)
+
+    def hear(self, sock):
+        """One datagram to the stand-in; netdiag's own are answered, and no others: an answer
+        that is larger than its question must not go to whom anybody names as the sender."""
+        packet = or_none(sock.recvmsg, 65535, 512)
+        if not packet:
+            return None
+        ttls = [struct.unpack_from("=i", raw)[0] for level, kind, raw in packet[1]
+                if (level, kind) in RECEIVED_TTL]
+        row = self.arrival(sock, packet[3], bytes=len(packet[0]), ttl=(ttls or [None])[0])
+        if packet[0] == b"netdiag\n":
+            or_none(sock.sendto, build_greeting(row), packet[3])
+        return row
+
+    def receive(self, sock, talks, busy):
+        """One connection to the stand-in, which is talked to in a thread of its own."""
+        import threading
+        client, peer = or_none(sock.accept) or (None, None)
+        if not client:
+            return None
+        syn = or_none(client.getsockopt, *TCP_SAVED_SYN, 512)
+        row = self.arrival(client, peer, **(read_syn(syn) if syn else {}))
+        if busy:
+            abort(client)
+        else:
+            thread = threading.Thread(target=attend, args=(client, row), daemon=True)
+            talks.append((thread, client))
+            thread.start()
+        return row
+
+
+def passive_socket(address, port, udp):
+    """A bound socket that takes connections, or datagrams, and keeps how they arrived."""
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    sock = socket.socket(FAMILY[is_address(address)], kind)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not udp)
+        or_none(set_option, sock, RECV_TTL, 1)
+        sock.bind((address, port))
+        if not udp:
+            or_none(sock.setsockopt, *TCP_SAVE_SYN, 1)
+            sock.listen(STAND_IN_AT_ONCE)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def attend(client, row):
+    """Talk to one client of the stand-in: greet it, and send back the patterns that it sends.
+
+    The line goes alone before the pattern: a small packet says that the large ones have arrived.
+    """
+    with client:
+        say = build_greeting(row)
+        for _ in range(STAND_IN_TURNS + 1):
+            heard = converse(client, say, STAND_IN_IDLE_S, pattern_is_whole(b"size"))
+            row.update(bytes=row["bytes"] + len(heard["data"]), ended=heard["ended"])
+            size, _ = read_pattern(b"size", heard["data"])
+            if heard["ended"] != "done" or size is None or size > PATTERN_MOST:
+                break
+            line, say = build_pattern(b"got", size)
+            or_none(client.setsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            or_none(client.sendall, line)
+
 
 def say_in_turn(sock, steps, seconds):
     """Say each of ((what to say, what the answer is like), ...); None, or the wrong answer."""
@@ -2963,6 +3161,9 @@ def put(source, system, timeout_s):
 
 Probe = collections.namedtuple("Probe", "name function needs optional scope steps")
 PROBES = {}
+# Answers that no probe of rooms 6 asks for: what was wished, and what the modes listen, watch and
+# merge begin with.
+GIVEN = ("target", "arrivals", "checks", "report")
 # {mode: (scopes of the probes that are asked once, scope of those that are asked for each target)}
 SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
           "server": (("host", "server"), "port")}
@@ -3277,6 +3478,16 @@ def probe_transfer(wish, http, sizes):
     rows = [row for row in succeeded(latest(http)) if row.subject in size_suspects(sizes)]
     whole = yield http_questions(wish, rows, "GET", None, PADDING)
     yield http_questions(wish, saying(whole, "ended", "silent"), "GET", CLAMP_MSS, PADDING)
+
+
+@stepwise
+def probe_exchange(wish, tcp):
+    """A pattern of several packets both ways, where netdiag's `listen` stands in; if it is lost,
+    once more with small segments."""
+    rows = [row for row in talking(tcp)[:2] if greeting_of(row)]
+    whole = yield each("exchange", rows, wish["port"], None)
+    yield [ask(row.subject + " clamped", native("exchange", row.subject, wish["port"], CLAMP_MSS))
+           for row in succeeded(whole) if row.value["back_bytes"] < PATTERN_BYTES]
 
 
 @stepwise
@@ -3756,13 +3967,13 @@ def unwanted(options):
 
 def number_answers(done):
     """All answers in the order of the probes, each with its id."""
-    rows = [a for name in ["target", *PROBES] for a in done.get(name, ())]
+    rows = [a for name in [*GIVEN, *PROBES] for a in done.get(name, ())]
     return [row._replace(id="e%d" % number) for number, row in enumerate(rows, 1)]
 
 
 def by_probe(answers):
     """{probe name: [answers]}; every registered probe has an entry."""
-    table = {name: [] for name in ["target", *PROBES]}
+    table = {name: [] for name in [*GIVEN, *PROBES]}
     for row in answers:
         table.setdefault(row.probe, []).append(row)
     return table
@@ -4438,6 +4649,30 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
             yield blame(row, cured, how=how)
 
 
+sign("""path.mtu_blackhole  where: transit server_network client_network  each: patterns
+    means: A pattern of full-size packets to netdiag's `listen` is lost, one of small packets is not.
+    says: Small packets pass and large ones vanish {way}.
+    fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel of that
+      direction.
+    given: exchange/A,clamped ok   fires: exchange/A ok arrived=false back_bytes=0
+    fires: exchange/A ok back_bytes=536   quiet: exchange/A ok   quiet: exchange/A timeout""",
+    lambda row, exchange: row.value["back_bytes"] < row.value["bytes"] and any(
+        small.value["back_bytes"] == small.value["bytes"]
+        for small in succeeded(rows_about(exchange, row.subject)) if small != row) and dict(
+            proof=rows_about(exchange, row.subject), way="on the way back from %s: it got all, and"
+            " its answer stops after %d bytes" % (row.subject, row.value["back_bytes"])
+            if row.value["arrived"] else "on the way to %s" % row.subject))
+sign("""path.far_end path.nat  where: client_network transit  each: far_ends  severity: info
+    means: The greeting of netdiag's `listen` says how the connection arrived there.
+    says: The far end, a netdiag listener, saw this connection come from {you} port {you_port}
+      (TTL {ttl}, MSS {mss}){nat}.
+    fix: The path works; allow lists at the far end must name {you}.
+    fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
+      at=2026-11-21T12:00:00+00:00"
+    quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
+    lambda row, own: dict(
+        row.value, code="path.nat" if row.value["nat"] else "path.far_end",
+        nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
 sign("""path.mtu_blackhole
     where: transit server_network client_network  each: outsized  severity: warn  sure: possible
     means: A full-size echo vanishes, a small one is answered (replies to UDP are rate limited).
@@ -5242,6 +5477,11 @@ VIEWS = {
     "outsized": lambda sizes: [rows_about(sizes, a)[0]._replace(subject=a)
                                for a in size_suspects(saying(sizes, "by", "echo"))],
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
+    "patterns": lambda exchange: [
+        r for r in succeeded(exchange) if r.subject == host_of(r)],
+    "far_ends": lambda tcp, udp, own: [
+        row._replace(value=dict(told, you_port=told["port"], nat=told["you"] not in own | {
+            said(row, "local")})) for row in tcp + udp for told in [greeting_of(row)] if told],
     "handshakes": lambda tls, hello: succeeded(tls) + clear_handshakes(tls, hello),
     "chains": lambda wish, tls, hello, peer, handshakes: {  # {address: the longest that it sent}
         row.subject: max([said(r, "chain") or [] for r in rows_about(tls + peer + [
@@ -5267,6 +5507,11 @@ VIEWS = {
         row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
     "tunnels": lambda tunnel: saying(tunnel, "status", 200)}              # proxies that let us by
+
+
+LISTEN_ERRORS = {
+    "EADDRINUSE": "another program listens there already (`ss -ltnp`): the service is not absent",
+    "EACCES": "ports below 1024 need root", "EADDRNOTAVAIL": "it has no such address"}
 
 
 # -- judging --------------------------------------------------------------------------------------
@@ -5384,6 +5629,8 @@ def verdict(findings, seen):
     if fails:
         return finding_verdict(min(fails, key=lambda f: f.layer))
     wish, good = seen["wish"], working_addresses(findings, seen)
+    if wish["mode"] in MODE_VERDICTS:
+        return MODE_VERDICTS[wish["mode"]](seen)
     if wish["mode"] == "host" or good or seen["tunnels"]:
         return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
@@ -5398,6 +5645,25 @@ def verdict(findings, seen):
             row.subject, wish["port"], above)
     return Verdict("undecided", list(places), "possible", words, [
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
+
+
+def listen_verdict(seen):
+    """What reached the stand-in: `ok` when anybody did."""
+    facts, wish = seen["arrivals"][0].value, seen["wish"]
+    place = "%s/%s" % (endpoint(wish["host"], wish["port"]), wish["transport"])
+    if facts["error"]:
+        return Verdict("undecided", ["client"], "certain", "This host cannot listen on %s: %s." % (
+            place, LISTEN_ERRORS.get(facts["error"], facts["error"])), [
+                "Choose another port or address, or run it as root."], None)
+    came = collections.Counter(row["from"] for row in facts["arrivals"])
+    if not came:
+        return Verdict("undecided", [], "possible", "Nothing arrived at %s." % place, [
+            "Run `netdiag.py %s://%s` on the client meanwhile; --bind says which address it"
+            " shall reach." % (wish["transport"], endpoint(wish["host"], wish["port"]))], None)
+    return Verdict("ok", [], "certain", "%s arrived at %s: %s." % (
+        "A connection" if len(facts["arrivals"]) == 1 else "%d connections" % len(
+            facts["arrivals"]), place, ", ".join(
+                "%s (%d)" % row for row in came.most_common(5))), [], None)
 
 
 def finding_verdict(finding):
@@ -5422,6 +5688,9 @@ def ok_words(wish, good, seen):
         '"%s"' % re.sub(r"\\r|\\n.*", "", words)[:50] for words in told("tcp", "greeting")]
     return ", ".join(parts) + "."
 
+
+# {mode: what is said where no rule found a fault}
+MODE_VERDICTS = {"listen": listen_verdict}
 
 # == 9 report: values in, text out =================================================================
 
@@ -5480,6 +5749,26 @@ def render_text(report, packets, color=False):
              ("NOT TESTED", untested), ("TICKET (copy from here)", ticket))
     blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def render_mode(report, color=False):
+    """The report of a mode that draws no path from here: its verdict, its own part, findings."""
+    name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers))
+    parts = ((name, lines), ("FINDINGS", finding_lines(report.findings, color)))
+    blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def arrival_line(row):
+    """One arrival at the stand-in: when, from where, and what the network has made of it."""
+    return "  %s  %-24s TTL %-4s MSS %-6s %d bytes" % (
+        row["at"][11:19], endpoint(row["from"], row["port"]), row["ttl"] or "?", row["mss"] or "-",
+        row["bytes"])
+
+
+MODE_PARTS = {
+    "listen": lambda table: ("ARRIVALS", [
+        arrival_line(row) for row in table["arrivals"][0].value["arrivals"]])}
 
 
 def verdict_lines(report, color):
@@ -5988,7 +6277,58 @@ def publish(text, reports, system, options, out):
     return exit_status(reports)
 
 
-RUNNERS = {"target": run_targets}
+def see_host(system, options):
+    """What the reports of listen, watch and merge say of the host that they come from."""
+    items = [PROBES[name] for name in ("identity", "marks", "clock", "interfaces")]
+    return gather(items, {}, system, options, system.monotonic() + COMMAND_S)[0]
+
+
+def report_of(target, given, shared, system, options, began, **parts):
+    """A report that rests on what was given, and not on probes of its own."""
+    wish = Answer("target", target.text, "ok", wish_of(target, options))
+    answers = number_answers(dict(shared, target=[wish], **given))
+    parts = dict(dict(path=[], complete=True), **parts)
+    return Report(target, *judge(answers), timings_ms=timings_of([]), answers=answers,
+                  elapsed_s=round(system.monotonic() - began, 2), **parts)
+
+
+def live_stream(options, out):
+    """Where lines go while a mode runs: the report's own stream if it is text, else a terminal."""
+    if not (options.json or options.brief or options.output):
+        return out
+    return sys.stderr if sys.stderr and sys.stderr.isatty() else None
+
+
+def tell(line, stream):
+    """One line at once, where there is somebody to read it."""
+    if stream:
+        stream.write(shorten(line) + "\n")
+        stream.flush()
+
+
+def run_listen(texts, system, options, out):
+    """Mode `listen`: stand in for a service, and tell who arrives; -> exit status."""
+    mine(len(texts) == 1, "listen takes one port")
+    port, kind = PROTOCOLS.get(texts[0], (to_int(texts[0]),))[0], "udp" if options.udp else "tcp"
+    mine(port in range(1, 65536), "listen %s: a port is a number from 1 to 65535 or a known service"
+         % printable(texts[0], 60))
+    address, seconds = options.bind or "127.0.0.1", options.for_s or STAND_IN_S
+    began, started, stream = system.monotonic(), iso_time(system.now()), live_stream(options, out)
+    place = "%s/%s" % (endpoint(address, port), kind)
+    target = Target(place, address, port, kind, kind, False, None, None, is_address(address),
+                    "listen")
+    shared = see_host(system, options)
+    tell("listening on %s for %d s; Ctrl-C ends it" % (place, seconds), stream)
+    row = answer("arrivals", ask(place, native(
+        "stand_in", address, port, options.udp, seconds,
+        lambda row: tell(arrival_line(row), stream))), system, None)
+    report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
+                       complete=None if row.value["interrupted"] else True)
+    return publish(render_document([report], system, options, started, began), [report], system,
+                   options, out)
+
+
+RUNNERS = {"target": run_targets, "listen": run_listen}
 
 
 def show_progress(names):
@@ -6040,6 +6380,8 @@ def render_document(reports, system, options, started, began):
         return "".join(render_brief(report) for report in reports)
     color = options.color == "always" or options.color == "auto" and system.wants_color(
         sys.stdout if not options.output else None)
+    if reports[0].target.mode in MODE_PARTS:
+        return render_mode(reports[0], color)
     texts = [render_text(report, system.packets, color) for report in reports]
     return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
         system.transcript, [] if reports[1:] else reports[0].answers, options.verbose)
