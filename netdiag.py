@@ -1769,6 +1769,183 @@ def pattern_is_whole(word):
     return is_whole
 
 
+PACKED = "-- report for `netdiag.py merge` (JSON, zlib, base64) --", "-- end of the report --"
+
+
+def pack_report(text):
+    """A JSON report as lines for the end of a text one: `merge` finds it there when pasted."""
+    import base64
+    import zlib
+    packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
+    return "\n".join([PACKED[0]] + re.findall(".{1,76}", packed) + [PACKED[1], ""])
+
+
+def unpack_reports(text):
+    """The JSON texts that `pack_report` has put into a text, quote marks before lines or not."""
+    import base64
+    import zlib
+    for block in text.split(PACKED[0])[1:REPORT_TARGETS]:
+        lines = [line.strip("> |\t\r") for line in block.partition(PACKED[1])[0].splitlines()]
+        try:
+            raw = zlib.decompressobj().decompress(base64.b64decode("".join(lines)), REPORT_LIMIT)
+        except (ValueError, zlib.error) as error:
+            raise NotMine("its packed report is damaged: %s" % error)
+        yield raw.decode("utf-8", "replace")
+
+
+def json_documents(text):
+    """The JSON objects in a text: all of it, or what stands between other lines, one or several.
+
+    Ansible's `script` module gives its own object, with the report in `stdout`.
+    """
+    import json
+    reader = json.JSONDecoder(                    # int() of a million digits takes a minute
+        parse_int=lambda word: int(word) if len(word) < 19 else float(word))
+    starts, at = [found.start() for found in re.finditer(r'\{(?=\s{0,20}")', text)], 0
+    for turn, start in enumerate(starts):
+        if start < at or turn > at / 50 + 400:    # inside the last one; many that are none
+            continue
+        try:
+            document, at = reader.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        inner = document.get("stdout")
+        if "targets" in document:
+            yield document
+        elif isinstance(inner, str) and inner != text:
+            yield from json_documents(inner)
+
+
+def parse_reports(text):
+    """netdiag's reports in a file: JSON, or text that carries it -> [what merge needs of each
+    target]; NotMine says why there are none."""
+    found = [row for part in [text] + list(unpack_reports(text))
+             for document in json_documents(part) for row in report_rows(document)]
+    return mine(found, "no netdiag report in it" + (
+        ": it is cut short" if re.match(r'\s*\{\s*"schema"', text) else ""))
+
+
+@guarded
+def report_rows(document):
+    """One report -> a row for each of its targets: who saw what of which service, and when."""
+    host, marked = document["host"], {}
+    began_s = iso_epoch(document["started"])
+    for row in document["evidence"]:
+        marked.setdefault(find(r"^(t\d{1,5}\.)e\d", row["id"]) or "", []).append(row)
+    rows = []
+    for number, target in enumerate(document["targets"][:REPORT_TARGETS], 1):
+        result = target["verdict"]
+        code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
+        port = target.get("port")
+        rows.append(dict(
+            seen_of(marked.get("t%d." % number) or marked.get("") or [], port),
+            role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
+            host=word_of(host.get("name") or "?", 60), addresses=addresses_of(host.get("addresses")),
+            goal=word_of(target.get("host") or "-", 200), port=port and int(port),
+            protocol=word_of(target.get("protocol") or "tcp", 20),
+            goals=addresses_of(target.get("addresses")), code=code,
+            summary=word_of(result["summary"], 600), fix=[
+                word_of(text, 600) for text in result["fix"][:3]],
+            suspects=[place for place in PLACES if place in result["suspects"]],
+            confidence=mine(result["confidence"] in SURE and result["confidence"]),
+            began_s=began_s, ended_s=began_s + min(1e6, float(document.get("elapsed_s") or 0)),
+            flows=[flow_row(flow) for flow in (document.get("flows") or [])[:REPORT_TARGETS]],
+            path=[{"ttl": int(hop["ttl"]), "rtt_ms": None, "place": hop["place"], "mss": None,
+                   "address": word_of(hop["address"], 60) if hop["address"] else None}
+                  for hop in target.get("path", [])[:64] if hop["place"] in PLACES]))
+        rows[-1]["suspects"].sort(key=result["suspects"].index)       # likeliest first
+    return rows
+
+
+def word_of(text, limit):
+    """A text of a foreign report, safe to print; NotMine for what is no text."""
+    return printable(mine(isinstance(text, str) and text, "no text where one belongs"), limit)
+
+
+def addresses_of(words):
+    """The addresses in a list of a foreign report."""
+    return unique(word for word in (words or [])[:200]
+                  if isinstance(word, str) and is_address(word))
+
+
+def flow_row(flow):
+    """What merge needs of one flow of a capture."""
+    row = {key: int(flow.get(key) or 0) for key in "client_port server_port syn synack".split()}
+    return dict(row, client=word_of(flow["client"], 60), server=word_of(flow["server"], 60),
+                state=word_of(flow.get("state") or "?", 40))
+
+
+def seen_of(evidence, port):
+    """What of a report's evidence matters beside another report.
+
+    listens (None: nobody looked); half_open {address: SYN/ACKs sent again}; arrivals [address];
+    greeted: what `listen` said; facts {what: text}, which are compared with another run's.
+    """
+    seen = {"sources": [], "listens": None, "half_open": {}, "arrivals": None, "greeted": None,
+            "facts": {}}
+    for row in evidence[:5000]:
+        read = SEEN_IN.get(row.get("probe"))
+        if read and (row.get("outcome") == "ok" or read is see_tcp):
+            try:
+                guarded(read)(seen, row["value"], port)
+            except NotMine:
+                pass                              # another version's report: the rest still counts
+    return seen
+
+
+def see_sockets(seen, value, port):
+    """A server's sockets: does it listen, and who waits for the end of a handshake?"""
+    rows = [row for row in value["sockets"] if row["port"] == port or port is None]
+    seen["listens"] = bool(seen["listens"]) or any(row["state"] == "LISTEN" for row in rows)
+    see_half_open(seen, {row["remote"]: row.get("resent") for row in rows
+                         if row["state"] in ("SYN_RECV", "SYN-RECV")}, port)
+
+
+def see_half_open(seen, peers, port):
+    """Clients whose handshake was half done: a name, and how often their SYN/ACK was sent again."""
+    for address in addresses_of(list(peers)):
+        seen["half_open"][address] = max(seen["half_open"].get(address, 0),
+                                         int(peers[address] or 0))
+
+
+def see_arrivals(seen, value, port):
+    """Who came to a stand-in."""
+    seen.update(arrivals=addresses_of([row["from"] for row in value["arrivals"]]), listens=True)
+
+
+def see_tcp(seen, value, port):
+    """A connection of the client: its own address, and what a stand-in said of it."""
+    seen["sources"] += addresses_of([value.get("local")])
+    seen["facts"]["TCP"] = word_of(value["state"], 20)
+    seen["greeted"] = read_greeting(value["greeting"])
+
+
+def see_route(seen, value, port):
+    """The way that a client's packets take out of it."""
+    seen["sources"] += addresses_of([value.get("src")])
+    seen["facts"]["route"] = "via %s, %s, from %s" % tuple(
+        word_of(value.get(key) or "-", 60) for key in ("via", "dev", "src"))
+
+
+def fact(name, read):
+    """Keep one fact of an answer under a name, as text."""
+    def keep(seen, value, port):
+        seen["facts"][name] = word_of(str(read(value)), 200)
+    return keep
+
+
+SEEN_IN = {
+    "sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
+    "watch": lambda seen, value, port: see_half_open(seen, value["half_open"], port),
+    "lookup": fact("addresses of the name", lambda value: ", ".join(sorted(value))),
+    "resolv_conf": fact("resolvers", lambda value: ", ".join(value["nameservers"])),
+    "http": fact("HTTP status", lambda value: value["status"]),
+    "tls": fact("certificate", lambda value: value["chain"][0]["sha256"][:16]),
+    "identity": fact("system", lambda value: value["system"]),
+    "proxy_env": fact("proxy", lambda value: sorted(
+        key for key in value if value[key] and key not in ("no_proxy", "kubernetes")))}
+
+
 # -- SSH (RFC 4253, 5656) -------------------------------------------------------------------------
 # Far enough to see the host key, which the reply to our key exchange carries in clear.
 
@@ -2170,6 +2347,12 @@ class System:
         """Seconds since 1970, by this host's own clock."""
         return time.time()
 
+    def rest(self, seconds):
+        """Wait between two checks, without the connections of the last one."""
+        while self.attempts:
+            self.attempts.popitem()[1]["sock"].close()
+        time.sleep(seconds)
+
     def monotonic(self):
         """A clock for durations."""
         return time.monotonic()
@@ -2329,6 +2512,29 @@ class System:
             folder + "/certifi/cacert.pem" for folder in sys.path if folder]
         return "ok", {"used": used, "others": unique(
             path for path in known if path and path != used and os.path.isfile(path))}
+
+    def reports(self, path, timeout_s=None):
+        """The text of a file with reports (`-`: standard input), as long as REPORT_LIMIT."""
+        try:
+            with (sys.stdin.buffer if path == "-" else open(path, "rb")) as stream:
+                raw = stream.read(REPORT_LIMIT + 1)
+        except OSError as error:
+            return "unknown", errno_name(error.errno)
+        if len(raw) > REPORT_LIMIT:
+            return "unknown", "larger than %d MB" % (REPORT_LIMIT >> 20)
+        return "ok", raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8",
+                                "replace")
+
+    def report_files(self, folder):
+        """The files below a folder, in their order; none that cannot be read to an end."""
+        found = []
+        for place, folders, names in os.walk(folder):
+            folders.sort()
+            found += [os.path.join(place, name) for name in sorted(names)
+                      if os.path.isfile(os.path.join(place, name))]
+            if len(found) >= REPORT_FILES:
+                break
+        return found[:REPORT_FILES]
 
     def check_cafile(self, path):
         """Why a CA file cannot be used, or None."""
@@ -4071,6 +4277,7 @@ def interface_named(interfaces, name):
 def found_addresses(table):
     """The addresses that were tried, else those that the look-up gave."""
     return unique([r.subject for r in table["tcp"] + table["udp"]]
+                  or [a for r in table["report"][:1] for a in r.value["goals"]]
                   or [a for r in succeeded(table["lookup"]) for a in r.value])
 
 
@@ -4101,6 +4308,110 @@ def timings_of(answers):
     return {"dns": next((r.ms for r in table["lookup"] if r.outcome != "unknown"), None),
             "tcp": first("tcp", "ms"), "tls": first("tls", "ms") or first("http", "tls_ms"),
             "first_byte": first("http", "first_byte_ms")}
+
+
+# -- reports of others: two ends, two times --------------------------------------------------------
+
+def read_files(paths, system):
+    """Report files -> (answers `report`, one for each target in them; {path: why not})."""
+    rows, useless = [], collections.OrderedDict()
+    for path in paths:
+        question = ask(path, native("reports", path, parse=parse_reports))
+        row = answer("report", question, system, None)
+        if row.outcome == "ok":
+            rows += [row._replace(value=value) for value in row.value]
+        else:
+            useless[path] = row.tried[-1][1].replace("not understood: ", "") if row.tried else "?"
+    return rows, useless
+
+
+def host_key(value):
+    """Which host a report comes from: containers may share a name, and have other addresses."""
+    return value["host"], (value["addresses"] or [None])[0]
+
+
+def is_server_end(value):
+    """Does a report look at the service from the service's own host?"""
+    own = set(value["addresses"])
+    return value["mode"] in ("server", "listen") or value["mode"] == "capture" and bool(
+        own & set(value["goals"]) or own & {flow["server"] for flow in value["flows"]})
+
+
+def join_reports(rows):
+    """Answers `report` -> ([the answers about one host and target, each with its role], the
+    servers' answers that belong to none).  Without any client, the servers speak for themselves."""
+    rows = sorted(rows, key=lambda row: row.value["began_s"])
+    ends, clients = collections.OrderedDict(), collections.OrderedDict()
+    for row in rows:
+        value = row.value
+        if is_server_end(value):
+            for name in [value["host"].partition(".")[0]] + value["addresses"]:
+                ends.setdefault((name, value["port"]), []).append(row)
+        else:
+            clients.setdefault((host_key(value), value["goal"], value["port"]), []).append(row)
+    groups = [with_roles(runs, ends) for runs in clients.values()]
+    used = {id(row) for group in groups for _, row in group}
+    spare = [row for row in rows if is_server_end(row.value) and id(row) not in used]
+    if not groups:
+        groups, spare = [[("client", row)] for row in spare], []
+    return [[row._replace(value=dict(row.value, role=role)) for role, row in group]
+            for group in groups], spare
+
+
+def with_roles(runs, ends):
+    """A client's last run, the one to compare it with, the server's reports nearest in time."""
+    last = runs[-1].value
+    other = [run for run in runs[:-1] if (run.value["code"] == "ok") != (last["code"] == "ok")]
+    here = last["addresses"] if any(a in ("127.0.0.1", "::1") for a in last["goals"]) else []
+    names = unique(last["goals"] + here + [last["goal"].partition(".")[0]])
+    found = {}
+    for row in [row for name in names for port in (last["port"], None)
+                for row in ends.get((name, port), ())]:
+        best = found.setdefault(row.value["mode"], row)
+        if apart_s(last, row.value) < apart_s(last, best.value):
+            found[row.value["mode"]] = row
+    return [("client", runs[-1])] + [("before", row) for row in (other or runs[:-1])[-1:]] + [
+        ("server", row) for row in found.values()]
+
+
+def clock_offset_s(client, server):
+    """How far the server's clock is ahead of the client's, by what both have seen; else 0."""
+    told = client["greeted"]
+    if told and server["mode"] == "listen":
+        return min(0, told["at_s"] - client["began_s"]) + max(0, told["at_s"] - client["ended_s"])
+    return 0
+
+
+def apart_s(client, server):
+    """Seconds between the ends of two reports' times; 0 where they overlap."""
+    offset_s = clock_offset_s(client, server)
+    return max(0, server["began_s"] - offset_s - client["ended_s"],
+               client["began_s"] - server["ended_s"] + offset_s)
+
+
+def ends_of(report):
+    """The client's report beside each of the server's: who they are, how far apart in time, and
+    whether the server looked when a SYN of the client would have been seen."""
+    for row in [row for row in report if row.value["role"] == "server"]:
+        client, server = report[0].value, row.value
+        offset_s = clock_offset_s(client, server)
+        yield row._replace(value=dict(
+            client=client, server=server, apart_s=apart_s(client, server), proof=[report[0], row],
+            here=set(client["sources"] + client["addresses"]),
+            witnessed=server["began_s"] - offset_s <= client["ended_s"] + HALF_OPEN_S
+            and server["ended_s"] - offset_s >= client["began_s"] - CLOCK_STEP_S))
+
+
+def differences(before, now):
+    """What two runs of one host and target saw differently: {what: (then, now)}."""
+    facts = [dict(run["facts"], way=" ".join(hop["address"] or "*" for hop in run["path"]))
+             for run in (before, now)]
+    found = {name: (facts[0][name], facts[1][name]) for name in sorted(facts[0])
+             if name in facts[1] and facts[0][name] != facts[1][name]}
+    # A trace to a host that fails is shorter: that is the failure, and no change of the way.
+    if found.get("way") and min(found["way"], key=len) in max(found["way"], key=len):
+        del found["way"]
+    return found
 
 
 # == 8 rules: what the answers mean ===============================================================
@@ -4650,7 +4961,7 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
 
 
 sign("""path.mtu_blackhole  where: transit server_network client_network  each: patterns
-    means: A pattern of full-size packets to netdiag's `listen` is lost, one of small packets is not.
+    means: A pattern of full-size packets to netdiag's `listen` is lost, one of small ones is not.
     says: Small packets pass and large ones vanish {way}.
     fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel of that
       direction.
@@ -5122,8 +5433,118 @@ def rule_service_unexpected(row, wish):
         speaks=speaks.upper() if speaks else "something else")
 
 
+# -- reports of two ends, and of two times --------------------------------------------------------
+
+sign("""listen.none listen.loopback_only listen.other_address listen.backlog_full firewall.local
+    route.return_missing host.exhausted
+    where: service server  each: ends  hides: oneway.forward oneway.reverse tcp.filtered
+    means: The server's own report names the fault that the client sees.
+    says: {client} sees {seen}, and the report of {server} says why: {why}
+    fix: On {server}: {cure}
+    given: report/c ok role=client code=tcp.refused
+    fires: report/s ok role=server mode=server code=listen.none fix=["Start it."]
+    quiet: report/s ok role=server mode=server code=listen.none began_s=99999 ended_s=99999
+    quiet: report/s ok role=server mode=server code=ok""",
+    lambda row: row.value["client"]["code"] != "ok" and row.value["apart_s"] <= STATE_HOLDS_S
+    and row.value["server"]["code"] in SERVER_FAULTS and dict(
+        end_words(row), code=row.value["server"]["code"], why=row.value["server"]["summary"],
+        confidence=row.value["server"]["confidence"], suspects=row.value["server"]["suspects"],
+        cure=(row.value["server"]["fix"] or ["mend it."])[0]))
+sign("""intermittent  where: server_network service transit  each: lapses
+    means: `watch` saw it work and fail in turns; the other findings carry what failed when.
+    says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
+      {seconds:.0f} s in all: {kinds}.
+    fix: See what happened at those times: {times}.
+    fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
+      "suspects":["service"]}]
+    quiet: checks/A ok   quiet: checks/A ok checks=5 failed=5 outages=[{"from":5000,"to":5006,
+      "code":"tcp.refused","suspects":["service"]}]""",
+    lambda row: 0 < row.value["failed"] < row.value["checks"] and dict(
+        lapse_words(row.subject, row.value["outages"]), scope=None))
+sign("""oneway.reverse  where: server_network transit client_network  each: ends
+    hides: oneway.forward
+    means: The server answers this client's SYNs, and the client hears nothing.
+    says: The SYN of {client} arrives at {server} port {port}{how}; the answer does not come back.
+    fix: Follow the way from {server} back to {came}: its gateway, asymmetric routes, firewalls that
+      did not see the SYN.
+    given: report/c ok role=client code=path.dead_end
+    fires: report/s ok role=server mode=server half_open={"198.51.100.9":3}
+    fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9",
+      "synack":3,"syn":3,"server_port":443,"state":"unconfirmed"}]
+    fires: report/s ok role=server mode=server half_open={"203.0.113.77":3}
+    quiet: report/s ok role=server mode=server half_open={"203.0.113.7":3,"203.0.113.8":1}
+    quiet: report/s ok role=server mode=server""",
+    lambda row: row.value["client"]["code"] in SILENCES and answered_in_vain(row))
+sign("""tcp.filtered  where: server  each: ends  hides: oneway.forward  sure: certain
+    means: A capture on the server sees the SYN come and nothing leave.
+    says: The SYN of {client} arrives at {server} port {port}, and {server} sends nothing back.
+    fix: On {server}: `netdiag.py server {port}`: its own firewall, rp_filter, or a full queue.
+    given: report/c ok role=client code=path.dead_end
+    fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9","synack":0,
+      "syn":3,"server_port":443,"state":"no answer"}]
+    quiet: report/s ok role=server mode=capture flows=[{"client":"203.0.113.7","synack":0,
+      "syn":3,"server_port":443,"state":"no answer"}]""",
+    lambda row: row.value["client"]["code"] in SILENCES and any(
+        flow["syn"] and not flow["synack"] for flow in flows_from(row)) and end_words(row))
+sign("""oneway.forward  where: transit server_network client_network  each: ends  sure: likely
+    means: The client's SYNs meet silence, and the listening server saw none of them meanwhile.
+    says: The SYN of {client} does not arrive at {server} port {port}: {server} listens there,
+      looked at the same time and saw nothing of {came}.
+    fix: Follow the way from {client} to {server}: routes, the firewall before the server, its
+      allow list for {came}.
+    given: report/c ok role=client code=tcp.filtered suspects=["server","server_network"]
+    fires: report/s ok role=server mode=server listens=true
+    fires: report/s ok role=server mode=listen listens=true arrivals=["203.0.113.7"]
+    quiet: report/s ok role=server mode=server listens=true half_open={"198.51.100.9":2}
+    quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009
+    quiet: report/s ok role=server mode=server""",
+    lambda row: row.value["client"]["code"] in SILENCES and unseen_by_server(row) and dict(
+        end_words(row), suspects=[p for p in row.value["client"]["suspects"] if p in PLACES[1:4]]))
+sign("""tcp.refused tcp.rejected  where: server_network transit  each: ends  sure: likely
+    means: A refusal, though the server listens and saw nothing of this client.
+    says: {client} is refused on port {port}, though {server} listens there at the same time: a box
+      in between says no, or another host has this address.
+    fix: Find the firewall before {server} that answers for it; compare MAC addresses and TTLs.
+    given: report/c ok role=client code=tcp.refused suspects=["service","server"]
+    fires: report/s ok role=server mode=server listens=true
+    quiet: report/s ok role=server mode=server listens=false
+    quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009""",
+    lambda row: row.value["client"]["code"] in ("tcp.refused", "tcp.rejected") and row.value[
+        "client"]["suspects"][:1] != ["client"] and (
+            row.value["client"]["code"], row.value["client"]["suspects"][:1]) != (
+                "tcp.rejected", ["server"]) and unseen_by_server(row) and dict(
+        end_words(row), code=row.value["client"]["code"], suspects=[
+            p for p in row.value["client"]["suspects"] if p in PLACES[1:4]]))
+sign("""path.nat  where: client_network transit  each: ends  severity: info
+    means: The server has seen the client under an address that the client does not have.
+    says: NAT is on the way: {server} saw {client} as {came}.
+    fix: Rules, routes and allow lists at the server must name {came}.
+    given: report/c ok role=client code=path.dead_end
+    fires: report/s ok role=server mode=server half_open={"203.0.113.77":3}
+    quiet: report/s ok role=server mode=server half_open={"198.51.100.9":3}""",
+    lambda row: bool(seen_as(row)) and seen_as(row) not in row.value["here"] and end_words(row))
+sign("""report.changed  where: client service  each: changes  severity: info
+    means: Two runs of one host and target differ: what changed since it worked, or since it failed.
+    says: At {when} it was {was}, now it is {code_now}. What changed in between: {what}.
+    fix: Look at what changed first.
+    given: report/c ok role=client code=tcp.refused began_s=9000
+    fires: report/b ok role=before code=ok facts={"route":"via G"}
+    quiet: report/b ok role=before code=tcp.refused""",
+    lambda row: dict(
+        row.value, scope=None, when=utc_text(row.value["before"]["began_s"]),
+        was=row.value["before"]["code"], code_now=row.value["now"]["code"],
+        what="; ".join("%s (%s -> %s)" % (name, *pair) for name, pair in row.value["what"].items())
+        or "nothing that both runs have seen"))
+
+
 # -- what the rules have in common ----------------------------------------------------------------
 
+SERVER_FAULTS = ("listen.none listen.loopback_only listen.other_address listen.backlog_full"
+                 " firewall.local route.return_missing host.exhausted").split()
+TRAIT_PLACES = {"host": ("client", "client_network"), "source segment": ("client_network",),
+                "target": ("service", "server", "server_network"),
+                "target host": ("server", "server_network")}
+SILENCES = "tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent".split()
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {
@@ -5288,6 +5709,77 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
             return [far - nearer]
     first = refused_at(trace_tcp, address)     # a Linux firewall resets behind its TTL check
     return [first - 1, first] if first and far and first < far else []
+
+
+def end_words(row):
+    """The words for the two ends of one connection, and both reports as the proof."""
+    value = row.value
+    return dict(client=value["client"]["host"], server=value["server"]["host"], scope=None,
+                seen=value["client"]["code"], port=value["client"]["port"], proof=value["proof"],
+                came=seen_as(row) or (value["client"]["sources"] + value["client"]["addresses"] + [
+                    "the client"])[0])
+
+
+def lapse_words(target, outages):
+    """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
+    kinds = collections.Counter(outage["code"] for outage in outages)
+    return dict(
+        target=target, count=len(outages), seconds=sum(outage["to"] - outage["from"] for outage in outages),
+        kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
+        times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
+                        for outage in outages[:4]) + " UTC",
+        suspects=unique(place for outage in outages for place in outage["suspects"]))
+
+
+def flows_from(row):
+    """The flows of this client in the server's capture."""
+    return [flow for flow in row.value["server"]["flows"] if flow["client"] in row.value["here"]
+            and flow["server_port"] == row.value["client"]["port"]]
+
+
+def seen_as(row):
+    """The address that the server saw of this client, or None: it saw none, or one of several."""
+    client, server = row.value["client"], row.value["server"]
+    peers = list(server["half_open"])
+    known = [address for address in peers + (server["arrivals"] or []) if address in row.value[
+        "here"]] + [flow["client"] for flow in flows_from(row)]
+    if client["greeted"] and server["mode"] == "listen":
+        return client["greeted"]["you"]
+    lone = client["code"] in SILENCES and row.value["witnessed"] and peers[1:] == [] and peers
+    return (known or lone or [None])[0]
+
+
+def answered_in_vain(row):
+    """Holes of `oneway.reverse`: the server repeats its SYN/ACK to this client, or to one that may
+    be this one behind NAT."""
+    came, flows = seen_as(row), flows_from(row)
+    again = row.value["server"]["half_open"].get(came)
+    if again is None and not any(flow["synack"] for flow in flows) \
+            or row.value["apart_s"] > STATE_HOLDS_S:
+        return None
+    known = came in row.value["here"]
+    how = ", which sends its SYN/ACK again and again" if again or flows else \
+        ", where its handshake stays half done"
+    return dict(end_words(row), confidence="certain" if known and row.value["witnessed"] else
+                "likely", how=how if known else " as %s (NAT)%s" % (came, how))
+
+
+def unseen_by_server(row):
+    """Does the server listen, and did it look at the right time and see nothing of this client?"""
+    server = row.value["server"]
+    return row.value["witnessed"] and not seen_as(row) and not server["half_open"] \
+        and server["code"] in ("ok", "undecided") and (
+            server["listens"] or server["mode"] == "capture" and bool(server["flows"]))
+
+
+def changes_of(report):
+    """The run before beside the last one, where they differ."""
+    for row in [row for row in report if row.value["role"] == "before"]:
+        before, now = row.value, report[0].value
+        what = differences(before, now)
+        if what or before["code"] != now["code"]:
+            yield row._replace(value=dict(before=before, now=now, what=what,
+                                          proof=[report[0], row]))
 
 
 def is_next_door(egress, address):
@@ -5476,6 +5968,9 @@ VIEWS = {
          for r in saying(neighbor, "state", *ALIVE)}, **alive),
     "outsized": lambda sizes: [rows_about(sizes, a)[0]._replace(subject=a)
                                for a in size_suspects(saying(sizes, "by", "echo"))],
+    "lapses": lambda checks: succeeded(checks),                    # (watch) all that was checked
+    "ends": lambda report: list(ends_of(report)),                  # (merge) client beside server
+    "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
     "patterns": lambda exchange: [
         r for r in succeeded(exchange) if r.subject == host_of(r)],
@@ -5666,6 +6161,98 @@ def listen_verdict(seen):
                 "%s (%d)" % row for row in came.most_common(5))), [], None)
 
 
+def watch_verdict(seen):
+    """Always the same: it always worked, or it always failed, and then how."""
+    facts, wish = seen["checks"][0].value, seen["wish"]
+    if not facts["checks"]:
+        return Verdict("undecided", [], "possible", "It ended before the first check.", [], None)
+    return Verdict("ok", [], "certain", "%s answered all %d checks in %d s, the slowest in %.0f ms."
+                   % (wish["host"], facts["checks"], facts["seconds"], facts["slowest_ms"]), [],
+                   None)
+
+
+def traits_of(report):
+    """What the report about one host and target may have in common with others: [(kind, value)],
+    the kinds that say most first."""
+    client = next(row.value for row in report.answers if row.probe == "report")
+    source = (client["sources"] + client["addresses"] + [None])[0]
+    segment = source and network_of(source)
+    return unique([("target", client["target"]), ("target host", client["goal"])] + [
+        ("host", client["host"])] + [("source segment", segment)] * bool(segment) + [
+            ("hop", hop["address"]) for hop in client["path"][::-1] if hop["address"]] + [
+                ("port", client["port"])])
+
+
+def network_of(address):
+    """The usual segment of an address: its /24, or its /64."""
+    import ipaddress
+    net = "%s/%d" % (address.partition("%")[0], 64 if ":" in address else 24)
+    return str(ipaddress.ip_network(net, strict=False))
+
+
+def common_ground(reports):
+    """What the failing reports share and the others do not -> [{what, value, failed, fine}]."""
+    failed, fine = collections.OrderedDict(), collections.Counter()
+    bad = [report for report in reports if report.verdict.code not in NO_FAULT]
+    for report in reports:
+        for trait in traits_of(report):
+            if report in bad:
+                failed[trait] = failed.get(trait, 0) + 1
+            else:
+                fine[trait] += 1
+    shared = [dict(what=what, value=value, failed=count, fine=fine[what, value])
+              for (what, value), count in failed.items() if count == len(bad)]
+    return sorted(shared, key=lambda row: row["fine"])      # stable: else what says most is first
+
+
+def group_verdict(reports, common):
+    """One verdict for many hosts and targets: what most of the failing ones say, and where."""
+    bad = [report.verdict for report in reports if report.verdict.code not in NO_FAULT]
+    unsure = [report for report in reports if report.verdict.code in ("undecided", "udp.no_reply")]
+    if not bad:
+        return Verdict("undecided" if unsure else "ok", [], "certain", "%d of %d work%s." % (
+            len(reports) - len(unsure), len(reports), ", the others are undecided" if unsure
+            else ""), [], None)
+    code, count = collections.Counter(result.code for result in bad).most_common(1)[0]
+    first = next(result for result in bad if result.code == code)
+    words = "%d of %d fail, %s with %s" % (len(bad), len(reports), count if count < len(
+        bad) else "all" if len(bad) > 1 else "it", code)
+    places, sure = first.suspects, "possible"
+    if common and bad[1:]:
+        trait = common[0]
+        words += "; what they share is the %s %s" % (trait["what"], trait["value"])
+        if len(bad) < len(reports) and not trait["fine"]:
+            words += ", and all that lacks it works"
+            places, sure = TRAIT_PLACES.get(trait["what"], places), "likely"
+        elif trait["fine"]:
+            words += ", which %d others have too, and work" % trait["fine"]
+    elif bad[1:]:
+        words += "; they have nothing in common"
+    return first._replace(summary=words + ". " + first.summary, suspects=list(places),
+                          confidence=sure)
+
+
+def merge_verdict(seen):
+    """Where both ends give no more: the client's own verdict, or why they do not fit together."""
+    client, words = seen["report"][0].value, ""
+    for row in seen["ends"]:
+        far = row.value["apart_s"]
+        if client["code"] in SILENCES + ["tcp.refused", "tcp.rejected"] and not row.value[
+                "witnessed"]:
+            return Verdict("undecided", client["suspects"], "possible", "%s sees %s (%s), and the "
+                "report of %s was made %s: at another time it proves nothing." % (
+                    client["host"], client["target"], client["code"], row.value["server"]["host"],
+                    "%d min apart" % (far / 60) if far >= 120 else "%d s apart" % far), [
+                "Run both at the same time: on the server `netdiag.py server %s --for 30s"
+                " --client %s`, meanwhile netdiag on the client." % (
+                    client["port"], (client["sources"] + ["ADDRESS"])[0])], None)
+        words = " (%s: %s)" % (row.value["server"]["host"], row.value["server"]["code"])
+    owner = PLACE_OWNER.get((client["suspects"] or ["client"])[0])
+    asked = {"who": owner, "text": client["fix"][0]} if client["fix"] else None
+    return Verdict(client["code"], client["suspects"], client["confidence"],
+                   client["summary"] + words, client["fix"], asked)
+
+
 def finding_verdict(finding):
     """The verdict that a finding is."""
     owner = PLACE_OWNER.get(finding.suspects[0] if finding.suspects else "client")
@@ -5690,7 +6277,7 @@ def ok_words(wish, good, seen):
 
 
 # {mode: what is said where no rule found a fault}
-MODE_VERDICTS = {"listen": listen_verdict}
+MODE_VERDICTS = {"listen": listen_verdict, "watch": watch_verdict, "merge": merge_verdict}
 
 # == 9 report: values in, text out =================================================================
 
@@ -5766,7 +6353,107 @@ def arrival_line(row):
         row["bytes"])
 
 
+def clock_text(epoch):
+    """The time of day of this host."""
+    return time.strftime("%H:%M:%S", time.localtime(epoch))
+
+
+def outage_times(outage):
+    """'12:00:05-12:00:17': from the first check that failed to the last one."""
+    return "%s-%s" % (clock_text(outage["from"]), clock_text(outage["to"]))
+
+
+def outage_line(outage):
+    """One line of the outage log."""
+    return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], outage["confidence"],
+                                 outage["summary"])
+
+
+def outage_lines(table):
+    """The outage log of `watch`."""
+    facts = table["checks"][0].value
+    return ["  %d checks in %d s, %d failed" % (
+        facts["checks"], facts["seconds"], facts["failed"])] + [
+            line for row in facts["outages"] for line in wrap(
+                outage_line(row).strip(), "  ", " " * 21)] + [
+                    "  and %d more outages" % facts["more_outages"]] * bool(facts["more_outages"])
+
+
+def end_lines(table):
+    """Who reported what, and when: one line for each report that belongs together."""
+    lines = []
+    for row in table["report"]:
+        value = row.value
+        lines += wrap("%-7s %s  %s (%s)  %s  %s" % (
+            value["role"], utc_text(value["began_s"]), value["host"], ", ".join(
+                value["addresses"][:2]) or "-", value["target"], value["code"]), "  ", " " * 10)
+    return lines
+
+
+def render_group(group, reports, color):
+    """Many hosts and targets: the one verdict, the matrix, and one line for each that fails."""
+    bad = [report for report in reports if report.verdict.code != "ok"]
+    hosts, targets = group["matrix"]["hosts"], group["matrix"]["targets"]
+    lines = ["", "  " + " " * 28 + " ".join("%3d" % n for n in range(1, len(targets[:12]) + 1))]
+    rows = sorted(zip(hosts, group["matrix"]["codes"]), key=lambda row: not set(row[1]) - {"ok"})
+    lines += ["  %-28s" % shorten(host, 28) + " ".join("%3s" % (
+        "-" if code is None else "ok" if code == "ok" else "?" if code in NO_FAULT else "X")
+        for code in codes[:12]) for host, codes in rows[:40]]
+    lines += ["  and %d more hosts" % len(rows[40:])] * bool(rows[40:])
+    lines += ["", *("  %2d  %s" % row for row in enumerate(targets[:12], 1))]
+    told = ["%s: %d of those that fail have it, %d of the others" % (
+        shorten("%(what)s %(value)s" % row, 40), row["failed"], row["fine"])
+        for row in group["common"][:6]]
+    parts = [("MATRIX", lines[1:]), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
+        "  " + shorten("%s: %s" % (host_of_report(report), render_brief(report).strip()), 78)
+        for report in bad[:60]] + ["  and %d more" % len(bad[60:])] * bool(bad[60:]))]
+    return "".join("\n%s\n%s\n" % (name, "\n".join(part)) for name, part in parts if part)
+
+
+def render_merged(reports, group, color=False):
+    """The report of mode `merge`: two ends in full, many as a group, and what was left out."""
+    left_out = [line for text in group["not_joined"] + [
+        "%s: %s" % (printable(path, 60), printable(why, 100))
+        for path, why in list(group["unusable"].items())[:20]] for line in wrap(text, "  - ")]
+    left_out += ["  - %d unusable files in all" % len(group["unusable"])] * bool(
+        group["unusable"].keys() and len(group["unusable"]) > 20)
+    head = []
+    if reports[1:]:
+        first = reports[0]
+        whole = first._replace(
+            target=first.target._replace(text="%d hosts, %d targets" % (len(group["matrix"][
+                "hosts"]), len(group["matrix"]["targets"])), port=None),
+            verdict=Verdict(**group["verdict"]), findings=[], complete=True)
+        head = ["\n".join(verdict_lines(whole, color)) + "\n" + render_group(group, reports, color)]
+    shown = [report for report in reports if not reports[1:] or report.findings][:20]
+    return ("\n" + "-" * WIDTH + "\n").join(head + [render_mode(r, color) for r in shown]) + (
+        "\nNOT JOINED\n" + "\n".join(left_out) + "\n" if left_out else "")
+
+
+def host_of_report(report):
+    """The client of one target of a merged report."""
+    return next(row.value["host"] for row in report.answers if row.probe == "report")
+
+
+def group_json(reports, spare, useless):
+    """What mode `merge` adds to the document: the matrix, what fails have in common, the rest."""
+    hosts, targets = (unique(names) for names in zip(*[
+        (host_of_report(report), report.target.text) for report in reports]))
+    codes = {(host_of_report(report), report.target.text): report.verdict.code
+             for report in reports}
+    common = common_ground(reports)
+    return dict(
+        verdict=group_verdict(reports, common)._asdict(), common=common,
+        matrix={"hosts": hosts, "targets": targets,
+                "codes": [[codes.get((host, name)) for name in targets] for host in hosts]},
+        not_joined=["The report of %s about %s (%s) is about no service that a client's report is"
+                    " about." % (row.value["host"], row.value["target"], row.value["code"])
+                    for row in spare[:20]], unusable=useless)
+
+
 MODE_PARTS = {
+    "merge": lambda table: ("ENDS", end_lines(table)),
+    "watch": lambda table: ("CHECKS", outage_lines(table)),
     "listen": lambda table: ("ARRIVALS", [
         arrival_line(row) for row in table["arrivals"][0].value["arrivals"]])}
 
@@ -5921,10 +6608,11 @@ def target_json(report, mark):
                 addresses=found_addresses(by_probe(report.answers)),
                 verdict=report.verdict._asdict(), findings=findings, unjudged=report.unjudged,
                 path=report.path, timings_ms=report.timings_ms, elapsed_s=report.elapsed_s,
-                complete=report.complete)
+                complete=report.complete, **({"client": host_of_report(report)} if
+                                             report.target.mode == "merge" else {}))
 
 
-def render_json(reports, started, elapsed_s, sha256, transcript, packets):
+def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more):
     """Exactly one JSON document: the reports, and what is known of the whole run."""
     import json
     table = by_probe(reports[0].answers)
@@ -5940,7 +6628,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets):
         targets=[target_json(report, mark) for mark, report in rows],
         evidence=[dict(row._asdict(), id=mark + row.id, value=public(row.value))
                   for mark, report in rows for row in report.answers],
-        transcript=transcript, packets_sent=packets)
+        transcript=transcript, packets_sent=packets, **more)
     return json.dumps(document, indent=1, default=str) + "\n"
 
 
@@ -6287,9 +6975,9 @@ def report_of(target, given, shared, system, options, began, **parts):
     """A report that rests on what was given, and not on probes of its own."""
     wish = Answer("target", target.text, "ok", wish_of(target, options))
     answers = number_answers(dict(shared, target=[wish], **given))
-    parts = dict(dict(path=[], complete=True), **parts)
-    return Report(target, *judge(answers), timings_ms=timings_of([]), answers=answers,
-                  elapsed_s=round(system.monotonic() - began, 2), **parts)
+    verdict, findings, unjudged = judge([row for row in answers if row.probe in GIVEN])
+    return Report(target, verdict, findings, unjudged, parts.get("path", []), timings_of([]),
+                  answers, round(system.monotonic() - began, 2), parts.get("complete", True))
 
 
 def live_stream(options, out):
@@ -6328,7 +7016,146 @@ def run_listen(texts, system, options, out):
                    options, out)
 
 
-RUNNERS = {"target": run_targets, "listen": run_listen}
+def run_watch(texts, system, options, out):
+    """Mode `watch`: check for a while, diagnose what fails when it fails; -> exit status."""
+    mine(len(texts) == 1, "watch takes one target")
+    target, began, started = read_target(texts[0]), system.monotonic(), iso_time(system.now())
+    stream = live_stream(options, out)
+    tell("watching %s for %d s; Ctrl-C ends it" % (target.text, options.for_s or WATCH_S), stream)
+    facts = {"checks": 0, "failed": 0, "slowest_ms": 0, "outages": [], "more_outages": 0}
+    seen = [see_host(system, options), None]      # what is known of this host; the last failure
+    complete = True
+    try:
+        while True:
+            check(target, seen, facts, system, options, stream)
+            left_s = began + (options.for_s or WATCH_S) - system.monotonic()
+            if left_s <= 0:
+                break
+            system.rest(min(left_s, max(0, pace_s(target) - facts["took_s"])))
+    except KeyboardInterrupt:
+        complete = None
+    report = watch_report(target, seen, facts, system, options, began)._replace(complete=complete)
+    return publish(render_document([report], system, options, started, began), [report], system,
+                   options, out)
+
+
+def pace_s(target):
+    """Seconds between two cheap checks; sshd penalises connections without a login, MySQL blocks a
+    host after 100 of them, and others that greet may count them."""
+    greets = target.port == 22 or PROTOCOLS[target.protocol][3]
+    return 60 if target.protocol == "mysql" else WATCH_GENTLE_S if greets else WATCH_PACE_S
+
+
+def cheap(target, options):
+    """The options of a cheap check: no more than shows whether the target works."""
+    wanted = ["udp" if target.transport == "udp" else "tcp"] + ["tls"] * bool(target.tls)
+    return options._replace(only=tuple(wanted + ["http"] * target.protocol.startswith("http")),
+                            skip=options.skip + ("sizes", "marked"))
+
+
+def works(report):
+    """Does a target work, as far as a cheap check can see?"""
+    opened = any(row.probe == "tcp" and row.outcome == "ok" for row in report.answers)
+    return report.verdict.code == "ok" or report.verdict.code == "undecided" and opened
+
+
+def check(target, seen, facts, system, options, stream):
+    """One cheap check, and a whole diagnosis when an outage begins."""
+    began, now = system.monotonic(), system.now()
+    report = diagnose(target, seen[0], system, cheap(target, options))
+    if report.complete is None:
+        raise KeyboardInterrupt
+    facts["checks"] += 1
+    lasts = [outage for outage in facts["outages"][-1:] if not outage["over"]]
+    if works(report):
+        facts["slowest_ms"] = max(facts["slowest_ms"], report.timings_ms["tcp"] or 0)
+        for outage in lasts:
+            outage["over"] = True
+            tell("  %s  works again" % clock_text(now), stream)
+    else:
+        facts["failed"] += 1
+        if not lasts:
+            begin_outage(report, target, seen, facts, system, options)
+            tell(outage_line(facts["outages"][-1]), stream)
+        facts["outages"][-1].update(to=system.now())
+    facts["took_s"] = system.monotonic() - began
+
+
+def begin_outage(report, target, seen, facts, system, options):
+    """Diagnose at the moment of failure; an outage that is over by then has the cheap check's."""
+    system.rest(0)
+    before, now = len(system.transcript), system.now()
+    once = [item for item in PROBES.values() if item.scope in SCOPES["target"][0]]
+    shared, asked = gather(once, {}, system, options, system.monotonic() + options.deadline_s)
+    whole = diagnose(target, shared, system, options) if asked is not None else report
+    seen[1] = report if works(whole) else whole
+    del system.transcript[:before]                # of the last outage only
+    facts["more_outages"] += len(facts["outages"]) >= WATCH_OUTAGES
+    result = seen[1].verdict
+    facts["outages"] = facts["outages"][:WATCH_OUTAGES - 1] + [dict(
+        result._asdict(), over=False, **{"from": now, "to": now})]
+    if whole.complete is None or asked is None:
+        raise KeyboardInterrupt
+
+
+def watch_report(target, seen, facts, system, options, began):
+    """The report of `watch`: of a target that always failed its last diagnosis, with the log."""
+    base, target = seen[1], target._replace(mode="watch")
+    facts["seconds"] = round(system.monotonic() - began)
+    facts.pop("took_s", None)
+    answers = base.answers if base else number_answers(seen[0])
+    row = Answer("checks", target.text, "ok", facts, id="e%d" % (len(answers) + 1))
+    report = report_of(target, {"checks": [row]}, {}, system, options, began)
+    if base and facts["failed"] == facts["checks"]:
+        report = base._replace(target=target)
+    kinds = collections.OrderedDict()
+    for outage in facts["outages"]:
+        kinds.setdefault(outage["code"], []).append(outage)
+    found = [Finding(code, "fail", rows[0]["suspects"], rows[0]["confidence"], "%s: %s" % (
+        ", ".join(map(outage_times, rows[:6])), rows[0]["summary"]), rows[0]["fix"][:1] or ["-"],
+        rows[0]["ask"] and rows[0]["ask"]["text"], [row], (), [], layer) for layer, (code, rows) in enumerate(kinds.items(), 999)]
+    return report._replace(
+        path=base.path if base else [], answers=answers + [row],
+        findings=[f._replace(proof=[row]) for f in report.findings] + found
+        if facts["failed"] < facts["checks"] else report.findings,
+        elapsed_s=round(system.monotonic() - began, 2))
+
+
+def run_merge(texts, system, options, out):
+    """Mode `merge`: put the reports of two ends, or of many hosts, together; -> exit status."""
+    paths = texts + (system.report_files(options.from_dir) if options.from_dir else [])
+    mine(paths, "merge takes report files, or --from DIR: there is none in %s" % options.from_dir
+         if options.from_dir else "merge takes report files, or --from DIR")
+    began, started = system.monotonic(), iso_time(system.now())
+    rows, useless = read_files(paths, system)
+    mine(rows, "; ".join("%s: %s" % row for row in list(useless.items())[:3]))
+    groups, spare = join_reports(rows)
+    shared = gather([PROBES["identity"]], {}, system, options, began + COMMAND_S)[0]
+    reports = [report_of(target_of(group[0].value), {"report": group}, {} if number else shared,
+                         system, options, began, path=group[0].value["path"])
+               for number, group in enumerate(groups)]
+    group = group_json(reports, spare, useless)
+    if options.json:
+        text = render_json(reports, started, round(system.monotonic() - began, 2),
+                           system.own_digest(), [], 0, group=group)
+    elif options.brief:
+        text = render_document(reports, system, options, started, began)
+    else:
+        text = render_merged(reports, group, wants_color(options, system))
+    for path in [path for path in texts if path in useless]:
+        complain("%s: %s" % (path, useless[path]))
+    return publish(text, reports, system, options, out)
+
+
+def target_of(client):
+    """The target of a client's report, as one of mode `merge`."""
+    protocol = client["protocol"] if client["protocol"] in PROTOCOLS else "tcp"
+    _, transport, tls, _ = PROTOCOLS[protocol]
+    return Target(client["target"], client["goal"], client["port"], protocol, transport, tls, None,
+                  None, is_address(client["goal"]), "merge")
+
+
+RUNNERS = {"target": run_targets, "listen": run_listen, "watch": run_watch, "merge": run_merge}
 
 
 def show_progress(names):
@@ -6371,6 +7198,12 @@ def exit_status(reports):
     return EXIT_OK if codes == {"ok"} and all(r.complete for r in reports) else EXIT_UNDECIDED
 
 
+def wants_color(options, system):
+    """Is the report to be coloured?"""
+    return options.color == "always" or options.color == "auto" and system.wants_color(
+        sys.stdout if not options.output else None)
+
+
 def render_document(reports, system, options, started, began):
     """All reports as text, as brief lines or as one JSON document."""
     if options.json:
@@ -6378,8 +7211,7 @@ def render_document(reports, system, options, started, began):
                            system.own_digest(), system.transcript, system.packets)
     if options.brief:
         return "".join(render_brief(report) for report in reports)
-    color = options.color == "always" or options.color == "auto" and system.wants_color(
-        sys.stdout if not options.output else None)
+    color = wants_color(options, system)
     if reports[0].target.mode in MODE_PARTS:
         return render_mode(reports[0], color)
     texts = [render_text(report, system.packets, color) for report in reports]
