@@ -1840,8 +1840,9 @@ def report_rows(document):
         rows.append(dict(
             seen_of(marked.get("t%d." % number) or marked.get("") or [], port),
             role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
-            host=word_of(host.get("name") or "?", 60), addresses=addresses_of(host.get("addresses")),
-            goal=word_of(target.get("host") or "-", 200), port=port and int(port),
+            host=word_of(host.get("name") or "?", 60), port=port and int(port),
+            addresses=addresses_of(host.get("addresses")),
+            goal=word_of(target.get("host") or "-", 200),
             protocol=word_of(target.get("protocol") or "tcp", 20),
             goals=addresses_of(target.get("addresses")), code=code,
             summary=word_of(result["summary"], 600), fix=[
@@ -3691,7 +3692,7 @@ def probe_exchange(wish, tcp):
     """A pattern of several packets both ways, where netdiag's `listen` stands in; if it is lost,
     once more with small segments."""
     rows = [row for row in talking(tcp)[:2] if greeting_of(row)]
-    whole = yield each("exchange", rows, wish["port"], None)
+    whole = yield list(each("exchange", rows, wish["port"], None))
     yield [ask(row.subject + " clamped", native("exchange", row.subject, wish["port"], CLAMP_MSS))
            for row in succeeded(whole) if row.value["back_bytes"] < PATTERN_BYTES]
 
@@ -4389,14 +4390,20 @@ def apart_s(client, server):
                client["began_s"] - server["ended_s"] + offset_s)
 
 
+def with_role(report, role):
+    """The reports that have this part in what was joined."""
+    return [row for row in report if row.value["role"] == role]
+
+
 def ends_of(report):
     """The client's report beside each of the server's: who they are, how far apart in time, and
     whether the server looked when a SYN of the client would have been seen."""
-    for row in [row for row in report if row.value["role"] == "server"]:
-        client, server = report[0].value, row.value
+    for first, row in [(first, row) for first in with_role(report, "client")
+                       for row in with_role(report, "server")]:
+        client, server = first.value, row.value
         offset_s = clock_offset_s(client, server)
         yield row._replace(value=dict(
-            client=client, server=server, apart_s=apart_s(client, server), proof=[report[0], row],
+            client=client, server=server, apart_s=apart_s(client, server), proof=[first, row],
             here=set(client["sources"] + client["addresses"]),
             witnessed=server["began_s"] - offset_s <= client["ended_s"] + HALF_OPEN_S
             and server["ended_s"] - offset_s >= client["began_s"] - CLOCK_STEP_S))
@@ -5724,7 +5731,8 @@ def lapse_words(target, outages):
     """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
     kinds = collections.Counter(outage["code"] for outage in outages)
     return dict(
-        target=target, count=len(outages), seconds=sum(outage["to"] - outage["from"] for outage in outages),
+        target=target, count=len(outages),
+        seconds=sum(outage["to"] - outage["from"] for outage in outages),
         kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
         times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
                         for outage in outages[:4]) + " UTC",
@@ -5774,12 +5782,13 @@ def unseen_by_server(row):
 
 def changes_of(report):
     """The run before beside the last one, where they differ."""
-    for row in [row for row in report if row.value["role"] == "before"]:
-        before, now = row.value, report[0].value
+    for last, row in [(last, row) for last in with_role(report, "client")
+                      for row in with_role(report, "before")]:
+        before, now = row.value, last.value
         what = differences(before, now)
         if what or before["code"] != now["code"]:
-            yield row._replace(value=dict(before=before, now=now, what=what,
-                                          proof=[report[0], row]))
+            yield row._replace(value=dict(
+                before=before, now=now, what=what, proof=[last, row]))
 
 
 def is_next_door(egress, address):
@@ -6234,7 +6243,10 @@ def group_verdict(reports, common):
 
 def merge_verdict(seen):
     """Where both ends give no more: the client's own verdict, or why they do not fit together."""
-    client, words = seen["report"][0].value, ""
+    clients, words = with_role(seen["report"], "client"), ""
+    if not clients:
+        return Verdict("undecided", [], "possible", "No client has reported.", [], None)
+    client = clients[0].value
     for row in seen["ends"]:
         far = row.value["apart_s"]
         if client["code"] in SILENCES + ["tcp.refused", "tcp.rejected"] and not row.value[
@@ -6355,7 +6367,7 @@ def arrival_line(row):
 
 def clock_text(epoch):
     """The time of day of this host."""
-    return time.strftime("%H:%M:%S", time.localtime(epoch))
+    return iso_time(epoch)[11:19]
 
 
 def outage_times(outage):
@@ -6641,15 +6653,7 @@ OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undec
                " was seen to name a cause; the report says what was not tested."}
 LATER_CODES = {code: "%s (not yet: %s)" % (says, finder) for code, finder, says in re.findall(
     r"(\S+) in (.+?): (.+)", """
-listen.none in mode `server`: Nobody listens on the port.
-listen.loopback_only in mode `server`: The service listens on loopback only.
-listen.other_address in mode `server`: The service listens on another address or family.
-listen.backlog_full in mode `server`: The accept queue of the service is full.
 handshake.incomplete in mode `server`: SYNs are answered in vain: the way back is broken.
-route.return_missing in mode `server`: No route to the client, or rp_filter drops it.
-oneway.forward in modes `merge` and `capture`: Packets are lost on the way to the server.
-oneway.reverse in modes `merge` and `capture`: Packets are lost on the way back.
-intermittent in mode `watch`: It works now and then; the findings say what failed when.
 """)}
 RULELESS = dict(OTHER_CODES, **LATER_CODES)
 
@@ -7111,9 +7115,11 @@ def watch_report(target, seen, facts, system, options, began):
     kinds = collections.OrderedDict()
     for outage in facts["outages"]:
         kinds.setdefault(outage["code"], []).append(outage)
-    found = [Finding(code, "fail", rows[0]["suspects"], rows[0]["confidence"], "%s: %s" % (
-        ", ".join(map(outage_times, rows[:6])), rows[0]["summary"]), rows[0]["fix"][:1] or ["-"],
-        rows[0]["ask"] and rows[0]["ask"]["text"], [row], (), [], layer) for layer, (code, rows) in enumerate(kinds.items(), 999)]
+    found = [Finding(
+        code, "fail", first["suspects"], first["confidence"], "%s: %s" % (
+            ", ".join(map(outage_times, [first] + more[:5])), first["summary"]),
+        first["fix"][:1] or ["-"], (first["ask"] or {}).get("text"), [row], (), [], layer)
+             for layer, (code, (first, *more)) in enumerate(kinds.items(), len(RULES))]
     return report._replace(
         path=base.path if base else [], answers=answers + [row],
         findings=[f._replace(proof=[row]) for f in report.findings] + found
@@ -7215,8 +7221,11 @@ def render_document(reports, system, options, started, began):
     if reports[0].target.mode in MODE_PARTS:
         return render_mode(reports[0], color)
     texts = [render_text(report, system.packets, color) for report in reports]
-    return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
+    text = ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
         system.transcript, [] if reports[1:] else reports[0].answers, options.verbose)
+    return text + "\n" + pack_report(render_document(
+        reports, system, options._replace(json=True), started, began)) if options.verbose and not \
+        options.redact else text
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ PROTECTED = ("target",)         # without a target there is nothing to judge
 # The first resolver is asked first; the last of several answers about one subject counts.
 IN_ORDER = ("dns", "general_dns", "http", "redirects")
 # Of two resolvers that contradict each other one is gone: what the other says is all that is seen.
-ACCEPTED = {("dns ok", "dns.not_found"), ("dns ok", "dns.no_address")}
+# Without its own addresses this host cannot know that an ICMP error is its own.
+ACCEPTED = {("dns ok", "dns.not_found"), ("dns ok", "dns.no_address"),
+            ("interfaces ok", "tcp.rejected")}
 
 
 def found_by(rule, case):
