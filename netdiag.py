@@ -87,6 +87,7 @@ STAND_IN_S = 600             # `listen` without --for
 STAND_IN_MOST = 1000         # connections or datagrams that it takes in all,
 STAND_IN_AT_ONCE = 32        # and at one time
 STAND_IN_TURNS = 4           # patterns that it answers on one connection
+HALF_OPEN_LOOK_S = 0.5       # between two looks at connections that are not complete
 STAND_IN_IDLE_S = 20.0       # a client that says nothing for so long is left
 PATTERN_BYTES = 3000         # there and back: two full packets and more
 PATTERN_MOST = 16384
@@ -1749,6 +1750,18 @@ def read_syn(packet):
             "mss": quoted_mss(packet[40 if six else (packet[0] & 15) * 4:])}
 
 
+def half_open_peers(text, port):
+    """/proc/net/tcp, tcp6: {address: SYN/ACKs sent again} of half-open connections to a port."""
+    rows = [words for words in word_rows(text)[1:] if len(words) > 6 and words[3] == "03"
+            and words[1].endswith(":%04X" % port)]
+    found = {}
+    for words in rows:                            # one or four numbers of this machine each
+        raw = b"".join(struct.pack("=I", int(part, 16)) for part in re.findall(
+            ".{8}", words[2].partition(":")[0]))
+        found[address_text(raw).replace("::ffff:", "")] = int(words[6], 16)
+    return found
+
+
 def build_pattern(word, size):
     """A line of netdiag's, and so many bytes behind it."""
     return b"netdiag %s %d\n" % (word, size), b"0123456789abcdef" * (size // 16) + b"." * (
@@ -1837,10 +1850,11 @@ def report_rows(document):
         result = target["verdict"]
         code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
         port = target.get("port")
+        mine(not port or int(port) in range(65536), "no port")
         rows.append(dict(
             seen_of(marked.get("t%d." % number) or marked.get("") or [], port),
             role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
-            host=word_of(host.get("name") or "?", 60), port=port and int(port),
+            host=word_of(host.get("name") or "?", 60), port=int(port) if port else None,
             addresses=addresses_of(host.get("addresses")),
             goal=word_of(target.get("host") or "-", 200),
             protocol=word_of(target.get("protocol") or "tcp", 20),
@@ -1912,6 +1926,7 @@ def see_half_open(seen, peers, port):
 def see_arrivals(seen, value, port):
     """Who came to a stand-in."""
     seen.update(arrivals=addresses_of([row["from"] for row in value["arrivals"]]), listens=True)
+    see_half_open(seen, value["half_open"], port)
 
 
 def see_tcp(seen, value, port):
@@ -3094,7 +3109,8 @@ class System:
 
         `tell` hears of each arrival at once; Ctrl-C ends it with what has arrived until then.
         """
-        facts = {"arrivals": [], "turned_away": 0, "interrupted": False, "error": None}
+        facts = {"arrivals": [], "half_open": {}, "turned_away": 0, "interrupted": False,
+                 "error": None}
         until, talks = time.monotonic() + seconds, []
         try:
             sock = passive_socket(address, port, udp)
@@ -3103,7 +3119,10 @@ class System:
             return "denied", dict(facts, error=name)
         with sock:
             try:
-                while len(facts["arrivals"]) < STAND_IN_MOST and wait_for(sock, False, until):
+                while len(facts["arrivals"]) < STAND_IN_MOST and time.monotonic() < until:
+                    self.see_half_open(port, facts["half_open"])
+                    if not wait_for(sock, False, min(until, time.monotonic() + HALF_OPEN_LOOK_S)):
+                        continue
                     talks = [talk for talk in talks if talk[0].is_alive()]
                     busy = len(talks) >= STAND_IN_AT_ONCE
                     row = self.hear(sock) if udp else self.receive(sock, talks, busy)
@@ -3116,6 +3135,14 @@ class System:
             for _, client in talks:
                 or_none(client.shutdown, socket.SHUT_RDWR)
         return "ok", facts
+
+    def see_half_open(self, port, found):
+        """Add who has sent a SYN to a port and has not (or not yet) heard the answer."""
+        for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+            outcome, text = self.read(path)
+            if outcome == "ok":
+                for address, again in half_open_peers(text, port).items():
+                    found[address] = max(again, found.get(address, 0))
 
     def arrival(self, sock, peer, **facts):
         """One row of the stand-in's log: who came, when, to which address of this host."""
@@ -5457,6 +5484,16 @@ sign("""listen.none listen.loopback_only listen.other_address listen.backlog_ful
         end_words(row), code=row.value["server"]["code"], why=row.value["server"]["summary"],
         confidence=row.value["server"]["confidence"], suspects=row.value["server"]["suspects"],
         cure=(row.value["server"]["fix"] or ["mend it."])[0]))
+sign("""handshake.incomplete  where: server_network transit client_network  each: arrivals
+    means: SYNs arrive and are answered again and again, and no handshake is completed.
+    says: SYNs from {peers} arrive and are answered, and the answers are lost on the way back: no
+      handshake was completed.
+    fix: Follow the way back to {peers}: the gateway of this host, asymmetric routes, firewalls that
+      did not see the SYN.
+    fires: arrivals/x ok half_open={"192.0.2.1":3}   quiet: arrivals/x ok half_open={"192.0.2.1":0}
+    quiet: arrivals/x ok half_open={"192.0.2.1":3} arrivals=[{"from":"192.0.2.1"}]""",
+    lambda row: bool(lost_answers(row)) and dict(
+        scope=None, peers=", ".join(lost_answers(row)[:5])))
 sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
     says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
@@ -5716,6 +5753,12 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
             return [far - nearer]
     first = refused_at(trace_tcp, address)     # a Linux firewall resets behind its TTL check
     return [first - 1, first] if first and far and first < far else []
+
+
+def lost_answers(row):
+    """Who sent a SYN to the stand-in, was answered more than once, and never came through."""
+    came = [arrival["from"] for arrival in row.value["arrivals"]]
+    return [a for a, again in row.value["half_open"].items() if again and a not in came]
 
 
 def end_words(row):
@@ -6651,11 +6694,6 @@ HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", h
                   hop="NEXT HOP", version="4/6")
 OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undecided": "Not enough"
                " was seen to name a cause; the report says what was not tested."}
-LATER_CODES = {code: "%s (not yet: %s)" % (says, finder) for code, finder, says in re.findall(
-    r"(\S+) in (.+?): (.+)", """
-handshake.incomplete in mode `server`: SYNs are answered in vain: the way back is broken.
-""")}
-RULELESS = dict(OTHER_CODES, **LATER_CODES)
 
 
 def plain_words(template):
@@ -6667,9 +6705,10 @@ def plain_words(template):
 def render_explain(code):
     """The manual page of one cause, from its rules; NotMine where no such code exists."""
     rules = [row for row in NARROW_FIRST if code in row.codes]
-    mine(rules or code in RULELESS, "no such code: " + printable(code, 60))
+    mine(rules or code in OTHER_CODES, "no such code: " + printable(code, 60))
     own = [row for row in rules if row.codes == [code]] or rules
-    lines = [code, "=" * len(code)] + ([""] + wrap(RULELESS[code]) if code in RULELESS else [])
+    lines = [code, "=" * len(code)]
+    lines += [""] + wrap(OTHER_CODES[code]) if code in OTHER_CODES else []
     for row in own:
         cure = "It depends: the report says it." if row.fix == "{cure}" else plain_words(row.fix)
         lines += [""] + wrap(" ".join(row.function.__doc__.split("fires:")[0].split()))
@@ -6687,7 +6726,7 @@ def render_codes():
     """Every code with its first sentence."""
     words = {code: plain_words(row.says) for row in reversed(NARROW_FIRST) for code in row.codes}
     lines = ["All causes; `netdiag.py explain CODE` is the manual page of one.", ""]
-    for code, text in sorted(dict(words, **RULELESS).items()):
+    for code, text in sorted(dict(words, **OTHER_CODES).items()):
         lines += wrap(text, "%-23s " % code)
     return "\n".join(lines) + "\n"
 

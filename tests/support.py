@@ -125,7 +125,7 @@ BLANKS = {
     "reset_ttl": {"ttl": None, "host_ttl": 64},
     "exchange": {"greeting": "", "bytes": 3000, "arrived": True, "back_bytes": 3000,
                  "ended": "done"},
-    "arrivals": {"arrivals": [], "turned_away": 0, "interrupted": False, "error": None},
+    "arrivals": {"arrivals": [], "half_open": {}, "turned_away": 0, "interrupted": False, "error": None},
     "checks": {"checks": 60, "failed": 0, "outages": []},
     "report": {"role": "client", "mode": "target", "host": "box", "addresses": [OWN],
                "target": "192.0.2.1:443", "goal": "192.0.2.1", "port": 443, "protocol": "tcp",
