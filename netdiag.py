@@ -4355,7 +4355,15 @@ def read_files(paths, system):
 
 def host_key(value):
     """Which host a report comes from: containers may share a name, and have other addresses."""
-    return value["host"], (value["addresses"] or [None])[0]
+    return value["host"], min(value["addresses"], key=is_address, default="?")
+
+
+def tell_apart(rows):
+    """The rows with their hosts' addresses behind names that several hosts have."""
+    keys = {host_key(row.value) for row in rows}
+    often = collections.Counter(name for name, _ in keys)
+    return [row._replace(value=dict(row.value, host="%s (%s)" % host_key(row.value)))
+            if often[row.value["host"]] > 1 else row for row in rows]
 
 
 def is_server_end(value):
@@ -4368,12 +4376,12 @@ def is_server_end(value):
 def join_reports(rows):
     """Answers `report` -> ([the answers about one host and target, each with its role], the
     servers' answers that belong to none).  Without any client, the servers speak for themselves."""
-    rows = sorted(rows, key=lambda row: row.value["began_s"])
+    rows = sorted(tell_apart(rows), key=lambda row: row.value["began_s"])
     ends, clients = collections.OrderedDict(), collections.OrderedDict()
     for row in rows:
         value = row.value
         if is_server_end(value):
-            for name in [value["host"].partition(".")[0]] + value["addresses"]:
+            for name in [re.split("[ .]", value["host"])[0]] + value["addresses"]:
                 ends.setdefault((name, value["port"]), []).append(row)
         else:
             clients.setdefault((host_key(value), value["goal"], value["port"]), []).append(row)
@@ -5763,11 +5771,10 @@ def lost_answers(row):
 
 def end_words(row):
     """The words for the two ends of one connection, and both reports as the proof."""
-    value = row.value
-    return dict(client=value["client"]["host"], server=value["server"]["host"], scope=None,
-                seen=value["client"]["code"], port=value["client"]["port"], proof=value["proof"],
-                came=seen_as(row) or (value["client"]["sources"] + value["client"]["addresses"] + [
-                    "the client"])[0])
+    client, server = row.value["client"], row.value["server"]
+    came = seen_as(row) or (client["sources"] + client["addresses"] + ["the client"])[0]
+    return dict(client=client["host"], server=server["host"], scope=None, seen=client["code"],
+                port=client["port"], proof=row.value["proof"], came=came)
 
 
 def lapse_words(target, outages):
@@ -6231,8 +6238,8 @@ def traits_of(report):
     segment = source and network_of(source)
     return unique([("target", client["target"]), ("target host", client["goal"])] + [
         ("host", client["host"])] + [("source segment", segment)] * bool(segment) + [
-            ("hop", hop["address"]) for hop in client["path"][::-1] if hop["address"]] + [
-                ("port", client["port"])])
+            ("hop", hop["address"]) for hop in client["path"][::-1]
+            if hop["address"] not in client["goals"] + [None]] + [("port", client["port"])])
 
 
 def network_of(address):
@@ -6254,7 +6261,8 @@ def common_ground(reports):
                 fine[trait] += 1
     shared = [dict(what=what, value=value, failed=count, fine=fine[what, value])
               for (what, value), count in failed.items() if count == len(bad)]
-    return sorted(shared, key=lambda row: row["fine"])      # stable: else what says most is first
+    telling = [row for row in shared if not row["fine"]]
+    return telling or sorted(shared, key=lambda row: row["fine"])    # stable: see traits_of
 
 
 def group_verdict(reports, common):
@@ -6269,19 +6277,21 @@ def group_verdict(reports, common):
     first = next(result for result in bad if result.code == code)
     words = "%d of %d fail, %s with %s" % (len(bad), len(reports), count if count < len(
         bad) else "all" if len(bad) > 1 else "it", code)
-    places, sure = first.suspects, "possible"
+    places, sure, fix = first.suspects, "possible", first.fix
     if common and bad[1:]:
         trait = common[0]
         words += "; what they share is the %s %s" % (trait["what"], trait["value"])
         if len(bad) < len(reports) and not trait["fine"]:
             words += ", and all that lacks it works"
             places, sure = TRAIT_PLACES.get(trait["what"], places), "likely"
+            fix = ["See what is special about the %(what)s %(value)s." % trait] + fix
         elif trait["fine"]:
             words += ", which %d others have too, and work" % trait["fine"]
     elif bad[1:]:
         words += "; they have nothing in common"
-    return first._replace(summary=words + ". " + first.summary, suspects=list(places),
-                          confidence=sure)
+    owner = PLACE_OWNER.get((list(places) or ["client"])[0])
+    return Verdict(code, list(places), sure, words + ". " + first.summary, fix, fix and {
+        "who": owner, "text": fix[0]} or None)
 
 
 def merge_verdict(seen):
@@ -6327,7 +6337,7 @@ def ok_words(wish, good, seen):
     parts = [wish["host"] + (" port %s" % wish["port"] if wish["port"] else "") + " answers"]
     parts += ["%s with a trusted certificate" % version for version in told("tls", "version")]
     parts += ["HTTP %d" % status for status in told("http", "status")] or [
-        '"%s"' % re.sub(r"\\r|\\n.*", "", words)[:50] for words in told("tcp", "greeting")]
+        '"%s"' % re.sub(r"\\r|\\n.*| you=.*", "", words)[:50] for words in told("tcp", "greeting")]
     return ", ".join(parts) + "."
 
 
@@ -6440,8 +6450,9 @@ def end_lines(table):
     for row in table["report"]:
         value = row.value
         lines += wrap("%-7s %s  %s (%s)  %s  %s" % (
-            value["role"], utc_text(value["began_s"]), value["host"], ", ".join(
-                value["addresses"][:2]) or "-", value["target"], value["code"]), "  ", " " * 10)
+            value["role"], utc_text(value["began_s"]), value["host"], ", ".join(unique(
+                value["sources"] + value["addresses"])[:2]) or "-", value["target"],
+            value["code"]), "  ", " " * 10)
     return lines
 
 
@@ -6460,7 +6471,9 @@ def render_group(group, reports, color):
         shorten("%(what)s %(value)s" % row, 40), row["failed"], row["fine"])
         for row in group["common"][:6]]
     parts = [("MATRIX", lines[1:]), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
-        "  " + shorten("%s: %s" % (host_of_report(report), render_brief(report).strip()), 78)
+        "  " + shorten("%-16s %-22s %s, %s: %s" % (
+            host_of_report(report), report.target.text, report.verdict.code,
+            report.verdict.confidence, "/".join(report.verdict.suspects[:2])), 78)
         for report in bad[:60]] + ["  and %d more" % len(bad[60:])] * bool(bad[60:]))]
     return "".join("\n%s\n%s\n" % (name, "\n".join(part)) for name, part in parts if part)
 
@@ -7184,7 +7197,8 @@ def run_merge(texts, system, options, out):
         text = render_json(reports, started, round(system.monotonic() - began, 2),
                            system.own_digest(), [], 0, group=group)
     elif options.brief:
-        text = render_document(reports, system, options, started, began)
+        text = "".join(shorten("%s: %s" % (host_of_report(report), render_brief(report).strip()),
+                               120) + "\n" for report in reports)
     else:
         text = render_merged(reports, group, wants_color(options, system))
     for path in [path for path in texts if path in useless]:
