@@ -1885,19 +1885,19 @@ def addresses_of(words):
 
 def flow_row(flow):
     """What merge needs of one flow of a capture."""
-    row = {key: int(flow.get(key) or 0) for key in "client_port server_port syn synack".split()}
+    row = {key: int(flow.get(key) or 0) for key in "client_port server_port syn synack isn".split()}
     return dict(row, client=word_of(flow["client"], 60), server=word_of(flow["server"], 60),
-                state=word_of(flow.get("state") or "?", 40))
+                handshake=bool(flow.get("handshake")), began_s=float(flow.get("began_s") or 0))
 
 
 def seen_of(evidence, port):
     """What of a report's evidence matters beside another report.
 
-    listens (None: nobody looked); half_open {address: SYN/ACKs sent again}; arrivals [address];
-    greeted: what `listen` said; facts {what: text}, which are compared with another run's.
+    listens (None: nobody looked); captured; half_open {address: SYN/ACKs sent again}; peers and
+    arrivals [address]; greeted: what `listen` said; facts {what: text}, for another run's.
     """
-    seen = {"sources": [], "listens": None, "half_open": {}, "arrivals": None, "greeted": None,
-            "facts": {}}
+    seen = {"sources": [], "listens": None, "captured": False, "half_open": {}, "peers": [],
+            "arrivals": None, "greeted": None, "facts": {}}
     for row in evidence[:5000]:
         read = SEEN_IN.get(row.get("probe"))
         if read and (row.get("outcome") == "ok" or read is see_tcp):
@@ -1910,23 +1910,26 @@ def seen_of(evidence, port):
 
 def see_sockets(seen, value, port):
     """A server's sockets: does it listen, and who waits for the end of a handshake?"""
-    rows = [row for row in value["sockets"] if row["port"] == port or port is None]
-    seen["listens"] = bool(seen["listens"]) or any(row["state"] == "LISTEN" for row in rows)
-    see_half_open(seen, {row["remote"]: row.get("resent") for row in rows
-                         if row["state"] in ("SYN_RECV", "SYN-RECV")}, port)
+    rows = [row for row in value.get("sockets") or value["listeners"] if row["port"] == port]
+    seen["listens"] = bool(seen["listens"]) or any(
+        row.get("state", "LISTEN") == "LISTEN" for row in rows)
+    see_peers(seen, {"half_open": {row["remote"]: row["resent"] for row in rows
+                                   if row.get("state") == "SYN_RECV"}}, port)
 
 
-def see_half_open(seen, peers, port):
-    """Clients whose handshake was half done: a name, and how often their SYN/ACK was sent again."""
-    for address in addresses_of(list(peers)):
-        seen["half_open"][address] = max(seen["half_open"].get(address, 0),
-                                         int(peers[address] or 0))
+def see_peers(seen, value, port):
+    """Who talks to a port, and whose handshake is half done: how often its SYN/ACK was resent."""
+    value = value.get(str(port), value)
+    for address, again in list(value["half_open"].items())[:200]:
+        for name in addresses_of([address.replace("::ffff:", "")]):
+            seen["half_open"][name] = max(seen["half_open"].get(name, 0), int(again or 0))
+    seen["peers"] += addresses_of([a.replace("::ffff:", "") for a in value.get("peers", ())])
 
 
 def see_arrivals(seen, value, port):
     """Who came to a stand-in."""
     seen.update(arrivals=addresses_of([row["from"] for row in value["arrivals"]]), listens=True)
-    see_half_open(seen, value["half_open"], port)
+    see_peers(seen, value, port)
 
 
 def see_tcp(seen, value, port):
@@ -1952,7 +1955,7 @@ def fact(name, read):
 
 SEEN_IN = {
     "sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
-    "watch": lambda seen, value, port: see_half_open(seen, value["half_open"], port),
+    "watch": see_peers, "capture": lambda seen, value, port: seen.update(captured=True),
     "lookup": fact("addresses of the name", lambda value: ", ".join(sorted(value))),
     "resolv_conf": fact("resolvers", lambda value: ", ".join(value["nameservers"])),
     "http": fact("HTTP status", lambda value: value["status"]),
@@ -4368,9 +4371,9 @@ def tell_apart(rows):
 
 def is_server_end(value):
     """Does a report look at the service from the service's own host?"""
-    own = set(value["addresses"])
+    own, servers = set(value["addresses"]), {flow["server"] for flow in value["flows"]}
     return value["mode"] in ("server", "listen") or value["mode"] == "capture" and bool(
-        own & set(value["goals"]) or own & {flow["server"] for flow in value["flows"]})
+        own & set(value["goals"]) or value["goal"] == "-" and (not servers or own & servers))
 
 
 def join_reports(rows):
@@ -4412,10 +4415,19 @@ def with_roles(runs, ends):
 
 def clock_offset_s(client, server):
     """How far the server's clock is ahead of the client's, by what both have seen; else 0."""
+    for ours, theirs in shared_flows(client, server):
+        return theirs["began_s"] - ours["began_s"]
     told = client["greeted"]
     if told and server["mode"] == "listen":
         return min(0, told["at_s"] - client["began_s"]) + max(0, told["at_s"] - client["ended_s"])
     return 0
+
+
+def shared_flows(client, server):
+    """[(flow, flow)] that both have captured: the same SYN has the same number, behind NAT too."""
+    known = {flow["isn"]: flow for flow in client["flows"] if flow["isn"] and flow["began_s"]}
+    return [(known[flow["isn"]], flow) for flow in server["flows"]
+            if flow["isn"] in known and flow["began_s"]]
 
 
 def apart_s(client, server):
@@ -5522,7 +5534,7 @@ sign("""oneway.reverse  where: server_network transit client_network  each: ends
     given: report/c ok role=client code=path.dead_end
     fires: report/s ok role=server mode=server half_open={"198.51.100.9":3}
     fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9",
-      "synack":3,"syn":3,"server_port":443,"state":"unconfirmed"}]
+      "synack":3,"syn":3,"server_port":443,"isn":0,"handshake":false}]
     fires: report/s ok role=server mode=server half_open={"203.0.113.77":3}
     quiet: report/s ok role=server mode=server half_open={"203.0.113.7":3,"203.0.113.8":1}
     quiet: report/s ok role=server mode=server""",
@@ -5533,15 +5545,15 @@ sign("""tcp.filtered  where: server  each: ends  hides: oneway.forward  sure: ce
     fix: On {server}: `netdiag.py server {port}`: its own firewall, rp_filter, or a full queue.
     given: report/c ok role=client code=path.dead_end
     fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9","synack":0,
-      "syn":3,"server_port":443,"state":"no answer"}]
+      "syn":3,"server_port":443,"isn":0,"handshake":false}]
     quiet: report/s ok role=server mode=capture flows=[{"client":"203.0.113.7","synack":0,
-      "syn":3,"server_port":443,"state":"no answer"}]""",
+      "syn":3,"server_port":443,"isn":0,"handshake":false}]""",
     lambda row: row.value["client"]["code"] in SILENCES and any(
         flow["syn"] and not flow["synack"] for flow in flows_from(row)) and end_words(row))
 sign("""oneway.forward  where: transit server_network client_network  each: ends  sure: likely
     means: The client's SYNs meet silence, and the listening server saw none of them meanwhile.
-    says: The SYN of {client} does not arrive at {server} port {port}: {server} listens there,
-      looked at the same time and saw nothing of {came}.
+    says: The SYN of {client} does not arrive at {server} port {port}: {server} {looked} at the same
+      time and saw nothing of {came}.
     fix: Follow the way from {client} to {server}: routes, the firewall before the server, its
       allow list for {came}.
     given: report/c ok role=client code=tcp.filtered suspects=["server","server_network"]
@@ -5551,7 +5563,8 @@ sign("""oneway.forward  where: transit server_network client_network  each: ends
     quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009
     quiet: report/s ok role=server mode=server""",
     lambda row: row.value["client"]["code"] in SILENCES and unseen_by_server(row) and dict(
-        end_words(row), suspects=[p for p in row.value["client"]["suspects"] if p in PLACES[1:4]]))
+        end_words(row), looked=unseen_by_server(row),
+        suspects=[p for p in row.value["client"]["suspects"] if p in PLACES[1:4]]))
 sign("""tcp.refused tcp.rejected  where: server_network transit  each: ends  sure: likely
     means: A refusal, though the server listens and saw nothing of this client.
     says: {client} is refused on port {port}, though {server} listens there at the same time: a box
@@ -5564,7 +5577,8 @@ sign("""tcp.refused tcp.rejected  where: server_network transit  each: ends  sur
     lambda row: row.value["client"]["code"] in ("tcp.refused", "tcp.rejected") and row.value[
         "client"]["suspects"][:1] != ["client"] and (
             row.value["client"]["code"], row.value["client"]["suspects"][:1]) != (
-                "tcp.rejected", ["server"]) and unseen_by_server(row) and dict(
+                "tcp.rejected", ["server"]) and row.value["server"]["listens"] \
+    and unseen_by_server(row) and dict(
         end_words(row), code=row.value["client"]["code"], suspects=[
             p for p in row.value["client"]["suspects"] if p in PLACES[1:4]]))
 sign("""path.nat  where: client_network transit  each: ends  severity: info
@@ -5791,19 +5805,22 @@ def lapse_words(target, outages):
 
 def flows_from(row):
     """The flows of this client in the server's capture."""
-    return [flow for flow in row.value["server"]["flows"] if flow["client"] in row.value["here"]
-            and flow["server_port"] == row.value["client"]["port"]]
+    shared = [theirs for _, theirs in shared_flows(row.value["client"], row.value["server"])]
+    return shared or [
+        flow for flow in row.value["server"]["flows"] if flow["client"] in row.value["here"]
+        and flow["server_port"] in (row.value["client"]["port"], 0)]
 
 
 def seen_as(row):
     """The address that the server saw of this client, or None: it saw none, or one of several."""
     client, server = row.value["client"], row.value["server"]
     peers = list(server["half_open"])
-    known = [address for address in peers + (server["arrivals"] or []) if address in row.value[
-        "here"]] + [flow["client"] for flow in flows_from(row)]
+    known = [address for address in peers + server["peers"] + (server["arrivals"] or [])
+             if address in row.value["here"]] + [flow["client"] for flow in flows_from(row)]
     if client["greeted"] and server["mode"] == "listen":
         return client["greeted"]["you"]
-    lone = client["code"] in SILENCES and row.value["witnessed"] and peers[1:] == [] and peers
+    lone = client["code"] in SILENCES and row.value["witnessed"] and not peers[1:] and [
+        peer for peer in peers if server["half_open"][peer]]
     return (known or lone or [None])[0]
 
 
@@ -5812,22 +5829,26 @@ def answered_in_vain(row):
     be this one behind NAT."""
     came, flows = seen_as(row), flows_from(row)
     again = row.value["server"]["half_open"].get(came)
-    if again is None and not any(flow["synack"] for flow in flows) \
-            or row.value["apart_s"] > STATE_HOLDS_S:
+    vain = [flow for flow in flows if flow["synack"] and not flow["handshake"]]
+    if again is None and not vain or row.value["apart_s"] > STATE_HOLDS_S:
         return None
-    known = came in row.value["here"]
+    known, quiet = came in row.value["here"], not row.value["server"]["peers"]
     how = ", which sends its SYN/ACK again and again" if again or flows else \
         ", where its handshake stays half done"
-    return dict(end_words(row), confidence="certain" if known and row.value["witnessed"] else
-                "likely", how=how if known else " as %s (NAT)%s" % (came, how))
+    return dict(                  # on a busy server a stranger that never answers may be anybody
+        end_words(row), confidence="certain" if known and row.value["witnessed"] else
+        "likely" if known or quiet else "possible",
+        how=how if known else " as %s (NAT)%s" % (came, how))
 
 
 def unseen_by_server(row):
-    """Does the server listen, and did it look at the right time and see nothing of this client?"""
+    """How the server looked at the right time and saw nothing of this client; None: it did not."""
     server = row.value["server"]
-    return row.value["witnessed"] and not seen_as(row) and not server["half_open"] \
-        and server["code"] in ("ok", "undecided") and (
-            server["listens"] or server["mode"] == "capture" and bool(server["flows"]))
+    if not row.value["witnessed"] or seen_as(row) or server["half_open"] \
+            or server["code"] not in ("ok", "undecided"):
+        return None
+    return "listens there, looked" if server["listens"] else \
+        "captured there" if server["captured"] else None
 
 
 def changes_of(report):

@@ -125,14 +125,15 @@ BLANKS = {
     "reset_ttl": {"ttl": None, "host_ttl": 64},
     "exchange": {"greeting": "", "bytes": 3000, "arrived": True, "back_bytes": 3000,
                  "ended": "done"},
-    "arrivals": {"arrivals": [], "half_open": {}, "turned_away": 0, "interrupted": False, "error": None},
+    "arrivals": {"arrivals": [], "half_open": {}, "turned_away": 0,
+                 "interrupted": False, "error": None},
     "checks": {"checks": 60, "failed": 0, "outages": []},
     "report": {"role": "client", "mode": "target", "host": "box", "addresses": [OWN],
                "target": "192.0.2.1:443", "goal": "192.0.2.1", "port": 443, "protocol": "tcp",
                "goals": ["192.0.2.1"], "code": "ok", "summary": "It is so.", "fix": [],
                "suspects": [], "confidence": "certain", "began_s": 5000, "ended_s": 5010,
-               "flows": [], "path": [], "sources": [OWN], "listens": None, "half_open": {},
-               "arrivals": None, "greeted": None, "facts": {}},
+               "flows": [], "path": [], "sources": [OWN], "listens": None, "captured": False,
+               "half_open": {}, "peers": [], "arrivals": None, "greeted": None, "facts": {}},
 }
 ERRNOS = {"refused": "ECONNREFUSED", "unreachable": "EHOSTUNREACH", "denied": "EPERM"}
 
@@ -151,7 +152,8 @@ FAILED = {
     "transfer": NO_HTTP, "redirects": NO_LOOKUP, "tunnel": NO_HTTP, "spare_proxy": NO_HTTP,
     "dns": dict(NO_UDP, over="udp"), "general_dns": dict(NO_UDP, over="udp"), "udp": NO_UDP,
     "lookup": {"error": "EAI_NONAME", "text": "no"},
-    "exchange": None, "ping": None, "trace_udp": None, "trace_tcp": None, "trace_icmp": None, "sizes": None,
+    "exchange": None, "ping": None, "trace_udp": None, "trace_tcp": None, "trace_icmp": None,
+    "sizes": None,
     "retries": None, "resends": None, "ssh": {"ended": "no_connection"}, "words": NO_HTTP}
 
 
