@@ -4402,7 +4402,8 @@ def with_roles(runs, ends):
     last = runs[-1].value
     other = [run for run in runs[:-1] if (run.value["code"] == "ok") != (last["code"] == "ok")]
     here = last["addresses"] if any(a in ("127.0.0.1", "::1") for a in last["goals"]) else []
-    names = unique(last["goals"] + here + [last["goal"].partition(".")[0]])
+    names = unique(last["goals"] + here + [last["goal"].partition(".")[0]] + [
+        flow["server"] for flow in last["flows"]])
     found = {}
     for row in [row for name in names for port in (last["port"], None)
                 for row in ends.get((name, port), ())]:
@@ -5490,20 +5491,16 @@ def rule_service_unexpected(row, wish):
 # -- reports of two ends, and of two times --------------------------------------------------------
 
 sign("""listen.none listen.loopback_only listen.other_address listen.backlog_full firewall.local
-    route.return_missing host.exhausted
-    where: service server  each: ends  hides: oneway.forward oneway.reverse tcp.filtered
+    route.return_missing host.exhausted tcp.refused
+    where: service server  each: ends  hides: oneway.forward oneway.reverse
     means: The server's own report names the fault that the client sees.
     says: {client} sees {seen}, and the report of {server} says why: {why}
-    fix: On {server}: {cure}
+    fix: {cure} Do that on {server}.
     given: report/c ok role=client code=tcp.refused
     fires: report/s ok role=server mode=server code=listen.none fix=["Start it."]
+    fires: report/s ok role=server mode=capture code=tcp.refused
     quiet: report/s ok role=server mode=server code=listen.none began_s=99999 ended_s=99999
-    quiet: report/s ok role=server mode=server code=ok""",
-    lambda row: row.value["client"]["code"] != "ok" and row.value["apart_s"] <= STATE_HOLDS_S
-    and row.value["server"]["code"] in SERVER_FAULTS and dict(
-        end_words(row), code=row.value["server"]["code"], why=row.value["server"]["summary"],
-        confidence=row.value["server"]["confidence"], suspects=row.value["server"]["suspects"],
-        cure=(row.value["server"]["fix"] or ["mend it."])[0]))
+    quiet: report/s ok role=server mode=server code=ok""", lambda row: server_fault(row))
 sign("""handshake.incomplete  where: server_network transit client_network  each: arrivals
     means: SYNs arrive and are answered again and again, and no handshake is completed.
     says: SYNs from {peers} arrive and are answered, and the answers are lost on the way back: no
@@ -5563,24 +5560,20 @@ sign("""oneway.forward  where: transit server_network client_network  each: ends
     quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009
     quiet: report/s ok role=server mode=server""",
     lambda row: row.value["client"]["code"] in SILENCES and unseen_by_server(row) and dict(
-        end_words(row), looked=unseen_by_server(row),
-        suspects=[p for p in row.value["client"]["suspects"] if p in PLACES[1:4]]))
+        end_words(row), looked=unseen_by_server(row), suspects=in_between(row)))
 sign("""tcp.refused tcp.rejected  where: server_network transit  each: ends  sure: likely
     means: A refusal, though the server listens and saw nothing of this client.
-    says: {client} is refused on port {port}, though {server} listens there at the same time: a box
-      in between says no, or another host has this address.
+    says: {client} is refused on port {port}, though {server} {looked} at the same time and saw
+      nothing of {came}: a box in between says no, or another host has this address.
     fix: Find the firewall before {server} that answers for it; compare MAC addresses and TTLs.
     given: report/c ok role=client code=tcp.refused suspects=["service","server"]
     fires: report/s ok role=server mode=server listens=true
     quiet: report/s ok role=server mode=server listens=false
     quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009""",
-    lambda row: row.value["client"]["code"] in ("tcp.refused", "tcp.rejected") and row.value[
-        "client"]["suspects"][:1] != ["client"] and (
-            row.value["client"]["code"], row.value["client"]["suspects"][:1]) != (
-                "tcp.rejected", ["server"]) and row.value["server"]["listens"] \
-    and unseen_by_server(row) and dict(
-        end_words(row), code=row.value["client"]["code"], suspects=[
-            p for p in row.value["client"]["suspects"] if p in PLACES[1:4]]))
+    lambda row: row.value["client"]["code"] in ("tcp.refused", "tcp.rejected")
+    and said_on_the_way(row) and dict(
+        end_words(row), code=row.value["client"]["code"], looked=unseen_by_server(row),
+        suspects=in_between(row)))
 sign("""path.nat  where: client_network transit  each: ends  severity: info
     means: The server has seen the client under an address that the client does not have.
     says: NAT is on the way: {server} saw {client} as {came}.
@@ -5803,6 +5796,30 @@ def lapse_words(target, outages):
         suspects=unique(place for outage in outages for place in outage["suspects"]))
 
 
+def server_fault(row):
+    """Holes of the fault that the server's report names; a capture there proves its own reset."""
+    client, server = row.value["client"], row.value["server"]
+    proven = server["code"] in SERVER_FAULTS or server["mode"] == "capture" \
+        and server["code"] == client["code"] == "tcp.refused"
+    if client["code"] == "ok" or not proven or row.value["apart_s"] > STATE_HOLDS_S:
+        return None
+    return dict(end_words(row), code=server["code"], why=server["summary"],
+                confidence=server["confidence"], suspects=server["suspects"],
+                cure=(server["fix"] or ["See its report."])[0])
+
+
+def in_between(row):
+    """The places between the ends that the client suspects; none: the rule's own."""
+    return [place for place in row.value["client"]["suspects"] if place in PLACES[1:4]]
+
+
+def said_on_the_way(row):
+    """Does a refusal come from between the ends: the server saw nothing, and no end said no?"""
+    client = row.value["client"]
+    ends = ("client",) if client["code"] == "tcp.refused" else ("client", "server")
+    return unseen_by_server(row) and client["suspects"][:1] and client["suspects"][0] not in ends
+
+
 def flows_from(row):
     """The flows of this client in the server's capture."""
     shared = [theirs for _, theirs in shared_flows(row.value["client"], row.value["server"])]
@@ -5845,7 +5862,7 @@ def unseen_by_server(row):
     """How the server looked at the right time and saw nothing of this client; None: it did not."""
     server = row.value["server"]
     if not row.value["witnessed"] or seen_as(row) or server["half_open"] \
-            or server["code"] not in ("ok", "undecided"):
+            or server["code"] not in ("ok", "undecided", "oneway.forward"):
         return None
     return "listens there, looked" if server["listens"] else \
         "captured there" if server["captured"] else None
@@ -6470,10 +6487,10 @@ def end_lines(table):
     lines = []
     for row in table["report"]:
         value = row.value
-        lines += wrap("%-7s %s  %s (%s)  %s  %s" % (
-            value["role"], utc_text(value["began_s"]), value["host"], ", ".join(unique(
-                value["sources"] + value["addresses"])[:2]) or "-", value["target"],
-            value["code"]), "  ", " " * 10)
+        known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
+        lines += wrap("%-7s %s  %s  %s  %s" % (
+            value["role"], utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
+            "%s (%s)" % (value["host"], known), value["target"], value["code"]), "  ", " " * 10)
     return lines
 
 
