@@ -3110,11 +3110,11 @@ class System:
     def stand_in(self, address, port, udp, seconds, tell):
         """Be the service that is not there, until time or the number of arrivals is up.
 
-        `tell` hears of each arrival at once; Ctrl-C ends it with what has arrived until then.
+        `tell` hears of each arrival at once, and first None: it listens.  Ctrl-C ends it.
         """
         facts = {"arrivals": [], "half_open": {}, "turned_away": 0, "interrupted": False,
                  "error": None}
-        until, talks = time.monotonic() + seconds, []
+        until, talks, look_at = time.monotonic() + seconds, [], 0
         try:
             sock = passive_socket(address, port, udp)
         except OSError as error:
@@ -3122,9 +3122,12 @@ class System:
             return "denied", dict(facts, error=name)
         with sock:
             try:
+                tell(None)
                 while len(facts["arrivals"]) < STAND_IN_MOST and time.monotonic() < until:
-                    self.see_half_open(port, facts["half_open"])
-                    if not wait_for(sock, False, min(until, time.monotonic() + HALF_OPEN_LOOK_S)):
+                    if look_at <= time.monotonic():
+                        self.see_half_open(port, facts["half_open"])
+                        look_at = time.monotonic() + HALF_OPEN_LOOK_S
+                    if not wait_for(sock, False, min(until, look_at)):
                         continue
                     talks = [talk for talk in talks if talk[0].is_alive()]
                     busy = len(talks) >= STAND_IN_AT_ONCE
@@ -7100,10 +7103,10 @@ def run_listen(texts, system, options, out):
     target = Target(place, address, port, kind, kind, False, None, None, is_address(address),
                     "listen")
     shared = see_host(system, options)
-    tell("listening on %s for %d s; Ctrl-C ends it" % (place, seconds), stream)
+    first = "listening on %s for %d s; Ctrl-C ends it" % (place, seconds)
     row = answer("arrivals", ask(place, native(
         "stand_in", address, port, options.udp, seconds,
-        lambda row: tell(arrival_line(row), stream))), system, None)
+        lambda row: tell(arrival_line(row) if row else first, stream))), system, None)
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
                        complete=None if row.value["interrupted"] else True)
     return publish(render_document([report], system, options, started, began), [report], system,
