@@ -6800,6 +6800,9 @@ examples:
   netdiag.py explain                      all causes by their codes
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py
+  netdiag.py listen 8443 --bind 0.0.0.0   stand in for a service, say what arrives
+  netdiag.py merge client.json server.json         what neither end could say
+  netdiag.py watch https://web.example/ --for 30m  diagnose when it fails
 
 exit status: 0 fine, 1 a fault was found, 3 undecided or cut short,
 64 wrong command line, 130 interrupted (after the partial report)
