@@ -1842,6 +1842,7 @@ def parse_reports(text):
 def report_rows(document):
     """One report -> a row for each of its targets: who saw what of which service, and when."""
     host, marked = document["host"], {}
+    mine(document["mode"] != "merge", "it is merged already")
     began_s = iso_epoch(document["started"])
     for row in document["evidence"]:
         marked.setdefault(find(r"^(t\d{1,5}\.)e\d", row["id"]) or "", []).append(row)
@@ -4387,7 +4388,8 @@ def join_reports(rows):
     for row in rows:
         value = row.value
         if is_server_end(value):
-            for name in [re.split("[ .]", value["host"])[0]] + value["addresses"]:
+            for name in unique([re.split("[ .]", value["host"])[0]] + value["addresses"]
+                               + value["goals"]):
                 ends.setdefault((name, value["port"]), []).append(row)
         else:
             clients.setdefault((host_key(value), value["goal"], value["port"]), []).append(row)
@@ -4410,11 +4412,18 @@ def with_roles(runs, ends):
     found = {}
     for row in [row for name in names for port in (last["port"], None)
                 for row in ends.get((name, port), ())]:
+        if row.value["mode"] == "listen" and is_udp(row.value) != is_udp(last):
+            continue
         best = found.setdefault(row.value["mode"], row)
         if apart_s(last, row.value) < apart_s(last, best.value):
             found[row.value["mode"]] = row
     return [("client", runs[-1])] + [("before", row) for row in (other or runs[:-1])[-1:]] + [
         ("server", row) for row in found.values()]
+
+
+def is_udp(value):
+    """Is a report about a UDP service?"""
+    return value["protocol"] in PROTOCOLS and PROTOCOLS[value["protocol"]][1] == "udp"
 
 
 def clock_offset_s(client, server):
@@ -5528,7 +5537,7 @@ sign("""intermittent  where: server_network service transit  each: lapses
 sign("""oneway.reverse  where: server_network transit client_network  each: ends
     hides: oneway.forward
     means: The server answers this client's SYNs, and the client hears nothing.
-    says: The SYN of {client} arrives at {server} port {port}{how}; the answer does not come back.
+    says: What {client} sends arrives at {server} port {port}{how}; the answer does not come back.
     fix: Follow the way from {server} back to {came}: its gateway, asymmetric routes, firewalls that
       did not see the SYN.
     given: report/c ok role=client code=path.dead_end
@@ -5552,7 +5561,7 @@ sign("""tcp.filtered  where: server  each: ends  hides: oneway.forward  sure: ce
         flow["syn"] and not flow["synack"] for flow in flows_from(row)) and end_words(row))
 sign("""oneway.forward  where: transit server_network client_network  each: ends  sure: likely
     means: The client's SYNs meet silence, and the listening server saw none of them meanwhile.
-    says: The SYN of {client} does not arrive at {server} port {port}: {server} {looked} at the same
+    says: What {client} sends does not arrive at {server} port {port}: {server} {looked} at the same
       time and saw nothing of {came}.
     fix: Follow the way from {client} to {server}: routes, the firewall before the server, its
       allow list for {came}.
@@ -5561,7 +5570,7 @@ sign("""oneway.forward  where: transit server_network client_network  each: ends
     fires: report/s ok role=server mode=listen listens=true arrivals=["203.0.113.7"]
     quiet: report/s ok role=server mode=server listens=true half_open={"198.51.100.9":2}
     quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009
-    quiet: report/s ok role=server mode=server""",
+    quiet: report/s ok role=server mode=server listens=false""",
     lambda row: row.value["client"]["code"] in SILENCES and unseen_by_server(row) and dict(
         end_words(row), looked=unseen_by_server(row), suspects=in_between(row)))
 sign("""tcp.refused tcp.rejected  where: server_network transit  each: ends  sure: likely
@@ -5606,7 +5615,8 @@ SERVER_FAULTS = ("listen.none listen.loopback_only listen.other_address listen.b
 TRAIT_PLACES = {"host": ("client", "client_network"), "source segment": ("client_network",),
                 "target": ("service", "server", "server_network"),
                 "target host": ("server", "server_network")}
-SILENCES = "tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent".split()
+SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent"
+            " udp.no_reply").split()
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {
@@ -5847,28 +5857,34 @@ def seen_as(row):
 def answered_in_vain(row):
     """Holes of `oneway.reverse`: the server repeats its SYN/ACK to this client, or to one that may
     be this one behind NAT."""
-    came, flows = seen_as(row), flows_from(row)
-    again = row.value["server"]["half_open"].get(came)
+    server, came, flows = row.value["server"], seen_as(row), flows_from(row)
+    again = server["half_open"].get(came)
     vain = [flow for flow in flows if flow["synack"] and not flow["handshake"]]
+    if is_udp(row.value["client"]):
+        vain = came in (server["arrivals"] or ())
+    elif not server["half_open"] and not flows:          # all that its report says is its verdict
+        vain = server["code"] in ("handshake.incomplete", "oneway.reverse")
     if again is None and not vain or row.value["apart_s"] > STATE_HOLDS_S:
         return None
-    known, quiet = came in row.value["here"], not row.value["server"]["peers"]
+    known, quiet = came in row.value["here"], not server["peers"] and came
     how = ", which sends its SYN/ACK again and again" if again or flows else \
-        ", where its handshake stays half done"
+        ", which answers"
     return dict(                  # on a busy server a stranger that never answers may be anybody
         end_words(row), confidence="certain" if known and row.value["witnessed"] else
-        "likely" if known or quiet else "possible",
-        how=how if known else " as %s (NAT)%s" % (came, how))
+        "likely" if known or quiet or not came else "possible",
+        how=how if known or not came else " as %s (NAT)%s" % (came, how))
 
 
 def unseen_by_server(row):
     """How the server looked at the right time and saw nothing of this client; None: it did not."""
     server = row.value["server"]
-    if not row.value["witnessed"] or seen_as(row) or server["half_open"] \
+    blind = is_udp(row.value["client"]) and server["mode"] == "server"     # to datagrams
+    if blind or not row.value["witnessed"] or seen_as(row) or server["half_open"] \
             or server["code"] not in ("ok", "undecided", "oneway.forward"):
         return None
-    return "listens there, looked" if server["listens"] else \
-        "captured there" if server["captured"] else None
+    listens = server["listens"] or server["listens"] is None and server["code"] == "ok" \
+        and server["mode"] == "server"
+    return "listens there, looked" if listens else "captured there" if server["captured"] else None
 
 
 def changes_of(report):
@@ -6444,9 +6460,13 @@ def render_text(report, packets, color=False):
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def render_mode(report, color=False):
-    """The report of a mode that draws no path from here: its verdict, its own part, findings."""
+def render_mode(report, packets=0, color=False):
+    """The report of a mode: with a part of its own, and a path where one was drawn from here."""
+    if report.target.mode not in MODE_PARTS:
+        return render_text(report, packets, color)
     name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers))
+    if report.target.mode == "watch" and report.verdict.code not in NO_FAULT:
+        return "\n".join([render_text(report, packets, color), name] + lines) + "\n"
     parts = ((name, lines), ("FINDINGS", finding_lines(report.findings, color)))
     blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
@@ -6535,7 +6555,8 @@ def render_merged(reports, group, color=False):
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
         head = ["\n".join(verdict_lines(whole, color)) + "\n" + render_group(group, reports, color)]
     shown = [report for report in reports if not reports[1:] or report.findings][:20]
-    return ("\n" + "-" * WIDTH + "\n").join(head + [render_mode(r, color) for r in shown]) + (
+    texts = head + [render_mode(report, 0, color) for report in shown]
+    return ("\n" + "-" * WIDTH + "\n").join(texts) + (
         "\nNOT JOINED\n" + "\n".join(left_out) + "\n" if left_out else "")
 
 
@@ -7107,11 +7128,11 @@ def run_listen(texts, system, options, out):
                     "listen")
     shared = see_host(system, options)
     first = "listening on %s for %d s; Ctrl-C ends it" % (place, seconds)
-    row = answer("arrivals", ask(place, native(
-        "stand_in", address, port, options.udp, seconds,
-        lambda row: tell(arrival_line(row) if row else first, stream))), system, None)
+    outcome, facts = system.stand_in(address, port, options.udp, seconds, lambda row: tell(
+        arrival_line(row) if row else first, stream))
+    row = Answer("arrivals", place, outcome, facts, "socket")
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
-                       complete=None if row.value["interrupted"] else True)
+                       complete=None if facts["interrupted"] else True)
     return publish(render_document([report], system, options, started, began), [report], system,
                    options, out)
 
@@ -7315,14 +7336,15 @@ def render_document(reports, system, options, started, began):
     if options.brief:
         return "".join(render_brief(report) for report in reports)
     color = wants_color(options, system)
-    if reports[0].target.mode in MODE_PARTS:
-        return render_mode(reports[0], color)
-    texts = [render_text(report, system.packets, color) for report in reports]
-    text = ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
-        system.transcript, [] if reports[1:] else reports[0].answers, options.verbose)
-    return text + "\n" + pack_report(render_document(
-        reports, system, options._replace(json=True), started, began)) if options.verbose and not \
-        options.redact else text
+    texts = [render_mode(report, system.packets, color) for report in reports]
+    parts = [("\n" + "-" * WIDTH + "\n").join(texts)]
+    if options.verbose or reports[0].target.mode not in MODE_PARTS:
+        parts.append(render_transcript(
+            system.transcript, [] if reports[1:] else reports[0].answers, options.verbose))
+    if options.verbose and not options.redact:
+        parts.append(pack_report(render_document(
+            reports, system, options._replace(json=True), started, began)))
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -207,6 +207,31 @@ class TwoEnds(MergeCase):
         evidence[0]["value"]["half_open"] = {CLIENT: 2}
         self.check("oneway.reverse", client(**SILENT), listen)
 
+    def test_udp(self):
+        """A stand-in for UDP saw the datagram, or did not; `server` cannot see datagrams at all;
+        a stand-in for TCP is none for UDP."""
+        silent = client(code="udp.no_reply", suspects=["service"], confidence="possible")
+        silent["targets"][0]["protocol"] = "udp"
+        self.check("udp.no_reply", silent, server())
+        for came, code in (([], "oneway.forward"), ([{"from": CLIENT}], "oneway.reverse")):
+            listen = report(mode="listen", name="db1", own=[SERVER], goal=SERVER, evidence=[
+                row("arrivals", {"arrivals": came, "half_open": {}})])
+            self.check("udp.no_reply", silent, listen)
+            listen["targets"][0]["protocol"] = "udp"
+            self.check(code, silent, listen)
+
+    def test_bare_reports(self):
+        """Reports that hold no more than the contract promises: the verdicts still tell."""
+        bare = dict(server(evidence=[]), evidence=[])
+        self.check("oneway.forward", client(evidence=[], **SILENT), bare)
+        bare = server(evidence=[], code="handshake.incomplete", suspects=["transit"])
+        self.check("oneway.reverse", client(evidence=[], **SILENT), bare)
+
+    def test_merged_already(self):
+        """A merged report among the reports would count everything twice."""
+        self.assertIn("merged already", self.merge(client(), client(mode="merge"))[
+            "group"]["unusable"].popitem()[1])
+
     def test_text_of_two_ends(self):
         """The text names both ends; no control character, no long line."""
         with support.folder() as path:
