@@ -2095,10 +2095,9 @@ def parse_sshd_log(text):
 
 def parse_log(text):
     """Any other log: the last lines that tell of trouble, in the shape of `parse_sshd_log`."""
+    lines = [line for line in text.splitlines()[-400:] if re.search(TROUBLE, line)]
     return {"lines": [{"kind": "trouble", "ip": None, "text": printable(line.strip(), 200),
-                       "when": log_time(line)}
-                      for line in text.splitlines()[-400:]
-                      if re.search(TROUBLE, line)][-LOG_LINES:]}
+                       "when": log_time(line)} for line in lines[-LOG_LINES:]]}
 
 
 def log_time(line):
@@ -4301,12 +4300,14 @@ class System:
         return ("ok", {}) if seen else ("unknown", "of other users' processes only root sees them")
 
     def process(self, pid):
-        """A process: its name, state letter (proc_pid_stat(5)), unit, container, open files."""
-        name, limits, groups, stat = (self.read("/proc/%s/%s" % (pid, part), "")[1]
-                                      for part in ("comm", "limits", "cgroup", "stat"))
+        """A process: its name, user, state letter (proc_pid_stat(5)), unit, container, limit."""
+        name, limits, groups, stat, maps = (
+            self.read("/proc/%s/%s" % (pid, part), "")[1]
+            for part in ("comm", "limits", "cgroup", "stat", "maps"))
         return {"name": printable(name.strip(), 40),
-                "user": user_name(or_none(os.stat, "/proc/%s" % pid).st_uid),
-                "state": find(r"\) (\w) ", stat), "unit": find(r"([\w@.:-]+\.service)", groups),
+                "user": user_name(getattr(or_none(os.stat, "/proc/%s" % pid), "st_uid", -1)),
+                "state": find(r"\) (\w) ", stat), "wrapped": "libwrap" in maps,
+                "unit": find(r"([\w@.:-]+\.service)", groups),
                 "container": find(r"(?:docker|libpod|crio|containerd)[-/]([0-9a-f]{12})", groups),
                 "limit": to_int(find(r"Max open files\s+(\d+)", limits))}
 
@@ -4334,8 +4335,9 @@ class System:
 
     def tcp_sockets(self):
         """All TCP sockets of this network namespace, see `diag_rows`."""
-        outcome, raw = self.netlink([build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
-                                     for version in (4, 6)], SOCK_DIAG)
+        outcome, raw = self.netlink([
+            build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
+            for version in (4, 6)], SOCK_DIAG)
         if outcome == "ok":
             return list(diag_rows(raw["messages"]))
         outcome, text = self.read_all(("/proc/net/tcp", "/proc/net/tcp6"))
@@ -5780,13 +5782,16 @@ asks("rules", "The rules of this host's firewalls, with their counters (for root
                                          parse_nft_list_ruleset)(text), "nft", "-j", "list",
                            "ruleset"),
             ruleset(parse_nft_list_ruleset, "nft", "list", "ruleset"))], "server")
+asks("wrappers", "The rules of TCP wrappers, for programs with libwrap.", lambda: [
+     ask(name, text_file(parse_hosts_access, "/etc/hosts." + name, ""))
+     for name in ("allow", "deny")], "server")
 asks("watch", "The connections of all ports, watched for a moment or for as long as --for says.",
      lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
 asks("rules_now", "The same rules and counters once more, after that moment.",
      lambda rules, watch: rules_read(rules) and PROBES["rules"].function(), "server")
 asks("grown", "Which counters moved in that moment.",
-     lambda counters, watch: moved_counters(counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"),
-     "server")
+     lambda counters, watch: moved_counters(
+         counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"), "server")
 asks("limits", "Limits and shortages of this host: queues, files, memory, disks.", lambda: [
      ask("kernel", native("marks", [
          "/proc/sys/net/core/somaxconn", "/proc/sys/net/ipv4/tcp_max_syn_backlog",
@@ -5847,12 +5852,14 @@ LOG_FILES = {
     "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
     "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
     "mysqld": "/var/log/mysql/error.log", "mariadbd": "/var/log/mysql/error.log",
-    "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log", "haproxy": "/var/log/haproxy.log"}
+    "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log",
+    "haproxy": "/var/log/haproxy.log"}
 # Who usually serves a protocol: the nearest thing where nobody listens.
 SERVERS = {name: words.split() for names, words in (
     ("http https", "nginx apache2 httpd caddy haproxy envoy lighttpd"), ("ssh sftp", "sshd ssh"),
-    ("smtp smtps submission", "master postfix exim4 sendmail"), ("mysql", "mysqld mariadbd mariadb"),
-    ("imap imaps pop3 pop3s", "dovecot"), ("dns", "named bind9 unbound dnsmasq"),
+    ("smtp smtps submission", "master postfix exim4 sendmail"),
+    ("mysql", "mysqld mariadbd mariadb"), ("imap imaps pop3 pop3s", "dovecot"),
+    ("dns", "named bind9 unbound dnsmasq"),
     ("postgresql", "postgres postgresql"), ("redis", "redis-server redis"), ("ldap ldaps", "slapd"))
     for name in names.split()}
 
@@ -5971,7 +5978,8 @@ def programs_of(rows, owners):
     return [dict(known["processes"][pid], pid=int(pid)) for pid in pids
             if pid in known["processes"]] or [
                 {"name": row["process"], "pid": row["pid"], "user": None, "unit": None,
-                 "container": None, "state": None, "descriptors": 0, "limit": None}
+                 "container": None, "state": None, "descriptors": 0, "limit": None,
+                 "wrapped": False}
                 for row in rows if row.get("process")][:1]
 
 
@@ -7785,8 +7793,9 @@ def rule_not_accepting(wish, watched, watch, listening, owners, holder):
     says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
     fix: Change that rule, or put one before it that accepts; do it where these rules are written
       (ufw, firewalld, fail2ban, nft ...).
-    given: port/80 ; listener/0.0.0.0 ; iface/eth0   fires: rules/nft ok bases=[{"backend":"nf_tables",
-      "family":"inet","table":"t","chain":"i","hook":"input","priority":0,"policy":"drop",
+    given: port/80 ; listener/0.0.0.0 ; iface/eth0
+    fires: rules/nft ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i",
+      "hook":"input","priority":0,"policy":"drop",
       "chains":{"i":[]},"sets":{}}]
     quiet: rules/nft ok""")
 def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
@@ -7818,6 +7827,24 @@ def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
             unread="" if fates else " (its rules are for root to read)")
 
 
+@rule("""firewall.local  where: server  hides: BEYOND
+    says: {holder} turns {client} away by TCP wrappers (/etc/hosts.allow, /etc/hosts.deny).
+    fix: Add `{daemon}: {client}` to /etc/hosts.allow.
+    given: port/22 client=192.0.2.10 ; listener/0.0.0.0 port=22 ; owners/self ok inodes={"7":5}
+      processes={"5":{"name":"sshd","wrapped":true}} ; wrappers/allow ok
+    fires: wrappers/deny ok rules=[[["ALL"],["ALL"],[]]]
+    quiet: wrappers/deny ok rules=[[["vsftpd"],["ALL"],[]]]
+    quiet: wrappers/deny ok rules=[[["ALL"],["ALL","EXCEPT","192.0.2."],[]]]""")
+def rule_wrappers(wish, listening, owners, wrappers, holder):
+    """hosts_access(5), asked by programs that are linked with libwrap once they have accepted."""
+    allow, deny = (about(wrappers, name) for name in ("allow", "deny"))
+    for row in programs_of(listening, owners) if wish["client"] and allow and deny else ():
+        if row["wrapped"] and wrappers_allow(
+                allow["rules"], deny["rules"], row["name"], wish["client"]) is False:
+            yield dict(holder=holder, client=wish["client"], daemon=row["name"],
+                       proof=succeeded(wrappers) + owners)
+
+
 @rule("""firewall.local  where: server client_network  sure: possible
     hides: BEYOND handshake.incomplete
     says: {lost} packets came and were not delivered while we looked, and nothing of {client} got to
@@ -7835,7 +7862,8 @@ def rule_firewall_undelivered(wish, watched, grown, fates):
     front = {4: "Ip", 6: "Ip6"}.get(is_address(client), "-")
     forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
     lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
-    if wish["watched_s"] and watched and lost >= UNDELIVERED and not fates and client not in watched["peers"] \
+    reached = client in watched.get("peers", (client,))
+    if wish["watched_s"] and lost >= UNDELIVERED and not fates and not reached \
             and not moved.get("TcpExtIPReversePathFilter"):
         yield dict(client=client, lost=lost, proof=grown)
 
@@ -7907,10 +7935,8 @@ def rule_close_wait(wish, watched, watch, holder):
       another connection.
     fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
     given: port/80 ; listener/0.0.0.0 inode=7
-    fires: owners/self ok inodes={"7":5} processes={"5":{"name":"x","descriptors":99,"limit":99,
-      "state":"S","unit":null,"container":null}}
-    quiet: owners/self ok inodes={"7":5} processes={"5":{"name":"x","descriptors":9,"limit":99,
-      "state":"S","unit":null,"container":null}}""")
+    fires: owners/self ok inodes={"7":5} processes={"5":{"descriptors":99,"limit":99}}
+    quiet: owners/self ok inodes={"7":5} processes={"5":{"descriptors":9,"limit":99}}""")
 def rule_descriptors_exhausted(wish, listening, owners):
     """A process at its limit of descriptors gets EMFILE from accept()."""
     for row in programs_of(listening, owners):
@@ -8516,7 +8542,8 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
         packet = inbound_packet(wish["transport"], wish["port"], mine_, [client] if client else (),
                                 unique(ways) or [link["name"] for link in links],
                                 ["exists"] if ways else ())
-        fate, now = (packet_fate(firewall_bases(rows), packet) for rows in (before, after or before))
+        fate, now = (packet_fate(firewall_bases(sets), packet)
+                     for sets in (before, after or before))
         moved = (now["packets"] or 0) - (fate["packets"] or 0)
         count = "" if fate["packets"] is None else " (%d packets so far%s)" % (
             now["packets"] or 0, ", %d of them just now" % moved if moved > 0 else "")
@@ -8533,7 +8560,7 @@ def rule_words(fate):
 
 
 def is_recent(line, local_time):
-    """Was a log line written in the last LOG_AGE_S, by the host's own clock?  True: nobody knows."""
+    """Was a log line written in the last LOG_AGE_S, by this host's clock?  True: nobody knows."""
     when = line.get("when")
     if not when or not local_time:
         return True
@@ -9759,7 +9786,7 @@ def server_rows(report, table, way, server, packets):
         listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
         queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
-            watched.get("waiting"), watched.get("limit") or "?", watched.get("dropped") or 0) or "-",
+            watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
         client=wish["client"] or "any", way_back=common["route_taken"] or "-",
         firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or "not read",

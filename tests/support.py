@@ -66,7 +66,7 @@ LISTENER = {"proto": "tcp", "addr": "0.0.0.0", "port": 80, "waiting": 0, "limit"
 WATCHED = {"most": {}, "fewest": {}, "half_open": {}, "peers": {}, "waiting": 0, "limit": 128,
            "dropped": 0, "unaccepted": 0}
 PROCESS = {"name": "nginx", "pid": 5, "user": "root", "state": "S", "unit": None, "limit": 1024,
-           "container": None, "descriptors": 9}
+           "container": None, "descriptors": 9, "wrapped": False}
 INTERFACE = {"name": "eth0", "index": 2, "up": True, "carrier": True, "loopback": False,
              "inet": [OWN + "/24"], "inet6": [], "mac": None, "mtu": 1500, "state": "UP"}
 CERTIFICATE = {"subject": [["CN", "web.example"]], "issuer": [["CN", "Some CA"]],
@@ -144,7 +144,7 @@ BLANKS = {
     "owners": {"inodes": {"7": 5}, "processes": {"5": PROCESS}, "users": {"0": "root"}},
     "rules": {"bases": [], "tables": []}, "rules_now": {"bases": [], "tables": []},
     "watch": {"80": WATCHED}, "grown": {},
-    "limits": {}, "kernel_log": {"lines": []}, "switch": {"neighbors": [], "error": None},
+    "wrappers": {"rules": []}, "limits": {}, "kernel_log": {"lines": []}, "switch": {"neighbors": [], "error": None},
     "elsewhere": {"listeners": [], "namespaces": 0}, "units": [], "back": ROUTE,
     "loop": {"tried": 1, "open": 1, "silent": 0, "resent": 0}, "logs": {"lines": []},
     "reset_ttl": {"ttl": None, "host_ttl": 64}, "capture": CAPTURE, "flow": FLOW,
@@ -312,6 +312,10 @@ def read_answer(text):
         ports = dict(scan_changes(rest))
         return probe, subject, outcome, {
             port: dict(WATCHED, **seen) for port, seen in ports.items()}, None
+    if probe == "owners":                  # and of a process to the usual one
+        value, _ = change(blank(probe, outcome, subject), scan_changes(rest))
+        value["processes"] = {pid: dict(PROCESS, **row) for pid, row in value["processes"].items()}
+        return probe, subject, outcome, value, None
     if rest[:1] in ("{", "["):
         return probe, subject, outcome, spelled(json.loads(rest)), None
     value, ms = change(blank(probe, outcome, subject), scan_changes(rest))

@@ -81,13 +81,16 @@ class Cases(unittest.TestCase):
 # -- combinations ----------------------------------------------------------------------------------
 
 def combined(texts):
-    """One set of answers out of several cases: the first answer about a subject stays."""
+    """One set of answers out of several cases: the first target and answer of a subject stay."""
     rows = {}
     for text in texts:
         for row in support.read_case(text):
             key = (row.probe, "-" if row.probe == "target" else row.subject)
             rows.setdefault(key, row)
-    return support.number(rows.values())
+    modes = {row.value["mode"] for row in rows.values() if row.probe == "target"}
+    scopes = ("server", "port") if "server" in modes else ("target",)      # one run has one mode
+    return support.number(row for row in rows.values() if row.probe == "target"
+                          or netdiag.PROBES[row.probe].scope in ("host",) + scopes)
 
 
 def scenarios(rounds=ROUNDS, seed=SEED):
