@@ -8015,7 +8015,7 @@ sign("""firewall.local  where: client client_network  each: recorded  sure: like
     quiet: flow/A ok seen_at=server state=unconfirmed syn=3 synack=3
     quiet: flow/A ok seen_at=client state=unconfirmed syn=1 synack=3""",
     lambda row, live: row.value["state"] == "unconfirmed" and row.value["seen_at"] == "client"
-    and row.value["syn"] > 1 and (live and dict(suspects=["client"], confidence="certain") or True))
+    and row.value["syn"] > 1 and (live and dict(suspects=["client"]) or True))
 
 
 @rule("""tcp.reset  where: transit server_network client_network  each: recorded  sure: likely
@@ -8149,7 +8149,7 @@ def rule_flow_silent(row, live, flow, fine_flows):
     words = dict(flow_severity(row, fine_flows), times=syn_times(row.value))
     if arrived:
         return dict(words, suspects=["server", "server_network"], confidence="likely",
-                    contrast=", though it was recorded on the server's segment")
+                    contrast=", though it arrives on the server's segment")
     others = [r.value["server_port"] for r in rows_about(flow, row.subject)
               if r.value["synack"] or r.value["state"] == "refused"]
     alive = ", though port %d there answers" % others[0] if others else ""
@@ -8246,26 +8246,32 @@ def rule_flow_stuck(row):
     fires: flow/A ok state=closed handshake=true fin=1 ended_by=server
     quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server bytes=[5,5]
     quiet: flow/A ok state=closed handshake=true fin=1 ended_by=client""")
-def rule_flow_ended(row):
+def rule_flow_ended(row, fine_flows):
     """A handshake, and then the server's RST or FIN without a byte of its own."""
     flow = row.value
     return flow["handshake"] and not flow["bytes"][1] and flow["ended_by"] == "server" \
-        and dict(code="tcp.reset" if flow["state"] == "reset" else "tcp.closed",
-                 how=ENDINGS[flow["state"]])
+        and dict(flow_severity(row, fine_flows), how=ENDINGS[flow["state"]],
+                 code="tcp.reset" if flow["state"] == "reset" else "tcp.closed")
 
 
-sign("""service.silent  where: service server_network transit  each: attempts  sure: possible
-    means: The kernel of the server takes the request, and no answer comes by.
+@rule("""service.silent  where: service server_network transit  each: attempts
     says: {server} acknowledges the data of {client} on port {server_port} and has sent none for
       {quiet_s:.0f} s.
     fix: Does the service hang? Look at its log; record on the server as well: does it answer?
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true bytes=[80,0] quiet_s=6
-    quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=1   quiet: flow/A ok bytes=[80,0] quiet_s=6
-      handshake=true ended_by=client""",
-    lambda row: row.value["handshake"] and row.value["bytes"][0] and not row.value["bytes"][1]
-    and not row.value["ended_by"] and not row.value["stuck"] and row.value["quiet_s"] > GREETING_S
-    and (row.value["seen_at"] != "server" or dict(suspects=["service"], confidence="likely")))
+    quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=1
+    quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=6 ended_by=client""")
+def rule_flow_mute(row, fine_flows):
+    """The kernel of the server takes the request, and no answer comes by."""
+    flow, near = row.value, row.value["seen_at"] == "server"
+    if not flow["handshake"] or not flow["bytes"][0] or flow["bytes"][1] or flow["ended_by"] \
+            or flow["silent"] or flow["quiet_s"] <= GREETING_S:
+        return None
+    return dict(flow_severity(row, fine_flows), confidence="likely" if near else "possible",
+                suspects=["service"] if near else None)
+
+
 sign("""path.loss  where: transit client_network server_network  each: attempts  severity: warn
     sure: likely
     means: Segments are sent again in a flow that goes on.
@@ -9066,7 +9072,8 @@ VIEWS = {
     "attempts": lambda wish, recorded: [] if wish["host"] else recorded,
     "fine_flows": lambda attempts: [
         r for r in saying(attempts, "state", "established", "closed", "answered")
-        if not r.value["stuck"] and (r.value["bytes"][1] or not r.value["bytes"][0])],
+        if not r.value["stuck"] and (r.value["bytes"][1] or not r.value["bytes"][0]
+                                     and r.value["ended_by"] != "server")],
     "live": lambda capture: [r for r in succeeded(capture) if r.value["via"] != "file"],
     "unheard_of": lambda wish, live, attempts: [
         r for r in live if not wish["host"] and not attempts and r.value["seconds"] > FIRST_LOOK_S],
@@ -9122,8 +9129,8 @@ def finding_of(item, holes, seen):
     wish, scope = seen["wish"], holes.get("scope")
     code, severity = holes.get("code", item.codes[0]), holes.get("severity", item.severity)
     once = tls_steps(wish) and re.match("tls|service", code)      # asked of one address, for all
-    if once or scope not in seen["goals"]:  # or about the way to a resolver
-        scope = None
+    if once or scope not in seen["goals"] + [row.subject for row in seen["attempts"]]:
+        scope = None                        # or about the way to a resolver
     sources = [way.value.get("src") for way in seen["ways"] if scope in (None, way.subject)]
     facts = holes["proof"][0].value if isinstance(holes["proof"][0].value, dict) else {}
     words = dict(facts, host=wish.get("host"), port=wish.get("port") or wish.get("knock_port"),
