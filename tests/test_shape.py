@@ -18,7 +18,7 @@ LINES, COLUMNS = 8600, 100
 MEDIAN, NINE_IN_TEN, LONGEST = 10, 30, 50
 CHEAP = {"collections", "os", "re", "socket", "struct", "sys", "time"}
 LATE = {"base64", "hmac", "calendar", "errno", "hashlib", "ipaddress", "json", "pwd", "queue", "select",
-        "signal", "ssl", "stat", "subprocess", "textwrap", "threading"}
+        "signal", "ssl", "stat", "subprocess", "threading", "unicodedata"}
 DEAR = {"argparse", "ipaddress", "json", "ssl", "subprocess", "threading"}
 NEVER = ("asyncio", "http.client", "urllib.request", "concurrent.futures", "logging",
          "dataclasses", "typing", "inspect", "tempfile")
