@@ -5978,12 +5978,12 @@ FACT_KINDS = dict(user="user", sni="host", host="host", search="host", names="ho
 
 
 def leaves(value, key=None):
-    """(key, text) of every text in a value, under the nearest key; the keys as (None, key)."""
+    """(key, text) of every text in a value, under the nearest key; the keys as ("", key)."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):
         for name, item in value.items():
-            yield None, str(name)
+            yield "", str(name)
             yield from leaves(item, name)
     elif hasattr(value, "_asdict"):
         yield from leaves(dict(value._asdict()), key)
@@ -5997,7 +5997,7 @@ def own_words(values):
     words = [HELP, JAPANESE, "localhost root"] + list(PROBES) + list(PROTOCOLS)
     words += [text for row in RULES.values()
               for text in (" ".join(row.codes), row.says, row.fix, row.function.__doc__)]
-    words += [text for key, text in leaves(values) if key is None] + list(RULELESS)
+    words += [text for key, text in leaves(values) if key == ""] + list(RULELESS)
     return set(re.findall(r"[\w.-]*\w", " ".join(words).lower()))
 
 
@@ -6171,17 +6171,18 @@ def redacted(reports, transcript):
 #
 # What stands in a report, and how it is said in Japanese: a rule by its name (says, fix, ask), the
 # question of a probe by `?name`, any other sentence or phrase as `English = Japanese`.  {holes}
-# keep their names; their contents are translated in turn where they are phrases of this table;
-# {hole+ words} is translated with those words behind it, as part of a sentence.
+# keep their names; their contents are translated in turn where they are phrases of this table, but
+# no labels (below the line: a host may be called `proxy`).  {hole+ words} is translated with those
+# words behind it, as part of a sentence; such an entry is tried before the others.
 
-ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}")
+ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
 
 
 def japanese():
     """{English template: Japanese template} of the table JAPANESE."""
     pairs, item = {}, None
-    table = re.sub(r"\n {4,}(?=[!-~])", " ", JAPANESE.strip("\n"))
-    for line in re.sub(r"\n {4,}", "", table).split("\n"):
+    table = re.sub(r"(?<=[!-~])\n {4,}(?=[!-~])", " ", JAPANESE.strip("\n"))
+    for line in re.sub(r"\n {4,}", "", table).replace("\n--\n", "\n").split("\n"):
         key, _, words = line.partition(" = ")
         if line[0] == "@":
             name, _, words = line[1:].partition(" ")
@@ -6193,7 +6194,7 @@ def japanese():
             name, _, words = line[1:].partition(" ")
             key = PROBES[name].function.__doc__.split("\n")[0].rstrip(".")
         pairs[key] = words.strip()
-    return pairs
+    return {key: words for key, words in pairs.items() if ANY_HOLE.sub("", key)}
 
 
 def unfilled(words, text):
@@ -6215,10 +6216,11 @@ def speaker(lang):
     if lang == "en":
         return str
     pairs = japanese()
+    labels = {line.partition(" = ")[0] for line in JAPANESE.partition("\n--\n")[2].split("\n")}
     forms = sorted(((ANY_HOLE.split(english)[::2], ANY_HOLE.findall(english), words)
-                    for english, words in pairs.items() if ANY_HOLE.sub("", english) != english
-                    and ANY_HOLE.sub("", english).strip()),
-                   key=lambda form: ("+" not in form[2], -len("".join(form[0]))))
+                    for english, words in pairs.items() if "{" in english),
+                   key=lambda form: (form[0][-1][-1:] not in (".", "?"), "+" not in form[2],
+                                     -len("".join(form[0]))))     # sentences, the narrowest first
 
     def say(text):
         if text in pairs or " " not in text:
@@ -6226,14 +6228,13 @@ def speaker(lang):
         for words, names, template in forms:
             found = unfilled(words, text)
             if found:
-                return spoken(template, dict(zip(names, found)))
+                return fill(template, dict(zip(names, found)))
         return text
 
-    def spoken(template, holes):
+    def fill(template, holes):
         def content(hole):
-            if not hole[2]:
-                return say(holes[hole[1]])
-            return say(holes[hole[1]] + hole[2][1:]).rstrip("\u3002")
+            text, more = holes.get(hole[1], ""), hole[2] or ""
+            return text if text in labels else say(text + more[1:]).rstrip("\u3002" * bool(more))
         return re.sub(r"\{(\w+)(\+[^}]*)?\}", content, template)
     return say
 
@@ -6254,7 +6255,7 @@ JAPANESE = """
 @host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
 @host_exhausted_silent このホストの接続追跡が上限に達しています（{full}）。新しい接続は破棄されます。
   fix net.netfilter.nf_conntrack_maxを引き上げるか、接続を大量に開いている元を調べてください（`conntrack -L`）。
-@firewall_local このホスト自身のファイアウォールが{address}への通信を止めています（{how}）。
+@firewall_local このホスト自身のファイアウォールが{address}への通信を止めています: {how}。
   fix このホストで{address}のポート{port}への通信を許可してください（`nft list ruleset`、`iptables -S OUTPUT`）。
 @firewall_local_undelivered 応答はこのホストに届いていますが、このホスト自身の{what}が破棄しています
     （{address}が無応答に見えた間に、受信{lost}パケットが未配送）。
@@ -6308,7 +6309,7 @@ JAPANESE = """
   fix サーバーは稼働していますか。サーバーで`tcpdump -ni any host {here}`を実行すれば判別できます。何も届かなければ往路、
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
   ask {here}から{address}へのパケットが{where}の先で失われています。調査をお願いします。
-@path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます（{how}）。
+@path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます: {how}。
   fix ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、トンネルでMSSを調整してください:
     `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`。
 @path_mtu_blackhole_outsized {address}宛ての最大サイズのパケットには応答もICMP「too big」もなく、小さいものには応答があります。
@@ -6347,7 +6348,8 @@ JAPANESE = """
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
   fix このポートでは平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
 @tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。
-  ask {address}のポート{port}とのTLSハンドシェイクが失敗します（{why}）。サーバー側のログを確認してください。
+  ask {address}のポート{port}とのTLSハンドシェイクが失敗します: {why}。
+    サーバー側のログを確認してください。
 @tls_large_hello_large ClientHelloが大きいと、{address}のポート{port}は{how}。小さければ応答があります。
   fix 新しいブラウザーやOpenSSL 3.5は大きなClientHelloを送ります。サーバーまたは手前の機器を修正してください。
 @http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
@@ -6444,9 +6446,12 @@ JAPANESE = """
 ?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
 switched off (down) = 無効化された状態（down）
 without carrier (no cable or peer) = キャリアなし（ケーブルまたは対向機器がない状態）
-anything = どこ
-4 or 6 = 4/6
 anything beyond its own segments: no default route = 自セグメントの外（デフォルトルートなし）
+{dev} is up but has no usable IPv4 or 6 address, so anything cannot be reached.
+    = {dev}は有効ですが、使えるIPアドレスがないため、どこへも到達できません。
+This host tracks as many connections as it may ({used} of {most}): new ones are dropped.
+    = このホストの接続追跡が上限に達しています（{most}件中{used}件）。新しい接続は破棄されます。
+The name {host} exists but has no address. = 名前{host}は存在しますが、アドレスがありません。
 a route of its own = （個別の経路）
 file descriptors = ファイルディスクリプター
 Raise the limit (`ulimit -n`) or find the leak.
@@ -6531,8 +6536,8 @@ port {n} is open = ポート{n}は開いています
 port {n} answers = ポート{n}は応答します
 the host answers ping = ホストはpingに応答します
 the host answers at layer 2 (ARP or neighbor discovery) = ホストはレイヤー2（ARPまたは近隣探索）で応答します
-{contrast}; it is lost at hop {one} or {two} = {contrast}（失われるのはホップ{one}または{two}）
-{contrast}; it is lost at hop {one} = {contrast}（失われるのはホップ{one}）
+{contrast}; it is lost at hop {one} or {two} = {contrast+}（失われるのはホップ{one}または{two}）
+{contrast}; it is lost at hop {one} = {contrast+}（失われるのはホップ{one}）
 {spots} or the server's gateway or firewall = {spots}またはサーバー側のゲートウェイかファイアウォール
 {spots} or the server and its own firewall = {spots}またはサーバー本体とそのファイアウォール
 {spots} or the network in between = {spots}または中間のネットワーク
@@ -6577,9 +6582,10 @@ by closing the connection after the ClientHello = ClientHelloの後に接続が�
 with the alert '{alert}' after the ClientHello = ClientHelloの後にアラート「{alert}」が返りました
 {how} after the ClientHello, though it answers a smaller one (is it the size?)
     = {how+ after the ClientHello}（小さいClientHelloには応答するため、サイズが原因かもしれません）
+a box before it (hop {one} or {two} of {far}) cuts it, the ClientHello never got to the server
+    = 手前の機器（ホップ{one}または{two}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
 a box before it (hop {one} of {far}) cuts it, the ClientHello never got to the server
     = 手前の機器（ホップ{one}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
-{one} or {two} of {far} = {one}または{two}（全{far}）
 Configure the client's certificate and key; netdiag has none to offer.
     = クライアント証明書と鍵を設定してください（netdiagには提示できるものがありません）。
 Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.
@@ -6595,9 +6601,13 @@ Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or t
     = {address}はHTTP要求を受け取った後、応答の途中で{how}。
 {address} takes the HTTP request and {how} without an answer.
     = {address}はHTTP要求を受け取った後、応答せずに{how}。
+{address} takes the HTTP request and stays silent in the middle of its answer.
+    = {address}はHTTP要求を受け取りましたが、応答の途中で止まっています。
+{address} takes the HTTP request and stays silent without an answer.
+    = {address}はHTTP要求を受け取った後、何も返しません。
 lookup = 名前解決
 connect = 接続
-speak first = 通常、先に話します
+speak first = 通常、接続直後に挨拶を送ります
 answer a client's first words = 通常、クライアントの最初の要求に応答します
 others = ほかの方式
 nothing = なし
@@ -6608,7 +6618,8 @@ Correct or unset {variable}, add the target to NO_PROXY, or repair the proxy.
     = {variable}を訂正または解除するか、対象をNO_PROXYに追加するか、プロキシを修復してください。
 it redirects to {url} = {url}へリダイレクト
 something else = 別のプログラム
-that time = その時刻
+{address} answers {status} for {path} at that time UTC: what does the log say?
+    = {address}が{path}に対して{status}を返しました。ログを確認してください。
 a proxy on the way forbids it = 途中のプロキシが禁止しています
 the server does not understand the request = サーバーが要求を理解できません
 Check the URL and the Host name. = URLとHost名を確認してください。
@@ -6648,7 +6659,7 @@ Link, address, route, gateway and resolver of this host look fine.
 {host} is reached through the proxy {proxy}. = {host}へはプロキシ{proxy}経由で到達できます。
 {host} answers. = {host}は応答します。
 {host} port {port} answers. = {host}のポート{port}は応答します。
-{host} port {port} answers, {words}. = {host}のポート{port}は応答します（{words}）。
+{host} port {port} answers, {words}. = {host+}のポート{port}は応答します（{words}）。
 {version} with a trusted certificate = {version}、証明書は信頼済み
 {version} with a trusted certificate, {words} = {version}、証明書は信頼済み、{words}
 Not enough was seen to name a cause for {host}. = {host}の原因を特定できるだけの情報が得られませんでした。
@@ -6670,6 +6681,13 @@ netlink does not answer = netlinkが応答しません
 no connection was begun = 接続が開始されていません
 not understood: {why} = 出力を解釈できません: {why}
 the run has ended = 実行が終了しました
+open = 接続成功
+refused = 拒否
+silent = 無応答
+unreachable = 到達不能
+{count} of {total} connections {words} = 接続{total}回中{count}回が{words}
+{count} SYNs in the first = 1回目のSYN送信は{count}回
+--
 the administrator of this host = このホストの管理者
 the network team of this site = この拠点のネットワーク担当
 the network team (transit) = ネットワーク担当（中継区間）
@@ -6679,9 +6697,9 @@ the owner of the service = サービスの担当者
 the DNS team = DNS担当
 the proxy team = プロキシ担当
 client = クライアント
-client network = クライアント側ネットワーク
-transit = 中継ネットワーク
-server network = サーバー側ネットワーク
+client network = クライアント側NW
+transit = 中継NW
+server network = サーバー側NW
 server = サーバー
 service = サービス
 dns = DNS
@@ -6694,7 +6712,6 @@ possible = 可能性あり
 fail = 障害
 warn = 警告
 info = 情報
-OK = 正常
 FAULT = 障害
 UNDECIDED = 判定不能
 at = 場所
@@ -6725,12 +6742,6 @@ sure = 確度
 suspected = 疑い
 seen = 観測内容
 how often = 頻度
-open = 接続成功
-refused = 拒否
-silent = 無応答
-unreachable = 到達不能
-{count} of {total} connections {words} = 接続{total}回中{count}回が{words}
-{count} SYNs in the first = 1回目のSYN送信は{count}回
 to = 宛先
 about = 件名
 request = 依頼内容
@@ -7119,6 +7130,8 @@ def render_document(reports, system, options, started, began):
     if options.ticket:
         texts = [render_ticket(report, system.packets, options.set, say) for report in reports]
         answers = [row for row in answers if row in proof_of(reports[0])]
+        if all(report.verdict.code == "ok" for report in reports):
+            return "".join(texts) + note
     else:
         texts = [render_text(report, system.packets, options.set, color, say)
                  for report in reports]
