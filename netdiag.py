@@ -5726,7 +5726,7 @@ def exact_words(row):
     told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)]
     text = ", ".join(errors or told) or (row.outcome if row.outcome != "ok" else "")
     return text and printable("%s %s: %s%s" % (
-        row.probe, row.subject, text, "" if row.ms is None else " (%.0f ms)" % row.ms), 200)
+        row.probe, row.subject, text, "" if row.ms is None else " (%.1f ms)" % row.ms), 200)
 
 
 def how_often(table, say):
@@ -5813,16 +5813,20 @@ SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason gree
 
 
 def ruled_out(table, result, say=str):
-    """The layers that were seen to work, in words; None where the target itself does."""
-    links = table["interfaces"]
+    """The layers that were seen to work, each with how; "-" where that is none or all of them."""
+    links = [row for row in real_links(table["interfaces"]) if row["up"] and row.get("carrier")]
+    routes = saying(succeeded(table["route"]), "error", None)
     fine = dict(
-        link=any(row["up"] and row.get("carrier") for row in real_links(links)),
-        address=usable_links(links), route=saying(succeeded(table["route"]), "error", None),
-        gateway=saying(table["neighbor"], "state", *ALIVE), dns=succeeded(table["lookup"]),
-        tcp=succeeded(table["tcp"]), tls=saying(table["tls"], "ended", "done"))
+        link=[row["name"] for row in links],
+        address=[a for row in links for a in far_reaching(row)],
+        route=[row.value["via"] or row.value["dev"] or row.subject for row in routes],
+        gateway=[row.value["state"] for row in saying(table["neighbor"], "state", *ALIVE)],
+        dns=[a for row in succeeded(table["lookup"]) for a in row.value],
+        tcp=[row.subject for row in succeeded(table["tcp"])],
+        tls=[said(row, "version") or "" for row in saying(table["tls"], "ended", "done")])
     return "-" if result.code == "ok" else ", ".join(
-        say(layer) for layer, seen in fine.items() if seen and not result.code.startswith(
-            layer + ".")) or "-"
+        "%s (%s)" % (say(layer), ", ".join(unique(seen)[:2])) for layer, seen in fine.items()
+        if seen and not result.code.startswith(layer + ".")) or "-"
 
 
 def render_transcript(transcript, answers, verbose, say=str):
@@ -6685,6 +6689,8 @@ open = 接続成功
 refused = 拒否
 silent = 無応答
 unreachable = 到達不能
+tcp = TCP
+udp = UDP
 {count} of {total} connections {words} = 接続{total}回中{count}回が{words}
 {count} SYNs in the first = 1回目のSYN送信は{count}回
 --
@@ -6778,7 +6784,6 @@ times = 所要時間
 link = リンク
 address = アドレス
 route = 経路
-tcp = TCP
 tls = TLS
 Nothing needs to be sent: the target works. = 送付は不要です。対象は正常に動作しています。
 Redacted: names, addresses, users and keys are masked; the same value has the same mask.

@@ -125,7 +125,8 @@ class Table(unittest.TestCase):
     def test_foreign_names(self):
         """A host that is called like a label keeps its name."""
         for name in ("proxy", "server", "switch", "gateway"):
-            self.assertIn(name, SAY("The name %s does not exist (192.0.2.53 says NXDOMAIN)." % name))
+            text = "The name %s does not exist (192.0.2.53 says NXDOMAIN)." % name
+            self.assertIn(name, SAY(text))
 
     def test_unknown(self):
         """What nobody translated stays as it is."""
@@ -161,7 +162,7 @@ class Japanese(unittest.TestCase):
                 report = make_report(answers)
                 text = rendered([report], lang="ja", **changes)
                 self.check(text, name)
-                self.assertIn(report.verdict.code.replace("ok", report.target.host), text, name)
+                self.assertIn(report.verdict.code.replace("ok", report.target.text), text, name)
             spoken = netdiag.in_words(report, SAY)
             told = [spoken.verdict.summary] + spoken.verdict.fix
             told += [text for f in spoken.findings for text in [f.summary] + f.fix]
@@ -232,7 +233,8 @@ class Ticket(unittest.TestCase):
             ("administratively prohibited (3/13) from 198.51.100.1", "way there", "way back"),
         "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN":
             ("DNS team", "192.0.2.53 A web.example: NXDOMAIN", "resolvers:"),
-        "tls/A ok ended=untrusted verify_code=10 cert.not_after=4000 ; clock/self ok epoch=1999999999":
+        "clock/self ok epoch=1999999999 ; tls/A ok ended=untrusted verify_code=10"
+        " cert.not_after=4000":
             ("owner of the service", "web.example", "valid:", "1970-01-01 01:06 UTC", "SHA-256"),
         "target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P ok status=407":
             ("proxy team", "192.0.2.8:3128 (--proxy)", "407"),
@@ -262,7 +264,8 @@ class Ticket(unittest.TestCase):
         filled = (("site", "Osaka 3F"), ("switch", "sw-17"), ("ticket_id", "INC 4711"))
         for ticket in (True, False):
             text = one("tcp/A timeout", ticket=ticket, set=filled)
-            for line in ("site: +Osaka 3F", "switch: +sw-17", "switch port: +_+", "ticket id: +INC"):
+            for line in ("site: +Osaka 3F", "switch: +sw-17", "switch port: +_+",
+                         "ticket id: +INC"):
                 self.assertRegex(text, r"(?m)^  " + line)
 
     def test_ok(self):
@@ -290,9 +293,9 @@ class Ticket(unittest.TestCase):
 
 NAMES = ["Kestrel07.Corp-Osprey.internal", "kestrel08.corp-osprey.internal", "db.tanager.example",
          "proxy9.tanager.example", "WREN-LAPTOP", "xn--bcher-kva.tanager.example"]
-ADDRESSES = ["10.23.45.67", "10.23.45.68", "192.168.77.13", "172.20.3.4", "100.70.1.2", "81.2.69.142",
-             "81.2.69.160", "198.51.100.77", "2001:db8:77:1::abcd", "2001:db8:77:1:2aa:ff:fe28:9c5a",
-             "fd12:3456:789a:1::77", "fe80::2aa:ff:fe28:9c5a", "169.254.33.44"]
+ADDRESSES = """10.23.45.67 10.23.45.68 192.168.77.13 172.20.3.4 100.70.1.2 81.2.69.142 81.2.69.160
+198.51.100.77 2001:db8:77:1::abcd 2001:db8:77:1:2aa:ff:fe28:9c5a fd12:3456:789a:1::77
+fe80::2aa:ff:fe28:9c5a 169.254.33.44""".split()
 MACS = ["00:aa:00:28:9c:5a", "3c:52:82:11:22:33"]
 SECRETS = ["jmiller", "miller.j@tanager.example", "Osprey Issuing CA", "Osprey Ltd",
            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -321,8 +324,9 @@ def telling():
         "target/N ok tls=true protocol=https ; identity/self ok ; iface/eth0 ; tcp/A refused"
         " icmp=3/13@G ; egress/A ok via=G ; tls/A ok ended=untrusted verify_code=20 ;"
         " neighbor/G,eth0 ok state=REACHABLE ; resolv_conf/resolv.conf ok ; http/A ok status=302")
-    swaps = {"192.0.2.1": "81.2.69.142", "198.51.100.9": "10.23.45.67", "198.51.100.1": "10.23.45.68",
-             "web.example": "db.tanager.example", "192.0.2.53": "192.168.77.13"}
+    swaps = {"192.0.2.1": "81.2.69.142", "198.51.100.9": "10.23.45.67",
+             "198.51.100.1": "10.23.45.68", "web.example": "db.tanager.example",
+             "192.0.2.53": "192.168.77.13"}
 
     def swapped(value):
         text = json.dumps(value)
@@ -334,7 +338,8 @@ def telling():
         if row.probe == "identity":
             row.value.update(name="WREN-LAPTOP", user="jmiller")
         if row.probe == "target":
-            row.value.update(path="/orders/4711", user="jmiller", proxy="http://proxy9.tanager.example:80")
+            row.value.update(path="/orders/4711", user="jmiller",
+                             proxy="http://proxy9.tanager.example:80")
         if row.probe == "resolv_conf":
             row.value["search"] = ["Corp-Osprey.internal"]
         if row.probe == "tls":
@@ -350,7 +355,8 @@ def telling():
     forms += [mac.replace(":", sign) for mac in MACS for sign in ":-"]
     forms += [form for name in NAMES for form in (name, name.upper(), name.lower())]
     forms += SECRETS + ["ip-10-23-45-67.tanager.example", "ssh jmiller@10.23.45.67", "WREN-laptop",
-                        "/home/jmiller/.ssh/id", "https://u@kestrel08.corp-osprey.internal/orders/4711",
+                        "https://u@kestrel08.corp-osprey.internal/orders/4711",
+                        "/home/jmiller/.ssh/id",
                         "inet 10.23.45.67/24 brd 10.23.45.255", "10.23.45.67.443 > 81.2.69.142.80",
                         "[2001:db8:77:1::abcd]:443", "3c52.8211.2233", PEM, "kestrel07", "tanager"]
     transcript = [{"argv": ["tool", form], "status": 0, "ms": 1.0, "output": "a %s b\n%s" % (
@@ -429,25 +435,47 @@ class Masking(unittest.TestCase):
                 for other, other_mask in zip(words[:at], masks):
                     self.assertEqual(common(one_word, other), common(masks[at], other_mask))
 
+    CLASSES = r"""
+127.0.0.1                  127\.0\.0\.1
+::1                        ::1
+::                         ::
+0.0.0.0/0                  0\.0\.0\.0/0
+255.255.255.0              255\.255\.255\.0
+10.1.2.0/24                10\.\d+\.\d+\.0/24
+10.1.0.0/16                10\.\d+\.0\.0/16
+192.168.7.1:8080           192\.168\.\d+\.1:8080
+172.16.9.1                 172\.(1[6-9]|2\d|3[01])\.\d+\.1
+169.254.7.7                169\.254\.\d+\.7
+100.64.1.1                 100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d+\.1
+224.0.0.251                224\.0\.0\.251
+ff02::1                    ff02::1
+8.8.8.8                    2[45]\d\.\d+\.\d+\.8
+fe80::1%eth0               fe80::1%eth0
+fe80::2aa:ff:fe28:9c5a/64  fe80::[0-9a-f:]+/64
+fd12:3456::/32             fd[0-9a-f]{2}:[0-9a-f]+::/32
+2001:db8:5::/48            3fff:[0-9a-f]+:[0-9a-f]+::/48
+0100007F                   0100007F
+00FFFFFF                   00FFFFFF
+ff:ff:ff:ff:ff:ff          ff:ff:ff:ff:ff:ff
+3c:52:82:11:22:33          02:00:00:00:00:01
+01:00:5e:00:00:fb          03:00:00:00:00:01
+host7.corp.test            host1\.domain1\.example
+*.corp.test                \*\.domain1\.example
+a.b.corp.test:443          host1\.sub1\.domain1\.example:443
+/etc/resolv.conf           /etc/resolv.conf
+OpenSSL 3.0.11             OpenSSL 3.0.11
+12:30:45                   12:30:45
+2026-11-21T10:00:00+00:00  2026-11-21T10:00:00\+00:00
+tcp.refused                tcp.refused
+net.ipv4.tcp_syncookies    net.ipv4.tcp_syncookies
+"""
+
     def test_classes_stay(self):
         """Loopback, link-local, private and multicast are recognised; ports and lengths stay."""
-        for text, wanted in (
-                ("127.0.0.1", r"127\.0\.0\.1$"), ("::1", "::1$"), ("::", "::$"),
-                ("0.0.0.0/0", r"0\.0\.0\.0/0$"), ("255.255.255.0", r"255\.255\.255\.0$"),
-                ("10.1.2.0/24", r"10\.\d+\.\d+\.0/24$"), ("10.1.0.0/16", r"10\.\d+\.0\.0/16$"),
-                ("192.168.7.1:8080", r"192\.168\.\d+\.1:8080$"), ("172.16.9.1", r"172\.(1[6-9]|2\d|3[01])\."),
-                ("169.254.7.7", r"169\.254\.\d+\.7$"), ("100.64.1.1", r"100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\."),
-                ("224.0.0.251", r"224\.0\.0\.251$"), ("ff02::1", "ff02::1$"), ("8.8.8.8", r"2[45]\d\.\d+\.\d+\.8$"),
-                ("fe80::1%eth0", "fe80::1%eth0$"), ("fe80::2aa:ff:fe28:9c5a/64", "fe80::[0-9a-f:]+/64$"),
-                ("fd12:3456::/32", "fd[0-9a-f]{2}:[0-9a-f]+::/32$"), ("2001:db8:5::/48", "3fff:[0-9a-f]+:[0-9a-f]+::/48$"),
-                ("0100007F", "0100007F$"), ("00FFFFFF", "00FFFFFF$"), ("ff:ff:ff:ff:ff:ff", "ff:ff:ff"),
-                ("3c:52:82:11:22:33", "02:00:00:00:00:01$"), ("01:00:5e:00:00:fb", "03:00:00:"),
-                ("host7.corp.test", r"host1\.domain1\.example$"), ("*.corp.test", r"\*\.domain1\.example$"),
-                ("a.b.corp.test:443", r"host1\.sub1\.domain1\.example:443$"),
-                ("/etc/resolv.conf", "/etc/resolv.conf$"), ("OpenSSL 3.0.11", "OpenSSL 3.0.11$"),
-                ("12:30:45", "12:30:45$"), ("2026-11-21T10:00:00+00:00", "2026-11-21T10:00:00"),
-                ("tcp.refused", "tcp.refused$"), ("net.ipv4.tcp_syncookies", "net.ipv4.tcp_sync")):
-            self.assertRegex(self.mask(text)[0], "^" + wanted, text)
+        for line in self.CLASSES.strip().split("\n"):
+            text, wanted = line.rsplit("  ", 1)
+            text = text.strip()
+            self.assertRegex(self.mask(text)[0], "^%s$" % wanted, text)
 
     def test_same_value_same_mask(self):
         """In whatever spelling."""
@@ -482,9 +510,8 @@ class Masking(unittest.TestCase):
     def test_any_text(self):
         """Hostile text neither crashes nor hangs it."""
         began = time.perf_counter()
-        for text in ("1." * 30000, "a." * 30000, ":" * 60000, "f:" * 30000, "a" * 60000, "aA1/" * 9000,
-                     "-----BEGIN A-----" * 3000, "0" * 60000, "x@" * 30000, "1-" * 30000, "\x00\ud800"):
-            self.mask(text)
+        for text in "1. a. : f: a aA1/ 0 x@ 1- -----BEGIN\xa0A----- \x00\ud800".split(" "):
+            self.mask(text.replace("\xa0", " ") * (60000 // len(text)))
         self.assertLess(time.perf_counter() - began, 20)
 
 
