@@ -5532,12 +5532,12 @@ def server_words(report, table):
 def render_text(report, packets, filled=(), color=False, say=str):
     """The whole report: the verdict, and below it each part that has something to say."""
     table, report = by_probe(report.answers), in_words(report, say)
+    rows = dict(asked_rows(report, table, say), **ticket_rows(report, table, packets, filled, say))
     parts = (("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
              ("TIMES", time_lines(report.timings_ms, say)),
              ("FINDINGS", finding_lines(report.findings, color, say)),
              ("NOT TESTED", untested_lines(report)),
-             ("TICKET (copy from here)", row_lines(asked_rows(report) + ticket_rows(
-                 report, table, packets, filled, say), say)))
+             ("TICKET (copy from here)", row_lines(rows, say)))
     blocks = [verdict_lines(report, color, say)]
     blocks += [[say(name)] + lines for name, lines in parts if lines]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
@@ -5550,10 +5550,11 @@ def untested_lines(report):
 
 
 def row_lines(rows, say):
-    """Labelled lines; an underline where only a reader can know."""
-    return [line for label, text in rows
+    """Labelled lines of {label: text}; an underline where only a reader can know."""
+    return [line for label, text in rows.items()
             for number, part in enumerate((text or "________").split("\n"))
-            for line in wrap(part, "  %s " % pad("" if number else say(label) + ":", 13))]
+            for line in wrap(part, "  %s " % pad(
+                "" if number else say(label.replace("_", " ")) + ":", 13))]
 
 
 def places_words(suspects, say):
@@ -5655,47 +5656,49 @@ def render_ticket(report, packets, filled=(), say=str):
     if result.code == "ok":
         return "\n".join(lines + wrap(say("Nothing needs to be sent: the target works."), "")
                          + wrap(result.summary, "")) + "\n"
-    asked = dict(asked_rows(report))
-    lines += row_lines([(key, asked.get(key)) for key in ("to", "about")], say) + [""]
-    lines += wrap(asked.get("request") or "________", "") + ["", say("FACTS")]
+    asked, untested = asked_rows(report, table, say), untested_lines(report)
+    request = asked.pop("request") or "________"
+    lines += row_lines(asked, say) + [""] + wrap(request, "") + ["", say("FACTS")]
     lines += row_lines(ticket_rows(report, table, packets, filled, say), say)
-    untested = untested_lines(report)
     return "\n".join(lines + ["", say("NOT TESTED")] * bool(untested) + untested) + "\n"
 
 
-def asked_rows(report):
+def asked_rows(report, table, say=str):
     """Whom to ask for what; the first advice where nobody can be named."""
-    ask = report.verdict.ask or {"who": None, "text": (report.verdict.fix or [None])[0]}
-    return [] if report.verdict.code == "ok" else [
-        ("to", ask["who"]), ("about", "%s, %s" % (report.verdict.code, title_of(report.target))),
-        ("request", ask["text"])]
+    result, clouds = report.verdict, environment_words(table["marks"], table["proxy_env"])
+    if result.code == "ok":
+        return {}
+    ask = result.ask or {"who": None, "text": (result.fix or [None])[0]}
+    cloud = [words for words in clouds.split("; ") if ": " in words]
+    if cloud and result.code in ("tcp.filtered", "tcp.rejected", "path.dead_end"):
+        ask = dict(ask, who="%s, %s" % (ask["who"], say("the cloud team (%s)" % cloud[0])))
+    return dict(to=ask["who"], about="%s, %s" % (result.code, title_of(report.target)),
+                request=ask["text"])
 
 
 def ticket_rows(report, table, packets, filled, say=str):
-    """[(label, text)] of what its reader needs; None where nobody here can know."""
+    """{label: text} of what its reader needs; None where nobody here can know."""
     result, target, host = report.verdict, report.target, about(table["identity"], "self") or {}
-    way, clock, named = way_of(table), about(table["clock"], "self"), dict(filled)
-    port = "%s %d (%s)" % (target.transport.upper(), target.port, target.protocol) \
-        if target.port else "-"
-    rows = [("symptom", "%s: %s" % (result.code, result.summary)),
-            ("sure", "%s; %s: %s" % (say(result.confidence), say("suspected"),
-                                     places_words(result.suspects, say) or "-"))]
+    clock, filled = about(table["clock"], "self"), dict(filled)
+    places = result.suspects and "; %s: %s" % (say("suspected"), places_words(result.suspects, say))
     seen = unique(filter(None, map(exact_words, proof_of(report))))[:SEEN_LINES]
-    rows += [("seen", "\n".join(seen))] * bool(seen)
-    rows += [("how often", times) for times in [how_often(table, say)] if times]
-    rows += client_rows(table, way, host, say) + [
-        ("server", server_words(report, table)), ("protocol", port)]
-    rows += TICKET_FACTS.get(result.code.partition(".")[0], way_facts)(report, table, say)
-    rows += [("time", clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19])),
-             ("ruled out", ruled_out(table, result, say)),
-             ("packets sent", say("about %d to the target" % packets)),
-             ("run by", "%s%s, Python %s, netdiag %s" % (
-                 host.get("user"), " (root)" if host.get("root") else "", host.get("python"),
-                 VERSION)),
-             ("environment", "; ".join(map(say, environment_words(
-                 table["marks"], table["proxy_env"]).split("; "))) or "-")]
-    return rows + [(key.replace("_", " "), named.pop(key, None)) for key in BLANK_ROWS] + sorted(
-        (key.replace("_", " "), text) for key, text in named.items())
+    rows = dict(symptom="%s: %s" % (result.code, result.summary),
+                sure=say(result.confidence) + (places or ""))
+    rows.update(dict(seen="\n".join(seen)) if seen else {}, **how_often(table, say))
+    rows.update(client_rows(table, way_of(table), host, say))
+    rows.update(server=server_words(report, table), protocol="%s %d (%s)" % (
+        target.transport.upper(), target.port, target.protocol) if target.port else "-")
+    rows.update(TICKET_FACTS.get(result.code.partition(".")[0], way_facts)(report, table, say))
+    rows.update(
+        time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
+        ruled_out=ruled_out(table, result, say),
+        packets_sent=say("about %d to the target" % packets),
+        run_by="%s%s, Python %s, netdiag %s" % (
+            host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION),
+        environment="; ".join(map(say, environment_words(
+            table["marks"], table["proxy_env"]).split("; "))) or "-",
+        site=None, switch=None, switch_port=None)
+    return dict(rows, **filled)
 
 
 def client_rows(table, way, host, say):
@@ -5706,11 +5709,11 @@ def client_rows(table, way, host, say):
     hop = next((row.value for row in table["neighbor"] if row.value), {})
     gateway = via and via + "".join(", %s %s" % (name, hop[key]) for key, name in (
         ("mac", "MAC"), ("state", say("layer 2:"))) if hop.get(key))
-    return [("client", cidr[0]), ("client host", host.get("name")),
-            ("interface", dev and "%s, MAC %s, MTU %s" % (
-                dev, link.get("mac") or "?", link.get("mtu") or "?")),
-            ("VLAN", find(r"(?:\.|^vlan)(\d+)$", dev or "")),
-            ("gateway", gateway or dev and say("none: on the own segment"))]
+    return dict(client=cidr[0], client_host=host.get("name"),
+                interface=dev and "%s, MAC %s, MTU %s" % (
+                    dev, link.get("mac") or "?", link.get("mtu") or "?"),
+                VLAN=find(r"(?:\.|^vlan)(\d+)$", dev or ""),
+                gateway=gateway or dev and say("none: on the own segment"))
 
 
 def proof_of(report):
@@ -5723,90 +5726,88 @@ def exact_words(row):
     "" where it has none."""
     errors = ["%s from %s" % (icmp_words(host_of(row), e), e["from"])
               for e in said(row, "icmp") or () if e.get("from")]
-    told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)]
+    told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)
+            and not (key == "reason" and said(row, "error"))]     # there it is a part of the error
     text = ", ".join(errors or told) or (row.outcome if row.outcome != "ok" else "")
     return text and printable("%s %s: %s%s" % (
         row.probe, row.subject, text, "" if row.ms is None else " (%.1f ms)" % row.ms), 200)
 
 
 def how_often(table, say):
-    """Of how many connections how many met what; None where none was made."""
-    first, again = table["tcp"], succeeded(table["retries"] + table["resends"])
-    total = len(first) + sum(row.value["tried"] for row in again)
-    counts = [(words, len(met(first, outcome)) + sum(row.value.get(key) or 0 for row in again))
-              for words, outcome, key in (("open", "ok", "open"), ("refused", "refused", "refused"),
-                                          ("silent", "timeout", "silent"),
-                                          ("unreachable", "unreachable", None))]
+    """Of how many connections how many met what; {} where none was made."""
+    first, again = table["tcp"], [
+        row.value for row in succeeded(table["retries"] + table["resends"])]
+    total = len(first) + sum(value["tried"] for value in again)
+    counts = {key: len(met(first, outcome)) + sum(value.get(key) or 0 for value in again)
+              for outcome, key in (("ok", "open"), ("refused", "refused"), ("timeout", "silent"))}
+    counts["unreachable"] = total - sum(counts.values())
     syns = max([1 + (said(row, "info") or {}).get("total_retrans", 0) for row in first], default=0)
-    return ", ".join([say("%d of %d connections %s" % (count, total, words))
-                      for words, count in counts if count]
-                     + [say("%d SYNs in the first" % syns)] * (syns > 1)) or None
+    told = [say("%d of %d connections %s" % (count, total, words))
+            for words, count in counts.items() if count > 0]
+    told += [say("%d SYNs in the first" % syns)] * (syns > 1)
+    return {"how_often": ", ".join(told)} if told else {}
 
 
 def way_facts(report, table, say):
-    """For a network team: the way there, the way back, and what layer 2 knows of the neighbors."""
+    """For a network team: the way there and the way back, as far as they are known."""
     way = way_of(table)
-    hops = [hop["address"] or "*" for hop in report.path]
-    taken = way.get("dev") and "%s (%s)%s" % (
-        way.get("src"), way["dev"], "".join(" > " + hop for hop in hops))
-    return [("way there", taken),
-            ("way back", say("not visible from here: run netdiag on the server as well"))]
+    hops = "".join(" > " + (hop["address"] or "*") for hop in report.path)
+    return dict(way_there=way.get("dev") and "%s (%s)%s" % (way.get("src"), way["dev"], hops),
+                way_back=say("not visible from here: run netdiag on the server as well"))
 
 
 def dns_facts(report, table, say):
     """For a DNS team: each question with its resolver, its answer and its time."""
     conf = about(table["resolv_conf"], "resolv.conf") or {}
-    return [("questions", "\n".join("%s: %s %s (%.0f ms)" % (
-        row.subject, said(row, "rcode") or row.outcome, ", ".join(said(row, "addresses") or ()),
-        row.ms or 0) for row in table["dns"] + table["general_dns"]) or "-"),
-            ("resolvers", ", ".join(conf.get("nameservers") or ()) or "-"),
-            ("search list", ", ".join(conf.get("search") or ()) or "-")]
+    return dict(
+        questions="\n".join("%s: %s %s(%.1f ms)" % (
+            row.subject, said(row, "rcode") or row.outcome, "".join(
+                address + " " for address in said(row, "addresses") or ()), row.ms or 0)
+            for row in table["dns"] + table["general_dns"]) or "-",
+        resolvers=", ".join(conf.get("nameservers") or ()) or "-",
+        search_list=", ".join(conf.get("search") or ()) or "-")
 
 
 def tls_facts(report, table, say):
     """For the owner of a certificate: its names, dates and digest, and the chain that was sent."""
     talks = succeeded(table["tls"] + table["peer"] + table["hello"])
     chain = max([said(row, "chain") or [] for row in talks], key=len, default=[])
-    rows = [("certificate", "%s, SHA-256 %s" % (
-        name_text(leaf["subject"]), leaf["sha256"])) for leaf in chain[:1]]
-    rows += [("names", ", ".join(printable(name, 60) for name in names_of(leaf)[:8]) or "-")
-             for leaf in chain[:1]]
-    rows += [("valid", "%s - %s UTC" % (utc_text(leaf["not_before"]), utc_text(leaf["not_after"])))
-             for leaf in chain[:1]]
-    rows += [("chain", "\n".join("%s < %s" % (name_text(c["subject"]), name_text(c["issuer"]))
-                                 for c in chain))] * bool(chain)
-    return rows + [("handshake", "%s: %s" % (row.subject, ", ".join(
-        "%s" % said(row, key) for key in ("version", "ended", "alert", "reason", "error")
-        if said(row, key)))) for row in table["tls"][:1]] + way_facts(report, table, say)
+    rows = way_facts(report, table, say)
+    for leaf in chain[:1]:
+        rows = dict(
+            certificate="%s, SHA-256 %s" % (name_text(leaf["subject"]), leaf["sha256"]),
+            names=", ".join(printable(name, 60) for name in names_of(leaf)[:8]) or "-",
+            valid="%s - %s UTC" % (utc_text(leaf["not_before"]), utc_text(leaf["not_after"])),
+            chain="\n".join("%s < %s" % (name_text(c["subject"]), name_text(c["issuer"]))
+                            for c in chain), **rows)
+    return rows
 
 
 def http_facts(report, table, say):
     """For the owner of a service: status line, server software, times."""
-    rows = latest(succeeded(table["http"]))
-    return [("answer", "\n".join("HTTP/%s %s %s, %s" % (
-        said(row, "version"), said(row, "status"), said(row, "reason"),
-        (said(row, "headers") or {}).get("server") or "-") for row in rows if said(row, "status"))
-             or "-"),
-            ("path", report.target.path or "/"),
-            ("times", ", ".join("%s %.1f ms" % (say(name), report.timings_ms[key])
-                                for key, name in PHASES.items()
-                                if report.timings_ms[key] is not None) or "-")]
+    rows = [row.value for row in latest(succeeded(table["http"])) if said(row, "status")]
+    return dict(
+        answer="\n".join("HTTP/%s %s %s, %s" % (
+            value["version"], value["status"], value["reason"],
+            value["headers"].get("server") or "-") for value in rows) or "-",
+        path=report.target.path or "/",
+        times=", ".join("%s %.1f ms" % (say(name), report.timings_ms[key])
+                        for key, name in PHASES.items()
+                        if report.timings_ms[key] is not None) or "-")
 
 
 def proxy_facts(report, table, say):
     """For a proxy team: which proxy, by which variable, and what it answered."""
-    proxy = [found for row in table["target"] for found in [
-        proxy_for(row.value, table["proxy_env"])] if found]
-    return [("proxy", ", ".join("%s (%s)" % (endpoint(found["host"], found["port"]),
-                                             found["variable"]) for found in proxy) or "-"),
-            ("answer", "\n".join("%s: %s" % (row.subject, " ".join(
-                str(said(row, key)) for key in ("status", "reason", "error", "ended")
-                if said(row, key))) for row in table["tunnel"] + table["spare_proxy"]) or "-")]
+    proxies = [proxy_for(row.value, table["proxy_env"]) for row in table["target"]]
+    return dict(
+        proxy=", ".join("%s (%s)" % (endpoint(proxy["host"], proxy["port"]), proxy["variable"])
+                        for proxy in proxies if proxy) or "-",
+        answer="\n".join(filter(None, map(exact_words, table["tunnel"] + table["spare_proxy"])))
+        or "-")
 
 
 TICKET_FACTS = {"dns": dns_facts, "tls": tls_facts, "clock": tls_facts, "http": http_facts,
                 "proxy": proxy_facts}
-BLANK_ROWS = ("site", "switch", "switch_port")
 SEEN_LINES = 6               # answers that a ticket quotes; the others stand in the evidence
 SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason greeting reply not_http"
              " not_tls refuses mac").split()
@@ -6159,14 +6160,15 @@ class Masks:
         return sha256((self.seed + bits).encode()).digest()[0] & 1
 
 
-def redacted(reports, transcript):
-    """Reports and transcript with masks for whomever and whatever they name; pure."""
-    own = own_words((reports, transcript))
-    facts = facts_of((reports, transcript), own)
-    seed = sha256(repr((reports, transcript)).encode("utf-8", "replace")).hexdigest()
+def redacted(reports, *others):
+    """Reports, and what else goes into a document, with masks for all that they name; pure."""
+    values = (reports,) + others
+    own = own_words(values)
+    facts = facts_of(values, own)
+    seed = sha256(repr(values).encode("utf-8", "replace")).hexdigest()
     for turn in range(MASK_TURNS):
         masks = Masks(facts, own, "%s %d " % (seed, turn))
-        masked = masks.tree(reports), masks.tree(transcript)
+        masked = masks.tree(values)
         if not masks.made & masks.met:            # else an address would stand for another one
             break
     return masked
@@ -6307,7 +6309,7 @@ JAPANESE = """
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
-  fix {spots}で、{here}から{address}のポート{port}への通信を許可してください。サーバーで
+  fix {here}から{address}のポート{port}への通信を許可してください（場所: {spots}）。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
 @path_dead_end {where}より先は無応答です。どのプロトコルでも{address}から応答がありません。
   fix サーバーは稼働していますか。サーバーで`tcpdump -ni any host {here}`を実行すれば判別できます。何も届かなければ往路、
@@ -6332,7 +6334,7 @@ JAPANESE = """
 @clock_skewed このホストの時計が誤っています。表示は{here_time} UTCで、{witness}。
   fix 時計を合わせてください（chrony、systemd-timesyncd、`date -u`）。証明書の検証に影響します。
 @tls_expired_handshakes {address}の証明書（{name}）は{date}に期限切れとなりました。
-  fix 証明書を更新し、サービスに再読み込みさせてください（ファイルの差し替えだけでは反映されません）。
+  fix 証明書を更新し、サービスに再読み込みさせてください。ファイルの差し替えだけでは反映されません。
   ask {name}の証明書を更新してください。
 @tls_not_yet_valid_handshakes {address}の証明書（{name}）は{date}から有効です。
   fix まずこのホストの時計を、次に証明書を確認してください。
@@ -6542,13 +6544,13 @@ the host answers ping = ホストはpingに応答します
 the host answers at layer 2 (ARP or neighbor discovery) = ホストはレイヤー2（ARPまたは近隣探索）で応答します
 {contrast}; it is lost at hop {one} or {two} = {contrast+}（失われるのはホップ{one}または{two}）
 {contrast}; it is lost at hop {one} = {contrast+}（失われるのはホップ{one}）
-{spots} or the server's gateway or firewall = {spots}またはサーバー側のゲートウェイかファイアウォール
-{spots} or the server and its own firewall = {spots}またはサーバー本体とそのファイアウォール
-{spots} or the network in between = {spots}または中間のネットワーク
-{spots} or this host's gateway, switch or firewall = {spots}またはこのホスト側のゲートウェイ、スイッチかファイアウォール
-this host's gateway, switch or firewall = このホスト側のゲートウェイ、スイッチかファイアウォール
+{spots} or the server's gateway or firewall = {spots}、またはサーバー側ゲートウェイ・ファイアウォール
+{spots} or the server and its own firewall = {spots}、またはサーバー本体とそのファイアウォール
+{spots} or the network in between = {spots}、または中間のネットワーク
+{spots} or this host's gateway, switch or firewall = {spots}、またはこのホスト側のゲートウェイ・スイッチ・ファイアウォール
+this host's gateway, switch or firewall = このホスト側のゲートウェイ・スイッチ・ファイアウォール
 the network in between = 中間のネットワーク
-the server's gateway or firewall = サーバー側のゲートウェイかファイアウォール
+the server's gateway or firewall = サーバー側ゲートウェイ・ファイアウォール
 the server and its own firewall = サーバー本体とそのファイアウォール
 the program on the server = サーバー上のプログラム
 the name service = 名前解決サービス
@@ -6700,6 +6702,7 @@ the network team (transit) = ネットワーク担当（中継区間）
 the network team of the server = サーバー側のネットワーク担当
 the administrator of the server = サーバーの管理者
 the owner of the service = サービスの担当者
+the cloud team ({what}) = クラウド担当（{what}）
 the DNS team = DNS担当
 the proxy team = プロキシ担当
 client = クライアント
@@ -6777,7 +6780,6 @@ certificate = 証明書
 names = 名前
 valid = 有効期間
 chain = チェーン
-handshake = 接続交渉
 answer = 応答
 path = パス
 times = 所要時間
@@ -6899,7 +6901,7 @@ def option_value(flag, takes, value):
     if takes == "KEY=VALUE":
         key, mark, text = value.partition("=")
         mine(re.match(r"[a-z]\w*$", key) and text.strip(), "%s takes a name and what it is" % flag)
-        return ((key, text.strip()),)
+        return ((key, re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text.strip())),)
     if takes == "PROBE,...":
         return tuple(filter(None, value.split(",")))
     return value if takes else {"-4": 4, "-6": 6}.get(flag, True)
@@ -7120,9 +7122,9 @@ def exit_status(reports):
 
 def render_document(reports, system, options, started, began):
     """All reports as one JSON document, as brief lines, as tickets or as text."""
-    transcript, say, note = system.transcript, speaker(options.lang), ""
+    transcript, filled, say, note = system.transcript, options.set, speaker(options.lang), ""
     if options.redact:
-        reports, transcript = redacted(reports, transcript)
+        reports, transcript, filled = redacted(reports, transcript, filled)
         note = say(REDACTED) + "\n"
     if options.json:
         return render_json(reports, started, round(system.monotonic() - began, 2),
@@ -7133,12 +7135,12 @@ def render_document(reports, system, options, started, began):
         sys.stdout if not options.output else None)
     answers = [] if reports[1:] else reports[0].answers
     if options.ticket:
-        texts = [render_ticket(report, system.packets, options.set, say) for report in reports]
+        texts = [render_ticket(report, system.packets, filled, say) for report in reports]
         answers = [row for row in answers if row in proof_of(reports[0])]
         if all(report.verdict.code == "ok" for report in reports):
             return "".join(texts) + note
     else:
-        texts = [render_text(report, system.packets, options.set, color, say)
+        texts = [render_text(report, system.packets, filled, color, say)
                  for report in reports]
     return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
         transcript, answers, options.verbose, say) + note
