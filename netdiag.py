@@ -5977,24 +5977,27 @@ CLASSES = {"127.0.0.0/8": 32, "0.0.0.0/8": 32, "224.0.0.0/3": 32, "10.0.0.0/8": 
            "::/127": 128, "ff02::1:ff00:0/104": 104, "ff00::/8": 128, "fe80::/64": 64,
            "fc00::/7": 8}
 MASK_TURNS = 9
-FACT_KINDS = dict(user="user", sni="host", host="host", search="host", names="host", san="host",
-                  subject="text", issuer="text", client_cert="text", serial="key", digest="key",
-                  key="key", sha256="key", path="path", location="path", no_proxy="host")
+# What facts are about, by their key; a * for each list in which they stand.
+FACT_KINDS = {"user": "user", "sni": "host", "host": "host", "search*": "host", "names*": "host",
+              "no_proxy*": "host", "san**": "host", "subject**": "text", "issuer**": "text",
+              "client_cert*": "text", "serial": "key", "digest": "key", "key": "key",
+              "sha256": "key", "path": "path", "location": "path"}
 
 
-def leaves(value, key=None):
-    """(key, text) of every text in a value, under the nearest key; the keys as ("", key)."""
+def leaves(value, key=""):
+    """(key, text) of every text in a value, under the nearest key and a * for each list in
+    between (of pairs the second); the keys themselves as ("", key)."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):
         for name, item in value.items():
             yield "", str(name)
-            yield from leaves(item, name)
+            yield from leaves(item, str(name))
     elif hasattr(value, "_asdict"):
         yield from leaves(dict(value._asdict()), key)
     elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from leaves(item, key)
+        for item in value[1:] if key[-1:] == "*" and len(value) == 2 else value:
+            yield from leaves(item, key + "*")
 
 
 def own_words(values):

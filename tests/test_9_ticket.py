@@ -408,6 +408,15 @@ class Masking(unittest.TestCase):
         self.assertEqual([row["probe"] for row in plain["evidence"]],
                          [row["probe"] for row in masked["evidence"]])
 
+    def test_readable(self):
+        """What is masked can still be read: names are names, attributes and targets stay such."""
+        report, transcript = telling()
+        report = report._replace(target=report.target._replace(text="https://db.tanager.example/"))
+        text = rendered([report], transcript, redact=True)
+        self.assertRegex(text, r"\Anetdiag [\d.]+: https://host\d\.domain\d\.example/ \(https\)\n")
+        self.assertRegex(text.replace("\n      ", " "), r'"issuer": \[\["CN", "text\d"\]\]')
+        self.assertRegex(text.replace("\n      ", " "), r'"subject": \[\["CN", "host\d\.domain')
+
     def test_said(self):
         """Text says at its end that it was masked."""
         for lang, word in (("en", "Redacted:"), ("ja", SAY(netdiag.REDACTED))):
