@@ -5810,7 +5810,7 @@ TICKET_FACTS = {"dns": dns_facts, "tls": tls_facts, "clock": tls_facts, "http": 
                 "proxy": proxy_facts}
 SEEN_LINES = 6               # answers that a ticket quotes; the others stand in the evidence
 SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason greeting reply not_http"
-             " not_tls refuses mac").split()
+             " not_tls refuses mac key_type sha256").split()
 
 
 def ruled_out(table, result, say=str):
@@ -5979,8 +5979,8 @@ CLASSES = {"127.0.0.0/8": 32, "0.0.0.0/8": 32, "224.0.0.0/3": 32, "10.0.0.0/8": 
 MASK_TURNS = 9
 # What facts are about, by their key; a * for each list in which they stand.
 FACT_KINDS = {"user": "user", "sni": "host", "host": "host", "search*": "host", "names*": "host",
-              "no_proxy*": "host", "san**": "host", "subject**": "text", "issuer**": "text",
-              "client_cert*": "text", "serial": "key", "digest": "key", "key": "key",
+              "no_proxy*": "host", "san**": "host", "subject**": "name", "issuer**": "name",
+              "client_cert*": "name", "serial": "key", "digest": "key", "key": "key",
               "sha256": "key", "path": "path", "location": "path"}
 
 
