@@ -5951,9 +5951,10 @@ REDACTED = ("Redacted: names, addresses, users and keys are masked; the same val
 # What is looked for, in this order.  A name has two labels or more, the last one of letters.
 TRACES = r"""(?x)
     (?P<pem> -----BEGIN\ [^-]{1,40}-----[^-]{0,20000}-----END\ [^-]{1,40}----- )
-  | (?P<key> (?<![\w/+.-]) (?: (?: [0-9A-Fa-f]{2}: ){15,63}[0-9A-Fa-f]{2}
-      | (?=[0-9]{0,512}[A-Fa-f]) [0-9A-Fa-f]{16,512}
-      | (?=[\w/+]{0,600}[0-9]) (?=[\w/+]{0,600}[a-z]) (?=[\w/+]{0,600}[A-Z])
+  | (?P<key> (?<!\w) (?: (?: [0-9A-Fa-f]{2}: ){15,63}[0-9A-Fa-f]{2}
+      | [0-9A-Fa-f]{8} (?: -[0-9A-Fa-f]{4} ){3} -[0-9A-Fa-f]{12}
+      | (?=[0-9]{0,512}[A-Fa-f]) [0-9A-Fa-f]{12,512}
+      | (?<![/+.-]) (?=[\w/+]{0,600}[0-9]) (?=[\w/+]{0,600}[a-z]) (?=[\w/+]{0,600}[A-Z])
         [A-Za-z0-9/+]{38,4000}={0,2} ) (?![\w/+]) )
   | (?P<arpa> (?<![\w.]) (?: (?: [0-9A-Fa-f]\. ){4,32} ip6 | (?: \d{1,3}\. ){1,4} in-addr )
       (?=\.arpa) )
@@ -5967,7 +5968,7 @@ TRACES = r"""(?x)
   | (?P<user> (?<![\w.+-]) [\w.+-]{1,64} (?=@(?!openssh\.com|libssh\.org|lysator)[\w.\[-]) )
   | (?P<name> (?<![\w.-]) [\w*] [\w-]{0,62} (?: \.[\w-]{1,63} ){0,9} \.[A-Za-z][A-Za-z-]{1,62}
       (?![\w-]) )
-  | (?P<known> (?i: KNOWN ) (?![\w-]) )"""
+  | (?P<known> (?i: KNOWN ) )"""
 # Files, kernel settings and key names of SSH look like names and are none.
 NO_NAMES = re.compile(r"(?i)net\.ip|(?:open|lib)ssh\.|lysator|localhost\.|.*\.(?:conf|py|pem|crt|so"
                       r"|service|socket|txt|json|pcap|log|sh|pub)$")
@@ -6002,9 +6003,9 @@ def leaves(value, key=""):
 
 def own_words(values):
     """The words of this program: a host of such a name could not be told from them."""
-    words = [HELP, JAPANESE, "localhost root"] + list(PROBES) + list(PROTOCOLS)
+    words = [JAPANESE, "localhost root"] + list(PROBES) + list(PROTOCOLS)
     words += [text for row in RULES.values()
-              for text in (" ".join(row.codes), row.says, row.fix, row.function.__doc__)]
+              for text in row.codes + [row.says, row.fix, row.ask or ""]]
     words += [text for key, text in leaves(values) if key == ""] + list(RULELESS)
     return set(re.findall(r"[\w.-]*\w", " ".join(words).lower()))
 
@@ -6018,24 +6019,31 @@ def facts_of(values, own):
     for key, text in leaves(values):
         if key in FACT_KINDS:
             facts[text.lower()] = FACT_KINDS[key]
-        for kind, pattern in (("user", r"/(?:home|users)/([\w.-]+)"),
+        for kind, pattern in (("user", r"[/\\](?:home|users)[/\\]([\w.-]+)"),
                               ("path", r"://[^/\s\"']+(/[^\s\"'<>?#]+)")):
             facts.update(dict.fromkeys(re.findall(pattern, text.lower()), kind))
     for name in [text for text, kind in facts.items() if kind == "host" and "." in text]:
         facts.update(dict.fromkeys(name.split(".")[:-1], "host"))
-    return {text: kind for text, kind in facts.items() if 1 < len(text) < 600 and not (
-        text in own or is_address(text) or kind == "path" and text[:1] != "/")}
+    return {text: kind for text, kind in facts.items()
+            if {"key": 5, "name": 2}.get(kind, 1) < len(text) < 600 and not (
+                text in own or text.isdigit() or is_address(text)
+                or kind == "path" and text[:1] != "/")}
 
 
 class Masks:
     """What stands for what in one document; the same document gets the same masks."""
 
-    def __init__(self, facts, own, seed):
-        self.facts, self.own, self.seed = facts, own, seed
-        self.given, self.done, self.met, self.made = {}, {}, set(), set()
-        words = [("" if text[0] == "/" else r"(?<![\w-])") + re.escape(text)
-                 for text in sorted(facts, key=len, reverse=True)]
-        self.pattern = re.compile(TRACES.replace("KNOWN", "|".join(words) or "(?!)"))
+    def __init__(self, facts, own, seed, met):
+        self.facts, self.own, self.seed, self.met = facts, own, seed, met
+        self.given, self.done, self.addresses, self.made = {}, {}, {}, set()
+        known = "|".join(map(self.spot, sorted(facts, key=len, reverse=True))) or "(?!)"
+        self.pattern = re.compile(TRACES.replace("KNOWN", known))
+        self.fact = re.compile("(?i)(?P<known>%s)" % known)
+
+    def spot(self, text):
+        """The pattern that finds a fact: long ones also within other words, unless in our own."""
+        alone = len(text) < 5 or any(text in word for word in self.own)
+        return r"(?<![\w-])%s(?![\w-])" % re.escape(text) if alone else re.escape(text)
 
     def tree(self, value):
         """A value of any shape with masks in its texts."""
@@ -6081,7 +6089,7 @@ class Masks:
     def name(self, text):
         """host1.domain1.example: as many labels as before, the same where they were the same."""
         if text.lower() not in self.facts and (NO_NAMES.match(text) or text.lower() in self.own):
-            return text
+            return self.fact.sub(self.mask, text)
         *labels, top = text.split(".")
         number = self.number("top", top)
         roles = ["host"] * (len(labels) > 1) + ["sub"] * (len(labels) - 2) + ["domain"]
@@ -6128,35 +6136,44 @@ class Masks:
         return text
 
     def address(self, text):
-        """The mask of an address: its class, its last byte and what is one network stay."""
+        """The mask of an address, with or without the length of its prefix."""
+        if text not in self.addresses:
+            word, slash, length = text.partition("/")
+            number = ip(word) if is_address(word) else None
+            mapped = getattr(number, "ipv4_mapped", None)
+            if mapped:
+                out = "::ffff:" + self.address(str(mapped)) + slash + length
+            elif number:
+                out = self.masked(number, to_int(length)) + slash + length
+            elif ":" in text:                     # 12:30:45, or an address and its port
+                out = ":".join(map(self.address, text.rpartition(":")[::2]))
+            else:
+                out = self.plain(self.facts[text.lower()], text) if text.lower() in self.facts \
+                    else text
+            self.addresses[text] = out
+        return self.addresses[text]
+
+    def masked(self, number, length):
+        """Another address of the same class, in the same networks, with the same last byte."""
         import ipaddress
-        word, slash, length = text.partition("/")
-        if not is_address(word):
-            return ":".join(map(self.address, word.rpartition(":")[::2])) + slash + length \
-                if ":" in word else text
-        number = ip(word)
-        mapped = getattr(number, "ipv4_mapped", None)
-        if mapped:
-            return "::ffff:" + self.address(str(mapped)) + slash + length
-        size = number.max_prefixlen
+        size, word = number.max_prefixlen, str(number)
         bits = "{:0{}b}".format(int(number), size)
         kept = next((kept for net, kept in CLASSES.items() if in_network(word, net)), None)
-        small = size == 128 and int(number) & (2 ** 64 - 1) < 65536      # ::1, ::53: no EUI-64
-        end = 24 if size == 32 else 64 if small and kept != 104 else 128
+        plain = size == 128 and int(number) & (2 ** 64 - 1) < 65536      # ::1, ::53: no EUI-64
+        end = 24 if size == 32 else 64 if plain and kept != 104 else 128
         front = bits[:kept or 0]
         if kept is None:                          # a public one: 240/4, or 3fff::/20 (RFC 9637)
-            taken = 8 if size == 32 else 32
-            at = self.number("net%d" % size, bits[:taken])
-            front = "{:08b}".format(240 + (at - 1) % 15) if size == 32 else "{:032b}".format(
-                0x3fff0000 + at % 4096)
-        masked = front + "".join(str(int(bit) ^ self.flip(bits[:at])) if at < end else bit
-                                 for at, bit in enumerate(bits) if at >= len(front))
-        if slash and int(length) <= size and "1" not in bits[int(length):]:
-            masked = masked[:int(length)] + bits[int(length):]           # a network, no host
-        out = str(ipaddress.ip_address(int(masked, 2).to_bytes(size // 8, "big")))
-        self.met.add(word.lower())
-        self.made.update({out} - {word.lower()})
-        return out + slash + length
+            known = self.number("net%d" % size, bits[:size // 4]) - 1
+            front = "{:08b}".format(240 + known % 15) if size == 32 else "{:032b}".format(
+                0x3fff0001 + known % 4095)
+        bits_out = front + "".join(str(int(bit) ^ self.flip(bits[:at])) if at < end else bit
+                                   for at, bit in enumerate(bits) if at >= len(front))
+        if length is not None and length <= size and "1" not in bits[length:]:
+            bits_out = bits_out[:length] + bits[length:]             # a network, and no host
+        out = str(ipaddress.ip_address(int(bits_out, 2).to_bytes(size // 8, "big")))
+        self.met.add(word)
+        self.made.update({out} - {word})
+        return out
 
     def flip(self, bits):
         """Is the next bit turned?  It depends on all before it, so that networks stay networks."""
@@ -6169,12 +6186,14 @@ def redacted(reports, *others):
     own = own_words(values)
     facts = facts_of(values, own)
     seed = sha256(repr(values).encode("utf-8", "replace")).hexdigest()
+    met = set()                                   # filled by the first turn
     for turn in range(MASK_TURNS):
-        masks = Masks(facts, own, "%s %d " % (seed, turn))
+        masks = Masks(facts, own, "%s %d " % (seed, turn), met)
         masked = masks.tree(values)
-        if not masks.made & masks.met:            # else an address would stand for another one
+        if turn and not masks.made & met:         # else an address would stand for another one
             break
     return masked
+
 
 # -- Japanese -------------------------------------------------------------------------------------
 #

@@ -358,7 +358,10 @@ def telling():
                         "https://u@kestrel08.corp-osprey.internal/orders/4711",
                         "/home/jmiller/.ssh/id",
                         "inet 10.23.45.67/24 brd 10.23.45.255", "10.23.45.67.443 > 81.2.69.142.80",
-                        "[2001:db8:77:1::abcd]:443", "3c52.8211.2233", PEM, "kestrel07", "tanager"]
+                        "[2001:db8:77:1::abcd]:443", "3c52.8211.2233",
+                        "wren-laptop-eth0.pcap", "C:\\Users\\jmiller\\x", "01020304 4.3.2.1",
+                        "sha256-" + SECRETS[4], "550e8400-e29b-41d4-a716-446655440000",
+                        PEM, "kestrel07", "tanager"]
     transcript = [{"argv": ["tool", form], "status": 0, "ms": 1.0, "output": "a %s b\n%s" % (
         form, form)} for form in forms]
     report = make_report(rows)
@@ -370,7 +373,7 @@ def originals():
     words = [form for address in ADDRESSES for form in spellings(address)] + MACS + SECRETS
     words += [label for name in NAMES for label in [name] + name.split(".")[:-1] if label != "db"]
     return {word.lower() for word in words if not word.lower().startswith("0x")} | {
-        "miibszccavm", "3c52.8211.2233", "00-aa-00-28-9c-5a"}
+        "miibszccavm", "3c52.8211.2233", "00-aa-00-28-9c-5a", "01020304", "4.3.2.1", "446655440000"}
 
 
 class Masking(unittest.TestCase):
