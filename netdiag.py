@@ -5745,6 +5745,8 @@ def how_often(table, say):
     told = [say("%d of %d connections %s" % (count, total, words))
             for words, count in counts.items() if count > 0]
     told += [say("%d SYNs in the first" % syns)] * (syns > 1)
+    told += [say("%d datagrams to %s" % (row.value["sent"], row.subject)) for row in table["udp"]
+             if said(row, "sent")]
     return {"how_often": ", ".join(told)} if told else {}
 
 
@@ -5785,11 +5787,11 @@ def tls_facts(report, table, say):
 
 def http_facts(report, table, say):
     """For the owner of a service: status line, server software, times."""
-    rows = [row.value for row in latest(succeeded(table["http"])) if said(row, "status")]
+    rows = [row for row in latest(succeeded(table["http"])) if said(row, "status")]
     return dict(
-        answer="\n".join("HTTP/%s %s %s, %s" % (
-            value["version"], value["status"], value["reason"],
-            value["headers"].get("server") or "-") for value in rows) or "-",
+        answer="\n".join("%s: HTTP %s %s, Server: %s" % (
+            row.subject, said(row, "status"), said(row, "reason"),
+            (said(row, "headers") or {}).get("server") or "-") for row in rows) or "-",
         path=report.target.path or "/",
         times=", ".join("%s %.1f ms" % (say(name), report.timings_ms[key])
                         for key, name in PHASES.items()
@@ -6200,10 +6202,14 @@ def redacted(reports, *others):
 # What stands in a report, and how it is said in Japanese: a rule by its name (says, fix, ask), the
 # question of a probe by `?name`, any other sentence or phrase as `English = Japanese`.  {holes}
 # keep their names; their contents are translated in turn where they are phrases of this table, but
-# no labels (below the line: a host may be called `proxy`).  {hole+ words} is translated with those
-# words behind it, as part of a sentence; such an entry is tried before the others.
+# no labels (below the line) and no word in OTHERS_NAMES: a host may be called `proxy`.
+# {hole+ words} is translated with those words behind it, as part of a sentence; such an entry is
+# tried before the others.
 
 ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
+
+
+OTHERS_NAMES = "host name hop router proxy user url path address server wanted".split()
 
 
 def japanese():
@@ -6262,7 +6268,8 @@ def speaker(lang):
     def fill(template, holes):
         def content(hole):
             text, more = holes.get(hole[1], ""), hole[2] or ""
-            return text if text in labels else say(text + more[1:]).rstrip("\u3002" * bool(more))
+            foreign = text in labels or " " not in text and hole[1] in OTHERS_NAMES
+            return text if foreign else say(text + more[1:]).rstrip("\u3002" * bool(more))
         return re.sub(r"\{(\w+)(\+[^}]*)?\}", content, template)
     return say
 
@@ -6717,6 +6724,7 @@ tcp = TCP
 udp = UDP
 {count} of {total} connections {words} = 接続{total}回中{count}回が{words}
 {count} SYNs in the first = 1回目のSYN送信は{count}回
+{count} datagrams to {address} = {address}宛てに{count}データグラム
 --
 the administrator of this host = このホストの管理者
 the network team of this site = この拠点のネットワーク担当

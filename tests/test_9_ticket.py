@@ -124,7 +124,7 @@ class Table(unittest.TestCase):
 
     def test_foreign_names(self):
         """A host that is called like a label keeps its name."""
-        for name in ("proxy", "server", "switch", "gateway"):
+        for name in ("proxy", "server", "switch", "firewall", "unknown", "open"):
             text = "The name %s does not exist (192.0.2.53 says NXDOMAIN)." % name
             self.assertIn(name, SAY(text))
 
@@ -140,6 +140,14 @@ class Table(unittest.TestCase):
         say("Port " * 20000)
         say("The certificate of " + " for" * 20000)
         self.assertLess(time.perf_counter() - began, 1.0)
+
+
+    def test_only_here(self):
+        """Outside of the table the rooms 9 and 10 are ASCII."""
+        with open(support.PROGRAM, encoding="utf-8") as stream:
+            room_9 = stream.read().partition("# == 9 report")[2]
+        front, _, rest = room_9.partition('JAPANESE = """')
+        self.assertRegex(front + rest.partition('"""')[2], r"\A[\n -~]*\Z")
 
 
 class Japanese(unittest.TestCase):
@@ -239,7 +247,7 @@ class Ticket(unittest.TestCase):
         "target/N ok proxy=http://192.0.2.8:3128 ; tunnel/P ok status=407":
             ("proxy team", "192.0.2.8:3128 (--proxy)", "407"),
         "target/A ok path=/missing protocol=http ; tcp/A ok ; http/A ok status=404":
-            ("HTTP/1.1 404", "/missing", "status 404"),
+            ("192.0.2.1: HTTP 404 OK, Server: -", "/missing", "status 404"),
         "egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED ; iface/eth0 mac=02:00:00:00:00:07":
             ("network team of this site", "198.51.100.9/24", "MAC 02:00:00:00:00:07", "FAILED")}
 
