@@ -5728,7 +5728,7 @@ def exact_words(row):
               for e in said(row, "icmp") or () if e.get("from")]
     told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)
             and not (key == "reason" and said(row, "error"))]     # there it is a part of the error
-    text = ", ".join(errors or told) or (row.outcome if row.outcome != "ok" else "")
+    text = ", ".join(errors or told) or (row.outcome if row.outcome in NO_WORDS else "")
     return text and printable("%s %s: %s%s" % (
         row.probe, row.subject, text, "" if row.ms is None else " (%.1f ms)" % row.ms), 200)
 
@@ -5810,6 +5810,7 @@ def proxy_facts(report, table, say):
 
 TICKET_FACTS = {"dns": dns_facts, "tls": tls_facts, "clock": tls_facts, "http": http_facts,
                 "proxy": proxy_facts}
+NO_WORDS = ("timeout", "refused", "unreachable")          # answers all the same
 SEEN_LINES = 6               # answers that a ticket quotes; the others stand in the evidence
 SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason greeting reply not_http"
              " not_tls refuses mac key_type sha256").split()
