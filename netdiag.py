@@ -5763,11 +5763,11 @@ def dns_facts(report, table, say):
     conf = about(table["resolv_conf"], "resolv.conf") or {}
     return dict(
         questions="\n".join("%s: %s %s(%.1f ms)" % (
-            row.subject, said(row, "rcode") or row.outcome, "".join(
+            printable(row.subject), said(row, "rcode") or row.outcome, "".join(
                 address + " " for address in said(row, "addresses") or ()), row.ms or 0)
             for row in table["dns"] + table["general_dns"]) or "-",
-        resolvers=", ".join(conf.get("nameservers") or ()) or "-",
-        search_list=", ".join(conf.get("search") or ()) or "-")
+        resolvers=printable(", ".join(conf.get("nameservers") or ()) or "-"),
+        search_list=printable(", ".join(conf.get("search") or ()) or "-"))
 
 
 def tls_facts(report, table, say):
@@ -5792,7 +5792,7 @@ def http_facts(report, table, say):
         answer="\n".join("%s: HTTP %s %s, Server: %s" % (
             row.subject, said(row, "status"), said(row, "reason"),
             (said(row, "headers") or {}).get("server") or "-") for row in rows) or "-",
-        path=report.target.path or "/",
+        path=hide_secret(report.target.path or "/"),
         times=", ".join("%s %.1f ms" % (say(name), report.timings_ms[key])
                         for key, name in PHASES.items()
                         if report.timings_ms[key] is not None) or "-")
@@ -6021,7 +6021,7 @@ def facts_of(values, own):
         facts.update({str(who.get("name")).lower(): "host", str(who.get("user")).lower(): "user"})
     for key, text in leaves(values):
         if key in FACT_KINDS:
-            facts[text.lower()] = FACT_KINDS[key]
+            facts[re.split("[?#]", text.lower())[0]] = FACT_KINDS[key]
         for kind, pattern in (("user", r"[/\\](?:home|users)[/\\]([\w.-]+)"),
                               ("path", r"://[^/\s\"']+(/[^\s\"'<>?#]+)")):
             facts.update(dict.fromkeys(re.findall(pattern, text.lower()), kind))

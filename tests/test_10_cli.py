@@ -548,7 +548,7 @@ class Secrets(CliCase):
 
     def check_secret(self, *argv, **named):
         """No output of any kind holds the word."""
-        for style in (("-v",), ("--json",)):
+        for style in (("-v",), ("--json",), ("--ticket",), ("--redact", "-v")):
             run = self.run_for(*(argv + style), **named)
             self.no_leak(run, "s3cret", style)
             self.no_leak(run, "hunter2", style)
@@ -607,7 +607,7 @@ class Hostile(CliCase):
         for greeting in (b"SSH-2.0-" + self.EVIL + b"\r\n", self.EVIL * 900,
                          b"554 " + self.EVIL + b"\r\n"):
             with support.Server(support.says(greeting)) as server:
-                for style in (("--json",), ("-v",)):
+                for style in (("--json",), ("-v",), ("--ticket",)):
                     self.run_for("ssh://%s:%d" % (HERE, server.port), *style)
 
     def test_http(self):

@@ -117,7 +117,8 @@ class Shape(unittest.TestCase):
 
     def test_hostile(self):
         """Banners, certificates, headers, DNS names and command output cannot hurt a terminal."""
-        for changes in ({}, {"verbose": True}, {"brief": True}):
+        for changes in ({}, {"verbose": True}, {"brief": True}, {"ticket": True},
+                        {"redact": True}):
             text = rendered(hostile_answers(), **changes)
             self.assertRegex(text, r"\A[\n -~]*\Z", changes)
             self.assertNotIn("\x1b", text)
