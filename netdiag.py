@@ -70,7 +70,7 @@ MAX_STORES = 2               # other trust stores that are tried
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
 SSH_MARK = 72                # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
-RULES_WALKED = 20000         # of a firewall, for one packet
+WALKED_LIMIT = 20000         # of a firewall, for one packet
 MAX_ADDRESSES = 6            # addresses of a name that are knocked on
 MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
 MAX_SEARCH = 3               # search suffixes tried against the resolvers themselves
@@ -2972,7 +2972,7 @@ def packet_fate(bases, packet):
     The chains are asked by hook and priority until one drops or rejects (nft(8), VERDICTS); those
     of one priority in the order in which they were made, newest first, which no command shows.
     """
-    walk = {"packet": packet, "left": RULES_WALKED, "doubts": [], "altered": set()}
+    walk = {"packet": packet, "left": WALKED_LIMIT, "doubts": [], "altered": set()}
     families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
     may, accepted, end = {}, (None, None), None
     for place, base in sorted((((HOOKS.index(base["hook"]), base["priority"]), base)
@@ -4198,7 +4198,7 @@ class System:
     def save(self, path, text):
         """Write a report that only its owner may read; what stood in the way, or None."""
         try:
-            with open_private(path, "w") as stream:
+            with open_private(path, "w", "utf-8") as stream:
                 stream.write(text)
         except OSError as error:
             return "%s: %s" % (printable(path, 100), errno_name(error.errno))
@@ -5188,10 +5188,10 @@ def cooked_record(data, extra, head, protocol):
     return at_s, 276, frame, max(length + 20, len(frame))
 
 
-def open_private(path, mode):
+def open_private(path, mode, encoding=None):
     """A new file that only its owner may read; never the mode of /dev/null."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    stream = os.fdopen(descriptor, mode)
+    stream = os.fdopen(descriptor, mode, encoding=encoding)
     if os.path.isfile(path):
         os.chmod(path, 0o600)
     return stream
@@ -5901,7 +5901,8 @@ asks("capture", "The packets of the port: recorded here, or read from a file.",
          ask("live", native("recorded", own_addresses(interfaces) if interfaces else None))],
      scope="closing")
 asks("dropped", "What the kernel counted as dropped while packets were recorded.",
-     lambda wish, counters=(): not wish["host"] and not wish["file"] and moved_counters(counters, TELLING),
+     lambda wish, counters=(): not wish["host"] and not wish["file"]
+     and moved_counters(counters, TELLING),
      scope="closing")
 
 
@@ -9424,6 +9425,7 @@ MODE_VERDICTS = {"capture": capture_verdict, "listen": listen_verdict, "watch": 
 # == 9 report: values in, text out =================================================================
 
 WIDTH = 80
+RULER = "\n" + "-" * WIDTH + "\n"              # between two reports
 COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36"}
 SEVERITY_WORDS = {"fail": "a fault", "warn": "a warning", "info": "a remark"}  # the worst first
 NO_FAULT = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}
@@ -9433,6 +9435,12 @@ FLOW_TROUBLE = dict(retransmits="segments sent again", reordered="out of order",
 NOISY = ("target", "counters", "marks", "interfaces_now")
 # The first clause of an advice, without a remark at its end; what stands in quotes ends nothing.
 CLAUSE = re.compile(r"(?:`[^`]*`|\([^)]*\)|[^`(])+?(?:\?(?= |$)|(?=(?: \([^)]*\))?[.;:](?: |$)))")
+# What stays together at the end of a line: a word, or one wide character; no line begins with a
+# Japanese full stop, closing bracket or small kana, none ends with an opening bracket (JIS X 4051).
+PIECE = re.compile(
+    "\\s*[\uff08\u300c]*(?:[^\\s\u3000-\uffef]{1,62}|[\u3000-\uffef])"
+    "[\u3001\u3002\uff09\u300d\uff1a\uff1f\u30fc\u30fb\u3005\u3083\u3085\u3087\u3063"
+    "\u30a1\u30a3\u30a5\u30a7\u30a9\u30c3\u30e3\u30e5\u30e7]*")
 
 
 def paint(text, kind, color):
@@ -9440,17 +9448,46 @@ def paint(text, kind, color):
     return "\033[%sm%s\033[0m" % (COLORS[kind], text) if color else text
 
 
+def columns(text):
+    """The columns of a text on a terminal: East Asian wide characters take two (UAX 11)."""
+    if len(text.encode("utf-8", "replace")) == len(text):
+        return len(text)
+    import unicodedata
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def pad(text, width):
+    """The text and blanks up to `width` columns."""
+    return text + " " * (width - columns(text))
+
+
 def wrap(text, front="  ", indent=None, room=None):
     """Lines of at most WIDTH columns, hanging behind `front`; at most `room` of them."""
-    import textwrap
-    return textwrap.wrap(text, WIDTH, initial_indent=front, break_on_hyphens=False, max_lines=room,
-                         placeholder=" ...", subsequent_indent=indent or " " * len(front)) or [""]
+    indent, lines, line = indent or " " * columns(front), [], ""
+    for piece in PIECE.findall(text):
+        if line and columns(line + piece) > WIDTH:
+            lines.append(line)
+            line = ""
+        line = line + piece if line else (indent if lines else front) + piece.lstrip()
+    lines.append(line)
+    if room and len(lines) > room:
+        words = PIECE.findall(lines[room - 1])
+        while columns("".join(words)) > WIDTH - 4:
+            words.pop()
+        lines[room - 1:] = ["".join(words) + " ..."]
+    return lines
+
+
+def clauses(text):
+    """The beginnings of an advice that end with a clause, the shortest first."""
+    if "\u3002" in text:                          # the full stop of Japanese
+        return [text[:stop.end()] for stop in re.finditer("\u3002", text)]
+    return [(text[:clause.end()] + ".").replace("?.", "?") for clause in CLAUSE.finditer(text)]
 
 
 def fit(text, front, room):
     """At most `room` lines: all of a text, else its first clauses, else cut with a mark."""
-    ends = [clause.end() for clause in CLAUSE.finditer(text)] if front != "  " else ()
-    for words in [text] + [(text[:end] + ".").replace("?.", "?") for end in reversed(ends)]:
+    for words in [text] + (clauses(text)[::-1] if front != "  " else []):
         lines = wrap(words, front)
         if len(lines) <= room:
             return lines
@@ -9459,41 +9496,92 @@ def fit(text, front, room):
 
 
 def shorten(text, width=WIDTH):
-    """At most `width` characters, with a mark where something is missing."""
-    return text if len(text) <= width else text[:max(0, width - 3)] + "..."
+    """At most `width` columns, with a mark where something is missing."""
+    if columns(text) <= width:
+        return text
+    text = text[:max(0, width - 3)]
+    while columns(text) > width - 3:
+        text = text[:-1]
+    return text + "..."
 
 
-def render_text(report, packets, color=False):
-    """The whole report: the verdict, and below it each part that has something to say."""
-    table = by_probe(report.answers)
-    way = next((row.value for row in succeeded(table["egress"] + table["route"] + table["back"])
-                if not row.value["error"]), {})
+def in_words(report, say):
+    """The report with its sentences in the language that `say` speaks; codes stay."""
+    def ask(words):
+        return words and {"who": say(words["who"]), "text": say(words["text"])}
+    result = report.verdict
+    return report._replace(
+        verdict=result._replace(summary=say(result.summary), fix=list(map(say, result.fix)),
+                                ask=ask(result.ask)),
+        findings=[f._replace(summary=say(f.summary), fix=list(map(say, f.fix)))
+                  for f in report.findings],
+        unjudged=[{"question": say(row["question"].rstrip(".")),
+                   "why": "; ".join(map(say, row["why"].split("; ")))} for row in report.unjudged])
+
+
+def way_of(table):
+    """The route decision that counts: the last one made that did not fail, else {}."""
+    return next((row.value for row in succeeded(table["egress"] + table["route"] + table["back"])
+                 if not row.value["error"]), {})
+
+
+def server_words(report, table):
+    """'name = its addresses', or what is known of that."""
     host, known = report.target.host or "-", ", ".join(found_addresses(table))
-    server = host if known in ("", host) else "%s = %s" % (host, known)
-    untested = [line for row in report.unjudged for line in wrap(
-        "%s: %s" % (row["question"].rstrip("."), row["why"]), "  - ")]
-    serves = report.target.mode == "server" and table["target"]
-    rows = (server_rows if serves else ticket_rows)(
-        report, table, way, server, packets).items()
-    ticket = [line for label, text in rows for line in wrap(
-        text or "________", "  %-13s " % (label.replace("_", " ") + ":"))]
+    return host if known in ("", host) else "%s = %s" % (host, known)
+
+
+def render_text(report, packets, filled=(), color=False, say=str):
+    """The whole report: the verdict, and below it each part that has something to say."""
+    table, report = by_probe(report.answers), in_words(report, say)
+    rows = dict(asked_rows(report, table, say), **ticket_rows(report, table, packets, filled, say))
     parts = (("FLOWS", flow_lines(report, table["capture"])),
-             ("PATH", path_lines(report, way, server)), ("TIMES", time_lines(report.timings_ms)),
-             ("FINDINGS", finding_lines(report.findings, color)),
-             ("NOT TESTED", untested), ("TICKET (copy from here)", ticket))
-    blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
+             ("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
+             ("TIMES", time_lines(report.timings_ms, say)),
+             ("FINDINGS", finding_lines(report.findings, color, say)),
+             ("NOT TESTED", untested_lines(report)),
+             ("TICKET (copy from here)", row_lines(rows, say)))
+    blocks = [verdict_lines(report, color, say)]
+    blocks += [[say(name)] + lines for name, lines in parts if lines]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def render_mode(report, packets=0, color=False):
+def untested_lines(report):
+    """What could not be asked, and why."""
+    return [line for row in report.unjudged for line in wrap(
+        "%s: %s" % (row["question"], row["why"]), "  - ")]
+
+
+def row_lines(rows, say):
+    """Labelled lines of {label: text}; an underline where only a reader can know."""
+    return [line for label, text in rows.items()
+            for number, part in enumerate((text or "________").split("\n"))
+            for line in wrap(part, "  %s " % pad(
+                "" if number else say(label.replace("_", " ")) + ":", 13))]
+
+
+def places_words(suspects, say):
+    """'server or server network', likeliest first."""
+    return say(" or ").join(say(place.replace("_", " ")) for place in suspects)
+
+
+def title_of(target):
+    """What was looked at: 'web.example:443 (https)'."""
+    return "%s (%s)" % (target.text, target.protocol) if target.port else target.text
+
+
+def render_mode(report, packets=0, filled=(), color=False, say=str):
     """The report of a mode: with a part of its own, and a path where one was drawn from here."""
     if report.target.mode not in MODE_PARTS:
-        return render_text(report, packets, color)
+        return render_text(report, packets, filled, color, say)
     name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers))
     if report.target.mode == "watch" and report.verdict.code not in NO_FAULT:
-        return "\n".join([render_text(report, packets, color), name] + lines) + "\n"
-    parts = ((name, lines), ("FINDINGS", finding_lines(report.findings, color)))
-    blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
+        return "\n".join([render_text(report, packets, filled, color, say), say(name)]
+                         + lines) + "\n"
+    report = in_words(report, say)
+    parts = ((name, lines), ("FINDINGS", finding_lines(report.findings, color, say)))
+    blocks = [verdict_lines(report, color, say)]
+    blocks += [[say(name)] + lines for name, lines in parts if lines]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -9564,7 +9652,7 @@ def render_group(group, reports, color):
     return "".join("\n%s\n%s\n" % (name, "\n".join(part)) for name, part in parts if part)
 
 
-def render_merged(reports, group, color=False):
+def render_merged(reports, group, filled=(), color=False, say=str):
     """The report of mode `merge`: two ends in full, many as a group, and what was left out."""
     left_out = [line for text in group["not_joined"] + [
         "%s: %s" % (printable(path, 60), printable(why, 100))
@@ -9578,10 +9666,11 @@ def render_merged(reports, group, color=False):
             target=first.target._replace(text="%d hosts, %d targets" % (len(group["matrix"][
                 "hosts"]), len(group["matrix"]["targets"])), port=None),
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
-        head = ["\n".join(verdict_lines(whole, color)) + "\n" + render_group(group, reports, color)]
+        head = ["\n".join(verdict_lines(in_words(whole, say), color, say)) + "\n"
+                + render_group(group, reports, color)]
     shown = [report for report in reports if not reports[1:] or report.findings][:20]
-    texts = head + [render_mode(report, 0, color) for report in shown]
-    return ("\n" + "-" * WIDTH + "\n").join(texts) + (
+    texts = head + [render_mode(report, 0, filled, color, say) for report in shown]
+    return RULER.join(texts) + (
         "\nNOT JOINED\n" + "\n".join(left_out) + "\n" if left_out else "")
 
 
@@ -9613,60 +9702,61 @@ MODE_PARTS = {
         arrival_line(row) for row in table["arrivals"][0].value["arrivals"]])}
 
 
-def verdict_lines(report, color):
+def verdict_lines(report, color, say=str):
     """Under the title at most five lines: code, place and sureness; what; do this; ask them."""
-    target, result = report.target, report.verdict
-    title = "%s (%s)" % (target.text, target.protocol) if target.port else target.text
-    head = "%s  %s, %s" % (NO_FAULT.get(result.code, "FAULT"), result.code, result.confidence)
+    result = report.verdict
+    head = "%s  %s, %s" % (say(NO_FAULT.get(result.code, "FAULT")), result.code,
+                           say(result.confidence))
     if result.suspects:
-        head += " at: " + " or ".join(result.suspects[:3]).replace("_", " ")
-    rows = [("  ", result.summary)] + [("  do:  ", text) for text in result.fix[:1]]
-    rows += [("  ask: ", request_words(result))] if result.ask else []
+        head += " %s: %s" % (say("at"), places_words(result.suspects[:3], say))
+    rows = [("  ", result.summary)]
+    rows += [("  %s " % pad(say("do:"), 4), text) for text in result.fix[:1]]
+    rows += [("  %s " % pad(say("ask:"), 4), request_words(result, say))] if result.ask else []
     lines = []
     for number, (front, text) in enumerate(rows, 1):      # the first takes most, each has a line
         lines += fit(text, front, 4 - len(lines) - len(rows) + number)
     warned = unique(f.code for f in report.findings if f.severity == "warn")
     if result.code == "ok" and warned:
-        lines += wrap("with warnings, see FINDINGS: " + ", ".join(warned), room=1)
+        lines += wrap(say("with warnings, see FINDINGS") + ": " + ", ".join(warned), room=1)
     if not report.complete:
-        lines.append("  The run was cut short: this rests on what was seen until then.")
-    return [shorten("netdiag %s: %s" % (VERSION, title)),
+        lines.append("  " + say("The run was cut short: this rests on what was seen until then."))
+    return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target))),
             paint(shorten(head), "ok" if result.code == "ok" else "fail", color)] + lines
 
 
-def request_words(result):
+def request_words(result, say=str):
     """Who is asked for what: where `do:` says it already, by its first clause if that fits."""
-    who, text, clause = result.ask["who"], result.ask["text"], CLAUSE.match(result.ask["text"])
+    who, text = result.ask["who"], result.ask["text"]
     if text in result.fix[:1]:
-        text = (clause.group() + ".").replace("?.", "?") if clause else text
-        text = text if len("  ask: %s - %s" % (who, text)) <= WIDTH else "please do that."
+        text = (clauses(text) or [text])[0]
+        text = text if columns("  ask: %s - %s" % (who, text)) <= WIDTH else say("please do that.")
     return "%s - %s" % (who, text)
 
 
-def path_lines(report, way, server):
+def path_lines(report, way, server, say=str):
     """The way drawn from client to service, with a mark behind the place suspected most."""
     target, result = report.target, report.verdict
     if not target.host or not report.path and result.code.startswith("dns."):
         return []
     rows = [("client", 0, way.get("src") or "", None)]
-    rows += [(hop["place"], hop["ttl"], hop["address"] or "* (no answer)", hop["rtt_ms"])
+    rows += [(hop["place"], hop["ttl"], hop["address"] or say("* (no answer)"), hop["rtt_ms"])
              for hop in report.path]
     if rows[-1][0] != "server":
         rows.append(("server", "", shorten(server, 39), None))
     if target.port:
         rows.append(("service", "", "%s port %d" % (target.transport.upper(), target.port), None))
-    here = "this host (%s)" % way["dev"] if way.get("dev") else "this host"
+    here = say("this host") + (" (%s)" % way["dev"] if way.get("dev") else "")
     told = [(hop["mss"], hop["ttl"]) for hop in report.path if hop["mss"]]
-    lines = ["%4s  %-39s %9s  %s" % (ttl, name, "" if ms is None else "%.1f ms" % ms,
-                                     here if place == "client" else place.replace("_", " "))
+    lines = ["%4s  %s %9s  %s" % (ttl, pad(name, 39), "" if ms is None else "%.1f ms" % ms,
+                                  here if place == "client" else say(place.replace("_", " ")))
              for place, ttl, name, ms in rows]
     if result.code not in NO_FAULT and set(result.suspects[:1]) & set(PLACES[:6]):
         ranks, worst = [PLACES.index(row[0]) for row in rows], PLACES.index(result.suspects[0])
         at = max(n for n, rank in enumerate(ranks) if rank <= worst)
-        lines.insert(at + (worst < 4), "   X  ---- it breaks here: %s ----" % result.code)
-    lines += ["      the MSS of our SYN is lowered from %d to %d before hop %d" % (
-        was, now, ttl) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
-    return lines
+        lines.insert(at + (worst < 4), "   X  ---- %s: %s ----" % (
+            say("it breaks here"), result.code))
+    return lines + ["      " + say("the MSS of our SYN is lowered from %d to %d before hop %d" % (
+        was, now, ttl)) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
 
 
 def flow_lines(report, capture):
@@ -9723,84 +9813,182 @@ def flow_words(flow):
     return words or ["nothing that tells"]
 
 
-def time_lines(timings_ms):
+def time_lines(timings_ms, say=str):
     """A bar for each phase, to one scale."""
     rows = [(name, timings_ms[key]) for key, name in PHASES.items()
             if timings_ms[key] is not None]
     scale = max([ms for _, ms in rows], default=0) or 1
-    return ["  %-10s %9.1f ms  %s" % (name, ms, "#" * max(1, int(50 * ms / scale)))
+    return ["  %s %9.1f ms  %s" % (pad(say(name), 10), ms, "#" * max(1, int(50 * ms / scale)))
             for name, ms in rows]
 
 
-def finding_lines(findings, color):
+def finding_lines(findings, color, say=str):
     """Findings, the worst first and then by layer: what was seen, how sure, what to do."""
     lines = []
     for row in sorted(findings, key=lambda f: (list(SEVERITY_WORDS).index(f.severity), f.layer)):
-        head = "  %-4s  %s (%s)" % (row.severity, row.code, row.confidence)
+        head = "  %s  %s (%s)" % (pad(say(row.severity), 4), row.code, say(row.confidence))
         ids = ",".join(unique(a.id for a in row.proof if a.id))
-        lines.append(paint(head, row.severity, color) + shorten(ids and "  seen in " + ids, 40))
+        lines.append(paint(head, row.severity, color) + shorten(
+            ids and "  %s %s" % (say("seen in"), ids), 40))
         lines += wrap(row.summary, " " * 8) + wrap(row.fix[0], "        -> ")
         if row.consequences:
-            lines += wrap("explains: " + ", ".join(row.consequences), " " * 8)
+            lines += wrap(say("explains") + ": " + ", ".join(row.consequences), " " * 8)
     return lines
 
 
-def ticket_rows(report, table, way, server, packets):
-    """{label: text} of what network teams always ask for; None where nobody can know."""
+# -- the ticket -----------------------------------------------------------------------------------
+
+def render_ticket(report, packets, filled=(), say=str):
+    """Only the text to send: to whom, the request, and the facts that this verdict needs."""
+    table, report = by_probe(report.answers), in_words(report, say)
+    result, lines = report.verdict, [shorten("netdiag %s: %s" % (VERSION, title_of(report.target)))]
+    if result.code == "ok":
+        return "\n".join(lines + wrap(say("Nothing needs to be sent: the target works."), "")
+                         + wrap(result.summary, "")) + "\n"
+    asked, untested = asked_rows(report, table, say), untested_lines(report)
+    request = asked.pop("request") or "________"
+    lines += row_lines(asked, say) + [""] + wrap(request, "") + ["", say("FACTS")]
+    lines += row_lines(ticket_rows(report, table, packets, filled, say), say)
+    return "\n".join(lines + ["", say("NOT TESTED")] * bool(untested) + untested) + "\n"
+
+
+def asked_rows(report, table, say=str):
+    """Whom to ask for what; the first advice where nobody can be named."""
+    result, clouds = report.verdict, environment_words(table["marks"], table["proxy_env"])
+    if result.code == "ok":
+        return {}
+    ask = result.ask or {"who": None, "text": (result.fix or [None])[0]}
+    cloud = [words for words in clouds.split("; ") if ": " in words]
+    if cloud and result.code in ("tcp.filtered", "tcp.rejected", "path.dead_end"):
+        ask = dict(ask, who="%s, %s" % (ask["who"], say("the cloud team (%s)" % cloud[0])))
+    return dict(to=ask["who"], about="%s, %s" % (result.code, title_of(report.target)),
+                request=ask["text"])
+
+
+def ticket_rows(report, table, packets, filled, say=str):
+    """{label: text} of what its reader needs; None where nobody here can know."""
     result, target, host = report.verdict, report.target, about(table["identity"], "self") or {}
+    clock, filled = about(table["clock"], "self"), dict(filled)
+    places = result.suspects and "; %s: %s" % (say("suspected"), places_words(result.suspects, say))
+    seen = unique(filter(None, map(exact_words, proof_of(report))))[:SEEN_LINES]
+    rows = dict(symptom="%s: %s" % (result.code, result.summary),
+                sure=say(result.confidence) + (places or ""))
+    rows.update(dict(seen="\n".join(seen)) if seen else {}, **how_often(table, say))
+    rows.update(client_rows(table, way_of(table), host, say))
+    rows.update(server=server_words(report, table), protocol="%s %d (%s)" % (
+        target.transport.upper(), target.port, target.protocol) if target.port else "-")
+    rows.update(TICKET_FACTS.get(result.code.partition(".")[0], way_facts)(report, table, say))
+    rows.update(
+        time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
+        ruled_out=ruled_out(table, result, say),
+        packets_sent=say("about %d to the target" % packets),
+        run_by="%s%s, Python %s, netdiag %s" % (
+            host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION),
+        environment="; ".join(map(say, environment_words(
+            table["marks"], table["proxy_env"]).split("; "))) or "-",
+        site=None, switch=None, switch_port=None)
+    if target.mode == "server" and table["target"]:
+        rows = server_rows(report, table, rows, say)
+    return dict(rows, **filled)
+
+
+def client_rows(table, way, host, say):
+    """This host as a network team knows it: address and prefix, name, interface, VLAN, gateway."""
     src, dev, via = way.get("src"), way.get("dev"), way.get("via")
     link = interface_named(table["interfaces"], dev) or {"inet": [], "inet6": []}
     cidr = [c for c in link["inet"] + link["inet6"] if c.partition("/")[0] == src] or [src]
-    layer_2 = [" (layer 2: %s)" % row.value["state"] for row in table["neighbor"] if row.value]
-    clock = about(table["clock"], "self")
-    asked = {"to": result.ask["who"], "request": result.ask["text"]} if result.ask else {}
+    hop = next((row.value for row in table["neighbor"] if row.value), {})
+    gateway = via and via + "".join(", %s %s" % (name, hop[key]) for key, name in (
+        ("mac", "MAC"), ("state", say("layer 2:"))) if hop.get(key))
+    return dict(client=cidr[0], client_host=host.get("name"),
+                interface=dev and "%s, MAC %s, MTU %s" % (
+                    dev, link.get("mac") or "?", link.get("mtu") or "?"),
+                VLAN=find(r"(?:\.|^vlan)(\d+)$", dev or ""),
+                gateway=gateway or dev and say("none: on the own segment"))
+
+
+def proof_of(report):
+    """The answers on which the verdict rests."""
+    return [row for f in report.findings if f.code == report.verdict.code for row in f.proof]
+
+
+def exact_words(row):
+    """One answer: what was asked about what, and what came back, in the words in which it came;
+    "" where it has none."""
+    errors = ["%s from %s" % (icmp_words(host_of(row), e), e["from"])
+              for e in said(row, "icmp") or () if e.get("from")]
+    told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)
+            and not (key == "reason" and said(row, "error"))]     # there it is a part of the error
+    text = ", ".join(errors or told) or (row.outcome if row.outcome in NO_WORDS else "")
+    return text and printable("%s %s: %s%s" % (
+        row.probe, row.subject, text, "" if row.ms is None else " (%.1f ms)" % row.ms), 200)
+
+
+def how_often(table, say):
+    """Of how many connections how many met what; {} where none was made."""
+    first, again = table["tcp"], [
+        row.value for row in succeeded(table["retries"] + table["resends"])]
+    total = len(first) + sum(value["tried"] for value in again)
+    counts = {key: len(met(first, outcome)) + sum(value.get(key) or 0 for value in again)
+              for outcome, key in (("ok", "open"), ("refused", "refused"), ("timeout", "silent"))}
+    counts["unreachable"] = total - sum(counts.values())
+    syns = max([1 + (said(row, "info") or {}).get("total_retrans", 0) for row in first], default=0)
+    told = [say("%d of %d connections %s" % (count, total, words))
+            for words, count in counts.items() if count > 0]
+    told += [say("%d SYNs in the first" % syns)] * (syns > 1)
+    told += [say("%d datagrams to %s" % (row.value["sent"], row.subject)) for row in table["udp"]
+             if said(row, "sent")]
+    return {"how_often": ", ".join(told)} if told else {}
+
+
+def way_facts(report, table, say):
+    """For a network team: the way there and the way back, as far as they are known."""
+    way = way_of(table)
+    hops = "".join(" > " + (hop["address"] or "*") for hop in report.path)
+    return dict(way_there=way.get("dev") and "%s (%s)%s" % (way.get("src"), way["dev"], hops),
+                way_back=say("not visible from here: run netdiag on the server as well"))
+
+
+def dns_facts(report, table, say):
+    """For a DNS team: each question with its resolver, its answer and its time."""
+    conf = about(table["resolv_conf"], "resolv.conf") or {}
     return dict(
-        symptom="%s: %s" % (result.code, result.summary),
-        sure="%s; suspected: %s" % (result.confidence, ", ".join(result.suspects) or "-"),
-        **asked, client=cidr[0], client_host=host.get("name"),
-        interface=dev and "%s, MAC %s, MTU %s" % (
-            dev, link.get("mac") or "?", link.get("mtu") or "?"),
-        VLAN=find(r"(?:\.|^vlan)(\d+)$", dev or ""),
-        gateway=via + "".join(layer_2[:1]) if via else dev and "none: on the own segment",
-        server=server,
-        protocol="%s %d (%s)" % (target.transport.upper(), target.port, target.protocol)
-        if target.port else "-",
-        time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
-        route_taken=dev and "from %s by %s%s" % (src, dev, " via " + via if via else ""),
-        ruled_out=ruled_out(table, result), packets_sent="about %d to the target" % packets,
-        run_by="%s%s, Python %s, netdiag %s" % (
-            host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION),
-        environment=environment_words(table["marks"], table["proxy_env"]),
-        location=None, switch=None, switch_port=None)
+        questions="\n".join("%s: %s %s(%.1f ms)" % (
+            printable(row.subject), said(row, "rcode") or row.outcome, "".join(
+                address + " " for address in said(row, "addresses") or ()), row.ms or 0)
+            for row in table["dns"] + table["general_dns"]) or "-",
+        resolvers=printable(", ".join(conf.get("nameservers") or ()) or "-"),
+        search_list=printable(", ".join(conf.get("search") or ()) or "-"))
 
 
-AWAY_ROWS = "client client_host protocol ruled_out packets_sent route_taken".split()
+AWAY_ROWS = "client client_host protocol ruled_out packets_sent way_there how_often".split()
 
 
-def server_rows(report, table, way, server, packets):
-    """The same for this host as a server: who listens, what state it is in, what is in the way."""
-    seen, common = usable(table), ticket_rows(report, table, way, server, packets)
+def server_rows(report, table, rows, say):
+    """The rows of a ticket for this host as a server: who listens, in what state, behind what."""
+    seen, way = usable(table), way_of(table)
     wish, watched = seen["wish"], seen["watched"]
     programs = programs_of(seen["listening"], seen["owners"])
     switch = ([row for answer in succeeded(seen["switch"]) for row in answer.value["neighbors"]
                if way.get("dev") in (None, row["local_if"])] or [LLDP_NEIGHBOR])[0]
     states = sorted(watched.get("most", {}).items())
     names = [a for link in real_links(seen["interfaces"]) for a in far_reaching(link)]
-    rows = {key: text for key, text in common.items() if key not in AWAY_ROWS}
-    rows.update(
-        server="%s (%s)" % (common["client_host"], ", ".join(names[:4])),
+    return dict(
+        {key: text for key, text in rows.items() if key not in AWAY_ROWS},
+        server="%s (%s)" % (rows["client_host"], ", ".join(names[:4])),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
         listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
         queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
             watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
-        client=wish["client"] or "any", way_back=common["route_taken"] or "-",
-        firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or "not read",
-        VLAN=common["VLAN"] or switch["vlan"] and str(switch["vlan"]),
+        client=wish["client"] or say("any"),
+        way_back=way.get("dev") and "%s (%s)%s" % (
+            way["src"], way["dev"], " > " + way["via"] if way.get("via") else "") or "-",
+        firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or say("not read"),
+        VLAN=rows["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
         switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
-    return rows
 
 
 def fate_words(fate):
@@ -9828,39 +10016,93 @@ def render_listeners(reports):
                      + [head.rstrip()] * bool(lines) + lines) + "\n"
 
 
-def ruled_out(table, result):
-    """The layers that were seen to work, in words; None where the target itself does."""
-    links = table["interfaces"]
+def tls_facts(report, table, say):
+    """For the owner of a certificate: its names, dates and digest, and the chain that was sent."""
+    talks = succeeded(table["tls"] + table["peer"] + table["hello"])
+    chain = max([said(row, "chain") or [] for row in talks], key=len, default=[])
+    rows = way_facts(report, table, say)
+    for leaf in chain[:1]:
+        rows = dict(
+            certificate="%s, SHA-256 %s" % (name_text(leaf["subject"]), leaf["sha256"]),
+            names=", ".join(printable(name, 60) for name in names_of(leaf)[:8]) or "-",
+            valid="%s - %s UTC" % (utc_text(leaf["not_before"]), utc_text(leaf["not_after"])),
+            chain="\n".join("%s < %s" % (name_text(c["subject"]), name_text(c["issuer"]))
+                            for c in chain), **rows)
+    return rows
+
+
+def http_facts(report, table, say):
+    """For the owner of a service: status line, server software, times."""
+    rows = [row for row in latest(succeeded(table["http"])) if said(row, "status")]
+    return dict(
+        answer="\n".join("%s: HTTP %s %s, Server: %s" % (
+            row.subject, said(row, "status"), said(row, "reason"),
+            (said(row, "headers") or {}).get("server") or "-") for row in rows) or "-",
+        path=hide_secret(report.target.path or "/"),
+        times=", ".join("%s %.1f ms" % (say(name), report.timings_ms[key])
+                        for key, name in PHASES.items()
+                        if report.timings_ms[key] is not None) or "-")
+
+
+def proxy_facts(report, table, say):
+    """For a proxy team: which proxy, by which variable, and what it answered."""
+    proxies = [proxy_for(row.value, table["proxy_env"]) for row in table["target"]]
+    return dict(
+        proxy=", ".join("%s (%s)" % (endpoint(proxy["host"], proxy["port"]), proxy["variable"])
+                        for proxy in proxies if proxy) or "-",
+        answer="\n".join(filter(None, map(exact_words, table["tunnel"] + table["spare_proxy"])))
+        or "-")
+
+
+TICKET_FACTS = {"dns": dns_facts, "tls": tls_facts, "clock": tls_facts, "http": http_facts,
+                "proxy": proxy_facts}
+NO_WORDS = ("timeout", "refused", "unreachable")          # answers all the same
+SEEN_LINES = 6               # answers that a ticket quotes; the others stand in the evidence
+SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason greeting reply not_http"
+             " not_tls refuses mac key_type sha256").split()
+
+
+def ruled_out(table, result, say=str):
+    """The layers that were seen to work, each with how; "-" where that is none or all of them."""
+    links = [row for row in real_links(table["interfaces"]) if row["up"] and row.get("carrier")]
+    routes = saying(succeeded(table["route"]), "error", None)
     fine = dict(
-        link=any(row["up"] and row.get("carrier") for row in real_links(links)),
-        address=usable_links(links), route=saying(succeeded(table["route"]), "error", None),
-        gateway=saying(table["neighbor"], "state", *ALIVE), dns=succeeded(table["lookup"]),
-        tcp=succeeded(table["tcp"]), tls=saying(table["tls"], "ended", "done"))
+        link=[row["name"] for row in links],
+        address=[a for row in links for a in far_reaching(row)],
+        route=[row.value["via"] or row.value["dev"] or row.subject for row in routes],
+        gateway=[row.value["state"] for row in saying(table["neighbor"], "state", *ALIVE)],
+        dns=[a for row in succeeded(table["lookup"]) for a in row.value],
+        tcp=[row.subject for row in succeeded(table["tcp"])],
+        tls=[said(row, "version") or "" for row in saying(table["tls"], "ended", "done")])
     return "-" if result.code == "ok" else ", ".join(
-        layer for layer, seen in fine.items() if seen and not result.code.startswith(layer + "."))
+        "%s (%s)" % (say(layer), ", ".join(unique(seen)[:2])) for layer, seen in fine.items()
+        if seen and not result.code.startswith(layer + ".")) or "-"
 
 
-def render_transcript(transcript, answers, verbose):
+def render_transcript(transcript, answers, verbose, say=str):
     """What was run and what was probed without a command, so that the reader can check us."""
-    lines, (height, width) = ["TRANSCRIPT"], (400, 4000) if verbose else (40, 260)
+    lines, (height, width) = [say("TRANSCRIPT")], (400, 4000) if verbose else (40, 260)
     for entry in transcript:
         lines.append("  $ %s   [status %s, %.0f ms]" % (
             shorten(" ".join(entry["argv"]), 60), entry["status"], entry["ms"]))
         lines += ["    " + printable(line.replace("\t", "  "), 200)
                   for line in entry["output"].splitlines()[:height]]
-    lines.append("  Evidence (probe/subject outcome value), commands and sockets alike:")
+    lines.append("  " + say("Evidence (probe/subject outcome value), commands and sockets alike:"))
     shown = [a for a in answers if verbose or a.value is not None and a.probe not in NOISY]
     for row, line in zip(shown, evidence_lines(shown)):
         lines += wrap("%s %s" % (row.id, printable(line, width)), "    ", "      ")
     return "\n".join(lines) + "\n"
 
 
-def render_brief(report):
+def render_brief(report, say=str):
     """One line for one target, of at most 120 columns."""
-    result = report.verdict
-    return shorten("%-24s %-21s %-8s %s: %s" % (
-        shorten(report.target.text, 24), result.code, result.confidence,
-        "/".join(result.suspects[:2]) or "-", result.summary), 120) + "\n"
+    result, text = report.verdict, report.target.text
+    if report.target.mode == "merge":
+        text = "%s: %s" % (host_of_report(report), text)
+    return shorten("%s %-21s %s %s: %s" % (
+        pad(shorten(text, 24), 24), result.code, pad(say(result.confidence), 8),
+        "/".join(say(place.replace("_", " ")) if say is not str else place
+                 for place in result.suspects[:2]) or "-", say(result.summary)), 120) + "\n"
 
 
 def target_json(report, mark):
@@ -9943,6 +10185,886 @@ def render_codes():
     return "\n".join(lines) + "\n"
 
 
+# -- masking --------------------------------------------------------------------------------------
+#
+# Values are masked before they are laid out: no name escapes by being cut or wrapped, columns stay
+# columns, and JSON keeps its shape.  One table of masks serves a whole document.
+
+REDACTED = ("Redacted: names, addresses, users and keys are masked; the same value has the same"
+            " mask.")
+# What is looked for, in this order.  A name has two labels or more, the last one of letters.
+TRACES = r"""(?x)
+    (?P<pem> -----BEGIN\ [^-]{1,40}-----[^-]{0,20000}-----END\ [^-]{1,40}----- )
+  | (?P<key> (?<!\w) (?: (?: [0-9A-Fa-f]{2}: ){15,63}[0-9A-Fa-f]{2}
+      | [0-9A-Fa-f]{8} (?: -[0-9A-Fa-f]{4} ){3} -[0-9A-Fa-f]{12}
+      | (?=[0-9]{0,512}[A-Fa-f]) [0-9A-Fa-f]{12,512}
+      | (?<![/+.-]) (?=[\w/+]{0,600}[0-9]) (?=[\w/+]{0,600}[a-z]) (?=[\w/+]{0,600}[A-Z])
+        [A-Za-z0-9/+]{38,4000}={0,2} ) (?![\w/+]) )
+  | (?P<arpa> (?<![\w.]) (?: (?: [0-9A-Fa-f]\. ){4,32} ip6 | (?: \d{1,3}\. ){1,4} in-addr )
+      (?=\.arpa) )
+  | (?P<mac> (?<![\w:.-]) (?: [0-9A-Fa-f]{1,2} (?P<by>[:-]) [0-9A-Fa-f]{1,2}
+      (?: (?P=by) [0-9A-Fa-f]{1,2} ){4} | [0-9A-Fa-f]{4} (?: \. [0-9A-Fa-f]{4} ){2} ) (?![\w:]) )
+  | (?P<v6> (?<![\w:]) (?: [0-9A-Fa-f]{0,4}: ){2,7}
+      (?: \d{1,3} (?: \.\d{1,3} ){3} | [0-9A-Fa-f]{1,4} | (?<=::) ) (?: /\d{1,3}(?!\d) )? )
+  | (?P<v4> (?<![\d.]) \d{1,3} (?: \.\d{1,3} ){3} (?: /\d{1,2}(?!\d) )? (?!\d) )
+  | (?P<dashed> (?<!\d) \d{1,3} (?: -\d{1,3} ){3} (?!\d) )
+  | (?P<hex> (?<![\w.]) [0-9A-Fa-f]{8} (?!\w) | (?<=\b0x) [0-9A-Fa-f]{8} (?!\w) )
+  | (?P<user> (?<![\w.+-]) [\w.+-]{1,64} (?=@(?!openssh\.com|libssh\.org|lysator)[\w.\[-]) )
+  | (?P<name> (?<![\w.-]) [\w*] [\w-]{0,62} (?: \.[\w-]{1,63} ){0,9} \.[A-Za-z][A-Za-z-]{1,62}
+      (?![\w-]) )
+  | (?P<known> (?i: KNOWN ) )"""
+# Files, kernel settings and key names of SSH look like names and are none.
+NO_NAMES = re.compile(r"(?i)net\.ip|(?:open|lib)ssh\.|lysator|localhost\.|.*\.(?:conf|py|pem|crt|so"
+                      r"|service|socket|txt|json|pcap|log|sh|pub)$")
+# {network: how many leading bits of an address in it stay}: the class; 128: all of it.
+CLASSES = {"127.0.0.0/8": 32, "0.0.0.0/8": 32, "224.0.0.0/3": 32, "10.0.0.0/8": 8,
+           "172.16.0.0/12": 12, "192.168.0.0/16": 16, "169.254.0.0/16": 16, "100.64.0.0/10": 10,
+           "::/127": 128, "ff02::1:ff00:0/104": 104, "ff00::/8": 128, "fe80::/64": 64,
+           "fc00::/7": 8}
+MASK_TURNS = 9
+# What facts are about, by their key; a * for each list in which they stand.
+FACT_KINDS = {"user": "user", "sni": "host", "host": "host", "search*": "host", "names*": "host",
+              "no_proxy*": "host", "san**": "host", "subject**": "name", "issuer**": "name",
+              "client_cert*": "name", "serial": "key", "digest": "key", "key": "key",
+              "sha256": "key", "path": "path", "location": "path"}
+
+
+def leaves(value, key=""):
+    """(key, text) of every text in a value, under the nearest key and a * for each list in
+    between (of pairs the second); the keys themselves as ("", key)."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield "", str(name)
+            yield from leaves(item, str(name))
+    elif hasattr(value, "_asdict"):
+        yield from leaves(dict(value._asdict()), key)
+    elif isinstance(value, (list, tuple)):
+        for item in value[1:] if key[-1:] == "*" and len(value) == 2 else value:
+            yield from leaves(item, key + "*")
+
+
+def own_words(values):
+    """The words of this program: a host of such a name could not be told from them."""
+    words = [JAPANESE, "localhost root"] + list(PROBES) + list(PROTOCOLS)
+    words += [text for row in RULES.values()
+              for text in row.codes + [row.says, row.fix, row.ask or ""]]
+    words += [text for key, text in leaves(values) if key == ""] + list(OTHER_CODES)
+    return set(re.findall(r"[\w.-]*\w", " ".join(words).lower()))
+
+
+def facts_of(values, own):
+    """{text in small letters: its kind} of what a run was told or found out about who is who."""
+    facts = {}
+    for report in values[0]:
+        who = about(by_probe(report.answers)["identity"], "self") or {}
+        facts.update({str(who.get("name")).lower(): "host", str(who.get("user")).lower(): "user"})
+    for key, text in leaves(values):
+        if key in FACT_KINDS:
+            facts[re.split("[?#]", text.lower())[0]] = FACT_KINDS[key]
+        for kind, pattern in (("user", r"[/\\](?:home|users)[/\\]([\w.-]+)"),
+                              ("path", r"://[^/\s\"']+(/[^\s\"'<>?#]+)")):
+            facts.update(dict.fromkeys(re.findall(pattern, text.lower()), kind))
+    for name in [text for text, kind in facts.items() if kind == "host" and "." in text]:
+        facts.update(dict.fromkeys(name.split(".")[:-1], "host"))
+    return {text: kind for text, kind in facts.items()
+            if {"key": 5, "name": 2}.get(kind, 1) < len(text) < 600 and not (
+                text in own or text.isdigit() or is_address(text)
+                or kind == "path" and text[:1] != "/")}
+
+
+class Masks:
+    """What stands for what in one document; the same document gets the same masks."""
+
+    def __init__(self, facts, own, seed, met):
+        self.facts, self.own, self.seed, self.met = facts, own, seed, met
+        self.given, self.done, self.addresses, self.made = {}, {}, {}, set()
+        known = "|".join(map(self.spot, sorted(facts, key=len, reverse=True))) or "(?!)"
+        self.pattern = re.compile(TRACES.replace("KNOWN", known))
+        self.fact = re.compile("(?i)(?P<known>%s)" % known)
+
+    def spot(self, text):
+        """The pattern that finds a fact: long ones also within other words, unless in our own."""
+        alone = len(text) < 5 or any(text in word for word in self.own)
+        return r"(?<![\w-])%s(?![\w-])" % re.escape(text) if alone else re.escape(text)
+
+    def tree(self, value):
+        """A value of any shape with masks in its texts."""
+        if isinstance(value, str):
+            if value not in self.done:
+                self.done[value] = self.pattern.sub(self.mask, value)
+            return self.done[value]
+        if isinstance(value, dict):
+            return {self.tree(key): self.tree(item) for key, item in value.items()}
+        if hasattr(value, "_fields"):
+            return type(value)(*map(self.tree, value))
+        return type(value)(map(self.tree, value)) if isinstance(value, (list, tuple)) else value
+
+    def mask(self, found):
+        """The mask for one match of TRACES."""
+        kind, text = found.lastgroup, found.group()
+        if kind in ("v4", "v6"):
+            return self.address(text)
+        if kind in ("key", "user", "known"):
+            return self.plain(self.facts[text.lower()] if kind == "known" else kind, text)
+        return getattr(self, kind)(text)
+
+    def number(self, kind, text):
+        """1 for the first text of a kind, 2 for the next; the same for the same."""
+        rows = self.given.setdefault(kind, {})
+        return rows.setdefault(text.lower(), len(rows) + 1)
+
+    def plain(self, kind, text):
+        """user1, key1, /path1 ...; a label of a name is the same alone and in the name."""
+        if kind == "user" and text.lower() in self.own:
+            return text
+        if kind == "host":
+            return self.name(text) if "." in text else self.label("host", text)
+        return "%s%s%d" % ("/" * (kind == "path"), kind, self.number(kind, text))
+
+    def label(self, role, text):
+        """One label of a name, by the role in which it was first met: host1, domain1."""
+        masks = self.given.setdefault("label", {})
+        if text.lower() not in masks:
+            masks[text.lower()] = "%s%d" % (role, self.number(role, text))
+        return text if text[:1] in ("*", "_") else masks[text.lower()]
+
+    def name(self, text):
+        """host1.domain1.example: as many labels as before, the same where they were the same."""
+        if text.lower() not in self.facts and (NO_NAMES.match(text) or text.lower() in self.own):
+            return self.fact.sub(self.mask, text)
+        *labels, top = text.split(".")
+        number = self.number("top", top)
+        roles = ["host"] * (len(labels) > 1) + ["sub"] * (len(labels) - 2) + ["domain"]
+        return ".".join(map(self.label, roles, labels)) + ".example" + str(number) * (number > 1)
+
+    def pem(self, text):
+        """A PEM block: only what it is stays."""
+        return "%s (key%d masked)" % (text[:text.index("-----", 5) + 5], self.number("key", text))
+
+    def mac(self, text):
+        """A MAC address without its maker (locally administered); group addresses stay such."""
+        sign = re.search("[:.-]", text).group()
+        parts = text.lower().split(sign)
+        size = 12 // len(parts)
+        digits = "".join(part.zfill(size) for part in parts)
+        if set(digits) in ({"0"}, {"f"}):
+            return text
+        masked = "%02x000000%04x" % (2 + (int(digits[1], 16) & 1), self.number("mac", digits))
+        return sign.join(masked[at:at + size] for at in range(0, 12, size))
+
+    def arpa(self, text):
+        """The name of a reverse look-up, as of the masked address."""
+        *parts, zone = text.lower().split(".")
+        if zone == "in-addr":
+            masked = self.address(".".join((parts[::-1] + ["0"] * 4)[:4])).split(".")
+        else:
+            digits = "".join(parts[::-1]).ljust(32, "0")
+            masked = socket.inet_pton(socket.AF_INET6, self.address(socket.inet_ntop(
+                socket.AF_INET6, bytes.fromhex(digits)))).hex()
+        return ".".join(list(masked)[:len(parts)][::-1] + [zone])
+
+    def dashed(self, text):
+        """An address within a word: 192-0-2-1."""
+        return self.address(text.replace("-", ".")).replace(".", "-")
+
+    def hex(self, text):
+        """An IPv4 address as the kernel prints it, in the order of this machine's memory."""
+        for order in (-1, 1):
+            packed = bytes.fromhex(text)[::order]
+            dotted = socket.inet_ntop(socket.AF_INET, packed)
+            if dotted in self.met or order == -1 and not text.isdigit():
+                masked = socket.inet_pton(socket.AF_INET, self.address(dotted))[::order].hex()
+                return masked.upper() if text == text.upper() else masked
+        return text
+
+    def address(self, text):
+        """The mask of an address, with or without the length of its prefix."""
+        if text not in self.addresses:
+            word, slash, length = text.partition("/")
+            number = ip(word) if is_address(word) else None
+            mapped = getattr(number, "ipv4_mapped", None)
+            if mapped:
+                out = "::ffff:" + self.address(str(mapped)) + slash + length
+            elif number:
+                out = self.masked(number, to_int(length)) + slash + length
+            elif ":" in text:                     # 12:30:45, or an address and its port
+                out = ":".join(map(self.address, text.rpartition(":")[::2]))
+            else:
+                out = self.plain(self.facts[text.lower()], text) if text.lower() in self.facts \
+                    else text
+            self.addresses[text] = out
+        return self.addresses[text]
+
+    def masked(self, number, length):
+        """Another address of the same class, in the same networks, with the same last byte."""
+        import ipaddress
+        size, word = number.max_prefixlen, str(number)
+        bits = "{:0{}b}".format(int(number), size)
+        kept = next((kept for net, kept in CLASSES.items() if in_network(word, net)), None)
+        plain = size == 128 and int(number) & (2 ** 64 - 1) < 65536      # ::1, ::53: no EUI-64
+        end = 24 if size == 32 else 64 if plain and kept != 104 else 128
+        front = bits[:kept or 0]
+        if kept is None:                          # a public one: 240/4, or 3fff::/20 (RFC 9637)
+            known = self.number("net%d" % size, bits[:size // 4]) - 1
+            front = "{:08b}".format(240 + known % 15) if size == 32 else "{:032b}".format(
+                0x3fff0001 + known % 4095)
+        bits_out = front + "".join(str(int(bit) ^ self.flip(bits[:at])) if at < end else bit
+                                   for at, bit in enumerate(bits) if at >= len(front))
+        if length is not None and length <= size and "1" not in bits[length:]:
+            bits_out = bits_out[:length] + bits[length:]             # a network, and no host
+        out = str(ipaddress.ip_address(int(bits_out, 2).to_bytes(size // 8, "big")))
+        self.met.add(word)
+        self.made.update({out} - {word})
+        return out
+
+    def flip(self, bits):
+        """Is the next bit turned?  It depends on all before it, so that networks stay networks."""
+        return sha256((self.seed + bits).encode()).digest()[0] & 1
+
+
+def redacted(reports, *others):
+    """Reports, and what else goes into a document, with masks for all that they name; pure."""
+    values = (reports,) + others
+    own = own_words(values)
+    facts = facts_of(values, own)
+    seed = sha256(repr(values).encode("utf-8", "replace")).hexdigest()
+    met = set()                                   # filled by the first turn
+    for turn in range(MASK_TURNS):
+        masks = Masks(facts, own, "%s %d " % (seed, turn), met)
+        masked = masks.tree(values)
+        if turn and not masks.made & met:         # else an address would stand for another one
+            break
+    return masked
+
+
+# -- Japanese -------------------------------------------------------------------------------------
+#
+# What stands in a report, and how it is said in Japanese: a rule by its name (says, fix, ask), the
+# question of a probe by `?name`, any other sentence or phrase as `English = Japanese`.  {holes}
+# keep their names; their contents are translated in turn where they are phrases of this table, but
+# no labels (below the line) and no word in OTHERS_NAMES: a host may be called `proxy`.
+# {hole+ words} is translated with those words behind it, as part of a sentence; such an entry is
+# tried before the others.
+
+ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
+
+
+OTHERS_NAMES = "host name hop router proxy user url path address server wanted".split()
+
+
+def japanese():
+    """{English template: Japanese template} of the table JAPANESE."""
+    pairs, item = {}, None
+    table = re.sub(r"(?<=[!-~])\n {4,}(?=[!-~])", " ", JAPANESE.strip("\n"))
+    for line in re.sub(r"\n {4,}", "", table).replace("\n--\n", "\n").split("\n"):
+        key, _, words = line.partition(" = ")
+        if line[0] == "@":
+            name, _, words = line[1:].partition(" ")
+            item = RULES["rule_" + name]
+            key = item.says
+        elif line.startswith(("  fix ", "  ask ")):
+            key, words = getattr(item, line[2:5]), line[6:]
+        elif line[0] == "?":
+            name, _, words = line[1:].partition(" ")
+            key = PROBES[name].function.__doc__.split("\n")[0].rstrip(".")
+        pairs[key] = words.strip()
+    return {key: words for key, words in pairs.items() if ANY_HOLE.sub("", key)}
+
+
+def unfilled(words, text):
+    """What stands in the holes between these words when they make up a text, or None; O(n)."""
+    at, holes = len(words[0]), []
+    for word in words[1:-1]:
+        end = text.find(word, at)
+        if end < 0:
+            return None
+        holes.append(text[at:end])
+        at = end + len(word)
+    end = len(text) - len(words[-1])
+    fits = at <= end and text.startswith(words[0]) and text.endswith(words[-1])
+    return holes + [text[at:end]] if fits else None
+
+
+def speaker(lang):
+    """The function that says an English sentence in a language; what it does not know stays."""
+    if lang == "en":
+        return str
+    pairs = japanese()
+    labels = {line.partition(" = ")[0] for line in JAPANESE.partition("\n--\n")[2].split("\n")}
+    forms = sorted(((ANY_HOLE.split(english)[::2], ANY_HOLE.findall(english), words)
+                    for english, words in pairs.items() if "{" in english),
+                   key=lambda form: (form[0][-1][-1:] not in (".", "?"), "+" not in form[2],
+                                     -len("".join(form[0]))))     # sentences, the narrowest first
+
+    def say(text):
+        if text in pairs or " " not in text:
+            return pairs.get(text, text)
+        for words, names, template in forms:
+            found = unfilled(words, text)
+            if found:
+                return fill(template, dict(zip(names, found)))
+        return text
+
+    def fill(template, holes):
+        def content(hole):
+            text, more = holes.get(hole[1], ""), hole[2] or ""
+            foreign = text in labels or " " not in text and hole[1] in OTHERS_NAMES
+            return text if foreign else say(text + more[1:]).rstrip("\u3002" * bool(more))
+        return re.sub(r"\{(\w+)(\+[^}]*)?\}", content, template)
+    return say
+
+
+JAPANESE = """
+@link_down インターフェース{dev}は{state}です。このホストは{dev}から何も送信できません。
+  fix `ip link set {dev} up`を実行してください。ケーブル、スイッチポート、仮想NICも確認してください。
+@address_missing {dev}は有効ですが、使えるIPv{version}アドレスがないため、{address}へ到達できません。
+  fix アドレスを取得してください。{dev}のDHCPリースまたは固定設定を確認してください。
+@address_duplicate {dev}のセグメントで別のホストがすでに{twin}を使用しているため（重複アドレス検出）、このホストでは使えません。
+  fix {dev}に別のアドレスを設定するか、重複しているホストを特定してください。
+@route_missing このホストには{address}への経路がありません（送信前に到達不能と判定）。
+  fix デフォルトルートまたは不足している経路を追加してください。`ip route`とVPNの接続状態を確認してください。
+@route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
+  fix `ip route get {address}`の結果と使用中の範囲を比べ、範囲またはネットマスクを修正してください。
+@route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
+  fix `ip route show table all | grep {kind}`と`ip rule`で該当箇所を探し、削除してください。
+@host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
+@host_exhausted_silent このホストの接続追跡が上限に達しています（{full}）。新しい接続は破棄されます。
+  fix net.netfilter.nf_conntrack_maxを引き上げるか、接続を大量に開いている元を調べてください（`conntrack -L`）。
+@firewall_local このホスト自身のファイアウォールが{address}への通信を止めています: {how}。
+  fix このホストで{address}のポート{port}への通信を許可してください（`nft list ruleset`、`iptables -S OUTPUT`）。
+@firewall_local_undelivered 応答はこのホストに届いていますが、このホスト自身の{what}が破棄しています
+    （{address}が無応答に見えた間に、受信{lost}パケットが未配送）。
+@segment_isolated_silent_hops {dev}のセグメントでは誰も応答しません。{hop}のほか、問い合わせた{count}台も無応答です。
+  fix VLAN、サブネット、ケーブルの誤りが疑われます。{dev}を正常なホストと比べ、スイッチを確認してください。
+@gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。
+  fix 経路に設定したゲートウェイのアドレス、そのルーターの状態、{dev}のVLANを確認してください。
+  ask ルーター{hop}は稼働していますか。このVLANにインターフェースがありますか。
+@neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
+  fix {hop}は稼働していて{dev}のVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
+@dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
+  fix /etc/resolv.confに`nameserver`行を追加するか、このファイルを生成する仕組み（DHCP）を修復してください。
+@dns_unreachable 設定されたリゾルバーがどれも応答しません（{servers}、{how}）。
+  fix リゾルバーのアドレスと、経路上でポート53が許可されているかを確認してください。`dig @{server} {name}`も有効です。
+  ask リゾルバー{server}は稼働していますか。このホストからの問い合わせは許可されていますか。
+@dns_failing リゾルバー{server}は{name}に対して{rcode}を返します{contrast}。
+  fix {server}の運用者に確認してください: {advice}
+  ask {server}が{name}に対して{rcode}を返す原因を調べてください。
+@dns_failing_unresolved リゾルバーは{host}を知っています（{known}）が、このホスト自身の名前解決が失敗します（{error}）。
+  fix /etc/nsswitch.conf（hosts: files dns）、ローカルキャッシュ（nscd）、/etc/resolv.confを確認してください。
+@dns_not_found_unresolved 名前{host}は存在しません（{who} NXDOMAIN）。
+  fix 綴りと検索ドメインを確認してください。新しい名前であれば、レコードの登録を依頼してください。
+  ask {host}のレコードを作成または修正してください。
+@dns_no_address_unresolved 名前{host}は存在しますが、{kind}がありません。
+  fix {host}の不足しているレコードの登録を依頼するか、登録済みのアドレス種別または名前を使ってください。
+@dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
+  fix 先に応答するリゾルバーを/etc/resolv.confの先頭に置くか、遅いリゾルバーを修復してください。
+@dns_bogus リゾルバーは{host}のアドレスとして{bogus}を返しますが、これは{meaning}です。
+  fix {host}がブロックリストに載っていないか、レコードに誤りがないか、別のリゾルバーと比べてください。
+@dns_hosts_override /etc/hostsは{host}を{address}としていますが、リゾルバーの回答は{other}です{so}。
+  fix /etc/hostsの{host}の行を削除または修正してください。
+@dns_inconsistent {name}に対するリゾルバーの回答が一致しません（{views}）。
+  fix 双方の運用者に確認してください。どちらかが古いデータまたは内部専用のデータを返しています。
+@path_loop {address}宛てのパケットがループしています{between}。{router}がTTL超過を返しました。
+  fix {routers}の経路を修正してください。{address}宛てを互いに相手へ送っています。
+@path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
+  fix {router}の、{address}のネットワークへの経路を修正してください。
+@path_host_unreachable_asked_in_vain 最後のルーター{router}が、
+    {address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
+  fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
+@tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
+    {router}が「{words}」を返しました{own}。
+  fix {router}のルールで、{here}から{address}のポート{port}への通信を許可してください。
+@tcp_refused {address}はポート{port}への接続をRSTで拒否しています。{why}。
+  fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
+    ポート番号を訂正してください。
+@tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
+  fix {here}から{address}のポート{port}への通信を許可してください（場所: {spots}）。サーバーで
+    `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
+@path_dead_end {where}より先は無応答です。どのプロトコルでも{address}から応答がありません。
+  fix サーバーは稼働していますか。サーバーで`tcpdump -ni any host {here}`を実行すれば判別できます。何も届かなければ往路、
+    応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
+  ask {here}から{address}へのパケットが{where}の先で失われています。調査をお願いします。
+@path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます: {how}。
+  fix ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、トンネルでMSSを調整してください:
+    `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`。
+@path_mtu_blackhole_outsized {address}宛ての最大サイズのパケットには応答もICMP「too big」もなく、小さいものには応答があります。
+    大きな転送が停止するおそれがあります。
+  fix 大きな転送を試してください。停止する場合は、MSSを調整するか、ICMP 3/4を通してください。
+@path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
+  fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
+@tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
+  fix 途中のルーターは、印の付いたパケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
+@tcp_reset_ended {address}はポート{port}の接続を受け付けますが、データを送る前に直ちに{how}。
+  fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
+@udp_closed_udp {address}は、UDPポート{port}で何も待ち受けていないと通知しています（{words}）。
+  fix サービスを起動するか、ポート番号を訂正してください。サーバーで`ss -lunp`を実行すると確認できます。
+@udp_no_reply_udp {address}のUDPポート{port}から応答がありません。正常な場合のほか、フィルターやサービス停止も考えられます。
+  fix そのサービスのクライアントで確認してください。サーバーでは`tcpdump -ni any udp port {port}`で到着を確認できます。
+@clock_skewed このホストの時計が誤っています。表示は{here_time} UTCで、{witness}。
+  fix 時計を合わせてください（chrony、systemd-timesyncd、`date -u`）。証明書の検証に影響します。
+@tls_expired_handshakes {address}の証明書（{name}）は{date}に期限切れとなりました。
+  fix 証明書を更新し、サービスに再読み込みさせてください。ファイルの差し替えだけでは反映されません。
+  ask {name}の証明書を更新してください。
+@tls_not_yet_valid_handshakes {address}の証明書（{name}）は{date}から有効です。
+  fix まずこのホストの時計を、次に証明書を確認してください。
+@tls_self_signed_handshakes {address}の証明書（{name}）は自己署名で、第三者の保証がありません。
+  fix クライアントが信頼する認証局の証明書を導入するか、この証明書を--cafileで指定してください。
+@tls_incomplete_chain_handshakes {address}は中間証明書「{issuer}」を送らないため、証明書チェーンが途切れています。
+  fix サーバーがチェーン全体（証明書、中間証明書の順）を送るように設定し、再読み込みさせてください。
+@tls_untrusted_ca_handshakes {address}の証明書（{name}）の発行元「{issuer}」は、{store}に登録されていない認証局です{others}。
+  fix 自組織の認証局であれば、このホストで信頼するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
+  ask 「{issuer}」は{name}の証明書の正しい認証局ですか。違う場合、途中の機器が通信を検査しています。
+@tls_name_mismatch_handshakes {address}の証明書は{names}用で、{wanted}用ではありません。
+  fix 証明書にある名前を使うか、証明書に{wanted}を追加してください。宛先アドレスが正しいかも確認してください。
+@tls_expiring_handshakes {address}の証明書（{name}）は、あと{days}日、{date}に期限が切れます。
+  fix 早めに更新してください。
+@tls_handshake_stalled_handshakes {address}はClientHelloの後に何も返しません（TCPは接続済み）。
+  fix サービスの停止や、別プロトコルのポートではないかを確認してください。該当しなければMTUまたはフィルターが疑われます。
+@tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
+  fix このポートでは平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
+@tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。
+  ask {address}のポート{port}とのTLSハンドシェイクが失敗します: {why}。
+    サーバー側のログを確認してください。
+@tls_large_hello_large ClientHelloが大きいと、{address}のポート{port}は{how}。小さければ応答があります。
+  fix 新しいブラウザーやOpenSSL 3.5は大きなClientHelloを送ります。サーバーまたは手前の機器を修正してください。
+@http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
+  fix このポートにはhttps://を使ってください。
+@http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
+  fix アプリケーションの停止や異常終了がないか、サーバーのログと負荷を確認してください。
+@http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
+  fix ポート番号を確認してください。そこで応答しているプロトコルのクライアントを使ってください。
+@http_redirect_loop_redirects {host}のリダイレクトが循環しているか、終わりません（{count}段、最後は{url}）。
+  fix リダイレクトの設定を修正してください。http/httpsの取り違えや、TLSを終端するプロキシの背後の名前が多い原因です。
+@dns_not_found_redirects {url}へのリダイレクト先に到達できません（{stage}の段階で失敗、{error}）。
+  fix リダイレクト先を訂正するか、そのホストを修復してください。
+@service_silent_mute {address}はポート{port}の接続を受け付けますが、何も送りません。{protocol}サーバーは{usual}。
+  fix サービスが停止していませんか。サーバーで`ss -ltnp sport = :{port}`を実行すると、ポートを使用中のプロセスが分かります。
+@service_error_spoken {address}のポート{port}のサービス自身が拒否しています: 「{words}」
+  fix この文言を確認してください。詳しくはサービスのログにあります。
+  ask {here}からの接続が拒否されます。理由とサーバー側のログを確認してください。
+@ssh_host_key {address}のSSHホスト鍵（{key_type} SHA256:{digest}）が、{host}の既知の鍵と一致しません。
+  fix 再構築していないなら別のホストが応答しています。パスワードを入力する前にアドレスを確認してください。
+    再構築済みなら`ssh-keygen -R '{entry}' -f {file}`を実行してください。
+  ask {host}を再構築しましたか。またはアドレスを変更しましたか。
+@ssh_algorithm_ssh {address}のsshdには、現行クライアントと共通の{kinds}がありません。提示されたものは{offers}です。
+  fix サーバーを更新してください。当面はこのクライアントで古い方式を許可してください（`ssh -o {option}=+...`）。
+@ssh_host_key_ssh {address}への{user}のログインは試していません。ホスト鍵がこのホストのknown_hostsにないためです。
+  fix 鍵の指紋をサーバー側と照合してください。`ssh -p {port} {user}@{host}`で登録できます。
+@ssh_denied_ssh {address}のsshdは、このホストの鍵による{user}のログインを拒否します。提示された認証方式は{methods}です。
+  fix ユーザー名と、サーバーのauthorized_keysにある公開鍵を確認してください。理由はsshdのログにあります。
+@proxy_unreachable_tunnel {host}にはプロキシ{proxy}（{variable}）を使う設定ですが、利用できません。{how}（{error}）。
+  fix {variable}を訂正または解除するか{bypass}、プロキシを修復してください。
+  ask プロキシ{proxy}は稼働していますか。このホストからの利用は許可されていますか。
+@proxy_required_spare_proxy {host}へは直接到達できませんが、プロキシ{proxy}経由なら到達できます。NO_PROXYがこれを妨げています。
+  fix NO_PROXYから{host}を外すか、--proxyを指定してください。
+@proxy_denied_tunnel プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
+  fix 403はプロキシの規則による禁止、407はログイン要求です。プロキシ担当に依頼してください。
+  ask {here}から{proxy}経由で{host}:{port}へ接続できるように許可してください。
+@http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
+  fix ブラウザーでネットワーク（キャプティブポータル）にログインしてから、再度試してください。
+  ask このホストをキャプティブポータルの対象から除外してください。
+@http_status {address}は{path}に対してHTTP {status} {reason}を返します（{meaning}）。
+  ask {when} UTCに、{address}が{path}に対して{status}を返しました。ログを確認してください。
+@service_unexpected {address}のポート{port}は{wanted}ではありません。応答しているのは{speaks}です（「{words}」）。
+  fix ポート番号とホストを確認してください。別のプログラムがこのポートを使っています。
+?identity 実行者、システム、権限
+?marks 対処が変わる環境（コンテナ、仮想マシン、クラウド）の痕跡
+?clock このホストの時計
+?interfaces インターフェースの状態、キャリア、MTU、MAC、アドレス
+?interfaces_now 接続失敗後のインターフェースの状態（途中で変わることがあるため）
+?conntrack 接続追跡テーブルの使用量（満杯だと新しい接続はすべて破棄されます）
+?counters カーネルのこれまでの計数
+?routes 経路表のデフォルトルート
+?policy ポリシールーティングの規則
+?resolv_conf 設定されたリゾルバー（resolv.confとローカルスタブの上位）
+?proxy_env プロキシの環境変数
+?lookup システム自身の名前解決（hosts、検索ドメイン、スタブを含む）
+?hosts_file hostsファイルの記載
+?dns 各リゾルバーへの直接の問い合わせ（スタブとキャッシュを経由しない）
+?general_dns 一般的な名前の問い合わせ（この名前だけの問題か、すべての名前か）
+?route 対象アドレスに対するカーネルの経路選択（対象がなければリゾルバー宛て）
+?egress 送信元アドレスを含めた経路選択（ポリシールールが参照するため）
+?neighbor 次ホップのレイヤー2の状態
+?neighbors セグメント上でこのホストが知っているほかのホスト
+?segment 次ホップが無応答のときの、セグメント上のほかのホストの応答
+?knock 各アドレスへのSYNと最初の1秒の応答
+?tcp 各接続の結果（errno、ICMPと送信元、TCP_INFO、最初のデータ）
+?unheard 受信したのに配送されないパケット（このホスト自身が応答を破棄していないか）
+?control_tcp hostsファイルと異なる、リゾルバーだけが返すアドレス
+?ping 対象とゲートウェイへのエコー（無応答でも断定はできません）
+?trace_udp パケットの到達範囲（TTLを増やしながら閉じたUDPポートへ送信）
+?trace_tcp このポートへの接続が止まる場所（TTLを増やしながら接続）
+?trace_icmp このポートが無応答でUDPも届かない場合の、エコーの到達範囲
+?other_ports このポートが無応答の場合の、同じホストのほかのポート
+?sizes 最初のリンクが許す最大のパケットが届くか（大小2回ずつ）
+?retries 最初の接続が無応答または再送だった場合の、別の送信元ポートからの接続
+?resends 再送または損失があった場合の、追加の接続
+?marked sshと同じ印を付けた接続（印なしでは成功する場合）
+?moved 実行中に増えた計数（参考情報）
+?reset_ttl RSTの送信元までの距離（TTLをそのホスト自身のICMPと比較）
+?words サーバーが待っている場合の、プロトコルの最初の言葉
+?known_hosts サーバーの鍵について、このユーザーとホストが知っていること
+?ssh sshdのバナーの先（ユーザー指定時はsshで、それ以外は鍵と方式のみ）
+?tls TLSハンドシェイク（このホストの信頼ストアで検証。平文ポートではSTARTTLS）
+?hello ハンドシェイク失敗後の平文のClientHello（チェーン、アラート、プロトコル）
+?versions 拒否された後の、サーバーがまだ受け付ける古いバージョン
+?cut_ttl サーバーに届かないTTLでのハンドシェイク（途中の機器が切断していないか）
+?small 停止したハンドシェイクを小さいセグメントで再試行（サイズの問題か）
+?http HTTP要求1回（TLSが失敗しない場合）
+?transfer 大きいパケットが失われるらしい場合の、大きな送受信
+?redirects リダイレクト先への要求
+?udp ポートへのデータグラム（応答、ICMPエラー、無応答）
+?tunnel 適用されるプロキシへのトンネル要求
+?spare_proxy ほかに道がない場合の、NO_PROXYで除外されたプロキシへのトンネル要求
+?large 耐量子鍵と同じ大きさのClientHello（失敗時は小さいもの）
+?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証
+?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
+switched off (down) = 無効化された状態（down）
+without carrier (no cable or peer) = キャリアなし（ケーブルまたは対向機器がない状態）
+anything beyond its own segments: no default route = 自セグメントの外（デフォルトルートなし）
+{dev} is up but has no usable IPv4 or 6 address, so anything cannot be reached.
+    = {dev}は有効ですが、使えるIPアドレスがないため、どこへも到達できません。
+This host tracks as many connections as it may ({used} of {most}): new ones are dropped.
+    = このホストの接続追跡が上限に達しています（{most}件中{used}件）。新しい接続は破棄されます。
+The name {host} exists but has no address. = 名前{host}は存在しますが、アドレスがありません。
+a route of its own = （個別の経路）
+file descriptors = ファイルディスクリプター
+Raise the limit (`ulimit -n`) or find the leak.
+    = 上限（`ulimit -n`）を引き上げるか、リークを調べてください。
+source ports = 送信元ポート
+See `ss -s`: too many connections are open or in TIME_WAIT. Reuse them, or widen
+    net.ipv4.ip_local_port_range.
+    = `ss -s`を確認してください。接続中またはTIME_WAITの接続が多すぎます。再利用するか、net.ipv4.ip_local_port_rangeを広げてください。
+neighbor entries or memory = 近隣エントリーまたはメモリー
+See net.ipv4.neigh.default.gc_thresh3 and the kernel log.
+    = net.ipv4.neigh.default.gc_thresh3とカーネルログを確認してください。
+sending is not permitted (EPERM) = 送信が許可されていません（EPERM）
+its own address answers '{words}' = 自身のアドレスが「{words}」を返しました
+the SYN is sent and dropped before it leaves (TCP_INFO) = SYNがホストを出る前に破棄されました（TCP_INFO）
+connecting is not permitted ({errno}) = 接続が許可されていません（{errno}）
+the reset comes from hop 0, this host = RSTの送信元はホップ0、このホスト自身です
+the resolver {server} = リゾルバー{server}
+firewall = ファイアウォール
+Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?
+    = このホストのINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
+reverse-path filter = リバースパスフィルター
+They come by another interface than the one that leads back: correct the routes, or set
+    rp_filter=2 (`sysctl net.ipv4.conf`).
+    = 応答が復路とは別のインターフェースに届いています。経路を修正するか、rp_filter=2にしてください（`sysctl net.ipv4.conf`）。
+silence = 無応答
+its port is closed = ポートが閉じています
+{sender} says {words} = {sender}の応答は{words}
+{server} says = {server}の応答:
+the look-up says = 名前解決の結果:
+{name}, and answers other names = {name}（ほかの名前には正常に応答）
+, and answers other names = （ほかの名前には正常に応答）
+may this host use it, and does it reach its upstream
+    = このホストからの利用は許可されていますか。上位サーバーに到達できていますか。
+the zone of this name is broken (lame delegation, DNSSEC)
+    = この名前のゾーンが壊れています（委任の不整合、DNSSEC）。
+IPv4 address (A) = IPv4アドレス（A）
+IPv6 address (AAAA) = IPv6アドレス（AAAA）
+; the first resolver, {server}, is silent = （先頭のリゾルバー{server}が無応答）
+this host itself = このホスト自身
+private: right only inside the network that it belongs to (VPN, split DNS?)
+    = プライベートアドレスで、属するネットワークの内側でのみ有効（VPN、スプリットDNSか）
+{other}, and only that one answers = {other}で、応答するのはこちらだけ
+Packets to {address} go round in circles, between {one} and {two}: {router} says their TTL ran out.
+    = {address}宛てのパケットが{one}と{two}の間でループしています。{router}がTTL超過を返しました。
+Correct the routes of {one} and {two}: each sends {address} to the other.
+    = {one}と{two}の経路を修正してください。{address}宛てを互いに相手へ送っています。
+network unreachable ({n}) = ネットワーク到達不能 {n}
+host unreachable ({n}) = ホスト到達不能 {n}
+protocol unreachable ({n}) = プロトコル到達不能 {n}
+port unreachable ({n}) = ポート到達不能 {n}
+fragmentation needed ({n}) = 要フラグメント化 {n}
+network unknown ({n}) = 宛先ネットワーク不明 {n}
+host unknown ({n}) = 宛先ホスト不明 {n}
+network prohibited ({n}) = ネットワーク宛て禁止 {n}
+host prohibited ({n}) = ホスト宛て禁止 {n}
+network unreachable for this type of service ({n}) = サービス種別によるネットワーク到達不能 {n}
+host unreachable for this type of service ({n}) = サービス種別によるホスト到達不能 {n}
+administratively prohibited ({n}) = 管理上の禁止 {n}
+time to live exceeded ({n}) = TTL超過 {n}
+packet too big ({n}) = パケット過大 {n}
+hop limit exceeded ({n}) = ホップ制限超過 {n}
+no route ({n}) = 経路なし {n}
+beyond scope of source address ({n}) = 送信元アドレスのスコープ外 {n}
+address unreachable ({n}) = アドレス到達不能 {n}
+source address failed policy ({n}) = 送信元アドレスのポリシー違反 {n}
+reject route ({n}) = 拒否経路 {n}
+unreachable ({n}) = 到達不能 {n}
+ (the server's own firewall) = （サーバー自身のファイアウォール）
+On the server = サーバーで
+On this host = このホストで
+nothing listens there, or a firewall answers in its place
+    = 待ち受けているプログラムがないか、ファイアウォールが代わりに応答しています
+nothing listens there on this host = このホストのそのポートには、待ち受けているプログラムがありません
+it comes from hop {hop}, before the server (hop {far}): a firewall
+    = 送信元はホップ{hop}で、サーバー（ホップ{far}）の手前のファイアウォールです
+it comes from hop {one} or {two}, before the server (hop {far}): a firewall
+    = 送信元はホップ{one}または{two}で、サーバー（ホップ{far}）の手前のファイアウォールです
+other packets get to hop {further} and this port only to hop {stop}
+    = ほかのパケットはホップ{further}まで、このポート宛てはホップ{stop}までしか届きません
+the trace reaches the host = 経路調査はホストまで到達します
+port {n} is open = ポート{n}は開いています
+port {n} answers = ポート{n}は応答します
+the host answers ping = ホストはpingに応答します
+the host answers at layer 2 (ARP or neighbor discovery) = ホストはレイヤー2（ARPまたは近隣探索）で応答します
+{contrast}; it is lost at hop {one} or {two} = {contrast+}（失われるのはホップ{one}または{two}）
+{contrast}; it is lost at hop {one} = {contrast+}（失われるのはホップ{one}）
+{spots} or the server's gateway or firewall = {spots}、またはサーバー側ゲートウェイ・ファイアウォール
+{spots} or the server and its own firewall = {spots}、またはサーバー本体とそのファイアウォール
+{spots} or the network in between = {spots}、または中間のネットワーク
+{spots} or this host's gateway, switch or firewall = {spots}、またはこのホスト側のゲートウェイ・スイッチ・ファイアウォール
+this host's gateway, switch or firewall = このホスト側のゲートウェイ・スイッチ・ファイアウォール
+the network in between = 中間のネットワーク
+the server's gateway or firewall = サーバー側ゲートウェイ・ファイアウォール
+the server and its own firewall = サーバー本体とそのファイアウォール
+the program on the server = サーバー上のプログラム
+the name service = 名前解決サービス
+the proxy = プロキシ
+hop {n}, {router} = ホップ{n}（{router}）
+this host's first hop = このホストの最初のホップ
+the talk stalls, and works with small segments (MSS {n})
+    = 通信が途中で止まり、小さいセグメント（MSS {n}）では成功します
+stays silent = 何も返しません
+closes the connection = 接続を閉じます
+resets the connection = 接続をリセットします
+ends = 終了します
+which is before this program was made = このプログラムの作成日より前です
+the server's clock {time} = サーバーの時計は{time}です
+unknown = 不明
+this host's trust store = このホストの信頼ストア
+, but {store} does = （{store}には登録されています）
+nobody = なし
+plain text = 平文
+plain text ({words}) = 平文（{words}）
+it demands a client certificate and got none = クライアント証明書が要求され、提示できませんでした
+it demands a client certificate of {names} and got none
+    = {names}のクライアント証明書が要求され、提示できませんでした
+no common version = 共通のTLSバージョンがありません
+no common version, it offers {old}, which this host refuses
+    = 共通のTLSバージョンがありません（サーバーの{old}をこのホストは受け付けません）
+{one} and TLSv1.1 = {one}とTLSv1.1
+{one} and TLSv1 = {one}とTLSv1
+it refuses the name that was asked for = 要求した名前が拒否されました
+it refuses the name that was asked for, and answers without one
+    = 要求した名前が拒否されました（名前なしでは応答します）
+no common cipher or parameter ({what}) = 共通の暗号方式またはパラメーターがありません（{what}）
+with a reset after the ClientHello = ClientHelloの後にRSTが返りました
+by closing the connection after the ClientHello = ClientHelloの後に接続が閉じられました
+with the alert '{alert}' after the ClientHello = ClientHelloの後にアラート「{alert}」が返りました
+{how} after the ClientHello, though it answers a smaller one (is it the size?)
+    = {how+ after the ClientHello}（小さいClientHelloには応答するため、サイズが原因かもしれません）
+a box before it (hop {one} or {two} of {far}) cuts it, the ClientHello never got to the server
+    = 手前の機器（ホップ{one}または{two}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
+a box before it (hop {one} of {far}) cuts it, the ClientHello never got to the server
+    = 手前の機器（ホップ{one}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
+Configure the client's certificate and key; netdiag has none to offer.
+    = クライアント証明書と鍵を設定してください（netdiagには提示できるものがありません）。
+Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.
+    = サーバーでTLS 1.2または1.3を有効にしてください。古いバージョンは安全上の理由でこのホストでは無効です。
+Is this name configured there as a virtual host? Is this the right address?
+    = この名前がサーバーのバーチャルホストに設定されているか、宛先アドレスが正しいかを確認してください。
+Compare what both sides offer (`openssl s_client -connect`); widen the server's list.
+    = 双方の対応方式を比べ（`openssl s_client -connect`）、サーバー側の対応を広げてください。
+Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or this name): compare
+    with another name, from another network.
+    = サービスのログを確認してください。記録がなければ、途中のフィルターがTLS（またはこの名前）を切断しています。別の名前や別のネットワークと比べてください。
+{address} takes the HTTP request and {how} in the middle of its answer.
+    = {address}はHTTP要求を受け取った後、応答の途中で{how}。
+{address} takes the HTTP request and {how} without an answer.
+    = {address}はHTTP要求を受け取った後、応答せずに{how}。
+{address} takes the HTTP request and stays silent in the middle of its answer.
+    = {address}はHTTP要求を受け取りましたが、応答の途中で止まっています。
+{address} takes the HTTP request and stays silent without an answer.
+    = {address}はHTTP要求を受け取った後、何も返しません。
+lookup = 名前解決
+connect = 接続
+speak first = 通常、接続直後に挨拶を送ります
+answer a client's first words = 通常、クライアントの最初の要求に応答します
+others = ほかの方式
+nothing = なし
+its name has no address = その名前にアドレスがありません
+no connection = 接続できません
+no HTTP answer = HTTPの応答がありません
+Correct or unset {variable}, add the target to NO_PROXY, or repair the proxy.
+    = {variable}を訂正または解除するか、対象をNO_PROXYに追加するか、プロキシを修復してください。
+it redirects to {url} = {url}へリダイレクト
+something else = 別のプログラム
+{address} answers {status} for {path} at that time UTC: what does the log say?
+    = {address}が{path}に対して{status}を返しました。ログを確認してください。
+a proxy on the way forbids it = 途中のプロキシが禁止しています
+the server does not understand the request = サーバーが要求を理解できません
+Check the URL and the Host name. = URLとHost名を確認してください。
+it asks for a login = ログインが必要です
+Give credentials; the network works. = 認証情報を指定してください。ネットワークは正常です。
+access is forbidden = アクセスが禁止されています
+Check the rights for this URL, allow lists and the WAF. = このURLの権限、許可リスト、WAFを確認してください。
+nothing is there = 該当するものがありません
+Check the path and the virtual host. = パスとバーチャルホストを確認してください。
+this method is not allowed there = この方式（メソッド）は許可されていません
+Use the method that it expects. = 想定されたメソッドを使ってください。
+a proxy asks for a login = プロキシがログインを求めています
+Give the proxy's credentials. = プロキシの認証情報を指定してください。
+the server waited too long for the request = サーバーが要求を待ちきれませんでした
+Look for loss on the way. = 経路上の損失を調べてください。
+this server is not for that name = このサーバーはその名前を担当していません
+Check the name, SNI and address. = 名前、SNI、アドレスを確認してください。
+too many requests = 要求が多すぎます
+Wait (Retry-After), then ask more slowly. = Retry-Afterの時間だけ待ち、間隔を空けて要求してください。
+the application failed = アプリケーションが失敗しました
+Look at the application's log on {address}. = {address}でアプリケーションのログを確認してください。
+the front works, what is behind it does not = フロントは正常ですが、その背後が応答しません
+Look at the back end of {front} on {address}: is it running, and can the front reach it? Its error
+    log says which one.
+    = {address}の{front}のバックエンドが稼働し、フロントから到達できるかを確認してください。エラーログで特定できます。
+the front = フロント
+{sentence} (also {others}). = {sentence+.}（{others}も同様）。
+{advice} Here also: {environment}. = {advice+}。この環境では次も確認してください: {environment}。
+Kubernetes pod (NetworkPolicy, endpoints of the service)
+    = Kubernetesのポッド（NetworkPolicy、サービスのエンドポイント）
+container (its network mode and published ports) = コンテナ（ネットワークモードと公開ポート）
+AWS: security group, network ACL = AWS（セキュリティグループ、ネットワークACL）
+Google Cloud: VPC firewall rules = Google Cloud（VPCファイアウォールルール）
+Azure: network security group = Azure（ネットワークセキュリティグループ）
+Link, address, route, gateway and resolver of this host look fine.
+    = このホストのリンク、アドレス、経路、ゲートウェイ、リゾルバーは正常です。
+{host} is reached through the proxy {proxy}. = {host}へはプロキシ{proxy}経由で到達できます。
+{host} answers. = {host}は応答します。
+{host} port {port} answers. = {host}のポート{port}は応答します。
+{host} port {port} answers, {words}. = {host+}のポート{port}は応答します（{words}）。
+{version} with a trusted certificate = {version}、証明書は信頼済み
+{version} with a trusted certificate, {words} = {version}、証明書は信頼済み、{words}
+Not enough was seen to name a cause for {host}. = {host}の原因を特定できるだけの情報が得られませんでした。
+{address} port {port} opens, TLS works, and what lies above it could not be tested.
+    = {address}のポート{port}は開いておりTLSも正常ですが、その上位は試験できませんでした。
+{address} port {port} opens, what lies above TCP could not be tested.
+    = {address}のポート{port}は開いていますが、TCPより上位は試験できませんでした。
+See 'not tested' below; run again with more time (--deadline 60) or as root.
+    = 下の「未確認の項目」を参照し、時間を延ばして（--deadline 60）またはrootで再実行してください。
+Interrupted before it was looked at. = 調査の前に中断されました。
+The diagnosis crashed: {why} = 診断が異常終了しました: {why}
+the rule crashed: {why} = 規則が異常終了しました: {why}
+this target = この対象
+{tool}: not installed = {tool}は未導入
+{tool}: commands are switched off (--no-tools) = {tool}は使用禁止（--no-tools）
+{path} is absent = {path}がありません
+no netlink on this system = このシステムにnetlinkがありません
+netlink does not answer = netlinkが応答しません
+no connection was begun = 接続が開始されていません
+not understood: {why} = 出力を解釈できません: {why}
+the run has ended = 実行が終了しました
+open = 接続成功
+refused = 拒否
+silent = 無応答
+unreachable = 到達不能
+tcp = TCP
+udp = UDP
+{count} of {total} connections {words} = 接続{total}回中{count}回が{words}
+{count} SYNs in the first = 1回目のSYN送信は{count}回
+{count} datagrams to {address} = {address}宛てに{count}データグラム
+--
+the administrator of this host = このホストの管理者
+the network team of this site = この拠点のネットワーク担当
+the network team (transit) = ネットワーク担当（中継区間）
+the network team of the server = サーバー側のネットワーク担当
+the administrator of the server = サーバーの管理者
+the owner of the service = サービスの担当者
+the cloud team ({what}) = クラウド担当（{what}）
+the DNS team = DNS担当
+the proxy team = プロキシ担当
+client = クライアント
+client network = クライアント側NW
+transit = 中継NW
+server network = サーバー側NW
+server = サーバー
+service = サービス
+dns = DNS
+proxy = プロキシ
+ or  = または
+this host = このホスト
+certain = 確実
+likely = 可能性大
+possible = 可能性あり
+fail = 障害
+warn = 警告
+info = 情報
+FAULT = 障害
+UNDECIDED = 判定不能
+at = 場所
+do: = 対処:
+ask: = 依頼:
+please do that. = 上記の対応をお願いします。
+with warnings, see FINDINGS = 警告あり（検出事項を参照）
+The run was cut short: this rests on what was seen until then.
+    = 調査は途中で打ち切られました。それまでに得られた情報による判定です。
+PATH = 経路
+TIMES = 所要時間
+FINDINGS = 検出事項
+NOT TESTED = 未確認の項目
+TICKET (copy from here) = チケット（ここからコピー）
+TRANSCRIPT = 実行記録
+FACTS = 事実
+Evidence (probe/subject outcome value), commands and sockets alike:
+    = 証拠（probe/subject outcome value、コマンドとソケットの両方）:
+* (no answer) = * （応答なし）
+it breaks here = ここで途切れています
+the MSS of our SYN is lowered from {was} to {now} before hop {ttl}
+    = SYNのMSSがホップ{ttl}の手前で{was}から{now}に下げられています
+seen in = 根拠
+explains = 説明できる事象
+first byte = 最初の応答
+symptom = 症状
+sure = 確度
+suspected = 疑い
+seen = 観測内容
+how often = 頻度
+to = 宛先
+about = 件名
+request = 依頼内容
+client host = ホスト名
+interface = IF
+gateway = ゲートウェイ
+none: on the own segment = なし（同一セグメント）
+layer 2: = レイヤー2:
+protocol = プロトコル
+time = 発生時刻
+way there = 往路
+way back = 復路
+not visible from here: run netdiag on the server as well
+    = ここからは見えません（サーバー側でもnetdiagを実行してください）
+ruled out = 切り分け済み
+packets sent = 送信数
+about {n} to the target = 対象宛てに約{n}パケット
+run by = 実行者
+environment = 環境
+site = 拠点
+switch = スイッチ
+switch port = SWポート
+questions = 問い合わせ
+resolvers = リゾルバー
+search list = 検索ドメイン
+certificate = 証明書
+names = 名前
+valid = 有効期間
+chain = チェーン
+answer = 応答
+path = パス
+times = 所要時間
+link = リンク
+address = アドレス
+route = 経路
+tls = TLS
+Nothing needs to be sent: the target works. = 送付は不要です。対象は正常に動作しています。
+Redacted: names, addresses, users and keys are masked; the same value has the same mask.
+    = 秘匿済み: 名前、アドレス、ユーザー、鍵は伏せてあります（同じ値は同じ表記です）。
+"""
+
+
 # == 10 cli: options, modes, exit status ===========================================================
 
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
@@ -9986,9 +11108,9 @@ options:
   --skip PROBE,...     leave these probes out
   --no-tools           run no installed command
   --targets FILE       targets from a file, one a line; - for stdin
-  --redact             mask addresses and names (not yet)
-  --lang en|ja         language of the report (ja: not yet)
-  --ticket             only the text to send, for whom the verdict names (not yet)
+  --redact             mask addresses, names, users, keys; the same value by the same mask
+  --lang en|ja         language of the report and the ticket (JSON stays English)
+  --ticket             only the text to send, for whom the verdict names
   --set KEY=VALUE      fill a blank of the ticket, such as site, switch, switch_port
   --client ADDR        server, capture: the client that it is about
   --for TIME           server, capture, listen, watch: so long, such as 10s or 5m
@@ -10056,7 +11178,7 @@ def option_value(flag, takes, value):
     if takes == "KEY=VALUE":
         key, mark, text = value.partition("=")
         mine(re.match(r"[a-z]\w*$", key) and text.strip(), "%s takes a name and what it is" % flag)
-        return ((key, text.strip()),)
+        return ((key, re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text.strip())),)
     if takes == "PROBE,...":
         return tuple(filter(None, value.split(",")))
     return value if takes else {"-4": 4, "-6": 6}.get(flag, True)
@@ -10078,8 +11200,6 @@ def check_options(options, system):
             (options.proxy, lambda url: read_proxy(url, "--proxy")["host"],
              "--proxy takes a URL such as http://proxy.example:3128")):
         mine(not value or good(value), words % {"value": value})
-    mine(not options.redact, "--redact is not built into this version")
-    mine(options.lang == "en", "--lang ja is not built into this version")
     try:
         mine(not options.sni or check_name(options.sni))
     except NotMine as error:
@@ -10260,9 +11380,18 @@ def publish(text, reports, system, options, out):
     if failed:
         complain("--output %s; the report follows on standard output" % failed)
     if failed or not options.output:
-        out.write(text)
-        out.flush()
+        hand_out(out, text)
     return exit_status(reports)
+
+
+def hand_out(out, text):
+    """Print a document; where the locale has no Japanese, in UTF-8 all the same."""
+    try:
+        out.write(text)
+    except UnicodeEncodeError:                    # before any of it was written
+        out.flush()
+        out.buffer.write(text.encode("utf-8", "replace"))
+    out.flush()
 
 
 def run_capture(texts, system, options, out):
@@ -10459,17 +11588,10 @@ def run_merge(texts, system, options, out):
                          system, options, began, path=group[0].value["path"])
                for number, group in enumerate(groups)]
     group = group_json(reports, spare, useless)
-    if options.json:
-        text = render_json(reports, started, round(system.monotonic() - began, 2),
-                           system.own_digest(), [], 0, group=group)
-    elif options.brief:
-        text = "".join(shorten("%s: %s" % (host_of_report(report), render_brief(report).strip()),
-                               120) + "\n" for report in reports)
-    else:
-        text = render_merged(reports, group, wants_color(options, system))
     for path in [path for path in texts if path in useless]:
         complain("%s: %s" % (path, useless[path]))
-    return publish(text, reports, system, options, out)
+    return publish(render_document(reports, system, options, started, began, group), reports,
+                   system, options, out)
 
 
 def target_of(client):
@@ -10530,25 +11652,39 @@ def wants_color(options, system):
         sys.stdout if not options.output else None)
 
 
-def render_document(reports, system, options, started, began):
-    """All reports as text, as brief lines or as one JSON document."""
+def render_document(reports, system, options, started, began, group=None):
+    """All reports as one JSON document, as brief lines, as tickets or as text; `group` is what
+    mode `merge` says of them together."""
+    transcript, filled, say, note = system.transcript, options.set, speaker(options.lang), ""
+    if options.redact:
+        reports, transcript, filled, group = redacted(reports, transcript, filled, group)
+        note = say(REDACTED) + "\n"
     if options.json:
-        return render_json(reports, started, round(system.monotonic() - began, 2),
-                           system.own_digest(), system.transcript, system.packets)
+        return render_json(
+            reports, started, round(system.monotonic() - began, 2), system.own_digest(), transcript,
+            system.packets, redacted=bool(options.redact), **{"group": group} if group else {})
     if options.brief:
-        return "".join(render_brief(report) for report in reports)
-    color = wants_color(options, system)
-    worse = [report for report in reports if not options.overview or report.verdict.code != "ok"]
-    texts = [render_listeners(reports)] if options.overview else []
-    texts += [render_mode(report, system.packets, color) for report in worse]
-    parts = [("\n" + "-" * WIDTH + "\n").join(texts)]
-    if options.verbose or reports[0].target.mode not in MODE_PARTS:
-        parts.append(render_transcript(
-            system.transcript, [] if reports[1:] else reports[0].answers, options.verbose))
+        return "".join(render_brief(report, say) for report in reports) + note
+    color, mode, parts = wants_color(options, system), reports[0].target.mode, []
+    answers = [] if reports[1:] else reports[0].answers
+    if options.ticket:
+        parts = [render_ticket(report, system.packets, filled, say) for report in reports]
+        answers = [row for row in answers if row in proof_of(reports[0])]
+        if all(report.verdict.code == "ok" for report in reports):
+            return "".join(parts) + note
+    elif group:
+        return render_merged(reports, group, filled, color, say) + note
+    else:
+        parts = [render_listeners(reports)] if options.overview else []
+        parts += [render_mode(report, system.packets, filled, color, say) for report in reports
+                  if not options.overview or report.verdict.code != "ok"]
+    parts = [RULER.join(parts)]
+    if options.verbose or mode not in MODE_PARTS:
+        parts.append(render_transcript(transcript, answers, options.verbose, say))
     if options.verbose and not options.redact:
         parts.append(pack_report(render_document(
             reports, system, options._replace(json=True), started, began)))
-    return "\n".join(parts)
+    return "\n".join(parts) + note
 
 
 if __name__ == "__main__":

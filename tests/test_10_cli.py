@@ -380,6 +380,32 @@ class Streams(CliCase):
         self.run_for("--targets", "-", feed=b"\xff\xfe\x00\x1b[31m\n", status=64, alone=True)
 
 
+class Words(CliCase):
+    """--ticket, --lang and --redact, as they are typed."""
+
+    def test_ticket(self):
+        """Only the text to send, with what --set fills in; into a file in Japanese."""
+        target = "%s:%d" % (HERE, support.closed_port())
+        run = self.run_for("--ticket", "--set", "site=Osaka\x1b[31m 3F", target, status=1)
+        self.assertRegex(run.out, r"(?m)^  to: +the owner of the service$")
+        self.assertRegex(run.out, r"(?m)^  site: +Osaka \[31m 3F$")
+        self.assertNotIn("FINDINGS", run.out)
+        with support.folder() as folder:
+            path = os.path.join(folder, "ticket.txt")
+            self.run_for("--ticket", "--lang", "ja", "--output", path, target, status=1,
+                         env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+            with open(path, encoding="utf-8") as stream:
+                self.assertRegex(stream.read(), u"[\u3040-\u30ff]")
+
+    def test_redact(self):
+        """This host's name is nowhere; text and JSON say that they are masked."""
+        name, target = socket.gethostname(), "%s:%d" % (HERE, support.closed_port())
+        for words in ((), ("--json",), ("--ticket",), ("--brief",)):
+            run = self.run_for("--redact", target, *words, status=1)
+            self.assertNotRegex(run.out, r"(?i)(?<![\w-])%s(?![\w-])" % re.escape(name))
+            self.assertRegex(run.out, r'Redacted:|"redacted": true')
+
+
 class Interrupt(CliCase):
     """Ctrl-C: the partial report, status 130."""
 
@@ -522,7 +548,7 @@ class Secrets(CliCase):
 
     def check_secret(self, *argv, **named):
         """No output of any kind holds the word."""
-        for style in (("-v",), ("--json",)):
+        for style in (("-v",), ("--json",), ("--ticket",), ("--redact", "-v")):
             run = self.run_for(*(argv + style), **named)
             self.no_leak(run, "s3cret", style)
             self.no_leak(run, "hunter2", style)
@@ -581,7 +607,7 @@ class Hostile(CliCase):
         for greeting in (b"SSH-2.0-" + self.EVIL + b"\r\n", self.EVIL * 900,
                          b"554 " + self.EVIL + b"\r\n"):
             with support.Server(support.says(greeting)) as server:
-                for style in (("--json",), ("-v",)):
+                for style in (("--json",), ("-v",), ("--ticket",)):
                     self.run_for("ssh://%s:%d" % (HERE, server.port), *style)
 
     def test_http(self):

@@ -88,9 +88,10 @@ def combined(texts):
             key = (row.probe, "-" if row.probe == "target" else row.subject)
             rows.setdefault(key, row)
     modes = {row.value["mode"] for row in rows.values() if row.probe == "target"}
-    scopes = ("server", "port") if "server" in modes else ("target",)      # one run has one mode
-    return support.number(row for row in rows.values() if row.probe == "target"
-                          or netdiag.PROBES[row.probe].scope in ("host",) + scopes)
+    once, each = netdiag.SCOPES[next(iter(modes & {"server", "capture"}), "target")]
+    return support.number(                                          # one run has one mode
+        row for row in rows.values() if row.probe not in netdiag.PROBES
+        or netdiag.PROBES[row.probe].scope in once + (each, "closing"))
 
 
 def scenarios(rounds=ROUNDS, seed=SEED):

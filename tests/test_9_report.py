@@ -117,7 +117,8 @@ class Shape(unittest.TestCase):
 
     def test_hostile(self):
         """Banners, certificates, headers, DNS names and command output cannot hurt a terminal."""
-        for changes in ({}, {"verbose": True}, {"brief": True}):
+        for changes in ({}, {"verbose": True}, {"brief": True}, {"ticket": True},
+                        {"redact": True}):
             text = rendered(hostile_answers(), **changes)
             self.assertRegex(text, r"\A[\n -~]*\Z", changes)
             self.assertNotIn("\x1b", text)
@@ -227,7 +228,7 @@ class Bricks(unittest.TestCase):
         text = netdiag.render_explain("tcp.refused")
         self.assertEqual(text.count("  says:"), 2)         # of a target, and of a capture
         self.assertRegex(text, r"\n\n  also said by: The redirect [^\n]*\n\Z")
-        self.assertEqual(netdiag.render_explain("firewall.local").count("  says:"), 6)
+        self.assertEqual(netdiag.render_explain("firewall.local").count("  says:"), 7)
         self.assertNotIn("also said by", netdiag.render_explain("tls.handshake_cut"))
 
     def test_request(self):

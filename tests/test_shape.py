@@ -14,11 +14,11 @@ import support
 
 netdiag = support.load()
 
-LINES, COLUMNS = 8600, 100
+LINES, COLUMNS = 11700, 100
 MEDIAN, NINE_IN_TEN, LONGEST = 10, 30, 50
 CHEAP = {"collections", "os", "re", "socket", "struct", "sys", "time"}
 LATE = {"base64", "hmac", "calendar", "ctypes", "errno", "hashlib", "ipaddress", "json", "pwd",
-        "queue", "select", "signal", "ssl", "stat", "subprocess", "textwrap", "threading", "zlib"}
+        "queue", "select", "signal", "ssl", "stat", "subprocess", "threading", "unicodedata", "zlib"}
 DEAR = {"argparse", "ipaddress", "json", "ssl", "subprocess", "threading"}
 NEVER = ("asyncio", "http.client", "urllib.request", "concurrent.futures", "logging",
          "dataclasses", "typing", "inspect", "tempfile")
