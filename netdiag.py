@@ -82,12 +82,12 @@ FILE_LIMIT = 1 << 20         # bytes of any file that is read
 OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
 WATCH_S = 1.3                # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
-UNDELIVERED = 2              # packets that vanish in one moment: a SYN and its repeat
-CLOSE_WAIT_MANY = 10         # connections that a program does not close: more than a moment's
-LOG_LINES = 12               # of one log that are kept
+UNDELIVERED_SYNS = 2         # packets that vanish in one moment: a SYN and its repeat
+CLOSE_WAIT_LIMIT = 10        # connections that a program does not close: more than a moment's
+LOG_LIMIT = 12               # of one log that are kept
 LOG_AGE_S = 900              # older lines belong to another story
 TAIL_BYTES = 1 << 18         # of a log that are read
-EPHEMERAL = 32768            # ports from here on are mostly clients' (ip(7), Linux's usual range)
+SERVED_LIMIT = 32768         # UDP ports from here on are mostly clients' (ip(7), Linux's usual range)
 NAMESPACES_LIMIT = 64        # other network namespaces that are looked into
 WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the own segment
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
@@ -305,6 +305,11 @@ def endpoint(host, port):
 def hide_secret(url):
     """A URL without its user part and query: they may hold passwords and tokens."""
     return re.sub(r"[?#]\S*", "?***", re.sub(r"//[^/\s]*@", "//***@", url))
+
+
+def hide_queries(text):
+    """Lines of a log or an output: what may be secret in their URLs is masked, the rest stays."""
+    return re.sub(r"\?[\w.%-]+=\S*", "?***", re.sub(r"//[^/\s@]*@", "//***@", text))
 
 
 def read_endpoint(text):
@@ -2046,15 +2051,20 @@ def parse_sshd_log(text):
             user for kind, user, _, _ in told if kind == "invalid_user" and user)),
         "accepted": [{"user": user, "ip": address, "method": find(method, line)}
                      for kind, user, address, line in told if kind == "accepted"],
-        "lines": [{"kind": kind, "ip": address, "text": printable(line.strip(), 200),
-                   "when": log_time(line)} for kind, _, address, line in told[-LOG_LINES:]]}
+        "lines": [{"kind": kind, "ip": address, "text": log_text(line),
+                   "when": log_time(line)} for kind, _, address, line in told[-LOG_LIMIT:]]}
 
 
 def parse_log(text):
     """Any other log: the last lines that tell of trouble, in the shape of `parse_sshd_log`."""
     lines = [line for line in text.splitlines()[-400:] if re.search(TROUBLE, line)]
-    return {"lines": [{"kind": "trouble", "ip": None, "text": printable(line.strip(), 200),
-                       "when": log_time(line)} for line in lines[-LOG_LINES:]]}
+    return {"lines": [{"kind": "trouble", "ip": None, "text": log_text(line),
+                       "when": log_time(line)} for line in lines[-LOG_LIMIT:]]}
+
+
+def log_text(line):
+    """A line of a log as it may be printed."""
+    return printable(hide_queries(line.strip()), 240)
 
 
 def log_time(line):
@@ -2072,7 +2082,7 @@ def parse_kernel_log(text):
     """Lines of the kernel's log that name drops, full tables and shortages: safe to print."""
     return {"lines": [printable(line, 160) for line in text.splitlines() if re.search(
         r"(?i)table full|flooding|out of memory|oom-kill|overflow|memory pressure|too many|dropp"
-        r"|no space|link is (?:up|down)|martian|i/o error", line)][-LOG_LINES:]}
+        r"|no space|link is (?:up|down)|martian|i/o error", line)][-LOG_LIMIT:]}
 
 
 def parse_no_tables(text):
@@ -3202,8 +3212,8 @@ class System:
         child.stdout.close()              # only here: close() runs beside `read_child`
         self.children.discard(child)
         text = raw.decode("utf-8", "replace")[:OUTPUT_LIMIT]
-        self.transcript.append({"argv": list(argv), "status": child.returncode, "output": text,
-                                "ms": ms_since(began)})
+        self.transcript.append({"argv": list(argv), "status": child.returncode,
+                                "output": hide_queries(text), "ms": ms_since(began)})
         return ("timeout" if late else "ok"), text
 
     def netlink(self, requests, family=0, timeout_s=2.0):
@@ -3368,7 +3378,7 @@ class System:
         """Who holds sockets: {"inodes": {inode: pid}, "processes": {pid: facts}, "users": {uid:
         name}}.  The descriptors of other users' processes are for root (proc(5))."""
         wanted, found, processes = set(inodes), {}, {}
-        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+        for pid in self.pids():
             folder = "/proc/%s/fd/" % pid
             links = [or_none(os.readlink, folder + name) or ""
                      for name in or_none(os.listdir, folder) or ()]
@@ -3379,6 +3389,10 @@ class System:
                 found.setdefault(str(inode), int(pid))            # the parent comes first
         return "ok", {"inodes": found, "processes": processes,
                       "users": {str(uid): user_name(uid) for uid in uids}}
+
+    def pids(self):
+        """The ids of all processes that are seen, the eldest first; none without /proc."""
+        return sorted(filter(str.isdigit, or_none(os.listdir, "/proc") or ()), key=int)
 
     def sees_all(self, timeout_s=None):
         """May this user see the descriptors of everybody's processes?"""
@@ -3403,7 +3417,7 @@ class System:
         own, seen, rows = or_none(os.readlink, "/proc/self/ns/net"), {None}, []
         named = {"net:[%d]" % os.stat("/run/netns/" + name).st_ino: name
                  for name in or_none(os.listdir, "/run/netns") or ()}
-        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+        for pid in self.pids():
             space = or_none(os.readlink, "/proc/%s/ns/net" % pid)
             if space in seen or space == own or len(seen) > NAMESPACES_LIMIT:
                 continue
@@ -5310,7 +5324,8 @@ def timings_of(answers):
 # prove it (run as tests): where it `fires` and is `quiet`, both after what is `given`; answers are
 # parted by ` ; ` in the notation of the evidence, where key=value changes one part of an
 # unremarkable answer (tests/support.py; A is the target, G its gateway, R and S resolvers, N a
-# name, P a proxy).  A finding about one address has it as `scope`.
+# name, P a proxy; port/80 is a port of this host as a server, listener/ADDRESS a socket on port 80).
+# A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
@@ -6466,7 +6481,7 @@ def rule_firewall_undelivered(wish, watched, grown, fates):
     forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
     lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
     reached = client in watched.get("peers", (client,))
-    if wish["watched_s"] and lost >= UNDELIVERED and not fates and not reached \
+    if wish["watched_s"] and lost >= UNDELIVERED_SYNS and not fates and not reached \
             and not moved.get("TcpExtIPReversePathFilter"):
         yield dict(client=client, lost=lost, proof=grown)
 
@@ -6529,7 +6544,7 @@ def rule_handshake_incomplete(wish, watched, watch, back):
 def rule_close_wait(wish, watched, watch, holder):
     """CLOSE_WAIT is left only by the program's close()."""
     count = watched.get("fewest", {}).get("CLOSE_WAIT", 0)
-    if count >= CLOSE_WAIT_MANY:
+    if count >= CLOSE_WAIT_LIMIT:
         yield dict(count=count, holder=holder, proof=watch)
 
 
@@ -7467,8 +7482,9 @@ def server_rows(report, table, way, server, packets):
                if way.get("dev") in (None, row["local_if"])] or [LLDP_NEIGHBOR])[0]
     states = sorted(watched.get("most", {}).items())
     names = [a for link in real_links(seen["interfaces"]) for a in far_reaching(link)]
-    rows = {key: text for key, text in common.items() if key not in AWAY_ROWS}
-    rows.update(
+    link = interface_named(seen["interfaces"], way.get("dev")) or {}
+    rows = dict(
+        {key: common[key] for key in ("symptom", "sure", "to", "request") if key in common},
         server="%s (%s)" % (common["client_host"], ", ".join(names[:4])),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
         listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
@@ -7477,11 +7493,14 @@ def server_rows(report, table, way, server, packets):
             watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
         client=wish["client"] or "any", way_back=common["route_taken"] or "-",
+        interface=common["interface"] and common["interface"] + "".join(
+            ", %s %s" % (key, link[key]) for key in ("master", "parent") if link.get(key)),
         firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or "not read",
         VLAN=common["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
         switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
-    return rows
+    return dict(rows, **{key: text for key, text in common.items()
+                         if key not in rows and key not in AWAY_ROWS})
 
 
 def fate_words(fate):
@@ -7629,7 +7648,7 @@ def render_codes():
 
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
 MODES = "server capture listen watch merge explain".split()
-HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]  |  explain [CODE]
+HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]  |  server [PORT...]  |  explain [CODE]
 
 examples:
   netdiag.py web.example                  is the host there?
@@ -7637,6 +7656,8 @@ examples:
   netdiag.py https://web.example/path     name, way, TCP, TLS and HTTP
   netdiag.py ssh://web.example [2001:db8::1]:22
   netdiag.py                              this host alone: link, route, resolver
+  netdiag.py server                       this host as the server: who listens, what looks wrong
+  netdiag.py server 443 --client 192.0.2.9
   netdiag.py explain                      all causes by their codes
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py
@@ -7905,7 +7926,7 @@ def listening_targets(shared):
     """A target for each port on which somebody listens; UDP sockets of clients are left out."""
     rows = listeners([row for row in shared["sockets"] if row.subject != "-"])
     ports = sorted({(row["port"], row["proto"]) for row in rows if isinstance(row["port"], int)
-                    and not (row["proto"] == "udp" and row["port"] >= EPHEMERAL)})
+                    and not (row["proto"] == "udp" and row["port"] >= SERVED_LIMIT)})
     return [read_port("%d/%s" % row) for row in ports] or [
         THIS_HOST._replace(text="this host as a server", mode="server")]
 
