@@ -87,7 +87,8 @@ CLOSE_WAIT_LIMIT = 10        # connections that a program does not close: more t
 LOG_LIMIT = 12               # of one log that are kept
 LOG_AGE_S = 900              # older lines belong to another story
 TAIL_BYTES = 1 << 18         # of a log that are read
-SERVED_LIMIT = 32768         # UDP ports from here on are mostly clients' (ip(7), Linux's usual range)
+SERVED_LIMIT = 32768         # UDP ports from here on are mostly clients' (ip(7), the usual range)
+PEERS_LIMIT = 200            # peers of one port that are remembered
 NAMESPACES_LIMIT = 64        # other network namespaces that are looked into
 WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the own segment
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
@@ -1740,11 +1741,10 @@ def socket_facts(rows):
 
 def socket_end(word):
     """"10.0.0.1:80", "[::]%e0:80", ":::*", BSD's "*.ssh" -> (address, port or its name or None)."""
-    host, port = mine(re.match(r"(.*):([\w*-]+)$|(.*)\.([\w*-]+)$", word), word).group(1, 2)
-    if port is None:
-        host, _, port = word.rpartition(".")
-    number = None if port == "*" else to_int(port)
-    return re.sub(r"[\[\]]", "", host), port if number is None and port != "*" else number
+    host, port = mine(re.match(r"(.*):([\w*-]+)$", word) or re.match(
+        r"(.*)\.([\w*-]+)$", word), word).groups()
+    number = port if to_int(port) is None else to_int(port)
+    return re.sub(r"[\[\]]", "", host), None if port == "*" else number
 
 
 def socket_row(proto, state, local, remote, **more):
@@ -1821,29 +1821,33 @@ def note_sockets(ports, rows):
     table = collections.defaultdict(list)
     for row in rows:
         table[str(row["port"])].append(row)
-    for port in [port for port in table if port in ports or any(
-            row["state"] == "LISTEN" for row in table[port])]:
-        queues = [row for row in table[port] if row["state"] == "LISTEN"]
-        count = collections.Counter(row["state"] for row in table[port]
-                                    if row["inode"] or row["state"] != "CLOSE_WAIT")
-        waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
-        strangers = {(row["remote"], row["remote_port"]) for row in table[port]
-                     if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
-        seen = ports.setdefault(port, {
-            "most": {}, "fewest": dict(count), "half_open": {}, "peers": {}, "waiting": waiting,
-            "unaccepted": strangers,
-            "limit": max([row["limit"] or 0 for row in queues], default=0) or None,
-            "dropped": -dropped})
-        seen["most"].update((s, n) for s, n in count.items() if n > seen["most"].get(s, 0))
-        seen["fewest"] = {state: min(n, count[state]) for state, n in seen["fewest"].items()}
-        seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
-                    unaccepted=seen["unaccepted"] & strangers)
-        for row in table[port]:
-            peer = row["remote"].replace("::ffff:", "")           # IPv4 on a socket of IPv6
-            if row["state"] == "SYN_RECV":
-                seen["half_open"][peer] = max(row["resent"], seen["half_open"].get(peer, 0))
-            elif row["state"] != "LISTEN" and len(seen["peers"]) < 50:
-                seen["peers"][peer] = row["state"]
+    for port, own in table.items():
+        queues = [row for row in own if row["state"] == "LISTEN"]
+        if queues or port in ports:
+            note_port(ports.setdefault(port, {}), own, queues)
+
+
+def note_port(seen, rows, queues):
+    """Add one look at the sockets of a port, of which some are its queues; see watch_sockets."""
+    states = collections.Counter(row["state"] for row in rows        # or it is not accepted
+                                 if row["inode"] or row["state"] != "CLOSE_WAIT")
+    waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
+    strangers = {(row["remote"], row["remote_port"]) for row in rows
+                 if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
+    if not seen:
+        seen.update(most={}, fewest=dict(states), half_open={}, peers={}, waiting=waiting,
+                    unaccepted=strangers, dropped=-dropped, limit=max(
+                        [row["limit"] or 0 for row in queues], default=0) or None)
+    seen["most"].update((s, n) for s, n in states.items() if n > seen["most"].get(s, 0))
+    seen["fewest"] = {state: min(n, states[state]) for state, n in seen["fewest"].items()}
+    seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
+                unaccepted=seen["unaccepted"] & strangers)
+    for row in rows:
+        peer = row["remote"].replace("::ffff:", "")                  # IPv4 on a socket of IPv6
+        if row["state"] == "SYN_RECV":
+            seen["half_open"][peer] = max(row["resent"], seen["half_open"].get(peer, 0))
+        elif row["state"] != "LISTEN" and len(seen["peers"]) < PEERS_LIMIT:
+            seen["peers"][peer] = row["state"]
 
 
 @parser
@@ -1862,8 +1866,7 @@ def parse_ss(text):
                 proto, state, words[at + 3], words[at + 4],
                 waiting=to_int(words[at + 1]), limit=to_int(words[at + 2]),
                 inode=to_int(find(r"\bino:(\d+)", line)), uid=to_int(find(r"\buid:(\d+)", line)),
-                **dict(users[0] if users else {}, processes=users) if users[1:] else
-                users[0] if users else {}))
+                **dict(users[0], processes=users) if users[1:] else (users or [{}])[0]))
     mine(rows or re.search(r"(?m)^(?:Netid +)?State +Recv-Q", text), "no heading")
     return socket_facts(rows)
 
@@ -1893,7 +1896,7 @@ def netstat_row(line, proto, words):
     local, remote, *rest = words[2 * queues:]
     state = socket_state(rest[0]) if rest else None
     pid, name = (re.findall(r"\s(\d{1,9})/(\S.*)", line) or [(None, None)])[0]
-    numbers = [word for word in rest[1:] if word.isdigit()]
+    numbers = [word for word in rest[bool(state):] if word.isdigit()]
     if not pid and (not queues or len(numbers) > 2):
         pid = numbers[2] if queues else (rest or [""])[-1]
     return socket_row(proto[:3].lower(), state, local, remote, process=name and name.strip(),
@@ -5324,7 +5327,7 @@ def timings_of(answers):
 # prove it (run as tests): where it `fires` and is `quiet`, both after what is `given`; answers are
 # parted by ` ; ` in the notation of the evidence, where key=value changes one part of an
 # unremarkable answer (tests/support.py; A is the target, G its gateway, R and S resolvers, N a
-# name, P a proxy; port/80 is a port of this host as a server, listener/ADDRESS a socket on port 80).
+# name, P a proxy; port/80 is a port of this host as a server, listener/ADDRESS waits on port 80).
 # A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
@@ -6319,17 +6322,20 @@ def rule_service_unexpected(row, wish):
 def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
     """No socket waits on the port: clients get a reset (TCP) or a port unreachable (UDP)."""
     asked = [row for row in succeeded(sockets) if row.subject == wish["transport"]]
-    if wish["mode"] != "server" or not wish["port"] or not asked or listening \
-            or any(re.search(TRANSLATES, fate["rule"] or "") for fate in fates):
+    if wish["mode"] != "server" or not wish["port"] or not asked or listening:
         return
+    sent_on = [fate for fate in fates if re.search(TRANSLATES, fate["rule"] or "")]
     quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
               if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
     away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
     cure = "Publish the port of that container or namespace here" if away else \
         "Start the service, or correct the port that it or the client uses"
-    yield dict(cure=cure, nearest=nearest_words(wish, sockets, owners, units, elsewhere),
+    nearest = nearest_words(wish, sockets, owners, units, elsewhere) + "".join(
+        '; a rule sends it elsewhere, "%s"' % rule_words(fate) for fate in sent_on[:1])
+    yield dict(cure=cure, nearest=nearest,
                log="; its log ends: \"%s\"" % quoted[0] if quoted else "",
                transport=wish["transport"].upper(), confidence="certain" if fates else "likely",
+               severity="info" if sent_on else "fail",
                proof=asked + succeeded(elsewhere) + succeeded(units))
 
 
@@ -6527,11 +6533,11 @@ def rule_return_filtered(wish, watched, grown, listening):
 def rule_handshake_incomplete(wish, watched, watch, back):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
     stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
-    mine_ = [peer for peer in stuck if peer == wish["client"]]
+    ours = [peer for peer in stuck if peer == wish["client"]]
     others = [peer for peer, state in watched.get("peers", {}).items() if peer not in stuck]
     if stuck:               # a public server always meets some that never answer
-        yield dict(peers=", ".join((mine_ or stuck)[:3]), peer=(mine_ or stuck)[0],
-                   proof=watch + back, severity="fail" if mine_ or not wish["client"]
+        yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0],
+                   proof=watch + back, severity="fail" if ours or not wish["client"]
                    and not others else "warn")
 
 
@@ -6738,11 +6744,11 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
     versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
     found = []
     for version in sorted(versions if before and wish["mode"] == "server" else ()):
-        mine_ = [a for a in bound or own if is_address(a) == version and not is_loopback(a)]
-        if not mine_ or client and is_address(client) != version:
+        ours = [a for a in bound or own if is_address(a) == version and not is_loopback(a)]
+        if not ours or client and is_address(client) != version:
             continue
         ways = [row.value["dev"] for row in succeeded(back) if row.value["dev"]]
-        packet = inbound_packet(wish["transport"], wish["port"], mine_, [client] if client else (),
+        packet = inbound_packet(wish["transport"], wish["port"], ours, [client] if client else (),
                                 unique(ways) or [link["name"] for link in links],
                                 ["exists"] if ways else ())
         fate, now = (packet_fate(firewall_bases(sets), packet)
@@ -7252,6 +7258,8 @@ def verdict(findings, seen):
         return finding_verdict(telling[-1])
     places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % (
         wish["host"] or seen["target"][0].subject)
+    for finding in [f for f in findings if f.code == "listen.none"]:      # it is sent elsewhere
+        places, words = ["service"], finding.summary + " What is there cannot be seen from here."
     for row in succeeded(seen["tcp"])[:1]:
         above = "TLS works, and what lies above it" if saying(
             seen["handshakes"], "ended", "done") else "what lies above TCP"
@@ -7470,7 +7478,7 @@ def ticket_rows(report, table, way, server, packets):
         location=None, switch=None, switch_port=None)
 
 
-AWAY_ROWS = "client client_host protocol ruled_out packets_sent route_taken".split()
+AWAY_ROWS = "client client_host protocol ruled_out route_taken".split()
 
 
 def server_rows(report, table, way, server, packets):
@@ -7492,6 +7500,7 @@ def server_rows(report, table, way, server, packets):
         queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
             watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
+        packets_sent="about %d, to itself" % packets,
         client=wish["client"] or "any", way_back=common["route_taken"] or "-",
         interface=common["interface"] and common["interface"] + "".join(
             ", %s %s" % (key, link[key]) for key in ("master", "parent") if link.get(key)),
@@ -7648,7 +7657,8 @@ def render_codes():
 
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
 MODES = "server capture listen watch merge explain".split()
-HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]  |  server [PORT...]  |  explain [CODE]
+HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]
+       netdiag.py server [options] [PORT...]  |  explain [CODE]
 
 examples:
   netdiag.py web.example                  is the host there?
