@@ -82,12 +82,13 @@ FILE_LIMIT = 1 << 20         # bytes of any file that is read
 OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
 WATCH_SOCKETS_S = 1.3           # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
-UNDELIVERED = 2              # packets that vanish in one moment: a SYN and its repeat
-CLOSE_WAIT_MANY = 10         # connections that a program does not close: more than a moment's
-LOG_LINES = 12               # of one log that are kept
+UNDELIVERED_SYNS = 2         # packets that vanish in one moment: a SYN and its repeat
+CLOSE_WAIT_LIMIT = 10        # connections that a program does not close: more than a moment's
+LOG_LIMIT = 12               # of one log that are kept
 LOG_AGE_S = 900              # older lines belong to another story
 TAIL_BYTES = 1 << 18         # of a log that are read
-EPHEMERAL = 32768            # ports from here on are mostly clients' (ip(7), Linux's usual range)
+SERVED_LIMIT = 32768         # UDP ports from here on are mostly clients' (ip(7), the usual range)
+PEERS_LIMIT = 200            # peers of one port that are remembered
 NAMESPACES_LIMIT = 64        # other network namespaces that are looked into
 WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the own segment
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
@@ -339,6 +340,11 @@ def endpoint(host, port):
 def hide_secret(url):
     """A URL without its user part and query: they may hold passwords and tokens."""
     return re.sub(r"[?#]\S*", "?***", re.sub(r"//[^/\s]*@", "//***@", url))
+
+
+def hide_queries(text):
+    """Lines of a log or an output: what may be secret in their URLs is masked, the rest stays."""
+    return re.sub(r"\?[\w.%-]+=\S*", "?***", re.sub(r"//[^/\s@]*@", "//***@", text))
 
 
 def read_endpoint(text):
@@ -1778,11 +1784,10 @@ def socket_facts(rows):
 
 def socket_end(word):
     """"10.0.0.1:80", "[::]%e0:80", ":::*", BSD's "*.ssh" -> (address, port or its name or None)."""
-    host, port = mine(re.match(r"(.*):([\w*-]+)$|(.*)\.([\w*-]+)$", word), word).group(1, 2)
-    if port is None:
-        host, _, port = word.rpartition(".")
-    number = None if port == "*" else to_int(port)
-    return re.sub(r"[\[\]]", "", host), port if number is None and port != "*" else number
+    host, port = mine(re.match(r"(.*):([\w*-]+)$", word) or re.match(
+        r"(.*)\.([\w*-]+)$", word), word).groups()
+    number = port if to_int(port) is None else to_int(port)
+    return re.sub(r"[\[\]]", "", host), None if port == "*" else number
 
 
 def socket_row(proto, state, local, remote, **more):
@@ -1859,29 +1864,33 @@ def note_sockets(ports, rows):
     table = collections.defaultdict(list)
     for row in rows:
         table[str(row["port"])].append(row)
-    for port in [port for port in table if port in ports or any(
-            row["state"] == "LISTEN" for row in table[port])]:
-        queues = [row for row in table[port] if row["state"] == "LISTEN"]
-        count = collections.Counter(row["state"] for row in table[port]
-                                    if row["inode"] or row["state"] != "CLOSE_WAIT")
-        waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
-        strangers = {(row["remote"], row["remote_port"]) for row in table[port]
-                     if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
-        seen = ports.setdefault(port, {
-            "most": {}, "fewest": dict(count), "half_open": {}, "peers": {}, "waiting": waiting,
-            "unaccepted": strangers,
-            "limit": max([row["limit"] or 0 for row in queues], default=0) or None,
-            "dropped": -dropped})
-        seen["most"].update((s, n) for s, n in count.items() if n > seen["most"].get(s, 0))
-        seen["fewest"] = {state: min(n, count[state]) for state, n in seen["fewest"].items()}
-        seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
-                    unaccepted=seen["unaccepted"] & strangers)
-        for row in table[port]:
-            peer = row["remote"].replace("::ffff:", "")           # IPv4 on a socket of IPv6
-            if row["state"] == "SYN_RECV":
-                seen["half_open"][peer] = max(row["resent"], seen["half_open"].get(peer, 0))
-            elif row["state"] != "LISTEN" and len(seen["peers"]) < 50:
-                seen["peers"][peer] = row["state"]
+    for port, own in table.items():
+        queues = [row for row in own if row["state"] == "LISTEN"]
+        if queues or port in ports:
+            note_port(ports.setdefault(port, {}), own, queues)
+
+
+def note_port(seen, rows, queues):
+    """Add one look at the sockets of a port, of which some are its queues; see watch_sockets."""
+    states = collections.Counter(row["state"] for row in rows        # or it is not accepted
+                                 if row["inode"] or row["state"] != "CLOSE_WAIT")
+    waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
+    strangers = {(row["remote"], row["remote_port"]) for row in rows
+                 if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
+    if not seen:
+        seen.update(most={}, fewest=dict(states), half_open={}, peers={}, waiting=waiting,
+                    unaccepted=strangers, dropped=-dropped, limit=max(
+                        [row["limit"] or 0 for row in queues], default=0) or None)
+    seen["most"].update((s, n) for s, n in states.items() if n > seen["most"].get(s, 0))
+    seen["fewest"] = {state: min(n, states[state]) for state, n in seen["fewest"].items()}
+    seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
+                unaccepted=seen["unaccepted"] & strangers)
+    for row in rows:
+        peer = row["remote"].replace("::ffff:", "")                  # IPv4 on a socket of IPv6
+        if row["state"] == "SYN_RECV":
+            seen["half_open"][peer] = max(row["resent"], seen["half_open"].get(peer, 0))
+        elif row["state"] != "LISTEN" and len(seen["peers"]) < PEERS_LIMIT:
+            seen["peers"][peer] = row["state"]
 
 
 @parser
@@ -1900,8 +1909,7 @@ def parse_ss(text):
                 proto, state, words[at + 3], words[at + 4],
                 waiting=to_int(words[at + 1]), limit=to_int(words[at + 2]),
                 inode=to_int(find(r"\bino:(\d+)", line)), uid=to_int(find(r"\buid:(\d+)", line)),
-                **dict(users[0] if users else {}, processes=users) if users[1:] else
-                users[0] if users else {}))
+                **dict(users[0], processes=users) if users[1:] else (users or [{}])[0]))
     mine(rows or re.search(r"(?m)^(?:Netid +)?State +Recv-Q", text), "no heading")
     return socket_facts(rows)
 
@@ -1931,7 +1939,7 @@ def netstat_row(line, proto, words):
     local, remote, *rest = words[2 * queues:]
     state = socket_state(rest[0]) if rest else None
     pid, name = (re.findall(r"\s(\d{1,9})/(\S.*)", line) or [(None, None)])[0]
-    numbers = [word for word in rest[1:] if word.isdigit()]
+    numbers = [word for word in rest[bool(state):] if word.isdigit()]
     if not pid and (not queues or len(numbers) > 2):
         pid = numbers[2] if queues else (rest or [""])[-1]
     return socket_row(proto[:3].lower(), state, local, remote, process=name and name.strip(),
@@ -2089,15 +2097,20 @@ def parse_sshd_log(text):
             user for kind, user, _, _ in told if kind == "invalid_user" and user)),
         "accepted": [{"user": user, "ip": address, "method": find(method, line)}
                      for kind, user, address, line in told if kind == "accepted"],
-        "lines": [{"kind": kind, "ip": address, "text": printable(line.strip(), 200),
-                   "when": log_time(line)} for kind, _, address, line in told[-LOG_LINES:]]}
+        "lines": [{"kind": kind, "ip": address, "text": log_text(line),
+                   "when": log_time(line)} for kind, _, address, line in told[-LOG_LIMIT:]]}
 
 
 def parse_log(text):
     """Any other log: the last lines that tell of trouble, in the shape of `parse_sshd_log`."""
     lines = [line for line in text.splitlines()[-400:] if re.search(TROUBLE, line)]
-    return {"lines": [{"kind": "trouble", "ip": None, "text": printable(line.strip(), 200),
-                       "when": log_time(line)} for line in lines[-LOG_LINES:]]}
+    return {"lines": [{"kind": "trouble", "ip": None, "text": log_text(line),
+                       "when": log_time(line)} for line in lines[-LOG_LIMIT:]]}
+
+
+def log_text(line):
+    """A line of a log as it may be printed."""
+    return printable(hide_queries(line.strip()), 240)
 
 
 def log_time(line):
@@ -2115,7 +2128,7 @@ def parse_kernel_log(text):
     """Lines of the kernel's log that name drops, full tables and shortages: safe to print."""
     return {"lines": [printable(line, 160) for line in text.splitlines() if re.search(
         r"(?i)table full|flooding|out of memory|oom-kill|overflow|memory pressure|too many|dropp"
-        r"|no space|link is (?:up|down)|martian|i/o error", line)][-LOG_LINES:]}
+        r"|no space|link is (?:up|down)|martian|i/o error", line)][-LOG_LIMIT:]}
 
 
 def parse_no_tables(text):
@@ -4056,8 +4069,8 @@ class System:
         child.stdout.close()              # only here: close() runs beside `read_child`
         self.children.discard(child)
         text = raw.decode("utf-8", "replace")[:OUTPUT_LIMIT]
-        self.transcript.append({"argv": list(argv), "status": child.returncode, "output": text,
-                                "ms": ms_since(began)})
+        self.transcript.append({"argv": list(argv), "status": child.returncode,
+                                "output": hide_queries(text), "ms": ms_since(began)})
         return ("timeout" if late else "ok"), text
 
     def netlink(self, requests, family=0, timeout_s=2.0):
@@ -4282,7 +4295,7 @@ class System:
         """Who holds sockets: {"inodes": {inode: pid}, "processes": {pid: facts}, "users": {uid:
         name}}.  The descriptors of other users' processes are for root (proc(5))."""
         wanted, found, processes = set(inodes), {}, {}
-        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+        for pid in self.pids():
             folder = "/proc/%s/fd/" % pid
             links = [or_none(os.readlink, folder + name) or ""
                      for name in or_none(os.listdir, folder) or ()]
@@ -4293,6 +4306,10 @@ class System:
                 found.setdefault(str(inode), int(pid))            # the parent comes first
         return "ok", {"inodes": found, "processes": processes,
                       "users": {str(uid): user_name(uid) for uid in uids}}
+
+    def pids(self):
+        """The ids of all processes that are seen, the eldest first; none without /proc."""
+        return sorted(filter(str.isdigit, or_none(os.listdir, "/proc") or ()), key=int)
 
     def sees_all(self, timeout_s=None):
         """May this user see the descriptors of everybody's processes?"""
@@ -4317,7 +4334,7 @@ class System:
         own, seen, rows = or_none(os.readlink, "/proc/self/ns/net"), {None}, []
         named = {"net:[%d]" % os.stat("/run/netns/" + name).st_ino: name
                  for name in or_none(os.listdir, "/run/netns") or ()}
-        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+        for pid in self.pids():
             space = or_none(os.readlink, "/proc/%s/ns/net" % pid)
             if space in seen or space == own or len(seen) > NAMESPACES_LIMIT:
                 continue
@@ -6684,7 +6701,8 @@ def differences(before, now):
 # prove it (run as tests): where it `fires` and is `quiet`, both after what is `given`; answers are
 # parted by ` ; ` in the notation of the evidence, where key=value changes one part of an
 # unremarkable answer (tests/support.py; A is the target, G its gateway, R and S resolvers, N a
-# name, P a proxy, C this host).  A finding about one address has it as `scope`.
+# name, P a proxy, C this host; port/80 is a port of this host as a server, listener/ADDRESS waits on
+# port 80).  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
@@ -7702,17 +7720,20 @@ def rule_service_unexpected(row, wish):
 def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
     """No socket waits on the port: clients get a reset (TCP) or a port unreachable (UDP)."""
     asked = [row for row in succeeded(sockets) if row.subject == wish["transport"]]
-    if wish["mode"] != "server" or not wish["port"] or not asked or listening \
-            or any(re.search(TRANSLATES, fate["rule"] or "") for fate in fates):
+    if wish["mode"] != "server" or not wish["port"] or not asked or listening:
         return
+    sent_on = [fate for fate in fates if re.search(TRANSLATES, fate["rule"] or "")]
     quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
               if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
     away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
     cure = "Publish the port of that container or namespace here" if away else \
         "Start the service, or correct the port that it or the client uses"
-    yield dict(cure=cure, nearest=nearest_words(wish, sockets, owners, units, elsewhere),
+    nearest = nearest_words(wish, sockets, owners, units, elsewhere) + "".join(
+        '; a rule sends it elsewhere, "%s"' % rule_words(fate) for fate in sent_on[:1])
+    yield dict(cure=cure, nearest=nearest,
                log="; its log ends: \"%s\"" % quoted[0] if quoted else "",
                transport=wish["transport"].upper(), confidence="certain" if fates else "likely",
+               severity="info" if sent_on else "fail",
                proof=asked + succeeded(elsewhere) + succeeded(units))
 
 
@@ -7864,7 +7885,7 @@ def rule_firewall_undelivered(wish, watched, grown, fates):
     forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
     lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
     reached = client in watched.get("peers", (client,))
-    if wish["watched_s"] and lost >= UNDELIVERED and not fates and not reached \
+    if wish["watched_s"] and lost >= UNDELIVERED_SYNS and not fates and not reached \
             and not moved.get("TcpExtIPReversePathFilter"):
         yield dict(client=client, lost=lost, proof=grown)
 
@@ -7910,11 +7931,11 @@ def rule_return_filtered(wish, watched, grown, listening):
 def rule_handshake_incomplete(wish, watched, watch, back):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
     stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
-    mine_ = [peer for peer in stuck if peer == wish["client"]]
+    ours = [peer for peer in stuck if peer == wish["client"]]
     others = [peer for peer, state in watched.get("peers", {}).items() if peer not in stuck]
     if stuck:               # a public server always meets some that never answer
-        yield dict(peers=", ".join((mine_ or stuck)[:3]), peer=(mine_ or stuck)[0],
-                   proof=watch + back, severity="fail" if mine_ or not wish["client"]
+        yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0],
+                   proof=watch + back, severity="fail" if ours or not wish["client"]
                    and not others else "warn")
 
 
@@ -7927,7 +7948,7 @@ def rule_handshake_incomplete(wish, watched, watch, back):
 def rule_close_wait(wish, watched, watch, holder):
     """CLOSE_WAIT is left only by the program's close()."""
     count = watched.get("fewest", {}).get("CLOSE_WAIT", 0)
-    if count >= CLOSE_WAIT_MANY:
+    if count >= CLOSE_WAIT_LIMIT:
         yield dict(count=count, holder=holder, proof=watch)
 
 
@@ -8542,11 +8563,11 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
     versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
     found = []
     for version in sorted(versions if before and wish["mode"] == "server" else ()):
-        mine_ = [a for a in bound or own if is_address(a) == version and not is_loopback(a)]
-        if not mine_ or client and is_address(client) != version:
+        ours = [a for a in bound or own if is_address(a) == version and not is_loopback(a)]
+        if not ours or client and is_address(client) != version:
             continue
         ways = [row.value["dev"] for row in succeeded(back) if row.value["dev"]]
-        packet = inbound_packet(wish["transport"], wish["port"], mine_, [client] if client else (),
+        packet = inbound_packet(wish["transport"], wish["port"], ours, [client] if client else (),
                                 unique(ways) or [link["name"] for link in links],
                                 ["exists"] if ways else ())
         fate, now = (packet_fate(firewall_bases(sets), packet)
@@ -9235,6 +9256,8 @@ def verdict(findings, seen):
         return finding_verdict(telling[-1])
     places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % (
         wish["host"] or seen["target"][0].subject)
+    for finding in [f for f in findings if f.code == "listen.none"]:      # it is sent elsewhere
+        places, words = ["service"], finding.summary + " What is there cannot be seen from here."
     for row in succeeded(seen["tcp"])[:1]:
         above = "TLS works, and what lies above it" if saying(
             seen["handshakes"], "ended", "done") else "what lies above TCP"
@@ -9888,7 +9911,7 @@ def ticket_rows(report, table, packets, filled, say=str):
             table["marks"], table["proxy_env"]).split("; "))) or "-",
         site=None, switch=None, switch_port=None)
     if target.mode == "server" and table["target"]:
-        rows = server_rows(report, table, rows, say)
+        rows = server_rows(table, rows, packets, say)
     return dict(rows, **filled)
 
 
@@ -9961,10 +9984,10 @@ def dns_facts(report, table, say):
         search_list=printable(", ".join(conf.get("search") or ()) or "-"))
 
 
-AWAY_ROWS = "client client_host protocol ruled_out packets_sent way_there how_often".split()
+AWAY_ROWS = "client_host protocol ruled_out way_there how_often".split()
 
 
-def server_rows(report, table, rows, say):
+def server_rows(table, rows, packets, say):
     """The rows of a ticket for this host as a server: who listens, in what state, behind what."""
     seen, way = usable(table), way_of(table)
     wish, watched = seen["wish"], seen["watched"]
@@ -9973,8 +9996,9 @@ def server_rows(report, table, rows, say):
                if way.get("dev") in (None, row["local_if"])] or [LLDP_NEIGHBOR])[0]
     states = sorted(watched.get("most", {}).items())
     names = [a for link in real_links(seen["interfaces"]) for a in far_reaching(link)]
-    return dict(
-        {key: text for key, text in rows.items() if key not in AWAY_ROWS},
+    link = interface_named(seen["interfaces"], way.get("dev")) or {}
+    own = dict(
+        {key: rows[key] for key in ("symptom", "sure") if key in rows},
         server="%s (%s)" % (rows["client_host"], ", ".join(names[:4])),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
         listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
@@ -9982,13 +10006,17 @@ def server_rows(report, table, rows, say):
         queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
             watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
-        client=wish["client"] or say("any"),
+        packets_sent=say("about %d, to itself" % packets), client=wish["client"] or say("any"),
         way_back=way.get("dev") and "%s (%s)%s" % (
             way["src"], way["dev"], " > " + way["via"] if way.get("via") else "") or "-",
+        interface=rows["interface"] and rows["interface"] + "".join(
+            ", %s %s" % (key, link[key]) for key in ("master", "parent") if link.get(key)),
         firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or say("not read"),
         VLAN=rows["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
         switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
+    return dict(own, **{key: text for key, text in rows.items()
+                        if key not in own and key not in AWAY_ROWS})
 
 
 def fate_words(fate):
@@ -11069,7 +11097,8 @@ Redacted: names, addresses, users and keys are masked; the same value has the sa
 
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
 MODES = "server capture listen watch merge explain".split()
-HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]  |  explain [CODE]
+HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]
+       netdiag.py server [options] [PORT...]  |  explain [CODE]
 
 examples:
   netdiag.py web.example                  is the host there?
@@ -11079,6 +11108,8 @@ examples:
   netdiag.py                              this host alone: link, route, resolver
   netdiag.py capture web.example:443      record what the probes meet
   netdiag.py capture --port 443 --for 60s on the server: what comes, what leaves
+  netdiag.py server                       this host as the server: who listens, what looks wrong
+  netdiag.py server 443 --client 192.0.2.9
   netdiag.py explain                      all causes by their codes
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py
@@ -11353,7 +11384,7 @@ def listening_targets(shared):
     """A target for each port on which somebody listens; UDP sockets of clients are left out."""
     rows = listeners([row for row in shared["sockets"] if row.subject != "-"])
     ports = sorted({(row["port"], row["proto"]) for row in rows if isinstance(row["port"], int)
-                    and not (row["proto"] == "udp" and row["port"] >= EPHEMERAL)})
+                    and not (row["proto"] == "udp" and row["port"] >= SERVED_LIMIT)})
     return [read_port("%d/%s" % row) for row in ports] or [
         THIS_HOST._replace(text="this host as a server", mode="server")]
 

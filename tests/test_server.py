@@ -169,6 +169,14 @@ class Logs(unittest.TestCase):
                 (None, "2026-11-21T16:30:00+00:00", True)):
             self.assertEqual(netdiag.is_recent({"when": when}, local), wanted, when)
 
+    def test_secrets(self):
+        """Queries and logins in a quoted line are masked, and control characters escaped."""
+        text = netdiag.parse_log('2026/11/21 16:29:00 [error] 7#7: failed "GET /a?token=s3cret&b=c'
+                                 ' HTTP/1.1", upstream: "http://u:s3cret@192.0.2.3/" \x1b[2J #1')
+        self.assertNotIn("s3cret", text["lines"][0]["text"])
+        self.assertNotIn("\x1b", text["lines"][0]["text"])
+        self.assertIn("7#7", text["lines"][0]["text"])
+
     def test_forged_address(self):
         """The last address of a line is the peer's; a name may hold another."""
         line = ("Nov 21 16:29:00 box sshd[7]: Failed password for invalid user x from 192.0.2.66"
