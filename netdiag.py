@@ -70,6 +70,7 @@ MAX_STORES = 2               # other trust stores that are tried
 PADDING = 3000               # bytes of a request that does not fit one packet (nginx allows 8 k)
 SSH_MARK = 72                # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
+RULES_WALKED = 20000         # of a firewall, for one packet
 MAX_ADDRESSES = 6            # addresses of a name that are knocked on
 MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
 MAX_SEARCH = 3               # search suffixes tried against the resolvers themselves
@@ -79,6 +80,15 @@ CERT_SOON_S = 14 * 86400     # "expiring"
 BYTES_LIMIT = 65536          # of any one conversation
 FILE_LIMIT = 1 << 20         # bytes of any file that is read
 OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
+WATCH_S = 1.3                # sockets of a server: a SYN/ACK is sent again after 1.0 s
+WATCH_STEP_S = 0.2
+UNDELIVERED = 2              # packets that vanish in one moment: a SYN and its repeat
+CLOSE_WAIT_MANY = 10         # connections that a program does not close: more than a moment's
+LOG_LINES = 12               # of one log that are kept
+LOG_AGE_S = 900              # older lines belong to another story
+TAIL_BYTES = 1 << 18         # of a log that are read
+EPHEMERAL = 32768            # ports from here on are mostly clients' (ip(7), Linux's usual range)
+NAMESPACES_LIMIT = 64        # other network namespaces that are looked into
 WIDE_PREFIX_V4 = 16          # a mask this wide or wider puts far hosts on the own segment
 BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
 GENERAL_NAME = "example.com" # asked only of the configured resolvers: "this name" or "all names"?
@@ -106,7 +116,7 @@ Target = collections.namedtuple(
 Options = collections.namedtuple(
     "Options", "mode family numeric timeout_s deadline_s source interface connect_to sni no_sni"
     " proxy cafile only skip no_tools json brief verbose color output redact lang targets ticket"
-    " set client for_s lldp port udp bind write read from_dir")
+    " set client for_s lldp port udp bind write read from_dir overview")
 Source = collections.namedtuple("Source", "verb args parse")
 Ask = collections.namedtuple("Ask", "subject sources")
 Answer = collections.namedtuple("Answer", "probe subject outcome value via tried ms id")
@@ -165,7 +175,7 @@ class Usage(Exception):
 # These print nothing, successfully, where there is nothing to list; config files may be empty.
 BLANK_IS_EMPTY = {"parse_" + name for name in (
     "known_hosts ip_neigh arp ip_route ifconfig resolv_conf hosts nsswitch softnet"
-    " conntrack_stat").split()}
+    " conntrack_stat iptables_save nft_list_ruleset hosts_access").split()}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -175,7 +185,7 @@ def guarded(read):
         try:
             return read(*args, **named)
         except (ValueError, LookupError, AttributeError, TypeError, StopIteration, OverflowError,
-                struct.error) as error:
+                RecursionError, struct.error) as error:
             raise NotMine("%s: %r" % (read.__name__, error))
     return parse
 
@@ -373,7 +383,7 @@ unknown_host=(?:cannot|can't|unable to|failed to) resolve|impossible de résoudr
 unknown_host=no se puede resolver|no pudo encontrar el host|konnte host|名.{0,80}を解決できません|が見つかりません
 unknown_host=[无無]法解析|找不到主[机機]
 permission_denied=enough privileges|socket.{0,40}(?:operation not permitted|permission)
-permission_denied=permission denied|lacking privilege|raw socket|are you root
+permission_denied=permission denied|lacking privilege|raw socket|(?:are you|must be) root
 local_not_permitted=operation not permitted
 local_net_unreachable=network (?:is )?(?:unreachable|down)""")
 # A refusal says more than the silence after it.
@@ -1704,6 +1714,397 @@ STARTTLS = {
 WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
 
 
+# -- sockets of the whole host: netlink, /proc, ss, netstat, lsof ----------------------------------
+#
+# All give {"listeners": [...], "udp": [...], "tcp_states": {state: rows}}; a row has proto, addr,
+# port (a name where one was printed), and where it is told v6, process, pid, uid, inode, waiting
+# (connections not accepted) of at most `limit`, dropped.
+
+SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20                         # linux/sock_diag.h
+SOCKET_STATES = numbered("1 ESTABLISHED 2 SYN_SENT 3 SYN_RECV 4 FIN_WAIT1 5 FIN_WAIT2 6 TIME_WAIT"
+                         " 7 CLOSED 8 CLOSE_WAIT 9 LAST_ACK 10 LISTEN 11 CLOSING 12 SYN_RECV")
+STATE_ALIASES = dict(ESTAB="ESTABLISHED", LISTENING="LISTEN", SYN_RCVD="SYN_RECV",
+                     SYN_RECEIVED="SYN_RECV", CLOSE="CLOSED")
+IDLE = (None, "CLOSED", "UNCONN")                              # of a UDP socket without a peer
+
+
+def socket_state(word):
+    """A state in the kernel's words, however a command spells it; None for what is none."""
+    word = re.sub(r"WAIT_([12])", r"WAIT\1", word.upper().strip("()").replace("-", "_"))
+    word = STATE_ALIASES.get(word, word)
+    return word if word == "UNCONN" or word in SOCKET_STATES.values() else None
+
+
+def socket_facts(rows):
+    """Rows of sockets, from whatever source, as the facts that all sources share."""
+    found, left_out = {"listeners": {}, "udp": {}}, ("state", "remote", "remote_port")
+    for row in rows:
+        idle = row["proto"] == "udp" and row["state"] in IDLE and not row["remote_port"]
+        place = "udp" if idle else "listeners" if row["state"] == "LISTEN" else None
+        if place and row["port"]:
+            key = tuple(row.get(part) for part in ("addr", "port", "v6", "process", "pid", "inode"))
+            found[place].setdefault(key, {k: row[k] for k in row if k not in left_out})
+    states = collections.Counter(row["state"] for row in rows if row["proto"] == "tcp")
+    return dict({place: list(table.values()) for place, table in found.items()},
+                tcp_states=dict(states))
+
+
+def socket_end(word):
+    """"10.0.0.1:80", "[::]%e0:80", ":::*", BSD's "*.ssh" -> (address, port or its name or None)."""
+    host, port = mine(re.match(r"(.*):([\w*-]+)$|(.*)\.([\w*-]+)$", word), word).group(1, 2)
+    if port is None:
+        host, _, port = word.rpartition(".")
+    number = None if port == "*" else to_int(port)
+    return re.sub(r"[\[\]]", "", host), port if number is None and port != "*" else number
+
+
+def socket_row(proto, state, local, remote, **more):
+    """One socket of a text; its ends as printed."""
+    (addr, port), (peer, peer_port) = socket_end(local), socket_end(remote)
+    return dict(proto=proto, addr=addr, port=port, state=state, remote=peer,
+                remote_port=peer_port, **more)
+
+
+def build_sock_diag(version, protocol, states):
+    """All sockets of a family and protocol in these states: struct inet_diag_req_v2, with
+    INET_DIAG_SKMEMINFO (7) asked for; -> a request of System.netlink."""
+    bits = sum(1 << number for number, state in SOCKET_STATES.items() if state in states)
+    return SOCK_DIAG_BY_FAMILY, struct.pack(
+        "=BBBxI48x", FAMILY[version], protocol, 1 << 7 - 1, bits), True
+
+
+def diag_rows(messages):
+    """Sockets by SOCK_DIAG_BY_FAMILY (struct inet_diag_msg) with `remote`, `resent`, `only_v6`."""
+    for kind, raw in messages:
+        if kind == SOCK_DIAG_BY_FAMILY:
+            family, state, _, resent, port, peer_port = struct.unpack_from("!BBBBHH", raw)
+            size = 16 if family == socket.AF_INET6 else 4
+            waiting, limit, uid, inode = struct.unpack_from("=4I", raw, 56)
+            found = netlink_attributes(raw, 72)
+            yield {"addr": address_text(raw[8:8 + size]), "port": port, "v6": size == 16,
+                   "state": SOCKET_STATES.get(state), "remote": address_text(raw[24:24 + size]),
+                   "remote_port": peer_port, "waiting": waiting, "limit": limit, "uid": uid,
+                   "inode": inode, "resent": resent, "only_v6": bool(found[11][:1].strip(b"\0")),
+                   "dropped": netlink_number(found[7][32:])}
+
+
+@guarded
+def parse_tcp_diag(messages):
+    """TCP sockets of a dump by netlink, see `socket_facts`."""
+    return socket_facts([dict(row, proto="tcp") for row in diag_rows(messages)])
+
+
+@guarded
+def parse_udp_diag(messages):
+    """UDP sockets of such a dump: `waiting` are bytes, and there is no limit."""
+    return socket_facts([dict(row, proto="udp", limit=None) for row in diag_rows(messages)])
+
+
+def proc_end(text):
+    """"0100007F:1F90" -> ("127.0.0.1", 8080): words in host order, the port in hexadecimal."""
+    digits, _, port = text.partition(":")
+    raw = b"".join(struct.pack("=I", int(digits[at:at + 8], 16)) for at in range(0, len(digits), 8))
+    return mine(address_text(raw)), int(port, 16)
+
+
+def proc_rows(text):
+    """/proc/net/tcp, tcp6, udp, udp6 (proc_net_tcp.rst): as `diag_rows` but for the limit."""
+    heading, *rows = word_rows(text)
+    mine(heading[1:3] == ["local_address", "rem_address"] or heading[1:2] == ["local_address"])
+    proto = "udp" if "drops" in heading else "tcp"
+    for row in [row for row in rows if row[0] != "sl"]:
+        (addr, port), (peer, peer_port) = proc_end(row[1]), proc_end(row[2])
+        yield {"proto": proto, "addr": addr, "port": port, "state": SOCKET_STATES[int(row[3], 16)],
+               "remote": peer, "remote_port": peer_port, "uid": int(row[7]), "limit": None,
+               "waiting": int(row[4].partition(":")[2], 16), "inode": int(row[9]),
+               "v6": len(row[1]) > 13, "resent": int(row[6], 16), "only_v6": None,
+               "dropped": int(row[12]) if proto == "udp" else None}
+
+
+@parser
+def parse_proc_sockets(text):
+    """One of these files, see `socket_facts`."""
+    return socket_facts(list(proc_rows(text)))
+
+
+def note_sockets(ports, rows):
+    """Add one look at all TCP sockets to what earlier looks saw of each listening port."""
+    table = collections.defaultdict(list)
+    for row in rows:
+        table[str(row["port"])].append(row)
+    for port in [port for port in table if port in ports or any(
+            row["state"] == "LISTEN" for row in table[port])]:
+        queues = [row for row in table[port] if row["state"] == "LISTEN"]
+        count = collections.Counter(row["state"] for row in table[port]
+                                    if row["inode"] or row["state"] != "CLOSE_WAIT")
+        waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
+        strangers = {(row["remote"], row["remote_port"]) for row in table[port]
+                     if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
+        seen = ports.setdefault(port, {
+            "most": {}, "fewest": dict(count), "half_open": {}, "peers": {}, "waiting": waiting,
+            "unaccepted": strangers,
+            "limit": max([row["limit"] or 0 for row in queues], default=0) or None,
+            "dropped": -dropped})
+        seen["most"].update((s, n) for s, n in count.items() if n > seen["most"].get(s, 0))
+        seen["fewest"] = {state: min(n, count[state]) for state, n in seen["fewest"].items()}
+        seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
+                    unaccepted=seen["unaccepted"] & strangers)
+        for row in table[port]:
+            peer = row["remote"].replace("::ffff:", "")           # IPv4 on a socket of IPv6
+            if row["state"] == "SYN_RECV":
+                seen["half_open"][peer] = max(row["resent"], seen["half_open"].get(peer, 0))
+            elif row["state"] != "LISTEN" and len(seen["peers"]) < 50:
+                seen["peers"][peer] = row["state"]
+
+
+@parser
+def parse_ss(text):
+    """`ss -tunap` in its many widths: with or without heading, Netid, processes."""
+    rows = []
+    for words in word_rows(text):
+        at = 0 if socket_state(words[0]) else 1
+        proto = words[0] if at else "tcp"
+        state = socket_state(words[at]) if len(words) > at + 4 else None
+        if proto in ("tcp", "udp") and state:
+            line = " ".join(words[at + 5:])
+            users = [{"process": name, "pid": int(pid)} for name, pid in re.findall(
+                r'"([^"]{0,60})",(?:pid=)?([0-9]{1,9})', line)]
+            rows.append(socket_row(
+                proto, state, words[at + 3], words[at + 4],
+                waiting=to_int(words[at + 1]), limit=to_int(words[at + 2]),
+                inode=to_int(find(r"\bino:(\d+)", line)), uid=to_int(find(r"\buid:(\d+)", line)),
+                **dict(users[0] if users else {}, processes=users) if users[1:] else
+                users[0] if users else {}))
+    mine(rows or re.search(r"(?m)^(?:Netid +)?State +Recv-Q", text), "no heading")
+    return socket_facts(rows)
+
+
+@parser
+def parse_netstat_an(text):
+    """`netstat -an` with whatever else, of Linux, BusyBox, BSD, macOS, Windows; /proc/net/tcp."""
+    if "local_address" in text[:200]:
+        return socket_facts(list(proc_rows(text)))
+    rows, error = [], "usage" if re.search("(?m)^Usage: *netstat", text) else None
+    for line in text.splitlines() if not error else ():
+        words = line.split()
+        at = next((n for n, word in enumerate(words[:3]) if re.match(
+            r"(?i)(?:tcp|udp)(?:4|6|46)?$", word)), None)
+        program = re.match(r"\s*\[(.+)\]\s*$", line)            # Windows, -b: below its socket
+        if at is not None:
+            rows.append(netstat_row(line, words[at], words[at + 1:]))
+        elif program and rows and rows[-1]["process"] is None:
+            rows[-1]["process"] = program.group(1)
+    mine(rows or error or re.search("(?m)^Active .*connections", text), "no heading")
+    return dict(socket_facts(rows), error=error)
+
+
+def netstat_row(line, proto, words):
+    """One socket; the pid stands as 12/name (Linux), behind two buffer sizes (macOS), or alone."""
+    queues = words[0].isdigit() and words[1].isdigit()
+    local, remote, *rest = words[2 * queues:]
+    state = socket_state(rest[0]) if rest else None
+    pid, name = (re.findall(r"\s(\d{1,9})/(\S.*)", line) or [(None, None)])[0]
+    numbers = [word for word in rest[1:] if word.isdigit()]
+    if not pid and (not queues or len(numbers) > 2):
+        pid = numbers[2] if queues else (rest or [""])[-1]
+    return socket_row(proto[:3].lower(), state, local, remote, process=name and name.strip(),
+                      pid=to_int(pid), **{"v6": True} if "6" in proto else {})
+
+
+@parser
+def parse_lsof(text):
+    """`lsof -nP -i`: COMMAND PID ... TYPE DEVICE SIZE/OFF NODE NAME, heading or not."""
+    rows = []
+    for words in word_rows(text):
+        at = next((n for n, word in enumerate(words) if word in ("TCP", "UDP")), None)
+        if at and words[1].isdigit():
+            local, _, remote = mine(words[at + 1:], "no name")[0].partition("->")
+            state = socket_state(" ".join(words[at + 2:]))
+            kinds = [word for word in words[3:at] if word in ("IPv4", "IPv6")]
+            rows.append(socket_row(
+                words[at].lower(), state, local, remote or "*:*", pid=int(words[1]),
+                process=re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), words[0]),
+                **{"v6": True} if kinds == ["IPv6"] else {}))
+    mine(rows or re.match(r"COMMAND +PID", text), "no heading")
+    return socket_facts(rows)
+
+
+# -- the switch's own words: lldpctl, LLDP (IEEE 802.1AB), CDP; and logs ---------------------------
+
+LLDP_NEIGHBOR = dict(dict.fromkeys("local_if via chassis_id sysname sysdescr port_id port_descr ttl"
+                                   " vlan".split()), mgmt_ips=[], capabilities_on=[])
+LLDPCTL_KEYS = dict(ChassisID="chassis_id", SysName="sysname", SysDescr="sysdescr",
+                    PortID="port_id", PortDescr="port_descr")
+LLDP_TEXTS = {4: "port_descr", 5: "sysname", 6: "sysdescr"}
+LLDP_CAPABILITIES = "Other Repeater Bridge Wlan Router Tel Docsis Station".split()
+LLDP_IDS = {(1, 4): "mac", (1, 5): "ip", (1, 6): "ifname", (1, 7): "local",
+            (2, 1): "ifalias", (2, 3): "mac", (2, 4): "ip", (2, 5): "ifname", (2, 7): "local"}
+CDP_TEXTS = {1: "sysname", 3: "port_descr", 5: "sysdescr"}
+
+
+@parser
+def parse_lldpctl(text):
+    """`lldpctl`: {"neighbors": [who is at the other end of which interface], "error"}."""
+    found, error = [], "daemon_not_running" if "unable to connect to socket" in text else None
+    for part in re.split(r"(?m)^Interface: +", text)[1:]:
+        head, *lines = part.splitlines()
+        name, via = mine(re.match(r"(\S+), via: (\S+?),", head), "interface").groups()
+        row = dict(LLDP_NEIGHBOR, local_if=name, via=via, mgmt_ips=[], capabilities_on=[])
+        for line in lines[:([n for n, x in enumerate(lines) if "LLDP-MED:" in x] + [999])[0]]:
+            key, _, value = (word.strip() for word in line.partition(":"))
+            if key in LLDPCTL_KEYS and row[LLDPCTL_KEYS[key]] is None:
+                row[LLDPCTL_KEYS[key]] = value
+            elif key == "MgmtIP":
+                row["mgmt_ips"].append(value)
+            elif key == "Capability" and value.endswith(", on"):
+                row["capabilities_on"].append(value[:-4])
+            elif key == "TTL":
+                row["ttl"] = to_int(value)
+            elif key == "VLAN" and row["vlan"] is None:
+                row["vlan"] = to_int(value.partition(",")[0])
+        found.append(row)
+    mine(found or error or "LLDP neighbors:" in text, "no neighbors and no heading")
+    return {"neighbors": found, "error": error}
+
+
+@guarded
+def parse_lldp(frame, local_if=None):
+    """An LLDP frame (IEEE 802.1AB: TLVs with 7 bits of type and 9 of length) as `parse_lldpctl`."""
+    row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="LLDP", mgmt_ips=[]), 14
+    while at + 2 <= len(frame):
+        kind, length = divmod(short_at(frame, at), 512)
+        body, at = frame[at + 2:at + 2 + length], at + 2 + length
+        if kind == 0 or len(body) < length:
+            break
+        if kind in (1, 2):
+            row["port_id" if kind == 2 else "chassis_id"] = lldp_id(kind, body)
+        elif kind in LLDP_TEXTS:
+            row[LLDP_TEXTS[kind]] = printable(body)
+        elif kind == 3:
+            row["ttl"] = short_at(body)
+        elif kind == 7:
+            on = short_at(body, 2)
+            row["capabilities_on"] = [w for n, w in enumerate(LLDP_CAPABILITIES) if on >> n & 1]
+        elif kind == 8 and body[1] in (1, 2):
+            row["mgmt_ips"].append(address_text(body[2:1 + body[0]]))
+        elif body[:4] == b"\0\x80\xc2\1" and kind == 127:      # IEEE 802.1: port VLAN ID
+            row["vlan"] = short_at(body, 4)
+    return mine(row["chassis_id"] and row["port_id"] and row)
+
+
+def lldp_id(kind, body):
+    """A chassis or port ID in the words of lldpctl: "mac 02:00:...", "ifname Gi1/0/8"."""
+    word, raw = LLDP_IDS.get((kind, body[0]), "local"), body[1:]
+    text = mac_text(raw) if word == "mac" else address_text(raw[1:]) if word == "ip" else None
+    return "%s %s" % (word, text or printable(raw, 80))
+
+
+@guarded
+def parse_cdp(frame, local_if=None):
+    """A CDP frame: 802.3 and SNAP (22 bytes), version, TTL, checksum; TLVs count their heads."""
+    mine(frame[14:22] == b"\xaa\xaa\3\0\0\x0c\x20\0", "no CDP")
+    row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="CDP", ttl=frame[23], mgmt_ips=[]), 26
+    while at + 4 <= len(frame):
+        kind, length = struct.unpack_from("!HH", frame, at)
+        body, at = frame[at + 4:at + length], at + max(length, 4)
+        if kind in CDP_TEXTS:
+            row[CDP_TEXTS[kind]] = printable(body)
+        elif kind == 10:
+            row["vlan"] = short_at(body)
+        elif kind == 2 and body[4:9] == b"\1\1\xcc\0\4":          # NLPID, IPv4
+            row["mgmt_ips"].append(address_text(body[9:13]))
+    return dict(mine(row["sysname"] and row), chassis_id="local " + row["sysname"],
+                port_id="ifname %s" % row["port_descr"])
+
+
+SSHD_LINES = kinds(r"""
+accepted=^accepted \S+ for   failed=^failed \S+ for   invalid_user=^invalid user .* from
+max_auth_exceeded=^maximum authentication attempts exceeded
+unable_to_negotiate=^unable to negotiate   user_not_allowed=^user .* not allowed because
+throttled=past maxstartups|maxstartups throttling|exceeded maxstartups|penalt
+throttled=not allowed at this time|refused connect from""")
+SSHD_PEERS = (r"(?:for|user) (?:invalid user |illegal user )?(.*) from (\S+) port \d+ ssh\d",
+              r"(?:for|user) (?:invalid user )?(.*) from (\S+)", r"()(?:with|from|by) (\S+)")
+# Words of trouble in the logs of other programs: web servers, databases, mail, systemd.
+TROUBLE = (r"(?i)refus|denied|fail|not allowed|too many|error|fatal|crit|emerg|exceeded|timed? ?out"
+           r"|cannot|unable|limiting|worker_connections|killed|no space|banned")
+LOG_TIMES = (r"(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)",
+             r"\b(%s) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)" % MONTHS)
+
+
+def sshd_words(line):
+    """What a line of sshd tells -> (kind, user, address), each None where it does not.
+
+    A user's name may hold blanks and a forged "from ADDRESS": the last one is the peer's.
+    """
+    text = re.sub("^error: ", "", line.partition("]: ")[2])[:400]
+    kind = find_kind(SSHD_LINES, text)
+    found = next(filter(None, (re.search(p, text) for p in SSHD_PEERS)), None) if kind else None
+    user, address = found.groups() if found else (None, None)
+    method = find(r"Failed ([\w-]+)", text) if kind == "failed" else None
+    return ("failed_" + method.replace("-", "_") if method else kind, user or None,
+            (address or "").strip("[]:,").partition("]:")[0] or None)
+
+
+@parser
+def parse_sshd_log(text):
+    """What sshd logged (auth.log, secure, journal): counts by kind and address, the last lines."""
+    lines = [line for line in text.splitlines() if re.search(r"sshd[\w-]*\[\d+\]: ", line)]
+    mine(lines, "no sshd in it")
+    rows = [sshd_words(line) + (line,) for line in lines]
+    told = [row for row in rows if row[0]]
+    method = r"Accepted (\S+) for"
+    return {
+        "counts": dict(collections.Counter(kind for kind, *_ in told)),
+        "failed_by_ip": dict(collections.Counter(
+            address for kind, _, address, _ in told if kind.startswith("failed") and address)),
+        "invalid_users": dict(collections.Counter(
+            user for kind, user, _, _ in told if kind == "invalid_user" and user)),
+        "accepted": [{"user": user, "ip": address, "method": find(method, line)}
+                     for kind, user, address, line in told if kind == "accepted"],
+        "lines": [{"kind": kind, "ip": address, "text": printable(line.strip(), 200),
+                   "when": log_time(line)} for kind, _, address, line in told[-LOG_LINES:]]}
+
+
+def parse_log(text):
+    """Any other log: the last lines that tell of trouble, in the shape of `parse_sshd_log`."""
+    return {"lines": [{"kind": "trouble", "ip": None, "text": printable(line.strip(), 200),
+                       "when": log_time(line)}
+                      for line in text.splitlines()[-400:] if re.search(TROUBLE, line)][-LOG_LINES:]}
+
+
+def log_time(line):
+    """The time at the head of a log line, as its host's clock shows it: [y, m, d, H, M, S]."""
+    for pattern in LOG_TIMES:
+        found = re.search(pattern, line[:80])
+        if found:
+            words = [MONTHS.split("|").index(word) + 1 if word.isalpha() else int(word)
+                     for word in found.groups()]
+            return [None] * (6 - len(words)) + words
+    return None
+
+
+def parse_kernel_log(text):
+    """Lines of the kernel's log that name drops, full tables and shortages: safe to print."""
+    return {"lines": [printable(line, 160) for line in text.splitlines() if re.search(
+        r"(?i)table full|flooding|out of memory|oom-kill|overflow|memory pressure|too many|dropp"
+        r"|no space|link is (?:up|down)|martian|i/o error", line)][-LOG_LINES:]}
+
+
+def parse_no_tables(text):
+    """/proc/net/ip_tables_names, blank: the old iptables has no table here."""
+    mine(not text.strip(), "there are tables, see iptables-save")
+    return {"bases": []}
+
+
+@parser
+def parse_units(text):
+    """`systemctl list-units --all --type=service --plain --no-legend` -> [{unit, state}]."""
+    rows = [words for words in word_rows(text.replace("\u25cf", " ")) if len(words) > 3]
+    return [{"unit": printable(words[0], 80), "state": words[2]} for words in rows
+            if mine(re.search(r"\.\w+$", words[0]), "no unit")]
+
+
 # -- SSH (RFC 4253, 5656) -------------------------------------------------------------------------
 # Far enough to see the host key, which the reply to our key exchange carries in clear.
 
@@ -1848,6 +2249,644 @@ def parse_ssh(text):
             "lacks": [kind.replace("hostkey", "host_key")] if kind else [],
             "detail": find(r"Their offer: (.*)", text),
             "key_type": key and key.group(1), "sha256": key and key.group(2)}
+
+
+# -- rulesets of firewalls -------------------------------------------------------------------------
+#
+# iptables-save, nft and nft -j become the same: base chains, each with the chains of its table as
+# the texts of their rules.  A text is read when a packet comes to it, as rows (tests, do, alters):
+# `do` is accept, drop, reject, return, "jump X", "goto X", "unknown", or "" (on to the next rule),
+# `alters` the fields of the packet that nobody knows after it.  A test is ([field], negated,
+# [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
+
+HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
+PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "dstnat": -100, "filter": 0,
+              "security": 50, "srcnat": 100, "out": 100}    # linux/netfilter_ipv4.h
+CONNTRACK = -200                                # chains before it see no state of a connection
+UNKNOWN = ([], False, None)
+IPTABLES_HOOKS = {"PREROUTING": "prerouting", "INPUT": "input"}
+IPTABLES_FIELDS = pairs(
+    "-p proto -s saddr -d daddr -i iif --dport dport --dports dport --sport sport --sports sport"
+    " --state state --ctstate state --ctstatus status --dst-type dst_type --src-type src_type"
+    " --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype --tcp-flags flags".split())
+IPTABLES_PLAIN = ("-A -c --comment --validmark --loose -m tcp -m udp -m multiport"
+                  " -m conntrack -m state -m comment -m addrtype -m iprange -m mark -m pkttype")
+IPTABLES_DO = dict({name: "" for name in (
+    "LOG NFLOG ULOG MARK CONNMARK TOS DSCP TTL HL TCPMSS CT NOTRACK AUDIT SECMARK CONNSECMARK TRACE"
+    " CHECKSUM CLASSIFY SET").split()}, ACCEPT="accept", DROP="drop", REJECT="reject",
+    RETURN="return", SNAT="accept", MASQUERADE="accept")
+IPTABLES_ALTERS = {"MARK": ["mark"], "CONNMARK": ["mark"], "NOTRACK": ["state"], "CT": ["state"]}
+NFT_FIELDS = dict(row.split("=") for row in (
+    "tcp dport=dport,udp dport=dport,th dport=dport,tcp sport=sport,udp sport=sport,th sport=sport,"
+    "tcp flags=flags,ip saddr=saddr,ip6 saddr=saddr,ip daddr=daddr,ip6 daddr=daddr,"
+    "ip protocol=proto,ip6 nexthdr=proto,meta l4proto=proto,meta protocol=ethertype,"
+    "meta nfproto=family,iif=iif,iifname=iif,meta iif=iif,meta iifname=iif,ct state=state,"
+    "ct status=status,mark=mark,meta mark=mark,meta pkttype=pkttype,fib daddr type=dst_type,"
+    "fib saddr type=src_type,fib saddr . iif oif=way_back,"
+    "fib saddr . mark . iif oif=way_back").split(","))
+NFT_IMPLIED = {"ip": ("family", "ipv4"), "ip6": ("family", "ipv6"), "tcp": ("proto", "tcp"),
+               "udp": ("proto", "udp"), "icmp": ("proto", "icmp"), "icmpv6": ("proto", "ipv6-icmp")}
+NFT_BESIDE = dict({"counter": 1, "log": 1, "continue": 1}, **{name: 2 for name in (
+    "packets bytes name prefix level group snaplen queue-threshold flags comment").split()})
+NFT_ENDS = dict({name: name for name in "accept drop reject return jump goto".split()}, **dict(
+    {name: "unknown" for name in "dnat redirect tproxy queue fwd synproxy xt vmap".split()},
+    snat="accept", masquerade="accept"))        # all that may end a rule (nft(8), STATEMENTS)
+NFT_NOTES = (":", "timeout", "expires", "counter", "limit", "comment")   # behind an element's key
+PROTOCOL_NUMBERS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
+
+
+def unwarned(text):
+    """Without the warnings on standard error, which may stand in the middle of a line."""
+    return re.sub(r"# Warning: (?:table \S+ \S+ is managed by|ip6?tables-legacy tables present)"
+                  r"[^\n]*\n", "", text)
+
+
+@parser
+def parse_iptables_save(text):
+    """iptables-save, ip6tables-save (also -c), iptables -S (also -v) -> tables, targets, bases."""
+    tables, chains, cut = {}, None, 0
+    for line in unwarned(text).splitlines():
+        chain = re.match(r"(?::|-[PN] )(\S+)(?: ([A-Z]+)| -|$)(?: \[([0-9]+)| -c ([0-9]+)|$)", line)
+        rule = re.match(r"(?:\[[0-9]+:[0-9]+\] )?-A (\S+)", line)
+        if line[:1] == "*" or chain and chains is None:
+            chains = tables.setdefault(line[1:] if line[:1] == "*" else "(default)", {})
+        if chain:
+            name, policy, packets, packets_v = chain.groups()
+            chains[name] = {"policy": policy, "packets": to_int(packets or packets_v), "rules": []}
+        elif rule:
+            chains[rule.group(1)]["rules"].append(line)
+        else:
+            cut += (line[:1] == "*") - (line == "COMMIT")
+            mine(not tables or line[:1] in ("", "#", "*") or line == "COMMIT", "a line of another")
+    mine(not cut, "cut short: a table without its COMMIT")
+    return iptables_facts(text, tables)
+
+
+def iptables_facts(text, tables):
+    """What the tables of iptables say; `bases` is None where they could not be read, and for
+    iptables -S, which does not say of which table and family it is.
+
+    `backend` is whose rules they are: legacy, or nf_tables, whose rules nft shows as well.
+    """
+    head = re.search(r"(?m)^# (?:(?:Generated by|Warning:) ip6?tables|Table `)", text)
+    error = tool_error(text, r"tables", tables, head or not text.strip())
+    targets = [iptables_target(line)[1] or "(none)" for chains in tables.values()
+               for chain in chains.values() for line in chain["rules"]]
+    backend = "legacy" if "Generated by" in text and "(nf_tables)" not in text else "nf_tables"
+    family = "ip6" if re.search(r"(?m)^# .*\bip6tables", text) else "ip"
+    bases = [base_chain(
+        backend, family, table, name, IPTABLES_HOOKS.get(name),
+        100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
+        {key: row["rules"] for key, row in chains.items()}, packets=chain["packets"])
+             for table, chains in tables.items() for name, chain in chains.items()]
+    return {"tables": {table: {name: dict(chain, rules=len(chain["rules"]))
+                               for name, chain in chains.items()}
+                       for table, chains in tables.items()},
+            "targets": {name: targets.count(name) for name in targets}, "error": error,
+            "bases": None if error or "(default)" in tables else list(filter(None, bases)),
+            "backend": backend, "legacy_too": "legacy tables present" in text}
+
+
+def base_chain(backend, family, table, name, hook, priority, policy, chains, **more):
+    """A base chain that a packet to this host passes; None for any other, and for one that is idle.
+
+    chains: those of its table, {name: [rule]}; more: packets (that met the policy), nft's sets.
+    """
+    policy = (policy or "accept").lower()
+    if hook not in HOOKS or not chains[name] and policy == "accept":
+        return None
+    return dict(more, backend=backend, family=family, table=table, chain=name, hook=hook,
+                priority=priority, policy=policy, chains=chains)
+
+
+def iptables_options(text):
+    """A rule as iptables-save writes it -> [(negated, option, [its words])]; -j takes the rest."""
+    options, negated = [], False
+    for word in re.findall(r'"(?:[^"\\]|\\.)*"|\S+', text.partition("-A ")[2]):
+        last = options[-1][1:] if options else ("-A", [])
+        if last[0] in ("-j", "-g") or last[0] == "--comment" and not last[1]:
+            last[1].append(word)
+        elif word == "!":
+            negated = True
+        elif word == "--invert":                        # of rpfilter
+            options = [(row[0] or row[2] == ["rpfilter"],) + row[1:] for row in options]
+        elif re.match(r"--?[a-z]", word):
+            options.append((negated, word, []))
+            negated = False
+        else:
+            last[1].append(word)
+    return options
+
+
+def iptables_target(text):
+    """(-j or -g, the target) of a rule; (None, None) where it has none."""
+    _, option, words = (iptables_options(text) or [(False, None, [])])[-1]
+    return (option, words[0]) if option in ("-j", "-g") else (None, None)
+
+
+def iptables_rows(text, _):
+    """A rule of iptables as rows (iptables(8), iptables-extensions(8))."""
+    tests = [iptables_test(*row) for row in iptables_options(text) if row[1] not in ("-j", "-g")]
+    option, target = iptables_target(text)
+    do = IPTABLES_DO.get(target, "%s %s" % ("goto" if option == "-g" else "jump", target))
+    return [([test for test in tests if test], do if target else "", IPTABLES_ALTERS.get(target))]
+
+
+def iptables_test(negated, option, words):
+    """One option of a rule as a test, or None where it asks for nothing."""
+    field = IPTABLES_FIELDS.get(option)
+    if words == ["rpfilter"]:
+        return ["way_back"], negated, [["exists"]]
+    if not field or not words:
+        plain = " ".join([option] + words if option == "-m" else [option])
+        return None if " %s " % plain in " %s " % IPTABLES_PLAIN else UNKNOWN
+    if field == "flags":                                # --tcp-flags MASK WANTED
+        return [field], negated, [["/".join(words[::-1]).lower()]]
+    words = ",".join(words).split(",")
+    if option in ("--dst-type", "--src-type") and (len(words) > 1 or words == ["UNICAST"]):
+        return UNKNOWN                                  # IPv6 takes both another way than IPv4
+    if field in ("dport", "sport"):
+        words = [word.replace(":", "-") for word in words]
+    if field == "iif":                                  # eth+ is nft's eth*
+        words = [re.sub(r"\+$", "*", word) for word in words]
+    return [field], negated, [[word] for word in words]
+
+
+@parser
+def parse_nft_list_ruleset(text):
+    """`nft list ruleset` (also -a), `nft list tables` -> tables and base chains."""
+    tables, bodies, body = [], [], None
+    for line in re.sub(r"(?m) # handle [0-9]+$", "", unwarned(text)).splitlines():
+        table = re.match(r"table (\w+) (\S+)( \{)?$", line)
+        block = re.match(r"\t(\w+) (?:helper |timeout |expectation )?(\S+) \{", line)
+        if table:
+            tables.append(dict(zip(("family", "name", "open"), table.groups())))
+            bodies.append([])
+        elif block:
+            body = []
+            bodies[-1].append((block.group(1), block.group(2), body))
+        elif line[:2] == "\t\t":
+            mine(line.strip() != "}", "a chain inside a rule")
+            body.append(line.strip())
+        elif line == "}":
+            tables[-1]["open"] = None
+        elif line[:7] == "\tflags " and "dormant" in line:
+            tables[-1]["dormant"] = True
+        else:
+            mine(not tables or line.strip() in ("", "}") or line[:1] in "#\t", "another's line")
+    error = tool_error(text, r"netlink: |\(you must be root\)", tables, not text.strip())
+    mine(not any(table.pop("open") for table in tables), "cut short")
+    return nft_facts(zip(tables, bodies), error)
+
+
+def nft_table(table, body):
+    """A table and its blocks [(kind, name, [line])] -> (its facts, its base chains)."""
+    blocks = {kind: [(name, lines) for key, name, lines in body if key == kind]
+              for kind in ("chain", "set", "map")}
+    sets = {name: find(r"(?s)elements = \{ (.*) \}", "\n".join(lines)) or ""
+            for name, lines in blocks["set"] + blocks["map"]}
+    heads = {name: nft_head(lines) for name, lines in blocks["chain"]}
+    chains = {name: lines[1:] if heads[name]["hook"] else lines for name, lines in blocks["chain"]}
+    bases = [base_chain("nf_tables", table["family"], table["name"], name, head["hook"],
+                        head["priority"], head["policy"], chains, sets=sets)
+             for name, head in heads.items() if not table.get("dormant")]
+    facts = dict(table, chains=[dict(heads[name], name=name, rules=len(chains[name]))
+                                for name in heads],
+                 **{kind + "s": [name for name, _ in blocks[kind]] for kind in ("set", "map")})
+    return facts, list(filter(None, bases))
+
+
+def nft_head(lines):
+    """type, hook, priority and policy of a chain: its first line, if it is a base chain."""
+    found = re.match(r"type (\w+) hook (\w+) (?:devices? .{0,200}? )?priority (-?\w+)"
+                     r"(?: ([+-]) ([0-9]+))?; ?(?:policy (\w+);)?", (lines or [""])[0])
+    if not found:
+        return {"type": None, "hook": None, "priority": None, "policy": None}
+    kind, hook, word, sign_, more, policy = found.groups()
+    return {"type": kind, "hook": hook, "policy": policy, "priority": PRIORITIES.get(
+        word, to_int(word)) + (to_int(more) or 0) * (-1 if sign_ == "-" else 1)}
+
+
+def nft_rows(text, sets):
+    """A rule of nft as rows (nft(8)); a verdict map has one for each of its elements."""
+    words, tests, rows = nft_words(text), [], []
+    while words:
+        if words[0] in NFT_ENDS:
+            do = NFT_ENDS[words[0]]
+            return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), ())]
+        if words[0] in NFT_BESIDE:
+            del words[:NFT_BESIDE[words[0]]]
+            continue
+        fields, implied = nft_fields(words)
+        tests += [([field], False, [[word]]) for field, word in implied]
+        if fields and words[:1] == ["vmap"]:
+            found = nft_values(words[1:], sets)
+            return rows + nft_map_rows(tests, fields, found)
+        altered = (fields or []) if words[:1] == ["set"] else ["mark"] * ("set" in words)
+        test = fields and nft_test(fields, words, sets)
+        if not test:                                    # what follows may belong to it
+            altered += ["state"] * ("notrack" in words)
+            rows.append((list(tests), "", altered))
+            words = nft_rest(words)
+        tests.append(test or UNKNOWN)
+    return rows + [(tests, "", ())]
+
+
+def nft_words(text):
+    """A rule or the elements of a set as words; braces, commas and parentheses are words."""
+    return re.findall(r'"[^"]*"|[{},()]|[^\s{},()"]+', text)
+
+
+def nft_rest(words):
+    """The words from the next one on that may end the rule, outside of braces."""
+    depth = 0
+    for place, word in enumerate(words):
+        depth += (word == "{") - (word == "}")
+        if not depth and word in NFT_ENDS:
+            return words[place:]
+    return []
+
+
+def nft_fields(words):
+    """The left side of a match, taken from the words -> ([field] or None, [(field, word)])."""
+    fields, implied = [], []
+    while words:
+        implied += [NFT_IMPLIED[word] for word in words[:1] if word in NFT_IMPLIED]
+        size = max(n for n in (0, 1, 2, 3, 5, 7) if not n or " ".join(words[:n]) in NFT_FIELDS)
+        if not size:
+            break
+        fields.append(NFT_FIELDS[" ".join(words[:size])])
+        del words[:size]
+        if words[:1] != ["."]:
+            return fields, implied
+        del words[:1]
+    return None, implied
+
+
+def nft_test(fields, words, sets):
+    """The operator and the right side of a match, taken from the words -> a test, or None."""
+    mask, negated = None, False
+    if words[:1] in (["&"], ["and"]):                   # `mark & 0xff == 1`, `flags & (a | b) == a`
+        del words[:1]
+        mask = nft_mask(words, "|")
+    if words[:1] in (["=="], ["!="]):
+        negated = words.pop(0) == "!="
+    if not words or words[0] in ("<", ">", "<=", ">=", "!", "set", "vmap"):
+        return None
+    one_of = words[0] == "{" or words[0][:1] == "@"
+    rows = nft_values(words, sets)
+    if words[:1] == ["/"]:                              # `flags syn / fin,syn,rst,ack`
+        del words[:1]
+        mask = nft_mask(words, ",")
+    if rows is None or not one_of and negated and len(rows) > 1:    # != a,b compares all bits
+        return None
+    keys = [key for key, _ in rows]
+    return fields, negated, [["%s/%s" % (",".join(key[0] for key in keys), mask)]] if mask else keys
+
+
+def nft_mask(words, between):
+    """A mask taken from the words: one word, or several in parentheses or after commas."""
+    words[:] = [word for word in words if word not in ("(", ")")]
+    taken = [words.pop(0)]
+    while words[:1] == [between]:
+        taken.append(words[1])
+        del words[:2]
+    return ",".join(taken)
+
+
+def nft_values(words, sets):
+    """The right side of a match, taken from the words -> [([word per field], verdict)] or None."""
+    word = words.pop(0)
+    if word[:1] == "@":
+        return nft_elements(nft_words(sets[word[1:]])) if word[1:] in sets else None
+    if word == "{":
+        end = words.index("}")
+        taken, words[:end + 1] = words[:end], []
+        return nft_elements(taken)
+    taken = [word]
+    while words[:1] in ([","], ["."]):
+        taken += words[:2]
+        del words[:2]
+    return nft_elements(taken)
+
+
+def nft_elements(words):
+    """What stands between the braces of a set or map -> [([word per field], [verdict word])]."""
+    rows, row = [], []
+    for word in words + [","]:
+        if word != ",":
+            row.append(word)
+        elif row:
+            end = next((n for n, word in enumerate(row) if word in NFT_NOTES), len(row))
+            verdict = row[len(row) - row[::-1].index(":"):] if ":" in row else []
+            rows.append(([word.strip('"') for word in row[:end] if word != "."], verdict))
+            row = []
+    return rows
+
+
+def nft_map_rows(tests, fields, elements):
+    """The rows of a verdict map; its `*` stands for all that no other element names."""
+    if elements is None:
+        return [(tests, "unknown", ())]
+    ends = dict(NFT_ENDS, **{"continue": ""})
+    return [(tests + [(fields, False, [key])], " ".join([ends[verdict[0]]] + verdict[1:]), ())
+            for key, verdict in sorted(elements, key=lambda row: row[0] == ["*"])]
+
+
+NFT_TEXTS = {                   # expressions of nft -j (libnftables-json(5)) in the words of nft
+    "match": lambda v: " ".join([nft_text(v["left"]), {"in": "", "==": "==" * (
+        "&" in v["left"])}.get(v["op"], v["op"]), nft_text(v["right"])]),
+    "&": lambda v: "%s & ( %s )" % (nft_text(v[0]), nft_text(v[1]).replace(",", " |")),
+    "payload": lambda v: "%s %s" % (v.get("protocol", "@"), v.get("field", "raw")),
+    "meta": lambda v: "meta " + v["key"],
+    "ct": lambda v: "ct " + v["key"] if "dir" not in v else "ct of one direction",
+    "fib": lambda v: "fib %s %s" % (" . ".join(
+        [v["flags"]] if isinstance(v["flags"], str) else v["flags"]), v["result"]),
+    "vmap": lambda v: "%s vmap %s" % (nft_text(v["key"]), nft_text(v["data"])),
+    "set": lambda v: "{ %s }" % nft_text(v) if isinstance(v, list) else "update",
+    "concat": lambda v: " . ".join(map(nft_text, v)),
+    "elem": lambda v: nft_text(v["val"]),
+    "prefix": lambda v: "%s/%d" % (v["addr"], v["len"]),
+    "range": lambda v: "-".join(map(nft_text, v)),
+    "mangle": lambda v: "%s set %s" % (nft_text(v["key"]), nft_text(v["value"])),
+    "counter": lambda v: "counter packets %d bytes %d" % (v["packets"], v["bytes"]) if isinstance(
+        v, dict) else "counter",
+    "jump": lambda v: "jump " + v["target"],
+    "goto": lambda v: "goto " + v["target"]}
+
+
+def nft_text(part):
+    """An expression of nft -j in the words of nft; of what NFT_TEXTS lacks only its name."""
+    if isinstance(part, list):
+        return ", ".join(" : ".join(map(nft_text, item)) if isinstance(item, list)
+                         else nft_text(item) for item in part)
+    if not isinstance(part, dict):
+        return {"True": "exists", "False": "missing"}.get(str(part), str(part))
+    (kind, value), = part.items()
+    return NFT_TEXTS[kind](value) if kind in NFT_TEXTS else kind
+
+
+@parser
+def parse_nft_json(text):
+    """`nft -j list ruleset` -> the facts of `parse_nft_list_ruleset`."""
+    import json
+    tables, chains = collections.OrderedDict(), {}
+    for row in json.loads(unwarned(text))["nftables"]:
+        (kind, item), = row.items()
+        key, lines = (item.get("family"), item.get("table")), []
+        if kind == "table":
+            tables[item["family"], item["name"]] = (dict(
+                family=item["family"], name=item["name"], dormant="dormant" in item.get(
+                    "flags", ())), [])
+        elif kind in ("chain", "set", "map"):
+            tables[key][1].append((kind, item["name"], lines))
+            chains[key, kind, item["name"]] = lines
+            if "hook" in item:
+                lines.append("type %s hook %s priority %d; policy %s;" % (
+                    item["type"], item["hook"], item["prio"], item.get("policy", "accept")))
+            lines += ["elements = { %s }" % nft_text(item.get("elem", []))] * (kind != "chain")
+        elif kind == "rule":
+            chains[key, "chain", item["chain"]].append(" ".join(map(nft_text, item["expr"])))
+    return nft_facts(tables.values(), None)
+
+
+def nft_facts(tables, error):
+    """[(table, its blocks)] -> the facts of a ruleset; `bases` is None where it was not read."""
+    rows = [nft_table(*row) for row in tables]
+    return {"tables": [facts for facts, _ in rows], "error": error,
+            "bases": None if error else [base for _, bases in rows for base in bases]}
+
+
+def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
+    """The first packet of a client to this host: for each field what it may hold, () for unknown.
+
+    daddr, saddr: addresses of one family; iif: names of the interfaces where it may come in;
+    way_back: ["exists"] where the route to the client leaves by that interface (rp_filter).
+    """
+    version = is_address(daddr[0])
+    return {"family": ["ipv%d" % version], "ethertype": [{4: "ip", 6: "ip6"}[version]],
+            "proto": [transport], "saddr": saddr, "daddr": daddr, "dport": [port], "iif": iif,
+            "flags": ["syn"], "state": ["new"], "status": ["none"], "mark": [0],
+            "dst_type": ["local"], "src_type": ["unicast"], "pkttype": ["unicast"],
+            "way_back": way_back}
+
+
+def firewall_bases(rulesets):
+    """The base chains of all rulesets; what iptables-nft shows is not taken from nft again.
+
+    A backend that exists and was not read is a chain whose policy nobody knows.
+    """
+    bases = collections.OrderedDict()
+    for base in [base for ruleset in rulesets for base in ruleset["bases"] or ()]:
+        bases.setdefault(tuple(base[key] for key in "backend family table chain".split()), base)
+    unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and not any(
+        ruleset.get("backend") == "legacy" for ruleset in rulesets)
+    return list(bases.values()) + [
+        base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input", 1 << 31, "unknown",
+                   {"INPUT": []})] * unread
+
+
+def packet_fate(bases, packet):
+    """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
+
+    fate: accept, drop, reject, or None: cannot tell, `may` has what may happen.  chain and rule
+    decide, or are the first in doubt; packets is their counter, None where it need not be theirs.
+    The chains are asked by hook and priority until one drops or rejects (nft(8), VERDICTS); those
+    of one priority in the order in which they were made, newest first, which no command shows.
+    """
+    walk = {"packet": packet, "left": RULES_WALKED, "doubts": [], "altered": set()}
+    families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
+    may, accepted, end = {}, (None, None), None
+    for place, base in sorted((((HOOKS.index(base["hook"]), base["priority"]), base)
+                               for base in bases if base["family"] in families),
+                              key=lambda row: row[0]):
+        if end not in (None, place):
+            break
+        fates = base_fates(base, packet, walk)
+        passed = fates.pop("accept", None)
+        if end and fates:
+            walk["doubts"] += list(fates.values())
+        may = dict(fates, **may)
+        end = end if passed else place
+        if passed and not passed[1].endswith("policy accept"):
+            accepted = passed
+    if not end:
+        may["accept"] = accepted
+    fate = list(may)[0] if len(may) == 1 and "unknown" not in may else None
+    chain, rule = may[fate] if fate else (walk["doubts"] + [may.get("unknown")])[0]
+    count = find(r"(?:^\[|counter packets )([0-9]+)", rule or "")
+    return {"fate": fate, "may": sorted(may), "chain": chain, "rule": rule and re.sub(
+        r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule),
+            "packets": None if fate and walk["doubts"] else to_int(count)}
+
+
+def base_fates(base, packet, walk):
+    """{what a base chain may do with the packet: (chain, rule)}, accept if it lets it pass."""
+    early = (HOOKS.index(base["hook"]), base["priority"]) < (1, CONNTRACK)
+    walk["packet"] = dict(packet, state=["invalid"]) if early else packet
+    fates = chain_fates(base["chain"], base, walk, 0)
+    if fates.pop("", None):
+        count = "" if base.get("packets") is None else "[%d] " % base["packets"]
+        fates.setdefault(base["policy"], (chain_name(base, base["chain"]),
+                                          count + "policy " + base["policy"]))
+    if base["hook"] == "ingress" and set(fates) != {"accept"}:   # its devices are not looked at
+        fates["unknown"] = list(fates.values())[0]
+    return fates
+
+
+def chain_name(base, name):
+    """A chain of the table of a base chain, as nft calls it."""
+    return "%s %s %s" % (base["family"], base["table"], name)
+
+
+def chain_fates(name, base, walk, depth):
+    """{what a chain may do with the packet: (chain, rule)}; "": it ends without a verdict."""
+    fates, where = {}, chain_name(base, name)
+    for text in base["chains"][name]:
+        for tests, do, alters in rule_rows(text, base):
+            walk["left"] -= 1
+            sure = both(test_holds(test, walk) for test in tests)
+            if sure is False:
+                continue
+            walk["altered"].update(alters or ())
+            found, goes_on = rule_fates(do, (where, text), base, walk, depth)
+            if sure is None and found:
+                walk["doubts"].append((where, text))
+            fates = dict(fates, **found) if sure else dict(found, **fates)
+            if sure and not goes_on:
+                return fates
+    return dict({"": (where, "")}, **fates)
+
+
+def rule_rows(text, base):
+    """A rule as rows; one that makes no sense may match, and do anything."""
+    try:
+        return guarded(nft_rows if "sets" in base else iptables_rows)(text, base.get("sets"))
+    except NotMine:
+        return [([UNKNOWN], "unknown", ("mark", "state"))]
+
+
+def rule_fates(do, row, base, walk, depth):
+    """What a rule that matches may do -> ({fate: (chain, rule)}, may the next rule be asked?)."""
+    kind, _, target = do.partition(" ")
+    if kind not in ("jump", "goto"):
+        return {"" if do == "return" else do: row} if do else {}, not do
+    if target not in base["chains"] or depth > 16 or walk["left"] < 0:     # DNAT, NFQUEUE ...
+        return {"unknown": row}, False
+    found = chain_fates(target, base, walk, depth + 1)
+    goes_on = kind == "jump" and bool(found.pop("", None))
+    return found, goes_on
+
+
+def both(ways):
+    """True when all are, False when one is; None when that depends on one that nobody knows."""
+    ways = list(ways)
+    return False if False in ways else None if None in ways else True
+
+
+def test_holds(test, walk):
+    """Does a test of a rule hold for the packet: True, False or None."""
+    fields, negated, keys = test
+    if keys is None:
+        return None
+    found = [True if key == ["*"] else None if len(key) != len(fields) else both(
+        word_holds(field, word, walk) for field, word in zip(fields, key)) for key in keys]
+    holds = True if True in found else None if None in found else False
+    return holds if holds is None else holds != negated
+
+
+def word_holds(field, word, walk):
+    """Is a field of the packet what a word says, whichever of its possible values it has?"""
+    values = () if field in walk["altered"] else walk["packet"].get(field, ())
+    try:
+        ways = {bool(value_is(field, word, value)) for value in values}
+    except (ValueError, TypeError, NotMine):            # a word that is not understood
+        return None
+    return ways.pop() if len(ways) == 1 else None
+
+
+def value_is(field, word, value):
+    """Is one value of a field what a word of a rule says?  ValueError: it is not understood."""
+    low, dash, high = word.partition("-")
+    if field in ("saddr", "daddr"):
+        if not dash:
+            return in_prefix(ip(value), word)
+        low, high = ip(low), ip(high)
+        return low.version == ip(value).version and low <= ip(value) <= high
+    if field in ("sport", "dport"):
+        low, high = (PROTOCOLS[port][0] if port in PROTOCOLS else int(port)
+                     for port in (low, high if dash else low))
+        return low <= value <= high
+    if field == "iif":
+        mine(not word.isdigit(), "the index of an interface that is gone")
+        return value == word or word.endswith("*") and value.startswith(word[:-1])
+    if field in ("mark", "flags"):
+        wanted, _, mask = word.lower().partition("/")
+        if field == "mark":
+            return value & int(mask or "-1", 0) == int(wanted, 0)
+        held = {value} if not mask or {value, "all"} & set(mask.split(",")) else set()
+        return held == set(wanted.split(",")) - {"none", "0x0"}
+    word = PROTOCOL_NUMBERS.get(word.lower(), word.lower()).replace("host", "unicast")
+    mine(re.match(r"[a-z][a-z0-9_-]*\Z", word) or field == "proto" and to_int(word) is not None)
+    return word == value or field == "proto" and word in ("0", "all")
+
+
+def in_prefix(address, word):
+    """Is an address in a network, with a length or a mask of leading ones (iptables has others)?"""
+    import ipaddress
+    net, slash, length = word.partition("/")
+    if slash and to_int(length) is None:
+        length = mine(mask_length(length), "a mask with holes")
+    return address in ipaddress.ip_network("%s/%s" % (net, length) if slash else net, False)
+
+
+@parser
+def parse_hosts_access(text):
+    """/etc/hosts.allow, hosts.deny -> {"rules": [daemons, clients, options]} (hosts_access(5))."""
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line[:1] != "#"]
+    parts = [re.findall(r"\[[^][]*\]|[^][:]+|[][:]", line) for line in lines if line.strip()]
+    rows = ["".join("\n" if part == ":" else part for part in row).split("\n") for row in parts]
+    mine(all(len(row) > 1 for row in rows), "a line without a colon")
+    return {"rules": [[row[0].replace(",", " ").split(), row[1].replace(",", " ").split(),
+                       [word.strip() for word in row[2:]]] for row in rows]}
+
+
+def wrappers_allow(allow, deny, daemon, address):
+    """Do TCP wrappers let a client in: True, False, or None where that hangs on its name?
+
+    allow, deny: the rules of the two files; the first that matches decides (hosts_access(5)), or
+    its own last option, allow or deny (hosts_options(5)).  Only programs with libwrap ask them.
+    """
+    for rules, verdict in ((allow, True), (deny, False)):
+        for daemons, clients, options in rules:
+            sure = both([wrapper_matches(daemons, lambda word: word in ("ALL", daemon)),
+                         wrapper_matches(clients, lambda word: client_matches(word, address))])
+            if sure is not False:
+                return {"allow": True, "deny": False}.get(
+                    (options or [""])[-1].lower(), verdict) if sure else None
+    return True
+
+
+def wrapper_matches(words, matches):
+    """Does a list of patterns match, with what stands behind EXCEPT: True, False or None."""
+    if "EXCEPT" in words:
+        place = words.index("EXCEPT")
+        excepted = wrapper_matches(words[place + 1:], matches)
+        return both([wrapper_matches(words[:place], matches),
+                     excepted if excepted is None else not excepted])
+    found = [matches(word) for word in words]
+    return True if True in found else None if None in found else False
+
+
+def client_matches(word, address):
+    """Does a client pattern match an address; None for names, files, netgroups and wildcards."""
+    if word == "ALL" or word[-1:] == "." and address.startswith(word):
+        return True
+    word = re.sub(r"[\[\]]", "", word)
+    try:
+        return False if re.match(r"[0-9.]{1,12}\.\Z", word) else in_prefix(ip(address), word)
+    except (ValueError, NotMine):
+        return None
 
 
 # -- captures (pcap, pcapng), and the flows in them ------------------------------------------------
@@ -2417,6 +3456,9 @@ MIN_TTL = (0, 21), (41, 73)
 MARK = (0, 1), (41, 67)              # IP_TOS, IPV6_TCLASS
 TCP_MAXSEG = (6, 2), (6, 2)
 BIND_DEVICE, TCP_INFO, MSG_ERRQUEUE = (1, 25), (6, 11), 0x2000
+SOL_PACKET, ADD_MEMBERSHIP = 263, 1
+ETH_LLDP, LLDP_GROUP = 0x88cc, bytes.fromhex("0180c200000e")
+ETH_802_2, CDP_GROUP = 4, bytes.fromhex("01000ccccccc")
 TCP_INFO_FIELDS = {
     "unacked": 24, "retrans": 36, "rtt_us": 68, "total_retrans": 100, "segs_out": 136}
 TLS_ENDINGS = (                      # of exceptions: their type, errno and text
@@ -2632,6 +3674,15 @@ def end_child(child):
     child.wait()
 
 
+def user_name(uid):
+    """The name of a user, or None."""
+    try:
+        import pwd
+        return printable(pwd.getpwuid(uid).pw_name, 40)
+    except (ImportError, KeyError, OverflowError):
+        return None
+
+
 def find_program(name):
     """The full path of a command; sbin counts even if PATH lacks it."""
     folders = os.environ.get("PATH", "").split(os.pathsep)
@@ -2674,11 +3725,7 @@ class System:
     def identity(self, timeout_s=None):
         """Who runs this, on what: name, system, user, root, rights, Python."""
         uname, uid = os.uname(), os.getuid()
-        try:
-            import pwd
-            user = pwd.getpwuid(uid).pw_name
-        except (ImportError, KeyError):
-            user = os.environ.get("USER") or str(uid)
+        user = user_name(uid) or os.environ.get("USER") or str(uid)
         return "ok", {
             "name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
             "system": printable(uname.sysname + " " + uname.release),
@@ -2728,21 +3775,22 @@ class System:
                                 "ms": ms_since(began)})
         return ("timeout" if late else "ok"), text
 
-    def netlink(self, requests, timeout_s=2.0):
-        """Ask the kernel by rtnetlink, [(type, body, dump)] -> {"messages": [(kind, payload)],
-        "names": {interface index: name}}, or its errno."""
+    def netlink(self, requests, family=0, timeout_s=2.0):
+        """Ask the kernel by rtnetlink (or SOCK_DIAG), [(type, body, dump)] -> {"messages":
+        [(kind, payload)], "names": {interface index: name}}, or its errno."""
         if not hasattr(socket, "AF_NETLINK"):
             return "unknown", "no netlink on this system"
         found = []
         try:
-            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock:
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as sock:
                 sock.settimeout(timeout_s)
                 for kind, body, dump in requests:
                     sock.send(struct.pack("=IHHII", 16 + len(body), kind, 0x301 if dump else 1,
                                           1, 0) + body)
                     failed = read_netlink(sock, dump, found)
                     if failed:
-                        return "unreachable", dict(route_answer({}), error=errno_name(failed))
+                        return "unknown" if family else "unreachable", dict(
+                            route_answer({}), error=errno_name(failed))
             return "ok", {"messages": found, "names": dict(socket.if_nameindex())}
         except OSError as error:
             return "unknown", "netlink: %s" % errno_name(error.errno)
@@ -2913,6 +3961,158 @@ class System:
         """Let others act."""
         time.sleep(seconds)
         return "ok", seconds
+
+    # -- this host as a server
+
+    def read_all(self, paths, timeout_s=None):
+        """The texts of those files that exist, one behind the other."""
+        told = [self.read(path, "") for path in paths]
+        return next((answer for answer in told if answer[0] != "ok"),
+                    ("ok", "\n".join(text for _, text in told)))
+
+    def owners(self, inodes, uids, timeout_s=None):
+        """Who holds sockets: {"inodes": {inode: pid}, "processes": {pid: facts}, "users": {uid:
+        name}}.  The descriptors of other users' processes are for root (proc(5))."""
+        wanted, found, processes = set(inodes), {}, {}
+        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+            folder = "/proc/%s/fd/" % pid
+            links = [or_none(os.readlink, folder + name) or ""
+                     for name in or_none(os.listdir, folder) or ()]
+            held = {int(link[8:-1]) for link in links if link.startswith("socket:[")} & wanted
+            if held:
+                processes[pid] = dict(self.process(pid), descriptors=len(links))
+            for inode in held:
+                found.setdefault(str(inode), int(pid))            # the parent comes first
+        return "ok", {"inodes": found, "processes": processes,
+                      "users": {str(uid): user_name(uid) for uid in uids}}
+
+    def sees_all(self, timeout_s=None):
+        """May this user see the descriptors of everybody's processes?"""
+        seen = or_none(os.listdir, "/proc/1/fd") is not None
+        return ("ok", {}) if seen else ("unknown", "of other users' processes only root sees them")
+
+    def process(self, pid):
+        """A process: its name, state letter (proc_pid_stat(5)), unit, container, open files."""
+        name, limits, groups, stat = (self.read("/proc/%s/%s" % (pid, part), "")[1]
+                                      for part in ("comm", "limits", "cgroup", "stat"))
+        return {"name": printable(name.strip(), 40),
+                "user": user_name(or_none(os.stat, "/proc/%s" % pid).st_uid),
+                "state": find(r"\) (\w) ", stat), "unit": find(r"([\w@.:-]+\.service)", groups),
+                "container": find(r"(?:docker|libpod|crio|containerd)[-/]([0-9a-f]{12})", groups),
+                "limit": to_int(find(r"Max open files\s+(\d+)", limits))}
+
+    def elsewhere(self, transport, port, timeout_s=None):
+        """Who listens on a port in other network namespaces: [{"addr", "pid", "process",
+        "namespace"}]; whose processes those are only root sees."""
+        own, seen, rows = or_none(os.readlink, "/proc/self/ns/net"), {None}, []
+        named = {"net:[%d]" % os.stat("/run/netns/" + name).st_ino: name
+                 for name in or_none(os.listdir, "/run/netns") or ()}
+        for pid in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+            space = or_none(os.readlink, "/proc/%s/ns/net" % pid)
+            if space in seen or space == own or len(seen) > NAMESPACES_LIMIT:
+                continue
+            seen.add(space)
+            files = ["/proc/%s/net/%s%s" % (pid, transport, end) for end in ("", "6")]
+            outcome, text = self.read_all(files)
+            facts = parse_proc_sockets(text) if outcome == "ok" and text.strip() else {}
+            rows += [{"addr": row["addr"], "pid": int(pid), "process": self.process(pid)["name"],
+                      "namespace": named.get(space)}
+                     for row in facts.get("udp" if transport == "udp" else "listeners", ())
+                     if row["port"] == port]
+        if len(seen) == 1 and self.sees_all()[0] != "ok":
+            return "unknown", "other network namespaces are for root to look into"
+        return "ok", {"listeners": rows, "namespaces": len(seen) - 1}
+
+    def tcp_sockets(self):
+        """All TCP sockets of this network namespace, see `diag_rows`."""
+        outcome, raw = self.netlink([build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
+                                     for version in (4, 6)], SOCK_DIAG)
+        if outcome == "ok":
+            return list(diag_rows(raw["messages"]))
+        outcome, text = self.read_all(("/proc/net/tcp", "/proc/net/tcp6"))
+        return list(proc_rows(mine(outcome == "ok" and text, "nobody tells of sockets")))
+
+    def watch_sockets(self, timeout_s=None):
+        """The sockets of all listening ports, looked at again and again for as long as --for says:
+        {port: {"most", "fewest": {state: rows}, "half_open": {peer: SYN/ACKs sent again},
+        "waiting": fewest not accepted, "unaccepted": the same ones all the while, "limit",
+        "dropped": by this socket meanwhile, "peers": {peer: state}}}."""
+        ports, until = {}, time.monotonic() + (self.options.for_s or WATCH_S)
+        note_sockets(ports, self.tcp_sockets())
+        while time.monotonic() < until:
+            time.sleep(min(WATCH_STEP_S, max(0, until - time.monotonic())))
+            note_sockets(ports, self.tcp_sockets())
+        for seen in ports.values():
+            seen.update(dropped=seen["dropped"] + seen.pop("last_dropped"),
+                        unaccepted=len(seen["unaccepted"]))
+        return "ok", ports
+
+    def tail(self, path, timeout_s=None):
+        """The last TAIL_BYTES of a log file as text; one that is not there says nothing."""
+        try:
+            with open(path, "rb") as stream:
+                stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
+                return "ok", stream.read(TAIL_BYTES).decode("utf-8", "replace")
+        except FileNotFoundError:
+            return "ok", ""
+        except OSError as error:
+            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+
+    def kernel_log(self, timeout_s=None):
+        """What the kernel has logged in the last LOG_AGE_S seconds (/dev/kmsg: for root)."""
+        lines, now = [], time.monotonic()
+        try:
+            descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            return "unknown", "/dev/kmsg: %s" % errno_name(error.errno)
+        for _ in range(20000):                    # one record a read; EPIPE: it was overwritten
+            try:
+                head, _, text = os.read(descriptor, 8192).decode("utf-8", "replace").partition(";")
+            except BrokenPipeError:
+                continue
+            except OSError:
+                break
+            if now - int(head.split(",")[2]) / 1e6 < LOG_AGE_S:
+                lines.append(text.partition("\n")[0])
+        os.close(descriptor)
+        return "ok", "\n".join(lines)
+
+    def disk(self, paths, timeout_s=None):
+        """How much of each file system is free, in per cent of its blocks and of its inodes."""
+        found = [(path, or_none(os.statvfs, path)) for path in paths]
+        return "ok", {path: round(100.0 * min(now.f_bavail / now.f_blocks, 1 if not now.f_files
+                                              else now.f_ffree / now.f_files), 1)
+                      for path, now in found if now and now.f_blocks}
+
+    def hear_switches(self, timeout_s=None):
+        """What switches say of themselves (LLDP, CDP), for as long as --lldp says: as root."""
+        import select
+        if not self.options.lldp or not hasattr(socket, "AF_PACKET"):
+            return "unknown", "root hears it with --lldp 35s"
+        heard, sockets, until = {}, [], time.monotonic() + self.options.lldp
+        links = [(index, name) for index, name in socket.if_nameindex() if name != "lo"]
+        try:
+            for protocol, group in ((ETH_LLDP, LLDP_GROUP), (ETH_802_2, CDP_GROUP)):
+                sockets.append(socket.socket(
+                    socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol)))
+                for index, _ in links:            # a real card filters multicast
+                    or_none(sockets[-1].setsockopt, SOL_PACKET, ADD_MEMBERSHIP,
+                            struct.pack("=iHH8s", index, 0, 6, group))
+            while time.monotonic() < until and {name for name, _ in heard} < {n for _, n in links}:
+                left_s = max(0, until - time.monotonic())
+                for sock in select.select(sockets, (), (), left_s)[0]:
+                    frame, where = sock.recvfrom(4096)
+                    read = parse_lldp if sock is sockets[0] else parse_cdp
+                    try:
+                        heard[where[0], sock] = read(frame, where[0])
+                    except NotMine:
+                        continue
+        except OSError as error:
+            return "unknown", "listening for LLDP and CDP: %s" % errno_name(error.errno)
+        finally:
+            for sock in sockets:
+                sock.close()
+        return "ok", {"neighbors": list(heard.values()), "error": None}
 
     # -- names
 
@@ -3752,9 +4952,9 @@ def probe(function, scope=None, steps=False):
     return function
 
 
-def stepwise(function):
+def stepwise(function, scope=None):
     """Register a generator of lists of questions: each list is answered before the next."""
-    return probe(function, steps=True)
+    return probe(function, scope, steps=True)
 
 
 def asks(name, means, questions, scope=None):
@@ -3951,7 +5151,7 @@ asks("marked", "A connection marked as ssh marks its packets, where a plain one 
 @probe
 def probe_moved(wish, counters, tcp, retries, tls, http):
     """Which counters moved meanwhile: support only, for others use this host as well."""
-    yield from count_again(counters if wish["host"] else ())
+    yield from moved_counters(counters if wish["host"] else (), TELLING)
 
 
 @probe
@@ -4101,6 +5301,109 @@ asks("peer", "The peer's certificate when it could not be verified: a handshake 
              wish["sni"] and h.subject.endswith(" bare")))], False))
 
 
+# -- this host as a server -------------------------------------------------------------------------
+
+asks("sockets", "Who listens on this host, on TCP and on UDP.", lambda: [
+     ask(proto, diag(parse, number, state), tool(parse_ss, "ss", letters),
+         native("read_all", ["/proc/net/" + proto, "/proc/net/%s6" % proto],
+                parse=parse_proc_sockets),
+         tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
+             parse_netstat_an, "netstat", "-an"), lambda facts: mine(not facts["error"] and facts)))
+     for proto, number, parse, state, letters in (
+         ("tcp", socket.IPPROTO_TCP, parse_tcp_diag, "LISTEN", "-tlnpe"),
+         ("udp", socket.IPPROTO_UDP, parse_udp_diag, "CLOSED", "-ulnpe"))], "server")
+asks("owners", "Which programs hold the listening sockets, with how many descriptors.",
+     lambda sockets: [ask("self", native(
+         "owners", [row["inode"] for row in listeners(sockets) if row.get("inode")],
+         unique(row["uid"] for row in listeners(sockets) if row.get("uid") is not None))),
+         ask("others", native("sees_all"))], "server")
+asks("rules", "The rules of this host's firewalls, with their counters (for root to read).",
+     lambda: [ask(kind + form, *sources) for kind in ("iptables", "ip6tables")
+              for none in [text_file(parse_no_tables, "/proc/net/%s_names" % kind[:-1], "")]
+              for form, sources in (
+                  ("", (ruleset(parse_iptables_save, kind + "-save", "-c"), none)),
+                  (" legacy", (none, ruleset(parse_iptables_save, kind + "-legacy-save", "-c"))))]
+     + [ask("nft", ruleset(lambda text: (parse_nft_json if text[:1] == "{" else
+                                         parse_nft_list_ruleset)(text), "nft", "-j", "list",
+                           "ruleset"),
+            ruleset(parse_nft_list_ruleset, "nft", "list", "ruleset"))], "server")
+asks("watch", "The connections of all ports, watched for a moment or for as long as --for says.",
+     lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
+asks("rules_now", "The same rules and counters once more, after that moment.",
+     lambda rules, watch: rules_read(rules) and PROBES["rules"].function(), "server")
+asks("grown", "Which counters moved in that moment.",
+     lambda counters, watch: moved_counters(counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"),
+     "server")
+asks("limits", "Limits and shortages of this host: queues, files, memory, disks.", lambda: [
+     ask("kernel", native("marks", [
+         "/proc/sys/net/core/somaxconn", "/proc/sys/net/ipv4/tcp_max_syn_backlog",
+         "/proc/sys/net/ipv4/tcp_syncookies", "/proc/sys/fs/file-nr", "/proc/pressure/memory",
+         "/proc/sys/net/ipv4/conf/all/rp_filter", "/proc/sys/net/ipv4/ip_local_port_range"])),
+     ask("disk", native("disk", "/ /var /var/log /tmp /run".split()))], "server")
+asks("kernel_log", "What the kernel has logged lately of drops and shortages.", lambda: [
+     ask("self", native("kernel_log", parse=parse_kernel_log))], "server")
+asks("switch", "The switch and its port, by lldpctl or heard by LLDP and CDP (--lldp).", lambda: [
+     ask("self", then(tool(parse_lldpctl, "lldpctl"), lambda facts: mine(
+         not facts["error"] and facts)), native("hear_switches"))], "server")
+asks("elsewhere", "Who listens on the port in another network namespace, such as a container's.",
+     lambda wish, sockets: is_deserted(wish, sockets) and [ask(
+         str(wish["port"]), native("elsewhere", wish["transport"], wish["port"]))], "port")
+asks("units", "Services of systemd that have failed or are stopped.",
+     lambda wish, sockets: is_deserted(wish, sockets) and [ask("all", tool(
+         parse_units, "systemctl", "list-units", "--all", "--type=service", "--plain",
+         "--no-legend", "--no-pager"), native("marks", ["/run/systemd/system"], parse=no_systemd))],
+     "port")
+asks("loop", "A connection of this host to its own port: it splits the program from the network.",
+     lambda wish, sockets, interfaces: wish["asked"] and wish["transport"] == "tcp" and each(
+         "connect_again", own_ends(wish, sockets, interfaces)[:1 + (wish["port"] != 22)],
+         wish["port"], 1), "port")
+
+
+def probe_back(wish, sockets, watch):
+    """The way back: the kernel's route to the client, or to those whose handshakes hang."""
+    seen = (about(watch, "tcp") or {}).get(str(wish["port"]), {})
+    hanging = [peer for peer, resent in seen.get("half_open", {}).items() if resent]
+    rows = yield [ask(client, *route_sources(client, None))
+                  for client in [wish["client"]] * bool(wish["client"]) or hanging[:3]]
+    yield [ask(row.subject + " from", *route_sources(row.subject, row.value["src"]))
+           for row in saying(rows, "error", None) if row.value["src"]]
+
+
+stepwise(probe_back, "port")
+
+
+def probe_logs(wish, sockets, owners, units):
+    """The last lines of the logs that belong to the port's program, or to its stopped unit."""
+    programs = programs_of(heard_on(wish, sockets), owners)
+    names = {row["name"] for row in programs} or set(usual_programs(wish))
+    dead = [row["unit"] for row in stopped_units(wish, units)]
+    for unit in unique([row["unit"] for row in programs if row["unit"]] + dead)[
+            :3 * bool(wish["asked"])]:
+        read = parse_sshd_log if re.match("sshd?\\b", unit) else parse_log
+        yield ask(unit, tool(read, "journalctl", "-u", unit, "-n", "200", "--no-pager", "-o",
+                             "short-iso", *[] if unit in dead else ["--since", "-15min"]))
+    for name in sorted(names) if wish["asked"] and wish["port"] else ():
+        read = parse_sshd_log if name.startswith("sshd") else parse_log
+        for path in LOG_FILES.get(name, "").split():
+            yield ask(path, native("tail", path, parse=lambda text, read=read: read(
+                text) if text.strip() else {"lines": []}))
+
+
+probe(probe_logs, "port")
+LOG_FILES = {
+    "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
+    "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
+    "mysqld": "/var/log/mysql/error.log", "mariadbd": "/var/log/mysql/error.log",
+    "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log", "haproxy": "/var/log/haproxy.log"}
+# Who usually serves a protocol: the nearest thing where nobody listens.
+SERVERS = {name: words.split() for names, words in (
+    ("http https", "nginx apache2 httpd caddy haproxy envoy lighttpd"), ("ssh sftp", "sshd ssh"),
+    ("smtp smtps submission", "master postfix exim4 sendmail"), ("mysql", "mysqld mariadbd mariadb"),
+    ("imap imaps pop3 pop3s", "dovecot"), ("dns", "named bind9 unbound dnsmasq"),
+    ("postgresql", "postgres postgresql"), ("redis", "redis-server redis"), ("ldap ldaps", "slapd"))
+    for name in names.split()}
+
+
 def parse_link_counters(text):
     """/proc/net/dev, flat: {"eth0 rx_errors": 0, ...}."""
     rows = parse_proc_net_dev(text).items()
@@ -4130,33 +5433,119 @@ UDP_QUESTIONS = {
 
 # -- captures: asked when all else has ended ------------------------------------------------------
 
-asks("waiting", "So long, the packets of others are awaited.", lambda wish: wish["seconds"] and [
-     ask("self", native("wait", wish["seconds"]))], scope="capture")
+asks("waiting", "So long, the packets of others are awaited.", lambda wish: wish["watched_s"] and [
+     ask("self", native("wait", wish["watched_s"]))], scope="capture")
 asks("capture", "The packets of the port: recorded here, or read from a file.",
      lambda wish, interfaces=(): [
          ask("file", native("capture_file", wish["file"])) if wish["file"] else
          ask("live", native("recorded", own_addresses(interfaces) if interfaces else None))],
      scope="closing")
 asks("dropped", "What the kernel counted as dropped while packets were recorded.",
-     lambda wish, counters=(): not wish["host"] and not wish["file"] and count_again(counters),
+     lambda wish, counters=(): not wish["host"] and not wish["file"] and moved_counters(counters, TELLING),
      scope="closing")
 
 
 # -- what the probes have in common ----------------------------------------------------------------
 
-def about(answers, subject):
-    """The value of the one answer about `subject`, or None."""
-    return next((a.value for a in answers if a.subject == subject and a.outcome == "ok"), None)
-
-
-def count_again(counters):
-    """The counters once more: by how much those that tell of trouble have grown."""
+def moved_counters(counters, telling):
+    """The counters whose names match, asked again: what each has grown by."""
     for path, parse, absent in COUNTER_FILES:
         before = about(counters, path)
         if before:
             yield ask(path, then(text_file(parse, path, absent), lambda now, before=before: {
                 name: count - before.get(name, 0) for name, count in now.items()
-                if re.search(TELLING, name) and count != before.get(name, 0)}))
+                if re.search(telling, name) and count != before.get(name, 0)}))
+
+
+def diag(parse, protocol, *states):
+    """Ask the kernel for its sockets in these states, of both families, by SOCK_DIAG."""
+    asked = [build_sock_diag(version, protocol, states) for version in (4, 6)]
+    return Source("netlink", (asked, SOCK_DIAG), lambda raw: parse(raw["messages"]))
+
+
+def ruleset(parse, *argv):
+    """Ask a command for the rules of a firewall; without the right to read them it is unknown."""
+    return then(tool(parse, *argv), lambda facts: mine(
+        facts["bases"] is not None and facts, "not permitted: " + str(facts["error"])))
+
+
+def rules_read(rules):
+    """The rulesets that were read, not counting those that do not exist."""
+    return [row.value for row in succeeded(rules) if "tables" in row.value]
+
+
+def no_systemd(marks):
+    """No unit, where systemd does not run this host."""
+    mine(not marks, "systemd runs here and was not asked")
+    return []
+
+
+def listeners(sockets, transport=None, port=None):
+    """The sockets that wait for somebody; without a port all of them."""
+    places = {"tcp": ["listeners"], "udp": ["udp"]}.get(transport, ["listeners", "udp"])
+    return [row for answer in succeeded(sockets) for place in places
+            for row in answer.value[place] if port in (None, row["port"])]
+
+
+def heard_on(wish, sockets):
+    """The sockets that wait on the port that was asked about."""
+    port = wish["port"] if wish["mode"] == "server" else None
+    return listeners(sockets, wish["transport"], port) if port else []
+
+
+def is_deserted(wish, sockets):
+    """Was this port asked about, and nobody waits there?"""
+    return wish["port"] and wish["asked"] and about(sockets, wish["transport"]) and not heard_on(
+        wish, sockets)
+
+
+def usual_programs(wish):
+    """Names of programs and units that usually serve the port's protocol."""
+    return SERVERS.get(wish["protocol"], [])
+
+
+def stopped_units(wish, units):
+    """Units that have failed, and those that usually serve the port and do not run."""
+    rows = [row for answer in succeeded(units) for row in answer.value]
+    return [row for row in rows if row["state"] == "failed" or row["state"] == "inactive"
+            and row["unit"].partition(".")[0].partition("@")[0] in usual_programs(wish)]
+
+
+def programs_of(rows, owners):
+    """The programs that hold these sockets, as far as this user may see: rows of `process`."""
+    known = about(owners, "self") or {"inodes": {}, "processes": {}}
+    pids = unique(str(known["inodes"].get(str(row.get("inode")))) for row in rows)
+    return [dict(known["processes"][pid], pid=int(pid)) for pid in pids
+            if pid in known["processes"]] or [
+                {"name": row["process"], "pid": row["pid"], "user": None, "unit": None,
+                 "container": None, "state": None, "descriptors": 0, "limit": None}
+                for row in rows if row.get("process")][:1]
+
+
+def own_ends(wish, sockets, interfaces):
+    """Addresses of this host itself at which a port should answer: bound ones, else loopback."""
+    rows = heard_on(wish, sockets)
+    bound = [row["addr"] for row in rows if row["addr"] not in ANYWHERE]
+    versions = {version for row in rows if row["addr"] in ANYWHERE for version in versions_of(row)}
+    far = [a for link in real_links(interfaces) if is_up(link) for a in far_reaching(link)]
+    return unique([a for a in ("127.0.0.1", "::1") if is_address(a) in versions][:1]
+                  + [a for a in far if is_address(a) in versions][:1]
+                  + [a for a in bound if is_address(a) and "%" not in a])
+
+
+ANYWHERE = ("0.0.0.0", "::", "*")
+
+
+def versions_of(row):
+    """The IP versions whose clients a listening socket serves: `::` serves both, usually."""
+    if row["addr"] == "*" or row["addr"] == "::" and not row.get("only_v6"):
+        return {4, 6}
+    return {is_address(row["addr"])}
+
+
+def about(answers, subject):
+    """The value of the one answer about `subject`, or None."""
+    return next((a.value for a in answers if a.subject == subject and a.outcome == "ok"), None)
 
 
 def dump(kind, size, family=0):
@@ -4637,8 +6026,12 @@ def all_links(interfaces):
 
 def own_addresses(interfaces):
     """This host's own addresses."""
-    return {cidr.partition("/")[0] for row in all_links(interfaces)
-            for cidr in row["inet"] + row["inet6"]} | {"127.0.0.1", "::1"}
+    return {a for row in all_links(interfaces) for a in link_addresses(row)} | {"127.0.0.1", "::1"}
+
+
+def link_addresses(link):
+    """The addresses of one interface."""
+    return [cidr.partition("/")[0] for cidr in link["inet"] + link["inet6"]]
 
 
 def interface_named(interfaces, name):
@@ -5676,6 +7069,297 @@ def rule_service_unexpected(row, wish):
         speaks=speaks.upper() if speaks else "something else")
 
 
+# -- this host as a server ------------------------------------------------------------------------
+
+@rule("""listen.none  where: service server
+    says: Nobody listens on {transport} port {port} of this host{nearest}.
+    fix: {cure}{log}.
+    fires: port/80 ; sockets/tcp ok   fires: port/80 ; listener/0.0.0.0 port=8080
+    quiet: port/80 ; listener/0.0.0.0   quiet: port/80 ; listener/127.0.0.1""")
+def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
+    """No socket waits on the port: clients get a reset (TCP) or a port unreachable (UDP)."""
+    asked = [row for row in succeeded(sockets) if row.subject == wish["transport"]]
+    if wish["mode"] != "server" or not wish["port"] or not asked or listening \
+            or any(re.search(TRANSLATES, fate["rule"] or "") for fate in fates):
+        return
+    quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
+              if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
+    away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
+    cure = "Publish the port of that container or namespace here" if away else \
+        "Start the service, or correct the port that it or the client uses"
+    yield dict(cure=cure, nearest=nearest_words(wish, sockets, owners, units, elsewhere),
+               log="; its log ends: \"%s\"" % quoted[0] if quoted else "",
+               transport=wish["transport"].upper(), confidence="certain" if fates else "likely",
+               proof=asked + succeeded(elsewhere) + succeeded(units))
+
+
+@rule("""listen.loopback_only listen.other_address  where: service server
+    says: {holder} listens on {bound_to} only: {who} cannot reach it.
+    fix: Let it listen on 0.0.0.0 and [::], or on the address that the clients use; restart it.
+    fires: port/80 ; listener/127.0.0.1   fires: port/80 client=2001:db8::5 ; listener/0.0.0.0
+    fires: port/80 ; iface/eth0 ; listener/203.0.113.77
+    quiet: port/80 ; listener/0.0.0.0   quiet: port/80 client=127.0.0.1 ; listener/127.0.0.1
+    quiet: port/80 client=192.0.2.5 ; listener/::   quiet: port/80 ; iface/eth0 ; listener/::""")
+def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets):
+    """The socket is bound to loopback, to no address of the client's family, or to none of ours."""
+    client, far = wish["client"] or "", [r for r in listening if not is_loopback(r["addr"])]
+    who = misfit(far, is_address(client), interfaces, back) if far else "nobody else"
+    if listening and who and not is_loopback(client):
+        yield dict(code="listen.other_address" if far else "listen.loopback_only", holder=holder,
+                   bound_to=bound_to, who=who, proof=sockets + back,
+                   severity="fail" if wish["asked"] else "info",
+                   confidence="possible" if "behind" in who else "certain")
+
+
+@rule("""listen.other_address  where: service server  severity: warn
+    says: {holder} listens on {bound_to}, and not on {others} of this host.
+    fix: That may be meant. If clients use another address, let it listen there too.
+    fires: port/80 ; listener/198.51.100.9 ; iface/eth0 inet=["198.51.100.9/24","192.0.2.11/24"]
+    fires: port/80 ; listener/:: only_v6=true ; iface/eth0 inet6=["2001:db8::9/64"]
+    quiet: port/80 ; listener/0.0.0.0 ; iface/eth0   quiet: port/80 ; listener/127.0.0.1
+    quiet: port/80 ; listener/198.51.100.9 ; iface/eth0""")
+def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, sockets):
+    """Bound to some of this host's addresses only, or to IPv6 where it has IPv4."""
+    far = [row for row in listening if not is_loopback(row["addr"])]
+    whole = {v for row in far if row["addr"] in ANYWHERE for v in versions_of(row)}
+    bound = {row["addr"] for row in far}
+    others = [a for link in usable_links(interfaces) for a in far_reaching(link) if a not in bound
+              and is_address(a) not in whole and (is_address(a) == 4 or whole != {4})]
+    if far and others and not misfit(far, 0, interfaces, ()):
+        yield dict(holder=holder, bound_to=bound_to, others=", ".join(others[:3]), proof=sockets,
+                   severity="warn" if wish["asked"] else "info")
+
+
+@rule("""listen.backlog_full  where: service  sure: likely
+    says: {holder} does not accept: {waiting} connections wait on port {port}{limit}{dropped}; new
+      ones get no answer.
+    fix: The program is stuck or too slow: look at its threads, load and log. Then raise its backlog
+      and net.core.somaxconn.
+    given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
+    fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
+    quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
+def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
+    """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss."""
+    waiting, limit, dropped = (watched.get(key) or 0 for key in ("waiting", "limit", "dropped"))
+    lost = [row for row in grown if said(row, "TcpExtListenOverflows")]
+    if waiting and (limit and waiting > limit or dropped or lost and not limit):
+        mute = saying(loop, "silent", 1)
+        yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if limit
+                   else "", dropped=", %d SYNs were dropped meanwhile" % dropped if dropped else "",
+                   confidence="certain" if mute or dropped else "likely",
+                   proof=watch + lost + mute)
+
+
+@rule("""service.silent  where: service  severity: warn  sure: likely
+    says: {holder} leaves {waiting} connections on port {port} unaccepted{state}.
+    fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
+    given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":1,"limit":9}
+    fires: watch/tcp ok 80={"waiting":3,"unaccepted":3,"limit":9}
+    quiet: watch/tcp ok 80={"waiting":0,"limit":9}   quiet: watch/tcp ok 80={"waiting":9,"limit":2}
+    """)
+def rule_not_accepting(wish, watched, watch, listening, owners, holder):
+    """Connections stay in the queue all the while: the clients are connected and hear nothing."""
+    waiting, limit = watched.get("waiting") or 0, watched.get("limit") or 0
+    states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
+    if waiting and not (limit and waiting > limit or watched.get("dropped")):
+        yield dict(holder=holder, waiting=waiting, proof=watch + owners,
+                   severity="fail" if states or watched["unaccepted"] else "warn",
+                   state="".join(": the process is " + STUCK[state] for state in sorted(states)))
+
+
+@rule("""firewall.local  where: server  hides: BEYOND handshake.incomplete
+    says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
+    fix: Change that rule, or put one before it that accepts; do it where these rules are written
+      (ufw, firewalld, fail2ban, nft ...).
+    given: port/80 ; listener/0.0.0.0 ; iface/eth0   fires: rules/nft ok bases=[{"backend":"nf_tables",
+      "family":"inet","table":"t","chain":"i","hook":"input","priority":0,"policy":"drop",
+      "chains":{"i":[]},"sets":{}}]
+    quiet: rules/nft ok""")
+def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
+    """The rules of nft and iptables, walked for the first packet of such a client."""
+    for fate in fates if listening else ():
+        if fate["fate"] != "accept":
+            sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
+            yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
+                       transport=wish["transport"].upper(), rule=rule_words(fate),
+                       whose=" from " + (wish["client"] or fate["whose"]), proof=rules + rules_now)
+
+
+@rule("""firewall.local  where: server  sure: likely
+    hides: BEYOND handshake.incomplete
+    says: {holder} listens and has room, and a connection of this host to itself ({address} port
+      {port}) {how}: a local firewall stops it{unread}.
+    fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
+    given: port/80 ; listener/0.0.0.0 ; watch/tcp ok 80={"waiting":0,"limit":9}
+    fires: loop/127.0.0.1 ok open=0 silent=1   fires: loop/127.0.0.1 ok open=0
+    quiet: loop/127.0.0.1 ok""")
+def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
+    """The kernel completes handshakes for the program: only a filter keeps one from itself."""
+    full = watched.get("limit") and watched["waiting"] > watched["limit"]
+    known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
+    room = listening and watched and not full and not known
+    for row in saying(loop, "open", 0)[:1] if room else ():
+        yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
+            row, "silent") else "is refused", severity="warn" if fates else "fail",
+            unread="" if fates else " (its rules are for root to read)")
+
+
+@rule("""firewall.local  where: server client_network  sure: possible
+    hides: BEYOND handshake.incomplete
+    says: {lost} packets came and were not delivered while we looked, and nothing of {client} got to
+      port {port}: a local firewall may stop them (its rules are for root to read).
+    fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
+    given: port/80 client=192.0.2.10 watched_s=9 ; listener/0.0.0.0 ; watch/tcp ok 80={}
+    fires: grown//proc/net/snmp ok IpInReceives=7 IpInDelivers=3
+    quiet: grown//proc/net/snmp ok IpInReceives=7 IpInDelivers=7
+    quiet: grown//proc/net/snmp ok IpInReceives=7 IpForwDatagrams=7""")
+def rule_firewall_undelivered(wish, watched, grown, fates):
+    """While the client was said to try (--for): InReceives grows and InDelivers does not, as when
+    INPUT or raw PREROUTING drops; rp_filter has a counter of its own."""
+    client, moved = wish["client"] or "", {k: n for row in succeeded(grown)
+                                           for k, n in row.value.items()}
+    front = {4: "Ip", 6: "Ip6"}.get(is_address(client), "-")
+    forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
+    lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
+    if wish["watched_s"] and watched and lost >= UNDELIVERED and not fates and client not in watched["peers"] \
+            and not moved.get("TcpExtIPReversePathFilter"):
+        yield dict(client=client, lost=lost, proof=grown)
+
+
+@rule("""route.return_missing  where: server  hides: handshake.incomplete
+    says: This host has no way back to {client}: {how}.
+    fix: Add the route to the client's network, or the default route; `ip route get {client}`.
+    given: port/80 client=192.0.2.10   fires: back/192.0.2.10 ok error=ENETUNREACH
+    fires: back/192.0.2.10 ok type=blackhole error=EINVAL   quiet: back/192.0.2.10 ok""")
+def rule_return_missing(wish, back, listening):
+    """The kernel finds no route to the client, or refuses it: RTM_GETROUTE says so."""
+    for row in [row for row in back if said(row, "error")][:wish["mode"] == "server"]:
+        yield dict(client=host_of(row), proof=[row], how=NO_WAY.get(
+            row.value["error"], row.value["error"]), severity="fail" if wish["client"] else "warn")
+
+
+@rule("""route.return_missing  where: server  sure: likely  hides: handshake.incomplete
+    says: This host drops packets because the way back would be another one (rp_filter), {count}
+      while we looked{client}.
+    fix: Correct the asymmetric route, or set net.ipv4.conf.*.rp_filter to 2 (loose).
+    given: port/80 client=192.0.2.10 ; listener/0.0.0.0
+    fires: grown//proc/net/netstat ok TcpExtIPReversePathFilter=3
+    quiet: grown//proc/net/netstat ok TcpExtIPReversePathFilter=0""")
+def rule_return_filtered(wish, watched, grown, listening):
+    """Strict reverse path filtering (RFC 3704) dropped something while the port was watched."""
+    busy = (wish["client"] in watched.get("peers", ())) if wish["client"] else watched.get("peers")
+    for row in grown if listening else ():
+        if said(row, "TcpExtIPReversePathFilter"):
+            yield dict(count=row.value["TcpExtIPReversePathFilter"], proof=[row], severity="fail"
+                       if wish["client"] and not busy else "warn",
+                       client="; nothing of %s got here" % wish["client"] if wish["client"]
+                       and not busy else "")
+
+
+@rule("""handshake.incomplete  where: server_network transit client_network  sure: likely
+    says: SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK
+      comes back.
+    fix: Follow the way back from here to {peer}: its gateway, asymmetric routes, firewalls with
+      state. `tcpdump -ni any host {peer} and port {port}` shows the SYN/ACK leaving.
+    ask: Where do the SYN/ACKs from port {port} of the server to {peer} go, and who drops them?
+    given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"half_open":{"192.0.2.10":2}}
+    quiet: watch/tcp ok 80={"half_open":{"192.0.2.10":0}}""")
+def rule_handshake_incomplete(wish, watched, watch, back):
+    """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
+    stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
+    mine_ = [peer for peer in stuck if peer == wish["client"]]
+    others = [peer for peer, state in watched.get("peers", {}).items() if peer not in stuck]
+    if stuck:               # a public server always meets some that never answer
+        yield dict(peers=", ".join((mine_ or stuck)[:3]), peer=(mine_ or stuck)[0],
+                   proof=watch + back, severity="fail" if mine_ or not wish["client"]
+                   and not others else "warn")
+
+
+@rule("""service.error  where: service  severity: warn  sure: likely
+    says: {holder} does not close: {count} connections on port {port} stay in CLOSE_WAIT, long ended
+      by their peers.
+    fix: The program leaks connections: look at its threads; restart it, then mend it.
+    given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":20}}
+    quiet: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":1}}""")
+def rule_close_wait(wish, watched, watch, holder):
+    """CLOSE_WAIT is left only by the program's close()."""
+    count = watched.get("fewest", {}).get("CLOSE_WAIT", 0)
+    if count >= CLOSE_WAIT_MANY:
+        yield dict(count=count, holder=holder, proof=watch)
+
+
+@rule("""host.exhausted  where: service server  hides: AWAY
+    says: {name} (pid {pid}) has {descriptors} of {limit} file descriptors open: it cannot accept
+      another connection.
+    fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
+    given: port/80 ; listener/0.0.0.0 inode=7
+    fires: owners/self ok inodes={"7":5} processes={"5":{"name":"x","descriptors":99,"limit":99,
+      "state":"S","unit":null,"container":null}}
+    quiet: owners/self ok inodes={"7":5} processes={"5":{"name":"x","descriptors":9,"limit":99,
+      "state":"S","unit":null,"container":null}}""")
+def rule_descriptors_exhausted(wish, listening, owners):
+    """A process at its limit of descriptors gets EMFILE from accept()."""
+    for row in programs_of(listening, owners):
+        if row["limit"] and row["descriptors"] >= row["limit"] - 1:
+            yield dict(row, proof=owners)
+
+
+@rule("""host.exhausted  where: server  severity: warn  sure: likely  hides: AWAY
+    says: This host runs short: {what}.   fix: {cure}
+    given: port/80   fires: conntrack/count ok entries=65536 ; conntrack/max ok entries=65536
+    fires: limits/disk ok /var=0.0   fires: kernel_log/self ok lines=["nf_conntrack: table full"]
+    fires: grown//proc/net/netstat ok TcpExtSyncookiesSent=3
+    quiet: limits/disk ok /var=30.0   quiet: kernel_log/self ok lines=["eth0: Link is Up"]""")
+def rule_server_limits(wish, full, conntrack, limits, kernel_log, grown):
+    """Tables, memory and disks that are full, and the kernel's own words about them."""
+    if wish["mode"] != "server":
+        return
+    if full:
+        yield dict(what="it tracks as many connections as it may (%s)" % full, proof=conntrack,
+                   cure="Raise net.netfilter.nf_conntrack_max.", severity="fail")
+    short = ["%s has %.1f %% free" % item for item in sorted((about(limits, "disk") or {}).items())
+             if item[1] < 1]
+    kernel = about(limits, "kernel") or {}
+    used, _, most = (kernel.get("/proc/sys/fs/file-nr", "").split() + [None] * 3)[:3]
+    if to_int(most) and to_int(used) > to_int(most) * 0.98:
+        short.append("%s of %s files are open" % (used, most))
+    stalled = find(r"some avg10=([0-9.]+)", kernel.get("/proc/pressure/memory", ""))
+    if (to_float(stalled) or 0) > 20:
+        short.append("programs wait for memory %s %% of the time" % stalled)
+    if short:
+        yield dict(what="; ".join(short), cure="Make room: see `df -h -i`, `free`.", proof=limits)
+    for row in grown:
+        if said(row, "TcpExtSyncookiesSent"):
+            yield dict(what="more handshakes are open than its SYN backlog takes (SYN cookies)",
+                       cure="A flood, or answers that get lost: see `ss -tn state syn-recv`.",
+                       proof=[row])
+    for row in succeeded(kernel_log):
+        lines = [line for line in row.value["lines"] if not re.search(r"(?i)link is up", line)
+                 and find(r"\bport (?:\S*:)?(\d+)", line) in (None, str(wish["port"]))]
+        if lines:
+            yield dict(what='the kernel says "%s"' % lines[-1], cure="See `dmesg -T`.", proof=[row],
+                       severity="warn" if wish["asked"] else "info")
+
+
+@rule("""service.error ssh.throttled ssh.denied ssh.algorithm  where: service client
+    severity: info  sure: possible
+    says: The log {log} says{whose}: "{line}".   fix: {cure}
+    given: port/22
+    fires: logs/auth.log ok lines=[{"kind":"throttled","ip":"A","text":"x past MaxStartups"}]
+    quiet: logs/auth.log ok lines=[{"kind":"accepted","ip":"A","text":"Accepted publickey"}]""")
+def rule_log_lines(wish, logs, local_time):
+    """The newest line of each kind of trouble, of the last minutes, and of the client if named."""
+    client = wish["client"]
+    for row in succeeded(logs):
+        lines = {LOG_CODES.get(line["kind"], "ssh.denied"): line for line in row.value["lines"]
+                 if (not client or client in line["text"]) and is_recent(line, local_time)}
+        for code, line in lines.items():
+            if code:
+                yield dict(code=code, log=row.subject, line=line["text"], proof=[row],
+                           whose=" of " + client if client else "", cure=LOG_CURES[code],
+                           severity="warn" if client else "info")
+
+
 # -- captures: what the packets of each flow say ---------------------------------------------------
 #
 # `attempts` are the flows that were asked about; where probes ran beside, only `recorded` has them:
@@ -6021,6 +7705,121 @@ STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in "
 STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
     "the front works, what is behind it does not", "Look at the back end of {front} on {address}:"
     " is it running, and can the front reach it? Its error log says which one.")))
+
+
+FATES = {"drop": "drops", "reject": "rejects", None: "may or may not accept"}
+TRANSLATES = r"(?i)\bdnat\b|redirect|tproxy"
+STUCK = {"T": "stopped (SIGSTOP)", "t": "held by a debugger", "D": "stuck in the kernel (state D)",
+         "Z": "dead (a zombie)"}
+NO_WAY = {"ENETUNREACH": "no route to it (network unreachable)", "EINVAL": "a blackhole route",
+          "EHOSTUNREACH": "an unreachable route", "EACCES": "a prohibit route"}
+LOG_CODES = {"trouble": "service.error", "throttled": "ssh.throttled", "accepted": None,
+             "unable_to_negotiate": "ssh.algorithm"}
+LOG_CURES = {"service.error": "Read the log around that line.", "ssh.throttled": "Wait until the"
+             " penalty ends, or raise MaxStartups and PerSourcePenalties in sshd_config.",
+             "ssh.denied": "Check the user's name, its key in authorized_keys, AllowUsers.",
+             "ssh.algorithm": "Bring client and server to common algorithms: `ssh -Q kex`."}
+
+
+def is_loopback(address):
+    """An address that only this host itself can reach."""
+    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
+
+def misfit(far, version, interfaces, back):
+    """Whom sockets that are bound beyond loopback do not serve, in words; None: nobody in doubt."""
+    if version and not any(version in versions_of(row) for row in far):
+        return "a client with IPv%d" % version
+    bound, own = {row["addr"].partition("%")[0] for row in far}, own_addresses(interfaces)
+    if bound & set(ANYWHERE) or not all_links(interfaces):
+        return None
+    if not bound & own:
+        return "anybody (no interface of this host has that address)"
+    facing = [interface_named(interfaces, row.value["dev"]) for row in succeeded(back)
+              if row.value["dev"] not in (None, "lo")]
+    facing = list(filter(None, facing))
+    if facing and not any(bound & set(link_addresses(link)) for link in facing):
+        return "a client behind %s, such as %s," % (facing[0]["name"], host_of(back[0]))
+    return None
+
+
+def nearest_words(wish, sockets, owners, units, elsewhere):
+    """What comes nearest to a listener on the port, as the end of a sentence."""
+    found = []
+    for row in [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]][:1]:
+        found.append("%s (pid %d) does in another network namespace%s" % (
+            row["process"], row["pid"], " (%s)" % row["namespace"] if row["namespace"] else ""))
+    other = {"tcp": "udp", "udp": "tcp"}[wish["transport"]]
+    if listeners(sockets, other, wish["port"]):
+        found.append("%s port %d is open" % (other.upper(), wish["port"]))
+    for row in listeners(sockets, wish["transport"]):
+        names = [p["name"] for p in programs_of([row], owners) if p["name"] in usual_programs(wish)]
+        found += ["%s listens on port %s" % (name, row["port"]) for name in names]
+    found += ["%s %s" % (row["unit"], "has failed" if row["state"] == "failed" else "is stopped")
+              for row in stopped_units(wish, units)]
+    return "".join("; " + words for words in unique(found)[:3])
+
+
+def holder_words(listening, owners):
+    """Who listens, in words: program and pid, else whose it is."""
+    users = (about(owners, "self") or {}).get("users", {})
+    names = ["%s (pid %d%s)" % (row["name"], row["pid"], ", container " + row["container"]
+                                if row["container"] else "")
+             for row in programs_of(listening, owners)]
+    whose = [users.get(str(row.get("uid"))) for row in listening]
+    return ", ".join(names[:2]) or "A program%s" % (
+        " of user " + whose[0] if whose and whose[0] else "")
+
+
+def bound_words(listening):
+    """Where somebody listens, in words: its addresses, without repeats."""
+    return ", ".join(unique(row["addr"] for row in listening)[:4])
+
+
+def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
+    """What the rules do with a client's first packet, by family: rows of `packet_fate` with
+    `whose` and `count`, in words; [] where no rules could be read."""
+    links = [link for link in real_links(interfaces) if is_up(link)]
+    own = [a for link in links for a in far_reaching(link)]
+    bound = [row["addr"] for row in listening if row["addr"] not in ANYWHERE]
+    client, before, after = wish["client"], rules_read(rules), rules_read(rules_now)
+    versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
+    found = []
+    for version in sorted(versions if before and wish["mode"] == "server" else ()):
+        mine_ = [a for a in bound or own if is_address(a) == version and not is_loopback(a)]
+        if not mine_ or client and is_address(client) != version:
+            continue
+        ways = [row.value["dev"] for row in succeeded(back) if row.value["dev"]]
+        packet = inbound_packet(wish["transport"], wish["port"], mine_, [client] if client else (),
+                                unique(ways) or [link["name"] for link in links],
+                                ["exists"] if ways else ())
+        fate, now = (packet_fate(firewall_bases(rows), packet) for rows in (before, after or before))
+        moved = (now["packets"] or 0) - (fate["packets"] or 0)
+        count = "" if fate["packets"] is None else " (%d packets so far%s)" % (
+            now["packets"] or 0, ", %d of them just now" % moved if moved > 0 else "")
+        fate.update(whose="clients with IPv%d" % version, count=count)
+        sure = fate["fate"] != "accept" or about(rules, "nft")      # it shows iptables' as well
+        if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
+            found.append(fate)
+    return found
+
+
+def rule_words(fate):
+    """The rule that decides, safe to print."""
+    return printable(" ".join((fate["rule"] or "").split()), 160)
+
+
+def is_recent(line, local_time):
+    """Was a log line written in the last LOG_AGE_S, by the host's own clock?  True: nobody knows."""
+    when = line.get("when")
+    if not when or not local_time:
+        return True
+    now = list(map(int, re.findall(r"\d+", local_time)[:6]))
+    try:
+        age_s = epoch_of(*now) - epoch_of(when[0] or now[0] - (when[1] > now[1]), *when[1:])
+    except NotMine:
+        return True
+    return age_s < LOG_AGE_S
 
 
 def unique(items):
@@ -6402,15 +8201,20 @@ VIEWS = {
     "dropped_here": lambda dropped: {                  # while packets were recorded
         name: count for r in succeeded(dropped) for name, count in r.value.items()},
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
-    "tunnels": lambda tunnel: saying(tunnel, "status", 200)}              # proxies that let us by
+    "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
+    "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
+    "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
+    "watched": lambda wish, listening, watch: (
+        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening else {},
+    "local_time": lambda clock: clock[0].value["local"] if clock else None,
+    "fates": inbound_fates}
 
 
 # -- judging --------------------------------------------------------------------------------------
 
 def judge(answers):
     """All rules on the answers -> (verdict, findings, unjudged); pure."""
-    seen = Seen((name, [a for a in rows if a.outcome != "unknown"])
-                for name, rows in by_probe(answers).items())
+    seen = usable(by_probe(answers))
     found, unjudged = [], not_asked(answers)
     for item in RULES.values():
         try:
@@ -6420,6 +8224,11 @@ def judge(answers):
                 type(error).__name__, error)})
     findings = doubt(demote(merge(hide_consequences(found)), seen), seen)
     return verdict(findings, seen), findings, unjudged
+
+
+def usable(table):
+    """{probe: answers} as rules see it: without what is not known, and with the views."""
+    return Seen((name, [a for a in rows if a.outcome != "unknown"]) for name, rows in table.items())
 
 
 def accusations(item, seen):
@@ -6496,6 +8305,8 @@ def merge(findings):
 def working_addresses(findings, seen):
     """Addresses that work at the layer asked for: open, and with no failure of their own."""
     wish, good = seen["wish"], met(seen["tcp"] + seen["udp"], "ok")
+    if wish["mode"] == "server":
+        return unique(row["addr"] for row in seen["listening"])
     if wish["host"] and wish["port"] is None:
         good += [r for r in seen["tcp"] if r.outcome == "refused" or r.subject in seen["alive"]]
     elif wish["protocol"] in ("http", "https"):
@@ -6530,13 +8341,15 @@ def verdict(findings, seen):
     wish, good = seen["wish"], working_addresses(findings, seen)
     if wish["mode"] == "capture" and not wish["host"]:
         return capture_verdict(findings, seen)
-    if wish["mode"] == "host" or good or seen["tunnels"]:
+    idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
+    if wish["mode"] == "host" or good or seen["tunnels"] or idle:
         return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
         return finding_verdict(telling[-1])
-    places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % wish["host"]
+    places, words = PLACES[:6], "Not enough was seen to name a cause for %s." % (
+        wish["host"] or seen["target"][0].subject)
     for row in succeeded(seen["tcp"])[:1]:
         above = "TLS works, and what lies above it" if saying(
             seen["handshakes"], "ended", "done") else "what lies above TCP"
@@ -6569,10 +8382,28 @@ def finding_verdict(finding):
                    finding.fix, {"who": owner, "text": finding.ask})
 
 
+def served_words(wish, seen):
+    """Who serves a port of this host, and what was seen of the way to it."""
+    if not wish["port"]:
+        return "No program listens on this host."
+    parts = ["%s listens on %s, %s port %d" % (
+        seen["holder"], seen["bound_to"], wish["transport"].upper(), wish["port"])]
+    parts += ["answers this host itself"] * bool(saying(seen["loop"], "open", 1))
+    parts += ["has room in its queue"] * (seen["watched"].get("waiting") == 0)
+    parts += ["no rule of this host's firewall stops it"] * (
+        {fate["fate"] for fate in seen["fates"]} == {"accept"})
+    ways = [row.value for row in seen["back"] if said(row, "error") is None and said(row, "dev")]
+    parts += ["the way back to %s leaves by %s" % (wish["client"], way["dev"])
+              for way in ways[:bool(wish["client"])]]
+    return ", ".join(parts) + "."
+
+
 def ok_words(wish, good, seen):
     """What works, in one sentence."""
     if wish["mode"] == "host":
         return "Link, address, route, gateway and resolver of this host look fine."
+    if wish["mode"] == "server":
+        return served_words(wish, seen)
     if not good:
         return "%s is reached through the proxy %s." % (wish["host"], seen["tunnels"][0].subject)
 
@@ -6630,13 +8461,15 @@ def shorten(text, width=WIDTH):
 def render_text(report, packets, color=False):
     """The whole report: the verdict, and below it each part that has something to say."""
     table = by_probe(report.answers)
-    way = next((row.value for row in succeeded(table["egress"] + table["route"])
+    way = next((row.value for row in succeeded(table["egress"] + table["route"] + table["back"])
                 if not row.value["error"]), {})
     host, known = report.target.host or "-", ", ".join(found_addresses(table))
     server = host if known in ("", host) else "%s = %s" % (host, known)
     untested = [line for row in report.unjudged for line in wrap(
         "%s: %s" % (row["question"].rstrip("."), row["why"]), "  - ")]
-    rows = ticket_rows(report, table, way, server, packets).items()
+    serves = report.target.mode == "server" and table["target"]
+    rows = (server_rows if serves else ticket_rows)(
+        report, table, way, server, packets).items()
     ticket = [line for label, text in rows for line in wrap(
         text or "________", "  %-13s " % (label.replace("_", " ") + ":"))]
     parts = (("FLOWS", flow_lines(report, table["capture"])),
@@ -6808,6 +8641,60 @@ def ticket_rows(report, table, way, server, packets):
         location=None, switch=None, switch_port=None)
 
 
+AWAY_ROWS = "client client_host protocol ruled_out packets_sent route_taken".split()
+
+
+def server_rows(report, table, way, server, packets):
+    """The same for this host as a server: who listens, what state it is in, what is in the way."""
+    seen, common = usable(table), ticket_rows(report, table, way, server, packets)
+    wish, watched = seen["wish"], seen["watched"]
+    programs = programs_of(seen["listening"], seen["owners"])
+    switch = ([row for answer in succeeded(seen["switch"]) for row in answer.value["neighbors"]
+               if way.get("dev") in (None, row["local_if"])] or [LLDP_NEIGHBOR])[0]
+    states = sorted(watched.get("most", {}).items())
+    names = [a for link in real_links(seen["interfaces"]) for a in far_reaching(link)]
+    rows = {key: text for key, text in common.items() if key not in AWAY_ROWS}
+    rows.update(
+        server="%s (%s)" % (common["client_host"], ", ".join(names[:4])),
+        port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
+        listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
+        unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
+        queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
+            watched.get("waiting"), watched.get("limit") or "?", watched.get("dropped") or 0) or "-",
+        states=", ".join("%s %d" % item for item in states) or "-",
+        client=wish["client"] or "any", way_back=common["route_taken"] or "-",
+        firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or "not read",
+        VLAN=common["VLAN"] or switch["vlan"] and str(switch["vlan"]),
+        switch=switch["sysname"] or switch["chassis_id"],
+        switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
+    return rows
+
+
+def fate_words(fate):
+    """What the firewall does with a client's packet, in words."""
+    verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
+    return "%s %s%s" % (verb, fate["whose"], ': %s "%s"%s' % (
+        fate["chain"], rule_words(fate), fate["count"]) if fate["rule"] else "")
+
+
+def render_listeners(reports):
+    """Everybody who listens on this host, a line each, with the verdict on the port."""
+    form, lines = "%-4s %-17s %5s %-20s %7s %s", []
+    for report in [r for r in reports if r.target.port and r.complete is not None]:
+        seen, target = usable(by_probe(report.answers)), report.target
+        warned = [f.code for f in report.findings if f.severity == "warn"]
+        code = report.verdict.code if report.verdict.code != "ok" or not warned else warned[0]
+        queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
+        names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
+                 for row in programs_of(seen["listening"], seen["owners"])]
+        lines.append(form % (
+            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((names or [
+                seen["holder"]])[0], 20), queue if target.transport == "tcp" else "-", code))
+    head = form % ("", "address", "port", "program, pid, user", "queue", "verdict")
+    return "\n".join(["LISTENERS", "  on this host: %d ports" % len(lines)]
+                     + [head.rstrip()] * bool(lines) + lines) + "\n"
+
+
 def ruled_out(table, result):
     """The layers that were seen to work, in words; None where the target itself does."""
     links = table["interfaces"]
@@ -6887,10 +8774,6 @@ OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undec
                " was seen to name a cause; the report says what was not tested."}
 LATER_CODES = {code: "%s (not yet: %s)" % (says, finder) for code, finder, says in re.findall(
     r"(\S+) in (.+?): (.+)", """
-listen.none in mode `server`: Nobody listens on the port.
-listen.loopback_only in mode `server`: The service listens on loopback only.
-listen.other_address in mode `server`: The service listens on another address or family.
-handshake.incomplete in mode `server`: SYNs are answered in vain: the way back is broken.
 intermittent in mode `watch`: It works now and then; the findings say what failed when.
 """)}
 RULELESS = dict(OTHER_CODES, **LATER_CODES)
@@ -7097,6 +8980,22 @@ def read_target(text):
                   is_address(host))
 
 
+def read_port(text):
+    """'443', '53/udp' or 'https' -> a port of this host as a Target; Usage where it is absurd."""
+    word, slash, transport = text.lower().partition("/")
+    word = SAME_PROTOCOL.get(word, word)
+    port = PROTOCOLS[word][0] if word in PROTOCOLS else to_int(word)
+    if port not in range(1, 65536) or slash and transport not in ("tcp", "udp"):
+        raise Usage("port %s: a number from 1 to 65535 or a known service, with /udp or /tcp where"
+                    " it is needed: 443, 53/udp, https" % printable(text, 60))
+    protocol = word if word in PROTOCOLS else PORT_PROTOCOL.get(port, transport or "tcp")
+    usual = PROTOCOLS[protocol][1]
+    if transport not in ("", usual) and protocol != "dns":
+        protocol = transport
+    return Target("port %d/%s" % (port, transport or usual), None, port, protocol,
+                  transport or usual, PROTOCOLS[protocol][2], None, None, 0, "server")
+
+
 def check_name(host):
     """NotMine for a name that DNS cannot carry, and for an option in disguise; else True."""
     mine(host, "no host in it")
@@ -7115,7 +9014,7 @@ def wish_of(target, options):
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
-        seconds=options.for_s, file=options.read,
+        asked=not options.overview, watched_s=options.for_s, file=options.read,
         speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
 
 
@@ -7188,6 +9087,24 @@ def run_targets(texts, system, options, out):
     return examine(targets[0].mode, lambda shared: targets, system, options, out)
 
 
+def run_server(texts, system, options, out):
+    """Mode `server`: one verdict for each PORT, or all who listen and what looks wrong there."""
+    targets = unique(map(read_port, texts))
+    options = options._replace(overview=not targets, deadline_s=options.deadline_s
+                               + (options.for_s or 0) + (options.lldp or 0))
+    return examine("server", (lambda shared: targets) if targets else listening_targets, system,
+                   options, out)
+
+
+def listening_targets(shared):
+    """A target for each port on which somebody listens; UDP sockets of clients are left out."""
+    rows = listeners([row for row in shared["sockets"] if row.subject != "-"])
+    ports = sorted({(row["port"], row["proto"]) for row in rows if isinstance(row["port"], int)
+                    and not (row["proto"] == "udp" and row["port"] >= EPHEMERAL)})
+    return [read_port("%d/%s" % row) for row in ports] or [
+        THIS_HOST._replace(text="this host as a server", mode="server")]
+
+
 def examine(mode, find_targets, system, options, out):
     """Ask what a mode asks once, find its targets in that, diagnose all; -> exit status."""
     began, started = system.monotonic(), iso_time(system.now())
@@ -7237,7 +9154,7 @@ def run_capture(texts, system, options, out):
         deadline_s=max(options.deadline_s, (options.for_s or 0) + 1)), out)
 
 
-RUNNERS = {"target": run_targets, "capture": run_capture}
+RUNNERS = {"target": run_targets, "server": run_server, "capture": run_capture}
 
 
 def show_progress(names):
@@ -7289,7 +9206,9 @@ def render_document(reports, system, options, started, began):
         return "".join(render_brief(report) for report in reports)
     color = options.color == "always" or options.color == "auto" and system.wants_color(
         sys.stdout if not options.output else None)
-    texts = [render_text(report, system.packets, color) for report in reports]
+    worse = [report for report in reports if not options.overview or report.verdict.code != "ok"]
+    texts = [render_listeners(reports)] if options.overview else []
+    texts += [render_text(report, system.packets, color) for report in worse]
     return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
         system.transcript, [] if reports[1:] else reports[0].answers, options.verbose)
 

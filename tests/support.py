@@ -59,8 +59,14 @@ TEXTS = ("greeting", "reply", "reason", "error", "not_http", "not_tls", "text") 
 TARGET = {"host": "192.0.2.1", "literal": 4, "port": 443, "knock_port": 443, "protocol": "tcp",
           "transport": "tcp", "tls": False, "path": None, "sni": None, "family": 0,
           "source": None, "connect_to": None, "proxy": None, "speaks_first": False, "cafile": None,
-          "bound": False, "user": None, "mode": "target", "client": None,
-          "seconds": None, "file": None}
+          "bound": False, "user": None, "mode": "target", "client": None, "asked": True,
+          "watched_s": None, "file": None}
+LISTENER = {"proto": "tcp", "addr": "0.0.0.0", "port": 80, "waiting": 0, "limit": 128, "uid": 0,
+            "inode": 7, "only_v6": None, "dropped": 0}
+WATCHED = {"most": {}, "fewest": {}, "half_open": {}, "peers": {}, "waiting": 0, "limit": 128,
+           "dropped": 0, "unaccepted": 0}
+PROCESS = {"name": "nginx", "pid": 5, "user": "root", "state": "S", "unit": None, "limit": 1024,
+           "container": None, "descriptors": 9}
 INTERFACE = {"name": "eth0", "index": 2, "up": True, "carrier": True, "loopback": False,
              "inet": [OWN + "/24"], "inet6": [], "mac": None, "mtu": 1500, "state": "UP"}
 CERTIFICATE = {"subject": [["CN", "web.example"]], "issuer": [["CN", "Some CA"]],
@@ -134,6 +140,12 @@ BLANKS = {
     "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
     "retries": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
+    "sockets": {"listeners": [], "udp": [], "tcp_states": {}},
+    "owners": {"inodes": {"7": 5}, "processes": {"5": PROCESS}, "users": {"0": "root"}},
+    "rules": {"bases": [], "tables": []}, "rules_now": {"bases": [], "tables": []}, "watch": {"80": WATCHED}, "grown": {},
+    "limits": {}, "kernel_log": {"lines": []}, "switch": {"neighbors": [], "error": None},
+    "elsewhere": {"listeners": [], "namespaces": 0}, "units": [], "back": ROUTE,
+    "loop": {"tried": 1, "open": 1, "silent": 0, "resent": 0}, "logs": {"lines": []},
     "reset_ttl": {"ttl": None, "host_ttl": 64}, "capture": CAPTURE, "flow": FLOW,
     "waiting": 30, "dropped": {},
 }
@@ -276,10 +288,17 @@ def read_answer(text):
         words = re.sub(r"^ok(\s|$)", "", rest.strip())
         row, _ = change(dict(copy.deepcopy(INTERFACE), name=subject), scan_changes(words))
         return "interfaces", "all", "ok", {"interfaces": [row]}, None
+    if probe == "listener":
+        row, _ = change(dict(LISTENER, addr=subject), scan_changes(rest))
+        return "sockets", "tcp", "ok", dict(BLANKS["sockets"], listeners=[row]), None
     outcome, _, rest = rest.strip().partition(" ")
     if outcome not in load().OUTCOMES:
         raise ValueError("no outcome in %r" % text)
     subject = spelled_subject(probe, subject)
+    if probe == "watch":                   # what a case says of a port is added to what is usual
+        ports = dict(scan_changes(rest))
+        return probe, subject, outcome, {
+            port: dict(WATCHED, **seen) for port, seen in ports.items()}, None
     if rest[:1] in ("{", "["):
         return probe, subject, outcome, spelled(json.loads(rest)), None
     value, ms = change(blank(probe, outcome, subject), scan_changes(rest))
@@ -321,9 +340,13 @@ def join_interfaces(rows):
     return ([("interfaces", "all", "ok", {"interfaces": merged}, None)] if links else []) + others
 
 
+SERVER = r"target/- ok host=null mode=server protocol=http transport=tcp port=\1"   # port/80
+
+
 def read_case(text):
     """A case in the notation -> [Answer], numbered, with the target and, where named, the clock."""
-    parts = [part.strip() for part in re.split(r"\s;\s", " " + text + " ") if part.strip()]
+    parts = [re.sub(r"^port/(\d+)", SERVER, part.strip())
+             for part in re.split(r"\s;\s", " " + text + " ") if part.strip()]
     targets = [part for part in parts if part.startswith("target/")]
     rows = [read_answer(part) for part in parts if not part.startswith("target/")]
     if not targets and any(NAMES["N"] in row[1].split() for row in rows):

@@ -28,7 +28,7 @@ class Registry(unittest.TestCase):
         for name, item in netdiag.PROBES.items():
             self.assertEqual(item.function.__name__, "probe_" + name)
             self.assertTrue((item.function.__doc__ or "").strip(), name)
-            self.assertIn(item.scope, ("host", "target", "capture", "closing"))
+            self.assertIn(item.scope, ("host", "target", "server", "port", "capture", "closing"))
 
     def test_host_probes_need_no_target(self):
         """What is asked once for this host cannot depend on a target."""
