@@ -11,7 +11,7 @@ PYENV     = $(or $(PYENV_ROOT),$(HOME)/.pyenv)
 python    = $(or $(lastword $(sort $(wildcard $(PYENV)/versions/$(1).*/bin/python3))),$(shell \
             python$(1) -c 'import sys; print(sys.executable)' 2>/dev/null))
 # Everything but the lab and what else needs its network.
-UNITS     = $(filter-out test_lab test_oracles,$(basename $(notdir $(wildcard tests/test_*.py))))
+UNITS     = $(filter-out test_lab test_oracles test_fleet,$(basename $(notdir $(wildcard tests/test_*.py))))
 SOURCES   = netdiag.py $(wildcard tests/*.py tests/lab/*.py)
 
 export PYTHONDONTWRITEBYTECODE = 1

@@ -80,7 +80,7 @@ CERT_SOON_S = 14 * 86400     # "expiring"
 BYTES_LIMIT = 65536          # of any one conversation
 FILE_LIMIT = 1 << 20         # bytes of any file that is read
 OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
-WATCH_S = 1.3                # sockets of a server: a SYN/ACK is sent again after 1.0 s
+WATCH_SOCKETS_S = 1.3           # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
 UNDELIVERED = 2              # packets that vanish in one moment: a SYN and its repeat
 CLOSE_WAIT_MANY = 10         # connections that a program does not close: more than a moment's
@@ -108,6 +108,25 @@ FLYING_LIMIT = 16            # segments of one side that are remembered until th
 TUNNELS_LIMIT = 6             # packets in packets
 REORDER_S = 0.003            # tshark: a late segment nearer than this is reordered, not sent again
 FAST_RESEND_S = 0.02         # tshark: so soon after duplicate ACKs it was sent again
+STAND_IN_S = 600             # `listen` without --for
+STAND_IN_MOST = 1000         # connections or datagrams that it takes in all,
+STAND_IN_AT_ONCE = 32        # and at one time
+STAND_IN_TURNS = 4           # patterns that it answers on one connection
+HALF_OPEN_LOOK_S = 0.5       # between two looks at connections that are not complete
+STAND_IN_IDLE_S = 20.0       # a client that says nothing for so long is left
+PATTERN_BYTES = 3000         # there and back: two full packets and more
+PATTERN_MOST = 16384
+PATTERN_WAIT_S = 2.0         # three resends of what was lost (RTO 0.2 s, doubling)
+WATCH_S = 300                # `watch` without --for
+WATCH_PACE_S = 1.0           # one cheap check in so long;
+WATCH_GENTLE_S = 10.0        # of sshd, which penalises connections without a login
+WATCH_OUTAGES = 50           # that are kept; later ones are counted
+REPORT_LIMIT = 16 << 20      # bytes of a file with reports
+REPORT_FILES = 20000         # of a folder
+REPORT_TARGETS = 2000        # of one report
+HALF_OPEN_S = 55             # Linux keeps a half-open connection so long (5 resends, 63 s)
+STATE_HOLDS_S = 3600         # a rule, a route or a listener is believed to have been so before
+CLOCK_STEP_S = 1.5           # reports have whole seconds
 
 # == 2 types: the words that the other rooms share =================================================
 
@@ -1301,6 +1320,14 @@ def read_time(tag, raw):
     return epoch_of(*re.match(rb"(\d{4})" + 5 * rb"(\d\d)" + b"Z$", raw).groups())
 
 
+def iso_epoch(text):
+    """ISO 8601 with an offset ("2026-11-21T12:00:00+09:00") -> seconds since 1970."""
+    moment = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?"
+                      r"(?:Z|([+-]\d\d):?(\d\d))$", text).groups()
+    hours, minutes = int(moment[6] or 0), int((moment[6] or "+")[0] + (moment[7] or "0"))
+    return epoch_of(*moment[:6]) - hours * 3600 - minutes * 60
+
+
 def epoch_of(*moment):
     """Year, month ... second in UTC -> seconds since 1970; time.strptime would load 0.8 MB."""
     year, month, day, hour, minute, second = map(int, moment)
@@ -2068,9 +2095,9 @@ def parse_sshd_log(text):
 
 def parse_log(text):
     """Any other log: the last lines that tell of trouble, in the shape of `parse_sshd_log`."""
+    lines = [line for line in text.splitlines()[-400:] if re.search(TROUBLE, line)]
     return {"lines": [{"kind": "trouble", "ip": None, "text": printable(line.strip(), 200),
-                       "when": log_time(line)}
-                      for line in text.splitlines()[-400:] if re.search(TROUBLE, line)][-LOG_LINES:]}
+                       "when": log_time(line)} for line in lines[-LOG_LINES:]]}
 
 
 def log_time(line):
@@ -2103,6 +2130,257 @@ def parse_units(text):
     rows = [words for words in word_rows(text.replace("\u25cf", " ")) if len(words) > 3]
     return [{"unit": printable(words[0], 80), "state": words[2]} for words in rows
             if mine(re.search(r"\.\w+$", words[0]), "no unit")]
+
+
+# -- netdiag's own words: the greeting of `listen`, its pattern, and reports ----------------------
+
+def build_greeting(arrival):
+    """What `listen` says first, before any client has spoken: how the connection arrived."""
+    return ("netdiag listen 1 you=%s me=%s ttl=%s mss=%s at=%s\r\n" % (
+        endpoint(arrival["from"], arrival["port"]), endpoint(*arrival["me"]),
+        arrival["ttl"], arrival["mss"], arrival["at"])).encode("ascii", "replace")
+
+
+@guarded
+def read_greeting(text):
+    """The greeting of `listen`, or NotMine -> {"you", "port", "ttl", "mss", "at_s"}."""
+    words = re.match(r"netdiag listen 1 ([ -~]{20,250})", text).group(1)
+    told = dict(word.split("=", 1) for word in words.replace("\\r\\n", "").split())
+    you, port = read_endpoint(told["you"])
+    return {"you": mine(is_address(you) and you), "port": int(port), "ttl": to_int(told["ttl"]),
+            "mss": to_int(told["mss"]), "at_s": iso_epoch(told["at"])}
+
+
+def greeting_of(row):
+    """What `listen` said in a connection or a datagram, or None: another service answers there."""
+    try:
+        return read_greeting(said(row, "greeting") or said(row, "reply"))
+    except NotMine:
+        return None
+
+
+@guarded
+def read_syn(packet):
+    """A SYN with its IP header as it arrived (TCP_SAVED_SYN) -> {"ttl", "mss"}."""
+    six = packet[0] >> 4 == 6
+    return {"ttl": packet[7 if six else 8],
+            "mss": quoted_mss(packet[40 if six else (packet[0] & 15) * 4:])}
+
+
+def half_open_peers(text, port):
+    """/proc/net/tcp, tcp6: {address: SYN/ACKs sent again} of half-open connections to a port."""
+    rows = [words for words in word_rows(text)[1:] if len(words) > 6 and words[3] == "03"
+            and words[1].endswith(":%04X" % port)]
+    found = {}
+    for words in rows:                            # one or four numbers of this machine each
+        raw = b"".join(struct.pack("=I", int(part, 16)) for part in re.findall(
+            ".{8}", words[2].partition(":")[0]))
+        found[address_text(raw).replace("::ffff:", "")] = int(words[6], 16)
+    return found
+
+
+def build_pattern(word, size):
+    """A line of netdiag's, and so many bytes behind it."""
+    return b"netdiag %s %d\n" % (word, size), b"0123456789abcdef" * (size // 16) + b"." * (
+        size % 16)
+
+
+def read_pattern(word, data):
+    """(bytes announced, bytes that came) of a pattern; (None, 0): this is no line of netdiag's."""
+    head = re.match(rb"netdiag %s ([0-9]{1,5})\n" % word, data)
+    return (int(head.group(1)), len(data) - head.end()) if head else (None, 0)
+
+
+def pattern_is_whole(word):
+    """Has a pattern come as far as it was announced, or something else that is no pattern?"""
+    def is_whole(data):
+        size, came = read_pattern(word, data)
+        return size is not None and (came >= size or size > PATTERN_MOST)
+    return is_whole
+
+
+PACKED = "-- report for `netdiag.py merge` (JSON, zlib, base64) --", "-- end of the report --"
+
+
+def pack_report(text):
+    """A JSON report as lines for the end of a text one: `merge` finds it there when pasted."""
+    import base64
+    import zlib
+    packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
+    return "\n".join([PACKED[0]] + re.findall(".{1,76}", packed) + [PACKED[1], ""])
+
+
+def unpack_reports(text):
+    """The JSON texts that `pack_report` has put into a text, quote marks before lines or not."""
+    import base64
+    import zlib
+    for block in text.split(PACKED[0])[1:REPORT_TARGETS]:
+        lines = [line.strip("> |\t\r") for line in block.partition(PACKED[1])[0].splitlines()]
+        try:
+            raw = zlib.decompressobj().decompress(base64.b64decode("".join(lines)), REPORT_LIMIT)
+        except (ValueError, zlib.error) as error:
+            raise NotMine("its packed report is damaged: %s" % error)
+        yield raw.decode("utf-8", "replace")
+
+
+def json_documents(text):
+    """The JSON objects in a text: all of it, or what stands between other lines, one or several.
+
+    Ansible's `script` module gives its own object, with the report in `stdout`.
+    """
+    import json
+    reader = json.JSONDecoder(                    # int() of a million digits takes a minute
+        parse_int=lambda word: int(word) if len(word) < 19 else float(word))
+    starts, at = [found.start() for found in re.finditer(r'\{(?=\s{0,20}")', text)], 0
+    for turn, start in enumerate(starts):
+        if start < at or turn > at / 50 + 400:    # inside the last one; many that are none
+            continue
+        try:
+            document, at = reader.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        inner = document.get("stdout")
+        if "targets" in document:
+            yield document
+        elif isinstance(inner, str) and inner != text:
+            yield from json_documents(inner)
+
+
+def parse_reports(text):
+    """netdiag's reports in a file: JSON, or text that carries it -> [what merge needs of each
+    target]; NotMine says why there are none."""
+    found = [row for part in [text] + list(unpack_reports(text))
+             for document in json_documents(part) for row in report_rows(document)]
+    return mine(found, "no netdiag report in it" + (
+        ": it is cut short" if re.match(r'\s*\{\s*"schema"', text) else ""))
+
+
+@guarded
+def report_rows(document):
+    """One report -> a row for each of its targets: who saw what of which service, and when."""
+    host, marked = document["host"], {}
+    mine(document["mode"] != "merge", "it is merged already")
+    began_s = iso_epoch(document["started"])
+    for row in document["evidence"]:
+        marked.setdefault(find(r"^(t\d{1,5}\.)e\d", row["id"]) or "", []).append(row)
+    rows = []
+    for number, target in enumerate(document["targets"][:REPORT_TARGETS], 1):
+        result = target["verdict"]
+        code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
+        port = target.get("port")
+        mine(not port or int(port) in range(65536), "no port")
+        rows.append(dict(
+            seen_of(marked.get("t%d." % number) or marked.get("") or [], port),
+            role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
+            host=word_of(host.get("name") or "?", 60), port=int(port) if port else None,
+            addresses=addresses_of(host.get("addresses")),
+            goal=word_of(target.get("host") or "-", 200),
+            protocol=word_of(target.get("protocol") or "tcp", 20),
+            goals=addresses_of(target.get("addresses")), code=code,
+            summary=word_of(result["summary"], 600), fix=[
+                word_of(text, 600) for text in result["fix"][:3]],
+            suspects=[place for place in PLACES if place in result["suspects"]],
+            confidence=mine(result["confidence"] in SURE and result["confidence"]),
+            began_s=began_s, ended_s=began_s + min(1e6, float(document.get("elapsed_s") or 0)),
+            flows=[flow_row(flow) for flow in (document.get("flows") or [])[:REPORT_TARGETS]],
+            path=[{"ttl": int(hop["ttl"]), "rtt_ms": None, "place": hop["place"], "mss": None,
+                   "address": word_of(hop["address"], 60) if hop["address"] else None}
+                  for hop in target.get("path", [])[:64] if hop["place"] in PLACES]))
+        rows[-1]["suspects"].sort(key=result["suspects"].index)       # likeliest first
+    return rows
+
+
+def word_of(text, limit):
+    """A text of a foreign report, safe to print; NotMine for what is no text."""
+    return printable(mine(isinstance(text, str) and text, "no text where one belongs"), limit)
+
+
+def addresses_of(words):
+    """The addresses in a list of a foreign report."""
+    return unique(word for word in (words or [])[:200]
+                  if isinstance(word, str) and is_address(word))
+
+
+def flow_row(flow):
+    """What merge needs of one flow of a capture."""
+    row = {key: int(flow.get(key) or 0) for key in "client_port server_port syn synack isn".split()}
+    return dict(row, client=word_of(flow["client"], 60), server=word_of(flow["server"], 60),
+                handshake=bool(flow.get("handshake")), began_s=float(flow.get("began_s") or 0))
+
+
+def seen_of(evidence, port):
+    """What of a report's evidence matters beside another report.
+
+    listens (None: nobody looked); captured; half_open {address: SYN/ACKs sent again}; peers and
+    arrivals [address]; greeted: what `listen` said; facts {what: text}, for another run's.
+    """
+    seen = {"sources": [], "listens": None, "captured": False, "half_open": {}, "peers": [],
+            "arrivals": None, "greeted": None, "facts": {}}
+    for row in evidence[:5000]:
+        read = SEEN_IN.get(row.get("probe"))
+        if read and (row.get("outcome") == "ok" or read is see_tcp):
+            try:
+                guarded(read)(seen, row["value"], port)
+            except NotMine:
+                pass                              # another version's report: the rest still counts
+    return seen
+
+
+def see_sockets(seen, value, port):
+    """A server's sockets: does it listen, and who waits for the end of a handshake?"""
+    rows = [row for row in value.get("sockets") or value["listeners"] if row["port"] == port]
+    seen["listens"] = bool(seen["listens"]) or any(
+        row.get("state", "LISTEN") == "LISTEN" for row in rows)
+    see_peers(seen, {"half_open": {row["remote"]: row["resent"] for row in rows
+                                   if row.get("state") == "SYN_RECV"}}, port)
+
+
+def see_peers(seen, value, port):
+    """Who talks to a port, and whose handshake is half done: how often its SYN/ACK was resent."""
+    value = value.get(str(port), value)
+    for address, again in list(value["half_open"].items())[:200]:
+        for name in addresses_of([address.replace("::ffff:", "")]):
+            seen["half_open"][name] = max(seen["half_open"].get(name, 0), int(again or 0))
+    seen["peers"] += addresses_of([a.replace("::ffff:", "") for a in value.get("peers", ())])
+
+
+def see_arrivals(seen, value, port):
+    """Who came to a stand-in."""
+    seen.update(arrivals=addresses_of([row["from"] for row in value["arrivals"]]), listens=True)
+    see_peers(seen, value, port)
+
+
+def see_tcp(seen, value, port):
+    """A connection of the client: its own address, and what a stand-in said of it."""
+    seen["sources"] += addresses_of([value.get("local")])
+    seen["facts"]["TCP"] = word_of(value["state"], 20)
+    seen["greeted"] = read_greeting(value["greeting"])
+
+
+def see_route(seen, value, port):
+    """The way that a client's packets take out of it."""
+    seen["sources"] += addresses_of([value.get("src")])
+    seen["facts"]["route"] = "via %s, %s, from %s" % tuple(
+        word_of(value.get(key) or "-", 60) for key in ("via", "dev", "src"))
+
+
+def fact(name, read):
+    """Keep one fact of an answer under a name, as text."""
+    def keep(seen, value, port):
+        seen["facts"][name] = word_of(str(read(value)), 200)
+    return keep
+
+
+SEEN_IN = {
+    "sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
+    "watch": see_peers, "capture": lambda seen, value, port: seen.update(captured=True),
+    "lookup": fact("addresses of the name", lambda value: ", ".join(sorted(value))),
+    "resolv_conf": fact("resolvers", lambda value: ", ".join(value["nameservers"])),
+    "http": fact("HTTP status", lambda value: value["status"]),
+    "tls": fact("certificate", lambda value: value["chain"][0]["sha256"][:16]),
+    "identity": fact("system", lambda value: value["system"]),
+    "proxy_env": fact("proxy", lambda value: sorted(
+        key for key in value if value[key] and key not in ("no_proxy", "kubernetes")))}
 
 
 # -- SSH (RFC 4253, 5656) -------------------------------------------------------------------------
@@ -3455,6 +3733,7 @@ MTU_DISCOVER = (0, 10), (41, 23)
 MIN_TTL = (0, 21), (41, 73)
 MARK = (0, 1), (41, 67)              # IP_TOS, IPV6_TCLASS
 TCP_MAXSEG = (6, 2), (6, 2)
+TCP_SAVE_SYN, TCP_SAVED_SYN = (6, 27), (6, 28)
 BIND_DEVICE, TCP_INFO, MSG_ERRQUEUE = (1, 25), (6, 11), 0x2000
 SOL_PACKET, ADD_MEMBERSHIP = 263, 1
 ETH_LLDP, LLDP_GROUP = 0x88cc, bytes.fromhex("0180c200000e")
@@ -3708,6 +3987,12 @@ class System:
         """Seconds since 1970, by this host's own clock."""
         return time.time()
 
+    def rest(self, seconds):
+        """Wait between two checks, without the connections of the last one."""
+        while self.attempts:
+            self.attempts.popitem()[1]["sock"].close()
+        time.sleep(seconds)
+
     def monotonic(self):
         """A clock for durations."""
         return time.monotonic()
@@ -3865,6 +4150,29 @@ class System:
         return "ok", {"used": used, "others": unique(
             path for path in known if path and path != used and os.path.isfile(path))}
 
+    def reports(self, path, timeout_s=None):
+        """The text of a file with reports (`-`: standard input), as long as REPORT_LIMIT."""
+        try:
+            with (sys.stdin.buffer if path == "-" else open(path, "rb")) as stream:
+                raw = stream.read(REPORT_LIMIT + 1)
+        except OSError as error:
+            return "unknown", errno_name(error.errno)
+        if len(raw) > REPORT_LIMIT:
+            return "unknown", "larger than %d MB" % (REPORT_LIMIT >> 20)
+        return "ok", raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8",
+                                "replace")
+
+    def report_files(self, folder):
+        """The files below a folder, in their order; none that cannot be read to an end."""
+        found = []
+        for place, folders, names in os.walk(folder):
+            folders.sort()
+            found += [os.path.join(place, name) for name in sorted(names)
+                      if os.path.isfile(os.path.join(place, name))]
+            if len(found) >= REPORT_FILES:
+                break
+        return found[:REPORT_FILES]
+
     def check_cafile(self, path):
         """Why a CA file cannot be used, or None."""
         outcome, text = self.read(path)
@@ -3992,12 +4300,14 @@ class System:
         return ("ok", {}) if seen else ("unknown", "of other users' processes only root sees them")
 
     def process(self, pid):
-        """A process: its name, state letter (proc_pid_stat(5)), unit, container, open files."""
-        name, limits, groups, stat = (self.read("/proc/%s/%s" % (pid, part), "")[1]
-                                      for part in ("comm", "limits", "cgroup", "stat"))
+        """A process: its name, user, state letter (proc_pid_stat(5)), unit, container, limit."""
+        name, limits, groups, stat, maps = (
+            self.read("/proc/%s/%s" % (pid, part), "")[1]
+            for part in ("comm", "limits", "cgroup", "stat", "maps"))
         return {"name": printable(name.strip(), 40),
-                "user": user_name(or_none(os.stat, "/proc/%s" % pid).st_uid),
-                "state": find(r"\) (\w) ", stat), "unit": find(r"([\w@.:-]+\.service)", groups),
+                "user": user_name(getattr(or_none(os.stat, "/proc/%s" % pid), "st_uid", -1)),
+                "state": find(r"\) (\w) ", stat), "wrapped": "libwrap" in maps,
+                "unit": find(r"([\w@.:-]+\.service)", groups),
                 "container": find(r"(?:docker|libpod|crio|containerd)[-/]([0-9a-f]{12})", groups),
                 "limit": to_int(find(r"Max open files\s+(\d+)", limits))}
 
@@ -4025,8 +4335,9 @@ class System:
 
     def tcp_sockets(self):
         """All TCP sockets of this network namespace, see `diag_rows`."""
-        outcome, raw = self.netlink([build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
-                                     for version in (4, 6)], SOCK_DIAG)
+        outcome, raw = self.netlink([
+            build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
+            for version in (4, 6)], SOCK_DIAG)
         if outcome == "ok":
             return list(diag_rows(raw["messages"]))
         outcome, text = self.read_all(("/proc/net/tcp", "/proc/net/tcp6"))
@@ -4037,7 +4348,7 @@ class System:
         {port: {"most", "fewest": {state: rows}, "half_open": {peer: SYN/ACKs sent again},
         "waiting": fewest not accepted, "unaccepted": the same ones all the while, "limit",
         "dropped": by this socket meanwhile, "peers": {peer: state}}}."""
-        ports, until = {}, time.monotonic() + (self.options.for_s or WATCH_S)
+        ports, until = {}, time.monotonic() + (self.options.for_s or WATCH_SOCKETS_S)
         note_sockets(ports, self.tcp_sockets())
         while time.monotonic() < until:
             time.sleep(min(WATCH_STEP_S, max(0, until - time.monotonic())))
@@ -4590,6 +4901,137 @@ class System:
                       "from": last.get("from"), "by": by,
                       "answered": outcome == "ok" or not big and last.get("from") == address}
 
+    # -- the stand-in of `listen`, and what its client says
+
+    def exchange(self, address, port, clamp, timeout_s=PATTERN_WAIT_S):
+        """A pattern of several packets to `listen` and back -> who got how much of it."""
+        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, clamp and (TCP_MAXSEG, clamp))
+        if not sock:
+            return outcome, None
+        with sock:
+            greeting = converse(sock, b"", GREETING_S, greeting_is_whole)["data"]
+            heard = converse(sock, b"".join(build_pattern(b"size", PATTERN_BYTES)), timeout_s,
+                             pattern_is_whole(b"got"))
+            self.count(sock)
+        size, came = read_pattern(b"got", heard["data"])
+        return "ok", {"greeting": printable(greeting), "bytes": PATTERN_BYTES, "back_bytes": came,
+                      "arrived": size is not None, "ended": heard["ended"]}
+
+    def stand_in(self, address, port, udp, seconds, tell):
+        """Be the service that is not there, until time or the number of arrivals is up.
+
+        `tell` hears of each arrival at once, and first None: it listens.  Ctrl-C ends it.
+        """
+        facts = {"arrivals": [], "half_open": {}, "turned_away": 0, "interrupted": False,
+                 "error": None}
+        until, talks, look_at = time.monotonic() + seconds, [], 0
+        try:
+            sock = passive_socket(address, port, udp)
+        except OSError as error:
+            name = errno_name(error.errno)
+            return "denied", dict(facts, error=name)
+        with sock:
+            try:
+                tell(None)
+                while len(facts["arrivals"]) < STAND_IN_MOST and time.monotonic() < until:
+                    if look_at <= time.monotonic():
+                        self.see_half_open(port, facts["half_open"])
+                        look_at = time.monotonic() + HALF_OPEN_LOOK_S
+                    if not wait_for(sock, False, min(until, look_at)):
+                        continue
+                    talks = [talk for talk in talks if talk[0].is_alive()]
+                    busy = len(talks) >= STAND_IN_AT_ONCE
+                    row = self.hear(sock) if udp else self.receive(sock, talks, busy)
+                    facts["turned_away"] += busy
+                    if row:
+                        facts["arrivals"].append(row)
+                        tell(row)
+            except KeyboardInterrupt:
+                facts["interrupted"] = True
+            for _, client in talks:
+                or_none(client.shutdown, socket.SHUT_RDWR)
+        return "ok", facts
+
+    def see_half_open(self, port, found):
+        """Add who has sent a SYN to a port and has not (or not yet) heard the answer."""
+        for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+            outcome, text = self.read(path)
+            if outcome == "ok":
+                for address, again in half_open_peers(text, port).items():
+                    found[address] = max(again, found.get(address, 0))
+
+    def arrival(self, sock, peer, **facts):
+        """One row of the stand-in's log: who came, when, to which address of this host."""
+        host, me = (row[0].replace("::ffff:", "") for row in (peer, sock.getsockname()))
+        return dict({"at": iso_time(self.now()), "from": host, "port": peer[1], "ttl": None,
+                     "mss": None, "me": [me, sock.getsockname()[1]], "bytes": 0, "ended": None},
+                    **facts)
+
+    def hear(self, sock):
+        """One datagram to the stand-in; netdiag's own are answered, and no others: an answer
+        that is larger than its question must not go to whom anybody names as the sender."""
+        packet = or_none(sock.recvmsg, 65535, 512)
+        if not packet:
+            return None
+        ttls = [struct.unpack_from("=i", raw)[0] for level, kind, raw in packet[1]
+                if (level, kind) in RECEIVED_TTL]
+        row = self.arrival(sock, packet[3], bytes=len(packet[0]), ttl=(ttls or [None])[0])
+        if packet[0] == b"netdiag\n":
+            or_none(sock.sendto, build_greeting(row), packet[3])
+        return row
+
+    def receive(self, sock, talks, busy):
+        """One connection to the stand-in, which is talked to in a thread of its own."""
+        import threading
+        client, peer = or_none(sock.accept) or (None, None)
+        if not client:
+            return None
+        syn = or_none(client.getsockopt, *TCP_SAVED_SYN, 512)
+        row = self.arrival(client, peer, **(read_syn(syn) if syn else {}))
+        if busy:
+            abort(client)
+        else:
+            thread = threading.Thread(target=attend, args=(client, row), daemon=True)
+            talks.append((thread, client))
+            thread.start()
+        return row
+
+
+def passive_socket(address, port, udp):
+    """A bound socket that takes connections, or datagrams, and keeps how they arrived."""
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    sock = socket.socket(FAMILY[is_address(address)], kind)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not udp)
+        or_none(set_option, sock, RECV_TTL, 1)
+        sock.bind((address, port))
+        if not udp:
+            or_none(sock.setsockopt, *TCP_SAVE_SYN, 1)
+            sock.listen(STAND_IN_AT_ONCE)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def attend(client, row):
+    """Talk to one client of the stand-in: greet it, and send back the patterns that it sends.
+
+    The line goes alone before the pattern: a small packet says that the large ones have arrived.
+    """
+    with client:
+        say = build_greeting(row)
+        for _ in range(STAND_IN_TURNS + 1):
+            heard = converse(client, say, STAND_IN_IDLE_S, pattern_is_whole(b"size"))
+            row.update(bytes=row["bytes"] + len(heard["data"]), ended=heard["ended"])
+            size, _ = read_pattern(b"size", heard["data"])
+            if heard["ended"] != "done" or size is None or size > PATTERN_MOST:
+                break
+            line, say = build_pattern(b"got", size)
+            or_none(client.setsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            or_none(client.sendall, line)
+
 
 class Recording:
     """Packets that a thread follows and saves as they come, by AF_PACKET or else by tcpdump."""
@@ -4933,6 +5375,9 @@ def put(source, system, timeout_s):
 
 Probe = collections.namedtuple("Probe", "name function needs optional scope steps")
 PROBES = {}
+# Answers that no probe of rooms 6 asks for: what was wished, and what the modes listen, watch and
+# merge begin with.
+GIVEN = ("target", "arrivals", "checks", "report")
 # {mode: (scopes of the probes that are asked once, scope of those that are asked for each target)}
 SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
           "server": (("host", "server"), "port"), "capture": (("host",), "capture")}
@@ -5245,6 +5690,16 @@ def probe_transfer(wish, http, sizes):
 
 
 @stepwise
+def probe_exchange(wish, tcp):
+    """A pattern of several packets both ways, where netdiag's `listen` stands in; if it is lost,
+    once more with small segments."""
+    rows = [row for row in talking(tcp)[:2] if greeting_of(row)]
+    whole = yield list(each("exchange", rows, wish["port"], None))
+    yield [ask(row.subject + " clamped", native("exchange", row.subject, wish["port"], CLAMP_MSS))
+           for row in succeeded(whole) if row.value["back_bytes"] < PATTERN_BYTES]
+
+
+@stepwise
 def probe_redirects(wish, http):
     """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT."""
     for step in latest(http)[:1]:
@@ -5327,13 +5782,16 @@ asks("rules", "The rules of this host's firewalls, with their counters (for root
                                          parse_nft_list_ruleset)(text), "nft", "-j", "list",
                            "ruleset"),
             ruleset(parse_nft_list_ruleset, "nft", "list", "ruleset"))], "server")
+asks("wrappers", "The rules of TCP wrappers, for programs with libwrap.", lambda: [
+     ask(name, text_file(parse_hosts_access, "/etc/hosts." + name, ""))
+     for name in ("allow", "deny")], "server")
 asks("watch", "The connections of all ports, watched for a moment or for as long as --for says.",
      lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
 asks("rules_now", "The same rules and counters once more, after that moment.",
      lambda rules, watch: rules_read(rules) and PROBES["rules"].function(), "server")
 asks("grown", "Which counters moved in that moment.",
-     lambda counters, watch: moved_counters(counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"),
-     "server")
+     lambda counters, watch: moved_counters(
+         counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"), "server")
 asks("limits", "Limits and shortages of this host: queues, files, memory, disks.", lambda: [
      ask("kernel", native("marks", [
          "/proc/sys/net/core/somaxconn", "/proc/sys/net/ipv4/tcp_max_syn_backlog",
@@ -5394,12 +5852,14 @@ LOG_FILES = {
     "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
     "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
     "mysqld": "/var/log/mysql/error.log", "mariadbd": "/var/log/mysql/error.log",
-    "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log", "haproxy": "/var/log/haproxy.log"}
+    "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log",
+    "haproxy": "/var/log/haproxy.log"}
 # Who usually serves a protocol: the nearest thing where nobody listens.
 SERVERS = {name: words.split() for names, words in (
     ("http https", "nginx apache2 httpd caddy haproxy envoy lighttpd"), ("ssh sftp", "sshd ssh"),
-    ("smtp smtps submission", "master postfix exim4 sendmail"), ("mysql", "mysqld mariadbd mariadb"),
-    ("imap imaps pop3 pop3s", "dovecot"), ("dns", "named bind9 unbound dnsmasq"),
+    ("smtp smtps submission", "master postfix exim4 sendmail"),
+    ("mysql", "mysqld mariadbd mariadb"), ("imap imaps pop3 pop3s", "dovecot"),
+    ("dns", "named bind9 unbound dnsmasq"),
     ("postgresql", "postgres postgresql"), ("redis", "redis-server redis"), ("ldap ldaps", "slapd"))
     for name in names.split()}
 
@@ -5518,7 +5978,8 @@ def programs_of(rows, owners):
     return [dict(known["processes"][pid], pid=int(pid)) for pid in pids
             if pid in known["processes"]] or [
                 {"name": row["process"], "pid": row["pid"], "user": None, "unit": None,
-                 "container": None, "state": None, "descriptors": 0, "limit": None}
+                 "container": None, "state": None, "descriptors": 0, "limit": None,
+                 "wrapped": False}
                 for row in rows if row.get("process")][:1]
 
 
@@ -5934,13 +6395,13 @@ def unwanted(options):
 
 def number_answers(done):
     """All answers in the order of the probes, each with its id."""
-    rows = [a for name in ["target", *PROBES] for a in done.get(name, ())]
+    rows = [a for name in [*GIVEN, *PROBES] for a in done.get(name, ())]
     return [row._replace(id="e%d" % number) for number, row in enumerate(rows, 1)]
 
 
 def by_probe(answers):
     """{probe name: [answers]}; every registered probe has an entry."""
-    table = {name: [] for name in ["target", *PROBES]}
+    table = {name: [] for name in [*GIVEN, *PROBES]}
     for row in answers:
         table.setdefault(row.probe, []).append(row)
     return table
@@ -6042,6 +6503,7 @@ def interface_named(interfaces, name):
 def found_addresses(table):
     """The addresses that were tried, else those that the look-up gave."""
     return unique([r.subject for r in table["tcp"] + table["udp"]]
+                  or [a for r in table["report"][:1] for a in r.value["goals"]]
                   or [a for r in succeeded(table["lookup"]) for a in r.value])
 
 
@@ -6072,6 +6534,142 @@ def timings_of(answers):
     return {"dns": next((r.ms for r in table["lookup"] if r.outcome != "unknown"), None),
             "tcp": first("tcp", "ms"), "tls": first("tls", "ms") or first("http", "tls_ms"),
             "first_byte": first("http", "first_byte_ms")}
+
+
+# -- reports of others: two ends, two times --------------------------------------------------------
+
+def read_files(paths, system):
+    """Report files -> (answers `report`, one for each target in them; {path: why not})."""
+    rows, useless = [], collections.OrderedDict()
+    for path in paths:
+        question = ask(path, native("reports", path, parse=parse_reports))
+        row = answer("report", question, system, None)
+        if row.outcome == "ok":
+            rows += [row._replace(value=value) for value in row.value]
+        else:
+            useless[path] = row.tried[-1][1].replace("not understood: ", "") if row.tried else "?"
+    return rows, useless
+
+
+def host_key(value):
+    """Which host a report comes from: containers may share a name, and have other addresses."""
+    return value["host"], min(value["addresses"], key=is_address, default="?")
+
+
+def tell_apart(rows):
+    """The rows with their hosts' addresses behind names that several hosts have."""
+    keys = {host_key(row.value) for row in rows}
+    often = collections.Counter(name for name, _ in keys)
+    return [row._replace(value=dict(row.value, host="%s (%s)" % host_key(row.value)))
+            if often[row.value["host"]] > 1 else row for row in rows]
+
+
+def is_server_end(value):
+    """Does a report look at the service from the service's own host?"""
+    own, servers = set(value["addresses"]), {flow["server"] for flow in value["flows"]}
+    return value["mode"] in ("server", "listen") or value["mode"] == "capture" and bool(
+        own & set(value["goals"]) or value["goal"] == "-" and (not servers or own & servers))
+
+
+def join_reports(rows):
+    """Answers `report` -> ([the answers about one host and target, each with its role], the
+    servers' answers that belong to none).  Without any client, the servers speak for themselves."""
+    rows = sorted(tell_apart(rows), key=lambda row: row.value["began_s"])
+    ends, clients = collections.OrderedDict(), collections.OrderedDict()
+    for row in rows:
+        value = row.value
+        if is_server_end(value):
+            for name in unique([re.split("[ .]", value["host"])[0]] + value["addresses"]
+                               + value["goals"]):
+                ends.setdefault((name, value["port"]), []).append(row)
+        else:
+            clients.setdefault((host_key(value), value["goal"], value["port"]), []).append(row)
+    groups = [with_roles(runs, ends) for runs in clients.values()]
+    used = {id(row) for group in groups for _, row in group}
+    spare = [row for row in rows if is_server_end(row.value) and id(row) not in used]
+    if not groups:
+        groups, spare = [[("client", row)] for row in spare], []
+    return [[row._replace(value=dict(row.value, role=role)) for role, row in group]
+            for group in groups], spare
+
+
+def with_roles(runs, ends):
+    """A client's last run, the one to compare it with, the server's reports nearest in time."""
+    last = runs[-1].value
+    other = [run for run in runs[:-1] if (run.value["code"] == "ok") != (last["code"] == "ok")]
+    here = last["addresses"] if any(a in ("127.0.0.1", "::1") for a in last["goals"]) else []
+    names = unique(last["goals"] + here + [last["goal"].partition(".")[0]] + [
+        flow["server"] for flow in last["flows"]])
+    found = {}
+    for row in [row for name in names for port in (last["port"], None)
+                for row in ends.get((name, port), ())]:
+        if row.value["mode"] == "listen" and is_udp(row.value) != is_udp(last):
+            continue
+        best = found.setdefault(row.value["mode"], row)
+        if apart_s(last, row.value) < apart_s(last, best.value):
+            found[row.value["mode"]] = row
+    return [("client", runs[-1])] + [("before", row) for row in (other or runs[:-1])[-1:]] + [
+        ("server", row) for row in found.values()]
+
+
+def is_udp(value):
+    """Is a report about a UDP service?"""
+    return value["protocol"] in PROTOCOLS and PROTOCOLS[value["protocol"]][1] == "udp"
+
+
+def clock_offset_s(client, server):
+    """How far the server's clock is ahead of the client's, by what both have seen; else 0."""
+    for ours, theirs in shared_flows(client, server):
+        return theirs["began_s"] - ours["began_s"]
+    told = client["greeted"]
+    if told and server["mode"] == "listen":
+        return min(0, told["at_s"] - client["began_s"]) + max(0, told["at_s"] - client["ended_s"])
+    return 0
+
+
+def shared_flows(client, server):
+    """[(flow, flow)] that both have captured: the same SYN has the same number, behind NAT too."""
+    known = {flow["isn"]: flow for flow in client["flows"] if flow["isn"] and flow["began_s"]}
+    return [(known[flow["isn"]], flow) for flow in server["flows"]
+            if flow["isn"] in known and flow["began_s"]]
+
+
+def apart_s(client, server):
+    """Seconds between the ends of two reports' times; 0 where they overlap."""
+    offset_s = clock_offset_s(client, server)
+    return max(0, server["began_s"] - offset_s - client["ended_s"],
+               client["began_s"] - server["ended_s"] + offset_s)
+
+
+def with_role(report, role):
+    """The reports that have this part in what was joined."""
+    return [row for row in report if row.value["role"] == role]
+
+
+def ends_of(report):
+    """The client's report beside each of the server's: who they are, how far apart in time, and
+    whether the server looked when a SYN of the client would have been seen."""
+    for first, row in [(first, row) for first in with_role(report, "client")
+                       for row in with_role(report, "server")]:
+        client, server = first.value, row.value
+        offset_s = clock_offset_s(client, server)
+        yield row._replace(value=dict(
+            client=client, server=server, apart_s=apart_s(client, server), proof=[first, row],
+            here=set(client["sources"] + client["addresses"]),
+            witnessed=server["began_s"] - offset_s <= client["ended_s"] + HALF_OPEN_S
+            and server["ended_s"] - offset_s >= client["began_s"] - CLOCK_STEP_S))
+
+
+def differences(before, now):
+    """What two runs of one host and target saw differently: {what: (then, now)}."""
+    facts = [dict(run["facts"], way=" ".join(hop["address"] or "*" for hop in run["path"]))
+             for run in (before, now)]
+    found = {name: (facts[0][name], facts[1][name]) for name in sorted(facts[0])
+             if name in facts[1] and facts[0][name] != facts[1][name]}
+    # A trace to a host that fails is shorter: that is the failure, and no change of the way.
+    if found.get("way") and min(found["way"], key=len) in max(found["way"], key=len):
+        del found["way"]
+    return found
 
 
 # == 8 rules: what the answers mean ===============================================================
@@ -6620,6 +7218,30 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
             yield blame(row, cured, how=how)
 
 
+sign("""path.mtu_blackhole  where: transit server_network client_network  each: patterns
+    means: A pattern of full-size packets to netdiag's `listen` is lost, one of small ones is not.
+    says: Small packets pass and large ones vanish {way}.
+    fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel of that
+      direction.
+    given: exchange/A,clamped ok   fires: exchange/A ok arrived=false back_bytes=0
+    fires: exchange/A ok back_bytes=536   quiet: exchange/A ok   quiet: exchange/A timeout""",
+    lambda row, exchange: row.value["back_bytes"] < row.value["bytes"] and any(
+        small.value["back_bytes"] == small.value["bytes"]
+        for small in succeeded(rows_about(exchange, row.subject)) if small != row) and dict(
+            proof=rows_about(exchange, row.subject), way="on the way back from %s: it got all, and"
+            " its answer stops after %d bytes" % (row.subject, row.value["back_bytes"])
+            if row.value["arrived"] else "on the way to %s" % row.subject))
+sign("""path.far_end path.nat  where: client_network transit  each: far_ends  severity: info
+    means: The greeting of netdiag's `listen` says how the connection arrived there.
+    says: The far end, a netdiag listener, saw this connection come from {you} port {you_port}
+      (TTL {ttl}, MSS {mss}){nat}.
+    fix: The path works; allow lists at the far end must name {you}.
+    fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
+      at=2026-11-21T12:00:00+00:00"
+    quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
+    lambda row, own: dict(
+        row.value, code="path.nat" if row.value["nat"] else "path.far_end",
+        nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
 sign("""path.mtu_blackhole
     where: transit server_network client_network  each: outsized  severity: warn  sure: possible
     means: A full-size echo vanishes, a small one is answered (replies to UDP are rate limited).
@@ -7171,8 +7793,9 @@ def rule_not_accepting(wish, watched, watch, listening, owners, holder):
     says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
     fix: Change that rule, or put one before it that accepts; do it where these rules are written
       (ufw, firewalld, fail2ban, nft ...).
-    given: port/80 ; listener/0.0.0.0 ; iface/eth0   fires: rules/nft ok bases=[{"backend":"nf_tables",
-      "family":"inet","table":"t","chain":"i","hook":"input","priority":0,"policy":"drop",
+    given: port/80 ; listener/0.0.0.0 ; iface/eth0
+    fires: rules/nft ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i",
+      "hook":"input","priority":0,"policy":"drop",
       "chains":{"i":[]},"sets":{}}]
     quiet: rules/nft ok""")
 def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
@@ -7204,6 +7827,24 @@ def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
             unread="" if fates else " (its rules are for root to read)")
 
 
+@rule("""firewall.local  where: server  hides: BEYOND
+    says: {holder} turns {client} away by TCP wrappers (/etc/hosts.allow, /etc/hosts.deny).
+    fix: Add `{daemon}: {client}` to /etc/hosts.allow.
+    given: port/22 client=192.0.2.10 ; listener/0.0.0.0 port=22 ; owners/self ok inodes={"7":5}
+      processes={"5":{"name":"sshd","wrapped":true}} ; wrappers/allow ok
+    fires: wrappers/deny ok rules=[[["ALL"],["ALL"],[]]]
+    quiet: wrappers/deny ok rules=[[["vsftpd"],["ALL"],[]]]
+    quiet: wrappers/deny ok rules=[[["ALL"],["ALL","EXCEPT","192.0.2."],[]]]""")
+def rule_wrappers(wish, listening, owners, wrappers, holder):
+    """hosts_access(5), asked by programs that are linked with libwrap once they have accepted."""
+    allow, deny = (about(wrappers, name) for name in ("allow", "deny"))
+    for row in programs_of(listening, owners) if wish["client"] and allow and deny else ():
+        if row["wrapped"] and wrappers_allow(
+                allow["rules"], deny["rules"], row["name"], wish["client"]) is False:
+            yield dict(holder=holder, client=wish["client"], daemon=row["name"],
+                       proof=succeeded(wrappers) + owners)
+
+
 @rule("""firewall.local  where: server client_network  sure: possible
     hides: BEYOND handshake.incomplete
     says: {lost} packets came and were not delivered while we looked, and nothing of {client} got to
@@ -7221,7 +7862,8 @@ def rule_firewall_undelivered(wish, watched, grown, fates):
     front = {4: "Ip", 6: "Ip6"}.get(is_address(client), "-")
     forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
     lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
-    if wish["watched_s"] and watched and lost >= UNDELIVERED and not fates and client not in watched["peers"] \
+    reached = client in watched.get("peers", (client,))
+    if wish["watched_s"] and lost >= UNDELIVERED and not fates and not reached \
             and not moved.get("TcpExtIPReversePathFilter"):
         yield dict(client=client, lost=lost, proof=grown)
 
@@ -7293,10 +7935,8 @@ def rule_close_wait(wish, watched, watch, holder):
       another connection.
     fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
     given: port/80 ; listener/0.0.0.0 inode=7
-    fires: owners/self ok inodes={"7":5} processes={"5":{"name":"x","descriptors":99,"limit":99,
-      "state":"S","unit":null,"container":null}}
-    quiet: owners/self ok inodes={"7":5} processes={"5":{"name":"x","descriptors":9,"limit":99,
-      "state":"S","unit":null,"container":null}}""")
+    fires: owners/self ok inodes={"7":5} processes={"5":{"descriptors":99,"limit":99}}
+    quiet: owners/self ok inodes={"7":5} processes={"5":{"descriptors":9,"limit":99}}""")
 def rule_descriptors_exhausted(wish, listening, owners):
     """A process at its limit of descriptors gets EMFILE from accept()."""
     for row in programs_of(listening, owners):
@@ -7656,8 +8296,123 @@ sign("""udp.no_reply
     and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS)
 
 
+# -- reports of two ends, and of two times --------------------------------------------------------
+
+sign("""listen.none listen.loopback_only listen.other_address listen.backlog_full firewall.local
+    route.return_missing host.exhausted tcp.refused
+    where: service server  each: ends  hides: oneway.forward oneway.reverse
+    means: The server's own report names the fault that the client sees.
+    says: {client} sees {seen}, and the report of {server} says why: {why}
+    fix: {cure} Do that on {server}.
+    given: report/c ok role=client code=tcp.refused
+    fires: report/s ok role=server mode=server code=listen.none fix=["Start it."]
+    fires: report/s ok role=server mode=capture code=tcp.refused
+    quiet: report/s ok role=server mode=server code=listen.none began_s=99999 ended_s=99999
+    quiet: report/s ok role=server mode=server code=ok""", lambda row: server_fault(row))
+sign("""handshake.incomplete  where: server_network transit client_network  each: arrivals
+    means: SYNs arrive and are answered again and again, and no handshake is completed.
+    says: SYNs from {peers} arrive and are answered, and the answers are lost on the way back: no
+      handshake was completed.
+    fix: Follow the way back to {peers}: the gateway of this host, asymmetric routes, firewalls that
+      did not see the SYN.
+    fires: arrivals/x ok half_open={"192.0.2.1":3}   quiet: arrivals/x ok half_open={"192.0.2.1":0}
+    quiet: arrivals/x ok half_open={"192.0.2.1":3} arrivals=[{"from":"192.0.2.1"}]""",
+    lambda row: bool(lost_answers(row)) and dict(
+        scope=None, peers=", ".join(lost_answers(row)[:5])))
+sign("""intermittent  where: server_network service transit  each: lapses
+    means: `watch` saw it work and fail in turns; the other findings carry what failed when.
+    says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
+      {seconds:.0f} s in all: {kinds}.
+    fix: See what happened at those times: {times}.
+    fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
+      "suspects":["service"]}]
+    quiet: checks/A ok   quiet: checks/A ok checks=5 failed=5 outages=[{"from":5000,"to":5006,
+      "code":"tcp.refused","suspects":["service"]}]""",
+    lambda row: 0 < row.value["failed"] < row.value["checks"] and dict(
+        lapse_words(row.subject, row.value["outages"]), scope=None))
+sign("""oneway.reverse  where: server_network transit client_network  each: ends
+    hides: oneway.forward
+    means: The server answers this client's SYNs, and the client hears nothing.
+    says: What {client} sends arrives at {server} port {port}{how}; the answer does not come back.
+    fix: Follow the way from {server} back to {came}: its gateway, asymmetric routes, firewalls that
+      did not see the SYN.
+    given: report/c ok role=client code=path.dead_end
+    fires: report/s ok role=server mode=server half_open={"198.51.100.9":3}
+    fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9",
+      "synack":3,"syn":3,"server_port":443,"isn":0,"handshake":false}]
+    fires: report/s ok role=server mode=server half_open={"203.0.113.77":3}
+    quiet: report/s ok role=server mode=server half_open={"203.0.113.7":3,"203.0.113.8":1}
+    quiet: report/s ok role=server mode=server""",
+    lambda row: row.value["client"]["code"] in SILENCES and answered_in_vain(row))
+sign("""tcp.filtered  where: server  each: ends  hides: oneway.forward  sure: certain
+    means: A capture on the server sees the SYN come and nothing leave.
+    says: The SYN of {client} arrives at {server} port {port}, and {server} sends nothing back.
+    fix: On {server}: `netdiag.py server {port}`: its own firewall, rp_filter, or a full queue.
+    given: report/c ok role=client code=path.dead_end
+    fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9","synack":0,
+      "syn":3,"server_port":443,"isn":0,"handshake":false}]
+    quiet: report/s ok role=server mode=capture flows=[{"client":"203.0.113.7","synack":0,
+      "syn":3,"server_port":443,"isn":0,"handshake":false}]""",
+    lambda row: row.value["client"]["code"] in SILENCES and any(
+        flow["syn"] and not flow["synack"] for flow in flows_from(row)) and end_words(row))
+sign("""oneway.forward  where: transit server_network client_network  each: ends  sure: likely
+    means: The client's SYNs meet silence, and the listening server saw none of them meanwhile.
+    says: What {client} sends does not arrive at {server} port {port}: {server} {looked} at the same
+      time and saw nothing of {came}.
+    fix: Follow the way from {client} to {server}: routes, the firewall before the server, its
+      allow list for {came}.
+    given: report/c ok role=client code=tcp.filtered suspects=["server","server_network"]
+    fires: report/s ok role=server mode=server listens=true
+    fires: report/s ok role=server mode=listen listens=true arrivals=["203.0.113.7"]
+    quiet: report/s ok role=server mode=server listens=true half_open={"198.51.100.9":2}
+    quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009
+    quiet: report/s ok role=server mode=server listens=false""",
+    lambda row: row.value["client"]["code"] in SILENCES and unseen_by_server(row) and dict(
+        end_words(row), looked=unseen_by_server(row), suspects=in_between(row)))
+sign("""tcp.refused tcp.rejected  where: server_network transit  each: ends  sure: likely
+    means: A refusal, though the server listens and saw nothing of this client.
+    says: {client} is refused on port {port}, though {server} {looked} at the same time and saw
+      nothing of {came}: a box in between says no, or another host has this address.
+    fix: Find the firewall before {server} that answers for it; compare MAC addresses and TTLs.
+    given: report/c ok role=client code=tcp.refused suspects=["service","server"]
+    fires: report/s ok role=server mode=server listens=true
+    quiet: report/s ok role=server mode=server listens=false
+    quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009""",
+    lambda row: row.value["client"]["code"] in ("tcp.refused", "tcp.rejected")
+    and said_on_the_way(row) and dict(
+        end_words(row), code=row.value["client"]["code"], looked=unseen_by_server(row),
+        suspects=in_between(row)))
+sign("""path.nat  where: client_network transit  each: ends  severity: info
+    means: The server has seen the client under an address that the client does not have.
+    says: NAT is on the way: {server} saw {client} as {came}.
+    fix: Rules, routes and allow lists at the server must name {came}.
+    given: report/c ok role=client code=path.dead_end
+    fires: report/s ok role=server mode=server half_open={"203.0.113.77":3}
+    quiet: report/s ok role=server mode=server half_open={"198.51.100.9":3}""",
+    lambda row: bool(seen_as(row)) and seen_as(row) not in row.value["here"] and end_words(row))
+sign("""report.changed  where: client service  each: changes  severity: info
+    means: Two runs of one host and target differ: what changed since it worked, or since it failed.
+    says: At {when} it was {was}, now it is {code_now}. What changed in between: {what}.
+    fix: Look at what changed first.
+    given: report/c ok role=client code=tcp.refused began_s=9000
+    fires: report/b ok role=before code=ok facts={"route":"via G"}
+    quiet: report/b ok role=before code=tcp.refused""",
+    lambda row: dict(
+        row.value, scope=None, when=utc_text(row.value["before"]["began_s"]),
+        was=row.value["before"]["code"], code_now=row.value["now"]["code"],
+        what="; ".join("%s (%s -> %s)" % (name, *pair) for name, pair in row.value["what"].items())
+        or "nothing that both runs have seen"))
+
+
 # -- what the rules have in common ----------------------------------------------------------------
 
+SERVER_FAULTS = ("listen.none listen.loopback_only listen.other_address listen.backlog_full"
+                 " firewall.local route.return_missing host.exhausted").split()
+TRAIT_PLACES = {"host": ("client", "client_network"), "source segment": ("client_network",),
+                "target": ("service", "server", "server_network"),
+                "target host": ("server", "server_network")}
+SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent"
+            " udp.no_reply").split()
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {
@@ -7793,7 +8548,8 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
         packet = inbound_packet(wish["transport"], wish["port"], mine_, [client] if client else (),
                                 unique(ways) or [link["name"] for link in links],
                                 ["exists"] if ways else ())
-        fate, now = (packet_fate(firewall_bases(rows), packet) for rows in (before, after or before))
+        fate, now = (packet_fate(firewall_bases(sets), packet)
+                     for sets in (before, after or before))
         moved = (now["packets"] or 0) - (fate["packets"] or 0)
         count = "" if fate["packets"] is None else " (%d packets so far%s)" % (
             now["packets"] or 0, ", %d of them just now" % moved if moved > 0 else "")
@@ -7810,7 +8566,7 @@ def rule_words(fate):
 
 
 def is_recent(line, local_time):
-    """Was a log line written in the last LOG_AGE_S, by the host's own clock?  True: nobody knows."""
+    """Was a log line written in the last LOG_AGE_S, by this host's clock?  True: nobody knows."""
     when = line.get("when")
     if not when or not local_time:
         return True
@@ -7947,6 +8703,121 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
             return [far - nearer]
     first = refused_at(trace_tcp, address)     # a Linux firewall resets behind its TTL check
     return [first - 1, first] if first and far and first < far else []
+
+
+def lost_answers(row):
+    """Who sent a SYN to the stand-in, was answered more than once, and never came through."""
+    came = [arrival["from"] for arrival in row.value["arrivals"]]
+    return [a for a, again in row.value["half_open"].items() if again and a not in came]
+
+
+def end_words(row):
+    """The words for the two ends of one connection, and both reports as the proof."""
+    client, server = row.value["client"], row.value["server"]
+    came = seen_as(row) or (client["sources"] + client["addresses"] + ["the client"])[0]
+    return dict(client=client["host"], server=server["host"], scope=None, seen=client["code"],
+                port=client["port"], proof=row.value["proof"], came=came)
+
+
+def lapse_words(target, outages):
+    """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
+    kinds = collections.Counter(outage["code"] for outage in outages)
+    return dict(
+        target=target, count=len(outages),
+        seconds=sum(outage["to"] - outage["from"] for outage in outages),
+        kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
+        times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
+                        for outage in outages[:4]) + " UTC",
+        suspects=unique(place for outage in outages for place in outage["suspects"]))
+
+
+def server_fault(row):
+    """Holes of the fault that the server's report names; a capture there proves its own reset."""
+    client, server = row.value["client"], row.value["server"]
+    proven = server["code"] in SERVER_FAULTS or server["mode"] == "capture" \
+        and server["code"] == client["code"] == "tcp.refused"
+    if client["code"] == "ok" or not proven or row.value["apart_s"] > STATE_HOLDS_S:
+        return None
+    return dict(end_words(row), code=server["code"], why=server["summary"],
+                confidence=server["confidence"], suspects=server["suspects"],
+                cure=(server["fix"] or ["See its report."])[0])
+
+
+def in_between(row):
+    """The places between the ends that the client suspects; none: the rule's own."""
+    return [place for place in row.value["client"]["suspects"] if place in PLACES[1:4]]
+
+
+def said_on_the_way(row):
+    """Does a refusal come from between the ends: the server saw nothing, and no end said no?"""
+    client = row.value["client"]
+    ends = ("client",) if client["code"] == "tcp.refused" else ("client", "server")
+    return unseen_by_server(row) and client["suspects"][:1] and client["suspects"][0] not in ends
+
+
+def flows_from(row):
+    """The flows of this client in the server's capture."""
+    shared = [theirs for _, theirs in shared_flows(row.value["client"], row.value["server"])]
+    return shared or [
+        flow for flow in row.value["server"]["flows"] if flow["client"] in row.value["here"]
+        and flow["server_port"] in (row.value["client"]["port"], 0)]
+
+
+def seen_as(row):
+    """The address that the server saw of this client, or None: it saw none, or one of several."""
+    client, server = row.value["client"], row.value["server"]
+    peers = list(server["half_open"])
+    known = [address for address in peers + server["peers"] + (server["arrivals"] or [])
+             if address in row.value["here"]] + [flow["client"] for flow in flows_from(row)]
+    if client["greeted"] and server["mode"] == "listen":
+        return client["greeted"]["you"]
+    lone = client["code"] in SILENCES and row.value["witnessed"] and not peers[1:] and [
+        peer for peer in peers if server["half_open"][peer]]
+    return (known or lone or [None])[0]
+
+
+def answered_in_vain(row):
+    """Holes of `oneway.reverse`: the server repeats its SYN/ACK to this client, or to one that may
+    be this one behind NAT."""
+    server, came, flows = row.value["server"], seen_as(row), flows_from(row)
+    again = server["half_open"].get(came)
+    vain = [flow for flow in flows if flow["synack"] and not flow["handshake"]]
+    if is_udp(row.value["client"]):
+        vain = came in (server["arrivals"] or ())
+    elif not server["half_open"] and not flows:          # all that its report says is its verdict
+        vain = server["code"] in ("handshake.incomplete", "oneway.reverse")
+    if again is None and not vain or row.value["apart_s"] > STATE_HOLDS_S:
+        return None
+    known, quiet = came in row.value["here"], not server["peers"] and came
+    how = ", which sends its SYN/ACK again and again" if again or flows else \
+        ", which answers"
+    return dict(                  # on a busy server a stranger that never answers may be anybody
+        end_words(row), confidence="certain" if known and row.value["witnessed"] else
+        "likely" if known or quiet or not came else "possible",
+        how=how if known or not came else " as %s (NAT)%s" % (came, how))
+
+
+def unseen_by_server(row):
+    """How the server looked at the right time and saw nothing of this client; None: it did not."""
+    server = row.value["server"]
+    blind = is_udp(row.value["client"]) and server["mode"] == "server"     # to datagrams
+    if blind or not row.value["witnessed"] or seen_as(row) or server["half_open"] \
+            or server["code"] not in ("ok", "undecided", "oneway.forward"):
+        return None
+    listens = server["listens"] or server["listens"] is None and server["code"] == "ok" \
+        and server["mode"] == "server"
+    return "listens there, looked" if listens else "captured there" if server["captured"] else None
+
+
+def changes_of(report):
+    """The run before beside the last one, where they differ."""
+    for last, row in [(last, row) for last in with_role(report, "client")
+                      for row in with_role(report, "before")]:
+        before, now = row.value, last.value
+        what = differences(before, now)
+        if what or before["code"] != now["code"]:
+            yield row._replace(value=dict(
+                before=before, now=now, what=what, proof=[last, row]))
 
 
 def is_next_door(egress, address):
@@ -8159,7 +9030,15 @@ VIEWS = {
          for r in saying(neighbor, "state", *ALIVE)}, **alive),
     "outsized": lambda sizes: [rows_about(sizes, a)[0]._replace(subject=a)
                                for a in size_suspects(saying(sizes, "by", "echo"))],
+    "lapses": lambda checks: succeeded(checks),                    # (watch) all that was checked
+    "ends": lambda report: list(ends_of(report)),                  # (merge) client beside server
+    "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
+    "patterns": lambda exchange: [
+        r for r in succeeded(exchange) if r.subject == host_of(r)],
+    "far_ends": lambda tcp, udp, own: [
+        row._replace(value=dict(told, you_port=told["port"], nat=told["you"] not in own | {
+            said(row, "local")})) for row in tcp + udp for told in [greeting_of(row)] if told],
     "handshakes": lambda tls, hello: succeeded(tls) + clear_handshakes(tls, hello),
     "chains": lambda wish, tls, hello, peer, handshakes: {  # {address: the longest that it sent}
         row.subject: max([said(r, "chain") or [] for r in rows_about(tls + peer + [
@@ -8208,6 +9087,11 @@ VIEWS = {
         about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
     "fates": inbound_fates}
+
+
+LISTEN_ERRORS = {
+    "EADDRINUSE": "another program listens there already (`ss -ltnp`): the service is not absent",
+    "EACCES": "ports below 1024 need root", "EADDRNOTAVAIL": "it has no such address"}
 
 
 # -- judging --------------------------------------------------------------------------------------
@@ -8339,8 +9223,8 @@ def verdict(findings, seen):
     if fails:
         return finding_verdict(min(fails, key=lambda f: f.layer))
     wish, good = seen["wish"], working_addresses(findings, seen)
-    if wish["mode"] == "capture" and not wish["host"]:
-        return capture_verdict(findings, seen)
+    if wish["mode"] in MODE_VERDICTS and not (wish["mode"] == "capture" and wish["host"]):
+        return MODE_VERDICTS[wish["mode"]](seen, findings)
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
         return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
@@ -8359,7 +9243,7 @@ def verdict(findings, seen):
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
 
 
-def capture_verdict(findings, seen):
+def capture_verdict(seen, findings):
     """A capture in which nothing failed: does anything in it show that it works?"""
     fine, asked = len(seen["fine_flows"]), len(seen["attempts"])
     if fine:
@@ -8373,6 +9257,123 @@ def capture_verdict(findings, seen):
                    "Nothing could be recorded.", [
                        "See 'not tested' below; record as root, longer (--for 60s), while the"
                        " client tries; `netdiag.py server` needs no right."], None)
+
+
+def listen_verdict(seen, _):
+    """What reached the stand-in: `ok` when anybody did."""
+    facts, wish = seen["arrivals"][0].value, seen["wish"]
+    place = "%s/%s" % (endpoint(wish["host"], wish["port"]), wish["transport"])
+    if facts["error"]:
+        return Verdict("undecided", ["client"], "certain", "This host cannot listen on %s: %s." % (
+            place, LISTEN_ERRORS.get(facts["error"], facts["error"])), [
+                "Choose another port or address, or run it as root."], None)
+    came = collections.Counter(row["from"] for row in facts["arrivals"])
+    if not came:
+        return Verdict("undecided", [], "possible", "Nothing arrived at %s." % place, [
+            "Run `netdiag.py %s://%s` on the client meanwhile; --bind says which address it"
+            " shall reach." % (wish["transport"], endpoint(wish["host"], wish["port"]))], None)
+    return Verdict("ok", [], "certain", "%s arrived at %s: %s." % (
+        "A connection" if len(facts["arrivals"]) == 1 else "%d connections" % len(
+            facts["arrivals"]), place, ", ".join(
+                "%s (%d)" % row for row in came.most_common(5))), [], None)
+
+
+def watch_verdict(seen, _):
+    """Always the same: it always worked, or it always failed, and then how."""
+    facts, wish = seen["checks"][0].value, seen["wish"]
+    if not facts["checks"]:
+        return Verdict("undecided", [], "possible", "It ended before the first check.", [], None)
+    return Verdict("ok", [], "certain", "%s answered all %d checks in %d s, the slowest in %.0f ms."
+                   % (wish["host"], facts["checks"], facts["seconds"], facts["slowest_ms"]), [],
+                   None)
+
+
+def traits_of(report):
+    """What the report about one host and target may have in common with others: [(kind, value)],
+    the kinds that say most first."""
+    client = next(row.value for row in report.answers if row.probe == "report")
+    source = (client["sources"] + client["addresses"] + [None])[0]
+    segment = source and network_of(source)
+    return unique([("target", client["target"]), ("target host", client["goal"])] + [
+        ("host", client["host"])] + [("source segment", segment)] * bool(segment) + [
+            ("hop", hop["address"]) for hop in client["path"][::-1]
+            if hop["address"] not in client["goals"] + [None]] + [("port", client["port"])])
+
+
+def network_of(address):
+    """The usual segment of an address: its /24, or its /64."""
+    import ipaddress
+    net = "%s/%d" % (address.partition("%")[0], 64 if ":" in address else 24)
+    return str(ipaddress.ip_network(net, strict=False))
+
+
+def common_ground(reports):
+    """What the failing reports share and the others do not -> [{what, value, failed, fine}]."""
+    failed, fine = collections.OrderedDict(), collections.Counter()
+    bad = [report for report in reports if report.verdict.code not in NO_FAULT]
+    for report in reports:
+        for trait in traits_of(report):
+            if report in bad:
+                failed[trait] = failed.get(trait, 0) + 1
+            else:
+                fine[trait] += 1
+    shared = [dict(what=what, value=value, failed=count, fine=fine[what, value])
+              for (what, value), count in failed.items() if count == len(bad)]
+    telling = [row for row in shared if not row["fine"]]
+    return telling or sorted(shared, key=lambda row: row["fine"])    # stable: see traits_of
+
+
+def group_verdict(reports, common):
+    """One verdict for many hosts and targets: what most of the failing ones say, and where."""
+    bad = [report.verdict for report in reports if report.verdict.code not in NO_FAULT]
+    unsure = [report for report in reports if report.verdict.code in ("undecided", "udp.no_reply")]
+    if not bad:
+        return Verdict("undecided" if unsure else "ok", [], "certain", "%d of %d work%s." % (
+            len(reports) - len(unsure), len(reports), ", the others are undecided" if unsure
+            else ""), [], None)
+    code, count = collections.Counter(result.code for result in bad).most_common(1)[0]
+    first = next(result for result in bad if result.code == code)
+    words = "%d of %d fail, %s with %s" % (len(bad), len(reports), count if count < len(
+        bad) else "all" if len(bad) > 1 else "it", code)
+    places, sure, fix = first.suspects, "possible", first.fix
+    if common and bad[1:]:
+        trait = common[0]
+        words += "; what they share is the %s %s" % (trait["what"], trait["value"])
+        if len(bad) < len(reports) and not trait["fine"]:
+            words += ", and all that lacks it works"
+            places, sure = TRAIT_PLACES.get(trait["what"], places), "likely"
+            fix = ["See what is special about the %(what)s %(value)s." % trait] + fix
+        elif trait["fine"]:
+            words += ", which %d others have too, and work" % trait["fine"]
+    elif bad[1:]:
+        words += "; they have nothing in common"
+    owner = PLACE_OWNER.get((list(places) or ["client"])[0])
+    return Verdict(code, list(places), sure, words + ". " + first.summary, fix, fix and {
+        "who": owner, "text": fix[0]} or None)
+
+
+def merge_verdict(seen, _):
+    """Where both ends give no more: the client's own verdict, or why they do not fit together."""
+    clients, words = with_role(seen["report"], "client"), ""
+    if not clients:
+        return Verdict("undecided", [], "possible", "No client has reported.", [], None)
+    client = clients[0].value
+    for row in seen["ends"]:
+        far = row.value["apart_s"]
+        if client["code"] in SILENCES + ["tcp.refused", "tcp.rejected"] and not row.value[
+                "witnessed"]:
+            return Verdict("undecided", client["suspects"], "possible", "%s sees %s (%s), and the "
+                "report of %s was made %s: at another time it proves nothing." % (
+                    client["host"], client["target"], client["code"], row.value["server"]["host"],
+                    "%d min apart" % (far / 60) if far >= 120 else "%d s apart" % far), [
+                "Run both at the same time: on the server `netdiag.py server %s --for 30s"
+                " --client %s`, meanwhile netdiag on the client." % (
+                    client["port"], (client["sources"] + ["ADDRESS"])[0])], None)
+        words = " (%s: %s)" % (row.value["server"]["host"], row.value["server"]["code"])
+    owner = PLACE_OWNER.get((client["suspects"] or ["client"])[0])
+    asked = {"who": owner, "text": client["fix"][0]} if client["fix"] else None
+    return Verdict(client["code"], client["suspects"], client["confidence"],
+                   client["summary"] + words, client["fix"], asked)
 
 
 def finding_verdict(finding):
@@ -8412,9 +9413,13 @@ def ok_words(wish, good, seen):
     parts = [wish["host"] + (" port %s" % wish["port"] if wish["port"] else "") + " answers"]
     parts += ["%s with a trusted certificate" % version for version in told("tls", "version")]
     parts += ["HTTP %d" % status for status in told("http", "status")] or [
-        '"%s"' % re.sub(r"\\r|\\n.*", "", words)[:50] for words in told("tcp", "greeting")]
+        '"%s"' % re.sub(r"\\r|\\n.*| you=.*", "", words)[:50] for words in told("tcp", "greeting")]
     return ", ".join(parts) + "."
 
+
+# {mode: what is said where no rule found a fault}
+MODE_VERDICTS = {"capture": capture_verdict, "listen": listen_verdict, "watch": watch_verdict,
+                 "merge": merge_verdict}
 
 # == 9 report: values in, text out =================================================================
 
@@ -8478,6 +9483,134 @@ def render_text(report, packets, color=False):
              ("NOT TESTED", untested), ("TICKET (copy from here)", ticket))
     blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def render_mode(report, packets=0, color=False):
+    """The report of a mode: with a part of its own, and a path where one was drawn from here."""
+    if report.target.mode not in MODE_PARTS:
+        return render_text(report, packets, color)
+    name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers))
+    if report.target.mode == "watch" and report.verdict.code not in NO_FAULT:
+        return "\n".join([render_text(report, packets, color), name] + lines) + "\n"
+    parts = ((name, lines), ("FINDINGS", finding_lines(report.findings, color)))
+    blocks = [verdict_lines(report, color)] + [[name] + lines for name, lines in parts if lines]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def arrival_line(row):
+    """One arrival at the stand-in: when, from where, and what the network has made of it."""
+    return "  %s  %-24s TTL %-4s MSS %-6s %d bytes" % (
+        row["at"][11:19], endpoint(row["from"], row["port"]), row["ttl"] or "?", row["mss"] or "-",
+        row["bytes"])
+
+
+def clock_text(epoch):
+    """The time of day of this host."""
+    return iso_time(epoch)[11:19]
+
+
+def outage_times(outage):
+    """'12:00:05-12:00:17': from the first check that failed to the last one."""
+    return "%s-%s" % (clock_text(outage["from"]), clock_text(outage["to"]))
+
+
+def outage_line(outage):
+    """One line of the outage log."""
+    return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], outage["confidence"],
+                                 outage["summary"])
+
+
+def outage_lines(table):
+    """The outage log of `watch`."""
+    facts = table["checks"][0].value
+    return ["  %d checks in %d s, %d failed" % (
+        facts["checks"], facts["seconds"], facts["failed"])] + [
+            line for row in facts["outages"] for line in wrap(
+                outage_line(row).strip(), "  ", " " * 21)] + [
+                    "  and %d more outages" % facts["more_outages"]] * bool(facts["more_outages"])
+
+
+def end_lines(table):
+    """Who reported what, and when: one line for each report that belongs together."""
+    lines = []
+    for row in table["report"]:
+        value = row.value
+        known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
+        lines += wrap("%-7s %s  %s  %s  %s" % (
+            value["role"], utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
+            "%s (%s)" % (value["host"], known), value["target"], value["code"]), "  ", " " * 10)
+    return lines
+
+
+def render_group(group, reports, color):
+    """Many hosts and targets: the one verdict, the matrix, and one line for each that fails."""
+    bad = [report for report in reports if report.verdict.code != "ok"]
+    hosts, targets = group["matrix"]["hosts"], group["matrix"]["targets"]
+    lines = ["", "  " + " " * 28 + " ".join("%3d" % n for n in range(1, len(targets[:12]) + 1))]
+    rows = sorted(zip(hosts, group["matrix"]["codes"]), key=lambda row: not set(row[1]) - {"ok"})
+    lines += ["  %-28s" % shorten(host, 28) + " ".join("%3s" % (
+        "-" if code is None else "ok" if code == "ok" else "?" if code in NO_FAULT else "X")
+        for code in codes[:12]) for host, codes in rows[:40]]
+    lines += ["  and %d more hosts" % len(rows[40:])] * bool(rows[40:])
+    lines += ["", *("  %2d  %s" % row for row in enumerate(targets[:12], 1))]
+    told = ["%s: %d of those that fail have it, %d of the others" % (
+        shorten("%(what)s %(value)s" % row, 40), row["failed"], row["fine"])
+        for row in group["common"][:6]]
+    parts = [("MATRIX", lines[1:]), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
+        "  " + shorten("%-16s %-22s %s, %s: %s" % (
+            host_of_report(report), report.target.text, report.verdict.code,
+            report.verdict.confidence, "/".join(report.verdict.suspects[:2])), 78)
+        for report in bad[:60]] + ["  and %d more" % len(bad[60:])] * bool(bad[60:]))]
+    return "".join("\n%s\n%s\n" % (name, "\n".join(part)) for name, part in parts if part)
+
+
+def render_merged(reports, group, color=False):
+    """The report of mode `merge`: two ends in full, many as a group, and what was left out."""
+    left_out = [line for text in group["not_joined"] + [
+        "%s: %s" % (printable(path, 60), printable(why, 100))
+        for path, why in list(group["unusable"].items())[:20]] for line in wrap(text, "  - ")]
+    left_out += ["  - %d unusable files in all" % len(group["unusable"])] * bool(
+        group["unusable"].keys() and len(group["unusable"]) > 20)
+    head = []
+    if reports[1:]:
+        first = reports[0]
+        whole = first._replace(
+            target=first.target._replace(text="%d hosts, %d targets" % (len(group["matrix"][
+                "hosts"]), len(group["matrix"]["targets"])), port=None),
+            verdict=Verdict(**group["verdict"]), findings=[], complete=True)
+        head = ["\n".join(verdict_lines(whole, color)) + "\n" + render_group(group, reports, color)]
+    shown = [report for report in reports if not reports[1:] or report.findings][:20]
+    texts = head + [render_mode(report, 0, color) for report in shown]
+    return ("\n" + "-" * WIDTH + "\n").join(texts) + (
+        "\nNOT JOINED\n" + "\n".join(left_out) + "\n" if left_out else "")
+
+
+def host_of_report(report):
+    """The client of one target of a merged report."""
+    return next(row.value["host"] for row in report.answers if row.probe == "report")
+
+
+def group_json(reports, spare, useless):
+    """What mode `merge` adds to the document: the matrix, what fails have in common, the rest."""
+    hosts, targets = (unique(names) for names in zip(*[
+        (host_of_report(report), report.target.text) for report in reports]))
+    codes = {(host_of_report(report), report.target.text): report.verdict.code
+             for report in reports}
+    common = common_ground(reports)
+    return dict(
+        verdict=group_verdict(reports, common)._asdict(), common=common,
+        matrix={"hosts": hosts, "targets": targets,
+                "codes": [[codes.get((host, name)) for name in targets] for host in hosts]},
+        not_joined=["The report of %s about %s (%s) is about no service that a client's report is"
+                    " about." % (row.value["host"], row.value["target"], row.value["code"])
+                    for row in spare[:20]], unusable=useless)
+
+
+MODE_PARTS = {
+    "merge": lambda table: ("ENDS", end_lines(table)),
+    "watch": lambda table: ("CHECKS", outage_lines(table)),
+    "listen": lambda table: ("ARRIVALS", [
+        arrival_line(row) for row in table["arrivals"][0].value["arrivals"]])}
 
 
 def verdict_lines(report, color):
@@ -8660,7 +9793,7 @@ def server_rows(report, table, way, server, packets):
         listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
         queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
-            watched.get("waiting"), watched.get("limit") or "?", watched.get("dropped") or 0) or "-",
+            watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
         client=wish["client"] or "any", way_back=common["route_taken"] or "-",
         firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or "not read",
@@ -8738,10 +9871,11 @@ def target_json(report, mark):
                 addresses=found_addresses(by_probe(report.answers)),
                 verdict=report.verdict._asdict(), findings=findings, unjudged=report.unjudged,
                 path=report.path, timings_ms=report.timings_ms, elapsed_s=report.elapsed_s,
-                complete=report.complete)
+                complete=report.complete, **({"client": host_of_report(report)} if
+                                             report.target.mode == "merge" else {}))
 
 
-def render_json(reports, started, elapsed_s, sha256, transcript, packets):
+def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more):
     """Exactly one JSON document: the reports, and what is known of the whole run."""
     import json
     table = by_probe(reports[0].answers)
@@ -8757,7 +9891,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets):
         targets=[target_json(report, mark) for mark, report in rows],
         evidence=[dict(row._asdict(), id=mark + row.id, value=public(row.value))
                   for mark, report in rows for row in report.answers],
-        transcript=transcript, packets_sent=packets)
+        transcript=transcript, packets_sent=packets, **more)
     if document["mode"] == "capture":
         document["flows"] = [flow for row in succeeded(table["capture"])
                              for flow in row.value["flows"]]
@@ -8772,11 +9906,6 @@ HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", h
                   hop="NEXT HOP", version="4/6")
 OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undecided": "Not enough"
                " was seen to name a cause; the report says what was not tested."}
-LATER_CODES = {code: "%s (not yet: %s)" % (says, finder) for code, finder, says in re.findall(
-    r"(\S+) in (.+?): (.+)", """
-intermittent in mode `watch`: It works now and then; the findings say what failed when.
-""")}
-RULELESS = dict(OTHER_CODES, **LATER_CODES)
 
 
 def plain_words(template):
@@ -8788,9 +9917,10 @@ def plain_words(template):
 def render_explain(code):
     """The manual page of one cause, from its rules; NotMine where no such code exists."""
     rules = [row for row in NARROW_FIRST if code in row.codes]
-    mine(rules or code in RULELESS, "no such code: " + printable(code, 60))
+    mine(rules or code in OTHER_CODES, "no such code: " + printable(code, 60))
     own = [row for row in rules if row.codes == [code]] or rules
-    lines = [code, "=" * len(code)] + ([""] + wrap(RULELESS[code]) if code in RULELESS else [])
+    lines = [code, "=" * len(code)]
+    lines += [""] + wrap(OTHER_CODES[code]) if code in OTHER_CODES else []
     for row in own:
         cure = "It depends: the report says it." if row.fix == "{cure}" else plain_words(row.fix)
         lines += [""] + wrap(" ".join(row.function.__doc__.split("fires:")[0].split()))
@@ -8808,7 +9938,7 @@ def render_codes():
     """Every code with its first sentence."""
     words = {code: plain_words(row.says) for row in reversed(NARROW_FIRST) for code in row.codes}
     lines = ["All causes; `netdiag.py explain CODE` is the manual page of one.", ""]
-    for code, text in sorted(dict(words, **RULELESS).items()):
+    for code, text in sorted(dict(words, **OTHER_CODES).items()):
         lines += wrap(text, "%-23s " % code)
     return "\n".join(lines) + "\n"
 
@@ -8830,6 +9960,9 @@ examples:
   netdiag.py explain                      all causes by their codes
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py
+  netdiag.py listen 8443 --bind 0.0.0.0   stand in for a service, say what arrives
+  netdiag.py merge client.json server.json         what neither end could say
+  netdiag.py watch https://web.example/ --for 30m  diagnose when it fails
 
 exit status: 0 fine, 1 a fault was found, 3 undecided or cut short,
 64 wrong command line, 130 interrupted (after the partial report)
@@ -9154,7 +10287,201 @@ def run_capture(texts, system, options, out):
         deadline_s=max(options.deadline_s, (options.for_s or 0) + 1)), out)
 
 
-RUNNERS = {"target": run_targets, "server": run_server, "capture": run_capture}
+def see_host(system, options):
+    """What the reports of listen, watch and merge say of the host that they come from."""
+    items = [PROBES[name] for name in ("identity", "marks", "clock", "interfaces")]
+    return gather(items, {}, system, options, system.monotonic() + COMMAND_S)[0]
+
+
+def report_of(target, given, shared, system, options, began, **parts):
+    """A report that rests on what was given, and not on probes of its own."""
+    wish = Answer("target", target.text, "ok", wish_of(target, options))
+    answers = number_answers(dict(shared, target=[wish], **given))
+    verdict, findings, unjudged = judge([row for row in answers if row.probe in GIVEN])
+    return Report(target, verdict, findings, unjudged, parts.get("path", []), timings_of([]),
+                  answers, round(system.monotonic() - began, 2), parts.get("complete", True))
+
+
+def live_stream(options, out):
+    """Where lines go while a mode runs: the report's own stream if it is text, else a terminal."""
+    if not (options.json or options.brief or options.output):
+        return out
+    return sys.stderr if sys.stderr and sys.stderr.isatty() else None
+
+
+def tell(line, stream):
+    """One line at once, where there is somebody to read it."""
+    if stream:
+        stream.write(shorten(line) + "\n")
+        stream.flush()
+
+
+def run_listen(texts, system, options, out):
+    """Mode `listen`: stand in for a service, and tell who arrives; -> exit status."""
+    mine(len(texts) == 1, "listen takes one port")
+    port, kind = PROTOCOLS.get(texts[0], (to_int(texts[0]),))[0], "udp" if options.udp else "tcp"
+    mine(port in range(1, 65536), "listen %s: a port is a number from 1 to 65535 or a known service"
+         % printable(texts[0], 60))
+    address, seconds = options.bind or "127.0.0.1", options.for_s or STAND_IN_S
+    began, started, stream = system.monotonic(), iso_time(system.now()), live_stream(options, out)
+    place = "%s/%s" % (endpoint(address, port), kind)
+    target = Target(place, address, port, kind, kind, False, None, None, is_address(address),
+                    "listen")
+    shared = see_host(system, options)
+    first = "listening on %s for %d s; Ctrl-C ends it" % (place, seconds)
+    outcome, facts = system.stand_in(address, port, options.udp, seconds, lambda row: tell(
+        arrival_line(row) if row else first, stream))
+    row = Answer("arrivals", place, outcome, facts, "socket")
+    report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
+                       complete=None if facts["interrupted"] else True)
+    return publish(render_document([report], system, options, started, began), [report], system,
+                   options, out)
+
+
+def run_watch(texts, system, options, out):
+    """Mode `watch`: check for a while, diagnose what fails when it fails; -> exit status."""
+    mine(len(texts) == 1, "watch takes one target")
+    target, began, started = read_target(texts[0]), system.monotonic(), iso_time(system.now())
+    stream = live_stream(options, out)
+    tell("watching %s for %d s; Ctrl-C ends it" % (target.text, options.for_s or WATCH_S), stream)
+    facts = {"checks": 0, "failed": 0, "slowest_ms": 0, "outages": [], "more_outages": 0}
+    seen = [see_host(system, options), None]      # what is known of this host; the last failure
+    complete = True
+    try:
+        while True:
+            check(target, seen, facts, system, options, stream)
+            left_s = began + (options.for_s or WATCH_S) - system.monotonic()
+            if left_s <= 0:
+                break
+            system.rest(min(left_s, max(0, pace_s(target) - facts["took_s"])))
+    except KeyboardInterrupt:
+        complete = None
+    report = watch_report(target, seen, facts, system, options, began)._replace(complete=complete)
+    return publish(render_document([report], system, options, started, began), [report], system,
+                   options, out)
+
+
+def pace_s(target):
+    """Seconds between two cheap checks; sshd penalises connections without a login, MySQL blocks a
+    host after 100 of them, and others that greet may count them."""
+    greets = target.port == 22 or PROTOCOLS[target.protocol][3]
+    return 60 if target.protocol == "mysql" else WATCH_GENTLE_S if greets else WATCH_PACE_S
+
+
+def cheap(target, options):
+    """The options of a cheap check: no more than shows whether the target works."""
+    wanted = ["udp" if target.transport == "udp" else "tcp"] + ["tls"] * bool(target.tls)
+    return options._replace(only=tuple(wanted + ["http"] * target.protocol.startswith("http")),
+                            skip=options.skip + ("sizes", "marked"))
+
+
+def works(report):
+    """Does a target work, as far as a cheap check can see?"""
+    opened = any(row.probe == "tcp" and row.outcome == "ok" for row in report.answers)
+    return report.verdict.code == "ok" or report.verdict.code == "undecided" and opened
+
+
+def check(target, seen, facts, system, options, stream):
+    """One cheap check, and a whole diagnosis when an outage begins."""
+    began, now = system.monotonic(), system.now()
+    report = diagnose(target, seen[0], system, cheap(target, options))
+    if report.complete is None:
+        raise KeyboardInterrupt
+    facts["checks"] += 1
+    lasts = [outage for outage in facts["outages"][-1:] if not outage["over"]]
+    if works(report):
+        facts["slowest_ms"] = max(facts["slowest_ms"], report.timings_ms["tcp"] or 0)
+        for outage in lasts:
+            outage["over"] = True
+            tell("  %s  works again" % clock_text(now), stream)
+    else:
+        facts["failed"] += 1
+        if not lasts:
+            begin_outage(report, target, seen, facts, system, options)
+            tell(outage_line(facts["outages"][-1]), stream)
+        facts["outages"][-1].update(to=system.now())
+    facts["took_s"] = system.monotonic() - began
+
+
+def begin_outage(report, target, seen, facts, system, options):
+    """Diagnose at the moment of failure; an outage that is over by then has the cheap check's."""
+    system.rest(0)
+    before, now = len(system.transcript), system.now()
+    once = [item for item in PROBES.values() if item.scope in SCOPES["target"][0]]
+    shared, asked = gather(once, {}, system, options, system.monotonic() + options.deadline_s)
+    whole = diagnose(target, shared, system, options) if asked is not None else report
+    seen[1] = report if works(whole) else whole
+    del system.transcript[:before]                # of the last outage only
+    facts["more_outages"] += len(facts["outages"]) >= WATCH_OUTAGES
+    result = seen[1].verdict
+    facts["outages"] = facts["outages"][:WATCH_OUTAGES - 1] + [dict(
+        result._asdict(), over=False, **{"from": now, "to": now})]
+    if whole.complete is None or asked is None:
+        raise KeyboardInterrupt
+
+
+def watch_report(target, seen, facts, system, options, began):
+    """The report of `watch`: of a target that always failed its last diagnosis, with the log."""
+    base, target = seen[1], target._replace(mode="watch")
+    facts["seconds"] = round(system.monotonic() - began)
+    facts.pop("took_s", None)
+    answers = base.answers if base else number_answers(seen[0])
+    row = Answer("checks", target.text, "ok", facts, id="e%d" % (len(answers) + 1))
+    report = report_of(target, {"checks": [row]}, {}, system, options, began)
+    if base and facts["failed"] == facts["checks"]:
+        report = base._replace(target=target)
+    kinds = collections.OrderedDict()
+    for outage in facts["outages"]:
+        kinds.setdefault(outage["code"], []).append(outage)
+    found = [Finding(
+        code, "fail", first["suspects"], first["confidence"], "%s: %s" % (
+            ", ".join(map(outage_times, [first] + more[:5])), first["summary"]),
+        first["fix"][:1] or ["-"], (first["ask"] or {}).get("text"), [row], (), [], layer)
+             for layer, (code, (first, *more)) in enumerate(kinds.items(), len(RULES))]
+    return report._replace(
+        path=base.path if base else [], answers=answers + [row],
+        findings=[f._replace(proof=[row]) for f in report.findings] + found
+        if facts["failed"] < facts["checks"] else report.findings,
+        elapsed_s=round(system.monotonic() - began, 2))
+
+
+def run_merge(texts, system, options, out):
+    """Mode `merge`: put the reports of two ends, or of many hosts, together; -> exit status."""
+    paths = texts + (system.report_files(options.from_dir) if options.from_dir else [])
+    mine(paths, "merge takes report files, or --from DIR: there is none in %s" % options.from_dir
+         if options.from_dir else "merge takes report files, or --from DIR")
+    began, started = system.monotonic(), iso_time(system.now())
+    rows, useless = read_files(paths, system)
+    mine(rows, "; ".join("%s: %s" % row for row in list(useless.items())[:3]))
+    groups, spare = join_reports(rows)
+    shared = gather([PROBES["identity"]], {}, system, options, began + COMMAND_S)[0]
+    reports = [report_of(target_of(group[0].value), {"report": group}, {} if number else shared,
+                         system, options, began, path=group[0].value["path"])
+               for number, group in enumerate(groups)]
+    group = group_json(reports, spare, useless)
+    if options.json:
+        text = render_json(reports, started, round(system.monotonic() - began, 2),
+                           system.own_digest(), [], 0, group=group)
+    elif options.brief:
+        text = "".join(shorten("%s: %s" % (host_of_report(report), render_brief(report).strip()),
+                               120) + "\n" for report in reports)
+    else:
+        text = render_merged(reports, group, wants_color(options, system))
+    for path in [path for path in texts if path in useless]:
+        complain("%s: %s" % (path, useless[path]))
+    return publish(text, reports, system, options, out)
+
+
+def target_of(client):
+    """The target of a client's report, as one of mode `merge`."""
+    protocol = client["protocol"] if client["protocol"] in PROTOCOLS else "tcp"
+    _, transport, tls, _ = PROTOCOLS[protocol]
+    return Target(client["target"], client["goal"], client["port"], protocol, transport, tls, None,
+                  None, is_address(client["goal"]), "merge")
+
+
+RUNNERS = {"target": run_targets, "server": run_server, "capture": run_capture,
+           "listen": run_listen, "watch": run_watch, "merge": run_merge}
 
 
 def show_progress(names):
@@ -9197,6 +10524,12 @@ def exit_status(reports):
     return EXIT_OK if codes == {"ok"} and all(r.complete for r in reports) else EXIT_UNDECIDED
 
 
+def wants_color(options, system):
+    """Is the report to be coloured?"""
+    return options.color == "always" or options.color == "auto" and system.wants_color(
+        sys.stdout if not options.output else None)
+
+
 def render_document(reports, system, options, started, began):
     """All reports as text, as brief lines or as one JSON document."""
     if options.json:
@@ -9204,13 +10537,18 @@ def render_document(reports, system, options, started, began):
                            system.own_digest(), system.transcript, system.packets)
     if options.brief:
         return "".join(render_brief(report) for report in reports)
-    color = options.color == "always" or options.color == "auto" and system.wants_color(
-        sys.stdout if not options.output else None)
+    color = wants_color(options, system)
     worse = [report for report in reports if not options.overview or report.verdict.code != "ok"]
     texts = [render_listeners(reports)] if options.overview else []
-    texts += [render_text(report, system.packets, color) for report in worse]
-    return ("\n" + "-" * WIDTH + "\n").join(texts) + "\n" + render_transcript(
-        system.transcript, [] if reports[1:] else reports[0].answers, options.verbose)
+    texts += [render_mode(report, system.packets, color) for report in worse]
+    parts = [("\n" + "-" * WIDTH + "\n").join(texts)]
+    if options.verbose or reports[0].target.mode not in MODE_PARTS:
+        parts.append(render_transcript(
+            system.transcript, [] if reports[1:] else reports[0].answers, options.verbose))
+    if options.verbose and not options.redact:
+        parts.append(pack_report(render_document(
+            reports, system, options._replace(json=True), started, began)))
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ LISTENER = {"proto": "tcp", "addr": "0.0.0.0", "port": 80, "waiting": 0, "limit"
 WATCHED = {"most": {}, "fewest": {}, "half_open": {}, "peers": {}, "waiting": 0, "limit": 128,
            "dropped": 0, "unaccepted": 0}
 PROCESS = {"name": "nginx", "pid": 5, "user": "root", "state": "S", "unit": None, "limit": 1024,
-           "container": None, "descriptors": 9}
+           "container": None, "descriptors": 9, "wrapped": False}
 INTERFACE = {"name": "eth0", "index": 2, "up": True, "carrier": True, "loopback": False,
              "inet": [OWN + "/24"], "inet6": [], "mac": None, "mtu": 1500, "state": "UP"}
 CERTIFICATE = {"subject": [["CN", "web.example"]], "issuer": [["CN", "Some CA"]],
@@ -142,12 +142,24 @@ BLANKS = {
     "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "sockets": {"listeners": [], "udp": [], "tcp_states": {}},
     "owners": {"inodes": {"7": 5}, "processes": {"5": PROCESS}, "users": {"0": "root"}},
-    "rules": {"bases": [], "tables": []}, "rules_now": {"bases": [], "tables": []}, "watch": {"80": WATCHED}, "grown": {},
-    "limits": {}, "kernel_log": {"lines": []}, "switch": {"neighbors": [], "error": None},
+    "rules": {"bases": [], "tables": []}, "rules_now": {"bases": [], "tables": []},
+    "watch": {"80": WATCHED}, "grown": {},
+    "wrappers": {"rules": []}, "limits": {}, "kernel_log": {"lines": []}, "switch": {"neighbors": [], "error": None},
     "elsewhere": {"listeners": [], "namespaces": 0}, "units": [], "back": ROUTE,
     "loop": {"tried": 1, "open": 1, "silent": 0, "resent": 0}, "logs": {"lines": []},
     "reset_ttl": {"ttl": None, "host_ttl": 64}, "capture": CAPTURE, "flow": FLOW,
     "waiting": 30, "dropped": {},
+    "exchange": {"greeting": "", "bytes": 3000, "arrived": True, "back_bytes": 3000,
+                 "ended": "done"},
+    "arrivals": {"arrivals": [], "half_open": {}, "turned_away": 0,
+                 "interrupted": False, "error": None},
+    "checks": {"checks": 60, "failed": 0, "outages": []},
+    "report": {"role": "client", "mode": "target", "host": "box", "addresses": [OWN],
+               "target": "192.0.2.1:443", "goal": "192.0.2.1", "port": 443, "protocol": "tcp",
+               "goals": ["192.0.2.1"], "code": "ok", "summary": "It is so.", "fix": [],
+               "suspects": [], "confidence": "certain", "began_s": 5000, "ended_s": 5010,
+               "flows": [], "path": [], "sources": [OWN], "listens": None, "captured": False,
+               "half_open": {}, "peers": [], "arrivals": None, "greeted": None, "facts": {}},
 }
 ERRNOS = {"refused": "ECONNREFUSED", "unreachable": "EHOSTUNREACH", "denied": "EPERM"}
 
@@ -166,7 +178,8 @@ FAILED = {
     "transfer": NO_HTTP, "redirects": NO_LOOKUP, "tunnel": NO_HTTP, "spare_proxy": NO_HTTP,
     "dns": dict(NO_UDP, over="udp"), "general_dns": dict(NO_UDP, over="udp"), "udp": NO_UDP,
     "lookup": {"error": "EAI_NONAME", "text": "no"},
-    "ping": None, "trace_udp": None, "trace_tcp": None, "trace_icmp": None, "sizes": None,
+    "exchange": None, "ping": None, "trace_udp": None, "trace_tcp": None, "trace_icmp": None,
+    "sizes": None,
     "retries": None, "resends": None, "ssh": {"ended": "no_connection"}, "words": NO_HTTP}
 
 
@@ -299,6 +312,10 @@ def read_answer(text):
         ports = dict(scan_changes(rest))
         return probe, subject, outcome, {
             port: dict(WATCHED, **seen) for port, seen in ports.items()}, None
+    if probe == "owners":                  # and of a process to the usual one
+        value, _ = change(blank(probe, outcome, subject), scan_changes(rest))
+        value["processes"] = {pid: dict(PROCESS, **row) for pid, row in value["processes"].items()}
+        return probe, subject, outcome, value, None
     if rest[:1] in ("{", "["):
         return probe, subject, outcome, spelled(json.loads(rest)), None
     value, ms = change(blank(probe, outcome, subject), scan_changes(rest))

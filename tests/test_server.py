@@ -437,7 +437,7 @@ class Namespaces(unittest.TestCase):
         self.assertEqual(lines[0], "LISTENERS")
         table = lines[:lines.index("")]
         self.assertTrue(all(len(line) <= 80 for line in table), table)
-        self.assertRegex("\n".join(table), r"tcp  127\.0\.0\.1 +8002  python3?\S* \d+ root .* ok")
+        self.assertRegex("\n".join(table), r"tcp  127\.0\.0\.1 +8002 python3?\S* \d+ root .* ok")
 
     def test_4_undelivered(self):
         """As nobody, while the client tries: packets come and are not delivered."""
