@@ -5901,8 +5901,8 @@ asks("capture", "The packets of the port: recorded here, or read from a file.",
          ask("live", native("recorded", own_addresses(interfaces) if interfaces else None))],
      scope="closing")
 asks("dropped", "What the kernel counted as dropped while packets were recorded.",
-     lambda wish, counters=(): not wish["host"] and not wish["file"] and moved_counters(counters, TELLING),
-     scope="closing")
+     lambda wish, counters=(): not wish["host"] and not wish["file"] and moved_counters(
+         counters, TELLING), scope="closing")
 
 
 # -- what the probes have in common ----------------------------------------------------------------

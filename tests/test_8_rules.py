@@ -88,9 +88,17 @@ def combined(texts):
             key = (row.probe, "-" if row.probe == "target" else row.subject)
             rows.setdefault(key, row)
     modes = {row.value["mode"] for row in rows.values() if row.probe == "target"}
-    scopes = ("server", "port") if "server" in modes else ("target",)      # one run has one mode
+    scopes = {"server": ("server", "port"), "capture": ("capture", "closing")}.get(
+        *modes, ("target",))                                               # one run has one mode
     return support.number(row for row in rows.values() if row.probe == "target"
-                          or netdiag.PROBES[row.probe].scope in ("host",) + scopes)
+                          or scope_of(row.probe) in ("host",) + scopes)
+
+
+def scope_of(name):
+    """When a probe runs; the flows are a view of what `capture` brings, and GIVEN is always there."""
+    if name in netdiag.PROBES:
+        return netdiag.PROBES[name].scope
+    return "closing" if name == "flow" else "host"
 
 
 def scenarios(rounds=ROUNDS, seed=SEED):
