@@ -9256,7 +9256,8 @@ def capture_verdict(seen, findings):
     return Verdict("undecided", [], "possible", words if seen["capture"] else
                    "Nothing could be recorded.", [
                        "See 'not tested' below; record as root, longer (--for 60s), while the"
-                       " client tries; `netdiag.py server` needs no right."], None)
+                       " client tries; `netdiag.py server %s --for 60s` needs no right."
+                       % (seen["wish"]["port"] or "PORT")], None)
 
 
 def listen_verdict(seen, _):
