@@ -5918,9 +5918,8 @@ asks("capture", "The packets of the port: recorded here, or read from a file.",
          ask("live", native("recorded", own_addresses(interfaces) if interfaces else None))],
      scope="closing")
 asks("dropped", "What the kernel counted as dropped while packets were recorded.",
-     lambda wish, counters=(): not wish["host"] and not wish["file"]
-     and moved_counters(counters, TELLING),
-     scope="closing")
+     lambda wish, counters=(): not wish["host"] and not wish["file"] and moved_counters(
+         counters, TELLING), scope="closing")
 
 
 # -- what the probes have in common ----------------------------------------------------------------
@@ -6701,8 +6700,8 @@ def differences(before, now):
 # prove it (run as tests): where it `fires` and is `quiet`, both after what is `given`; answers are
 # parted by ` ; ` in the notation of the evidence, where key=value changes one part of an
 # unremarkable answer (tests/support.py; A is the target, G its gateway, R and S resolvers, N a
-# name, P a proxy, C this host; port/80 is a port of this host as a server, listener/ADDRESS waits on
-# port 80).  A finding about one address has it as `scope`.
+# name, P a proxy, C this host; port/80 is a port of this host as a server, on which
+# listener/ADDRESS waits).  A finding about one address has it as `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
@@ -9280,7 +9279,8 @@ def capture_verdict(seen, findings):
     return Verdict("undecided", [], "possible", words if seen["capture"] else
                    "Nothing could be recorded.", [
                        "See 'not tested' below; record as root, longer (--for 60s), while the"
-                       " client tries; `netdiag.py server` needs no right."], None)
+                       " client tries; `netdiag.py server %s --for 60s` needs no right."
+                       % (seen["wish"]["port"] or "PORT")], None)
 
 
 def listen_verdict(seen, _):

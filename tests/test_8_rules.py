@@ -88,10 +88,17 @@ def combined(texts):
             key = (row.probe, "-" if row.probe == "target" else row.subject)
             rows.setdefault(key, row)
     modes = {row.value["mode"] for row in rows.values() if row.probe == "target"}
-    once, each = netdiag.SCOPES[next(iter(modes & {"server", "capture"}), "target")]
-    return support.number(                                          # one run has one mode
-        row for row in rows.values() if row.probe not in netdiag.PROBES
-        or netdiag.PROBES[row.probe].scope in once + (each, "closing"))
+    scopes = {"server": ("server", "port"), "capture": ("capture", "closing")}.get(
+        *modes, ("target",))                                               # one run has one mode
+    return support.number(row for row in rows.values() if row.probe == "target"
+                          or scope_of(row.probe) in ("host",) + scopes)
+
+
+def scope_of(name):
+    """When a probe runs; the flows are a view of what `capture` brings, and GIVEN is always there."""
+    if name in netdiag.PROBES:
+        return netdiag.PROBES[name].scope
+    return "closing" if name == "flow" else "host"
 
 
 def scenarios(rounds=ROUNDS, seed=SEED):

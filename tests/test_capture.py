@@ -305,6 +305,16 @@ class HereTest(unittest.TestCase):
         self.assertRegex(run.out, r"root or\s+CAP_NET_RAW is needed \(EPERM\)")
         self.assertIn("netdiag.py server", run.out)
 
+    def test_probes_without_the_right(self):
+        """Beside probes, what these see stands in the packets' place; what is missing is told."""
+        run = support.finish(self.record("127.0.0.1:%d" % support.closed_port(), "--no-tools",
+                                         "--json", front=powerless()))
+        document = json.loads(run.out)
+        target, = document["targets"]
+        self.assertEqual((run.status, target["verdict"]["code"]), (1, "tcp.refused"), run.err)
+        self.assertEqual(document["flows"], [])
+        self.assertIn("CAP_NET_RAW", " ".join(row["why"] for row in target["unjudged"]))
+
     def test_tcpdump(self):
         """tcpdump may have the right that we lack: its packets, its drops, and its end."""
         record = (5.0, 101, bytes.fromhex(
