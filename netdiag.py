@@ -84,22 +84,22 @@ BORN = 1795219200            # 2026-11-21: a clock that shows less is wrong
 GENERAL_NAME = "example.com" # asked only of the configured resolvers: "this name" or "all names"?
 TARGETS_AT_ONCE = 12
 STAND_IN_S = 600             # `listen` without --for
-STAND_IN_MOST = 1000         # connections or datagrams that it takes in all,
+MAX_ARRIVALS = 1000          # connections or datagrams that it takes in all,
 STAND_IN_AT_ONCE = 32        # and at one time
-STAND_IN_TURNS = 4           # patterns that it answers on one connection
+MAX_PATTERNS = 4             # patterns that it answers on one connection
 HALF_OPEN_LOOK_S = 0.5       # between two looks at connections that are not complete
 STAND_IN_IDLE_S = 20.0       # a client that says nothing for so long is left
 PATTERN_BYTES = 3000         # there and back: two full packets and more
-PATTERN_MOST = 16384
+PATTERN_LIMIT = 16384
 PATTERN_WAIT_S = 2.0         # three resends of what was lost (RTO 0.2 s, doubling)
 WATCH_S = 300                # `watch` without --for
 WATCH_PACE_S = 1.0           # one cheap check in so long;
 WATCH_GENTLE_S = 10.0        # of sshd, which penalises connections without a login
-WATCH_OUTAGES = 50           # that are kept; later ones are counted
+MAX_OUTAGES = 50             # that are kept; later ones are counted
 REPORT_LIMIT = 8 << 20       # bytes of a file with reports, and of what is packed in it
-REPORT_FILES = 20000         # of a folder
-REPORT_TARGETS = 2000        # of one report,
-REPORT_FLOWS = 2000          # and flows
+MAX_REPORT_FILES = 20000     # of a folder
+MAX_REPORT_TARGETS = 2000    # of one report,
+MAX_REPORT_FLOWS = 2000      # and flows
 HALF_OPEN_S = 55             # Linux keeps a half-open connection so long (5 resends, 63 s)
 STATE_HOLDS_S = 3600         # a rule, a route or a listener is believed to have been so before
 CLOCK_STEP_S = 1.5           # reports have whole seconds
@@ -1759,7 +1759,8 @@ def half_open_peers(text, port):
     for words in rows:                            # one or four numbers of this machine each
         raw = b"".join(struct.pack("=I", int(part, 16)) for part in re.findall(
             ".{8}", words[2].partition(":")[0]))
-        found[address_text(raw).replace("::ffff:", "")] = int(words[6], 16)
+        peer = address_text(raw).replace("::ffff:", "")
+        found[peer] = max(int(words[6], 16), found.get(peer, 0))
     return found
 
 
@@ -1779,7 +1780,7 @@ def pattern_is_whole(word):
     """Has a pattern come as far as it was announced, or something else that is no pattern?"""
     def is_whole(data):
         size, came = read_pattern(word, data)
-        return size is not None and (came >= size or size > PATTERN_MOST)
+        return size is not None and (came >= size or size > PATTERN_LIMIT)
     return is_whole
 
 
@@ -1799,7 +1800,7 @@ def unpack_reports(text):
     import base64
     import zlib
     room = REPORT_LIMIT
-    for block in text.split(PACKED[0])[1:REPORT_TARGETS]:
+    for block in text.split(PACKED[0])[1:MAX_REPORT_TARGETS]:
         lines = [line.strip("> |\t\r") for line in block.partition(PACKED[1])[0].splitlines()]
         mine(room > 0, "its packed reports are too large")
         try:
@@ -1849,11 +1850,11 @@ def report_rows(document):
     host, marked = document["host"], {}
     mine(document["mode"] != "merge", "it is merged already")
     began_s, rows = iso_epoch(document["started"]), []
-    flows = [flow_row(flow) for flow in (document.get("flows") or [])[:REPORT_FLOWS]]
+    flows = [flow_row(flow) for flow in (document.get("flows") or [])[:MAX_REPORT_FLOWS]]
     for row in document["evidence"]:
         marked.setdefault(find(r"^(t\d{1,5}\.)e\d", row["id"]), []).append(row)
     marked.setdefault("t1.", marked.get(None, []))        # a lone target has no marks
-    for number, target in enumerate(document["targets"][:REPORT_TARGETS], 1):
+    for number, target in enumerate(document["targets"][:MAX_REPORT_TARGETS], 1):
         result = target["verdict"]
         code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
         port = target.get("port")
@@ -2561,9 +2562,9 @@ class System:
             folders.sort()
             found += [os.path.join(place, name) for name in sorted(names)
                       if os.path.isfile(os.path.join(place, name))]
-            if len(found) >= REPORT_FILES:
+            if len(found) >= MAX_REPORT_FILES:
                 break
-        return found[:REPORT_FILES]
+        return found[:MAX_REPORT_FILES]
 
     def check_cafile(self, path):
         """Why a CA file cannot be used, or None."""
@@ -3133,10 +3134,10 @@ class System:
         with sock:
             try:
                 tell(None)
-                while len(facts["arrivals"]) < STAND_IN_MOST and time.monotonic() < until:
+                while len(facts["arrivals"]) < MAX_ARRIVALS and time.monotonic() < until:
                     if look_at <= time.monotonic():
                         look_at = time.monotonic() + HALF_OPEN_LOOK_S
-                        facts["half_open"].update({} if udp else self.half_open(port))
+                        self.see_half_open(0 if udp else port, facts["half_open"])
                     row = wait_for(sock, False, min(until, look_at)) and (
                         self.hear(sock) if udp else self.receive(sock, talks, facts))
                     if row:
@@ -3148,10 +3149,11 @@ class System:
                 or_none(client.shutdown, socket.SHUT_RDWR)
         return "ok", facts
 
-    def half_open(self, port):
-        """Who has sent a SYN to a port and has not (or not yet) heard the answer."""
-        return {peer: again for path in ("/proc/net/tcp", "/proc/net/tcp6")
-                for peer, again in half_open_peers(self.read(path, "")[1], port).items()}
+    def see_half_open(self, port, found):
+        """Add who has sent a SYN to a port and has not (or not yet) heard the answer."""
+        for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+            for peer, again in half_open_peers(self.read(path, "")[1], port).items():
+                found[peer] = max(again, found.get(peer, 0))
 
     def arrival(self, sock, peer, **facts):
         """One row of the stand-in's log: who came, when, to which address of this host."""
@@ -3161,7 +3163,7 @@ class System:
                     **facts)
 
     def hear(self, sock):
-        """One datagram to the stand-in; netdiag's own are answered, STAND_IN_MOST at most, and no
+        """One datagram to the stand-in; netdiag's own are answered, MAX_ARRIVALS at most, and no
         others: the answer is larger than the question, whose sender may be a forged one."""
         packet = or_none(sock.recvmsg, 65535, 512)
         if not packet:
@@ -3220,11 +3222,11 @@ def attend(client, row):
     """
     with client:
         say = build_greeting(row)
-        for _ in range(STAND_IN_TURNS + 1):
+        for _ in range(MAX_PATTERNS + 1):
             heard = converse(client, say, STAND_IN_IDLE_S, pattern_is_whole(b"size"))
             row.update(bytes=row["bytes"] + len(heard["data"]), ended=heard["ended"])
             size, _ = read_pattern(b"size", heard["data"])
-            if heard["ended"] != "done" or size is None or size > PATTERN_MOST:
+            if heard["ended"] != "done" or size is None or size > PATTERN_LIMIT:
                 break
             line, say = build_pattern(b"got", size)
             or_none(client.setsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -7226,9 +7228,9 @@ def begin_outage(report, target, seen, facts, system, options):
     whole = diagnose(target, shared, system, options) if asked is not None else report
     seen[1] = report if works(whole) else whole
     del system.transcript[:before]                # of the last outage only
-    facts["more_outages"] += len(facts["outages"]) >= WATCH_OUTAGES
+    facts["more_outages"] += len(facts["outages"]) >= MAX_OUTAGES
     result = seen[1].verdict
-    facts["outages"] = facts["outages"][:WATCH_OUTAGES - 1] + [dict(
+    facts["outages"] = facts["outages"][:MAX_OUTAGES - 1] + [dict(
         result._asdict(), over=False, **{"from": now, "to": now})]
     if whole.complete is None or asked is None:
         raise KeyboardInterrupt
