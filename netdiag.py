@@ -110,21 +110,22 @@ TUNNELS_LIMIT = 6             # packets in packets
 REORDER_S = 0.003            # tshark: a late segment nearer than this is reordered, not sent again
 FAST_RESEND_S = 0.02         # tshark: so soon after duplicate ACKs it was sent again
 STAND_IN_S = 600             # `listen` without --for
-STAND_IN_MOST = 1000         # connections or datagrams that it takes in all,
+MAX_ARRIVALS = 1000          # connections or datagrams that it takes in all,
 STAND_IN_AT_ONCE = 32        # and at one time
-STAND_IN_TURNS = 4           # patterns that it answers on one connection
+MAX_PATTERNS = 4             # patterns that it answers on one connection
 HALF_OPEN_LOOK_S = 0.5       # between two looks at connections that are not complete
 STAND_IN_IDLE_S = 20.0       # a client that says nothing for so long is left
 PATTERN_BYTES = 3000         # there and back: two full packets and more
-PATTERN_MOST = 16384
+PATTERN_LIMIT = 16384
 PATTERN_WAIT_S = 2.0         # three resends of what was lost (RTO 0.2 s, doubling)
 WATCH_S = 300                # `watch` without --for
 WATCH_PACE_S = 1.0           # one cheap check in so long;
 WATCH_GENTLE_S = 10.0        # of sshd, which penalises connections without a login
-WATCH_OUTAGES = 50           # that are kept; later ones are counted
-REPORT_LIMIT = 16 << 20      # bytes of a file with reports
-REPORT_FILES = 20000         # of a folder
-REPORT_TARGETS = 2000        # of one report
+MAX_OUTAGES = 50             # that are kept; later ones are counted
+REPORT_LIMIT = 8 << 20       # bytes of a file with reports, and of what is packed in it
+MAX_REPORT_FILES = 20000     # of a folder
+MAX_REPORT_TARGETS = 2000    # of one report,
+MAX_REPORT_FLOWS = 2000      # and flows
 HALF_OPEN_S = 55             # Linux keeps a half-open connection so long (5 resends, 63 s)
 STATE_HOLDS_S = 3600         # a rule, a route or a listener is believed to have been so before
 CLOCK_STEP_S = 1.5           # reports have whole seconds
@@ -2188,7 +2189,8 @@ def half_open_peers(text, port):
     for words in rows:                            # one or four numbers of this machine each
         raw = b"".join(struct.pack("=I", int(part, 16)) for part in re.findall(
             ".{8}", words[2].partition(":")[0]))
-        found[address_text(raw).replace("::ffff:", "")] = int(words[6], 16)
+        peer = address_text(raw).replace("::ffff:", "")
+        found[peer] = max(int(words[6], 16), found.get(peer, 0))
     return found
 
 
@@ -2208,7 +2210,7 @@ def pattern_is_whole(word):
     """Has a pattern come as far as it was announced, or something else that is no pattern?"""
     def is_whole(data):
         size, came = read_pattern(word, data)
-        return size is not None and (came >= size or size > PATTERN_MOST)
+        return size is not None and (came >= size or size > PATTERN_LIMIT)
     return is_whole
 
 
@@ -2227,12 +2229,15 @@ def unpack_reports(text):
     """The JSON texts that `pack_report` has put into a text, quote marks before lines or not."""
     import base64
     import zlib
-    for block in text.split(PACKED[0])[1:REPORT_TARGETS]:
+    room = REPORT_LIMIT
+    for block in text.split(PACKED[0])[1:MAX_REPORT_TARGETS]:
         lines = [line.strip("> |\t\r") for line in block.partition(PACKED[1])[0].splitlines()]
+        mine(room > 0, "its packed reports are too large")
         try:
-            raw = zlib.decompressobj().decompress(base64.b64decode("".join(lines)), REPORT_LIMIT)
+            raw = zlib.decompressobj().decompress(base64.b64decode("".join(lines)), room)
         except (ValueError, zlib.error) as error:
             raise NotMine("its packed report is damaged: %s" % error)
+        room -= len(raw)
         yield raw.decode("utf-8", "replace")
 
 
@@ -2262,8 +2267,9 @@ def json_documents(text):
 def parse_reports(text):
     """netdiag's reports in a file: JSON, or text that carries it -> [what merge needs of each
     target]; NotMine says why there are none."""
-    found = [row for part in [text] + list(unpack_reports(text))
-             for document in json_documents(part) for row in report_rows(document)]
+    parts = (part for texts in ([text], unpack_reports(text)) for part in texts)
+    found = [row for part in parts for document in json_documents(part)
+             for row in report_rows(document)]
     return mine(found, "no netdiag report in it" + (
         ": it is cut short" if re.match(r'\s*\{\s*"schema"', text) else ""))
 
@@ -2273,17 +2279,18 @@ def report_rows(document):
     """One report -> a row for each of its targets: who saw what of which service, and when."""
     host, marked = document["host"], {}
     mine(document["mode"] != "merge", "it is merged already")
-    began_s = iso_epoch(document["started"])
+    began_s, rows = iso_epoch(document["started"]), []
+    flows = [flow_row(flow) for flow in (document.get("flows") or [])[:MAX_REPORT_FLOWS]]
     for row in document["evidence"]:
-        marked.setdefault(find(r"^(t\d{1,5}\.)e\d", row["id"]) or "", []).append(row)
-    rows = []
-    for number, target in enumerate(document["targets"][:REPORT_TARGETS], 1):
+        marked.setdefault(find(r"^(t\d{1,5}\.)e\d", row["id"]), []).append(row)
+    marked.setdefault("t1.", marked.get(None, []))        # a lone target has no marks
+    for number, target in enumerate(document["targets"][:MAX_REPORT_TARGETS], 1):
         result = target["verdict"]
         code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
         port = target.get("port")
         mine(not port or int(port) in range(65536), "no port")
         rows.append(dict(
-            seen_of(marked.get("t%d." % number) or marked.get("") or [], port),
+            seen_of(marked.get("t%d." % number, []), port), flows=flows, path=path_rows(target),
             role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
             host=word_of(host.get("name") or "?", 60), port=int(port) if port else None,
             addresses=addresses_of(host.get("addresses")),
@@ -2294,13 +2301,16 @@ def report_rows(document):
                 word_of(text, 600) for text in result["fix"][:3]],
             suspects=[place for place in PLACES if place in result["suspects"]],
             confidence=mine(result["confidence"] in SURE and result["confidence"]),
-            began_s=began_s, ended_s=began_s + min(1e6, float(document.get("elapsed_s") or 0)),
-            flows=[flow_row(flow) for flow in (document.get("flows") or [])[:REPORT_TARGETS]],
-            path=[{"ttl": int(hop["ttl"]), "rtt_ms": None, "place": hop["place"], "mss": None,
-                   "address": word_of(hop["address"], 60) if hop["address"] else None}
-                  for hop in target.get("path", [])[:64] if hop["place"] in PLACES]))
+            began_s=began_s, ended_s=began_s + min(1e6, float(document.get("elapsed_s") or 0))))
         rows[-1]["suspects"].sort(key=result["suspects"].index)       # likeliest first
     return rows
+
+
+def path_rows(target):
+    """The hops in a foreign report, as `path_of` has them."""
+    return [{"ttl": int(hop["ttl"]), "rtt_ms": None, "place": hop["place"], "mss": None,
+             "address": word_of(hop["address"], 60) if hop["address"] else None}
+            for hop in (target.get("path") or [])[:64] if hop["place"] in PLACES]
 
 
 def word_of(text, limit):
@@ -4182,9 +4192,9 @@ class System:
             folders.sort()
             found += [os.path.join(place, name) for name in sorted(names)
                       if os.path.isfile(os.path.join(place, name))]
-            if len(found) >= REPORT_FILES:
+            if len(found) >= MAX_REPORT_FILES:
                 break
-        return found[:REPORT_FILES]
+        return found[:MAX_REPORT_FILES]
 
     def check_cafile(self, path):
         """Why a CA file cannot be used, or None."""
@@ -4950,16 +4960,12 @@ class System:
         with sock:
             try:
                 tell(None)
-                while len(facts["arrivals"]) < STAND_IN_MOST and time.monotonic() < until:
+                while len(facts["arrivals"]) < MAX_ARRIVALS and time.monotonic() < until:
                     if look_at <= time.monotonic():
-                        self.see_half_open(port, facts["half_open"])
                         look_at = time.monotonic() + HALF_OPEN_LOOK_S
-                    if not wait_for(sock, False, min(until, look_at)):
-                        continue
-                    talks = [talk for talk in talks if talk[0].is_alive()]
-                    busy = len(talks) >= STAND_IN_AT_ONCE
-                    row = self.hear(sock) if udp else self.receive(sock, talks, busy)
-                    facts["turned_away"] += busy
+                        self.see_half_open(0 if udp else port, facts["half_open"])
+                    row = wait_for(sock, False, min(until, look_at)) and (
+                        self.hear(sock) if udp else self.receive(sock, talks, facts))
                     if row:
                         facts["arrivals"].append(row)
                         tell(row)
@@ -4972,10 +4978,8 @@ class System:
     def see_half_open(self, port, found):
         """Add who has sent a SYN to a port and has not (or not yet) heard the answer."""
         for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-            outcome, text = self.read(path)
-            if outcome == "ok":
-                for address, again in half_open_peers(text, port).items():
-                    found[address] = max(again, found.get(address, 0))
+            for peer, again in half_open_peers(self.read(path, "")[1], port).items():
+                found[peer] = max(again, found.get(peer, 0))
 
     def arrival(self, sock, peer, **facts):
         """One row of the stand-in's log: who came, when, to which address of this host."""
@@ -4985,8 +4989,8 @@ class System:
                     **facts)
 
     def hear(self, sock):
-        """One datagram to the stand-in; netdiag's own are answered, and no others: an answer
-        that is larger than its question must not go to whom anybody names as the sender."""
+        """One datagram to the stand-in; netdiag's own are answered, MAX_ARRIVALS at most, and no
+        others: the answer is larger than the question, whose sender may be a forged one."""
         packet = or_none(sock.recvmsg, 65535, 512)
         if not packet:
             return None
@@ -4997,15 +5001,20 @@ class System:
             or_none(sock.sendto, build_greeting(row), packet[3])
         return row
 
-    def receive(self, sock, talks, busy):
+    def receive(self, sock, talks, facts):
         """One connection to the stand-in, which is talked to in a thread of its own."""
         import threading
         client, peer = or_none(sock.accept) or (None, None)
         if not client:
             return None
-        syn = or_none(client.getsockopt, *TCP_SAVED_SYN, 512)
-        row = self.arrival(client, peer, **(read_syn(syn) if syn else {}))
-        if busy:
+        talks[:] = [talk for talk in talks if talk[0].is_alive()]
+        try:
+            syn = read_syn(or_none(client.getsockopt, *TCP_SAVED_SYN, 512))
+        except NotMine:
+            syn = {}                              # this kernel does not keep it
+        row = self.arrival(client, peer, **syn)
+        if len(talks) >= STAND_IN_AT_ONCE:
+            facts["turned_away"] += 1
             abort(client)
         else:
             thread = threading.Thread(target=attend, args=(client, row), daemon=True)
@@ -5039,11 +5048,11 @@ def attend(client, row):
     """
     with client:
         say = build_greeting(row)
-        for _ in range(STAND_IN_TURNS + 1):
+        for _ in range(MAX_PATTERNS + 1):
             heard = converse(client, say, STAND_IN_IDLE_S, pattern_is_whole(b"size"))
             row.update(bytes=row["bytes"] + len(heard["data"]), ended=heard["ended"])
             size, _ = read_pattern(b"size", heard["data"])
-            if heard["ended"] != "done" or size is None or size > PATTERN_MOST:
+            if heard["ended"] != "done" or size is None or size > PATTERN_LIMIT:
                 break
             line, say = build_pattern(b"got", size)
             or_none(client.setsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -6602,8 +6611,8 @@ def join_reports(rows):
         else:
             clients.setdefault((host_key(value), value["goal"], value["port"]), []).append(row)
     groups = [with_roles(runs, ends) for runs in clients.values()]
-    used = {id(row) for group in groups for _, row in group}
-    spare = [row for row in rows if is_server_end(row.value) and id(row) not in used]
+    used = {row.subject for group in groups for _, row in group}     # files
+    spare = [row for row in rows if is_server_end(row.value) and row.subject not in used]
     if not groups:
         groups, spare = [[("client", row)] for row in spare], []
     return [[row._replace(value=dict(row.value, role=role)) for role, row in group]
@@ -8374,7 +8383,8 @@ sign("""tcp.filtered  where: server  each: ends  hides: oneway.forward  sure: ce
       "syn":3,"server_port":443,"isn":0,"handshake":false}]
     quiet: report/s ok role=server mode=capture flows=[{"client":"203.0.113.7","synack":0,
       "syn":3,"server_port":443,"isn":0,"handshake":false}]""",
-    lambda row: row.value["client"]["code"] in SILENCES and any(
+    lambda row: row.value["client"]["code"] in SILENCES and row.value["witnessed"]
+    and bool(flows_from(row)) and all(
         flow["syn"] and not flow["synack"] for flow in flows_from(row)) and end_words(row))
 sign("""oneway.forward  where: transit server_network client_network  each: ends  sure: likely
     means: The client's SYNs meet silence, and the listening server saw none of them meanwhile.
@@ -9334,15 +9344,15 @@ def network_of(address):
 def common_ground(reports):
     """What the failing reports share and the others do not -> [{what, value, failed, fine}]."""
     failed, fine = collections.OrderedDict(), collections.Counter()
-    bad = [report for report in reports if report.verdict.code not in NO_FAULT]
+    bad = sum(report.verdict.code not in NO_FAULT for report in reports)
     for report in reports:
         for trait in traits_of(report):
-            if report in bad:
-                failed[trait] = failed.get(trait, 0) + 1
-            else:
+            if report.verdict.code in NO_FAULT:
                 fine[trait] += 1
+            else:
+                failed[trait] = failed.get(trait, 0) + 1
     shared = [dict(what=what, value=value, failed=count, fine=fine[what, value])
-              for (what, value), count in failed.items() if count == len(bad)]
+              for (what, value), count in failed.items() if count == bad]
     telling = [row for row in shared if not row["fine"]]
     return telling or sorted(shared, key=lambda row: row["fine"])    # stable: see traits_of
 
@@ -9352,9 +9362,10 @@ def group_verdict(reports, common):
     bad = [report.verdict for report in reports if report.verdict.code not in NO_FAULT]
     unsure = [report for report in reports if report.verdict.code in ("undecided", "udp.no_reply")]
     if not bad:
-        return Verdict("undecided" if unsure else "ok", [], "certain", "%d of %d work%s." % (
-            len(reports) - len(unsure), len(reports), ", the others are undecided" if unsure
-            else ""), [], None)
+        return Verdict(
+            "undecided" if unsure else "ok", [], "possible" if unsure else "certain",
+            "%d of %d work%s." % (len(reports) - len(unsure), len(reports), ", the others are"
+                                  " undecided" if unsure else ""), [], None)
     code, count = collections.Counter(result.code for result in bad).most_common(1)[0]
     first = next(result for result in bad if result.code == code)
     words = "%d of %d fail, %s with %s" % (len(bad), len(reports), count if count < len(
@@ -9382,18 +9393,19 @@ def merge_verdict(seen, _):
     if not clients:
         return Verdict("undecided", [], "possible", "No client has reported.", [], None)
     client = clients[0].value
-    for row in seen["ends"]:
-        far = row.value["apart_s"]
-        if client["code"] in SILENCES + ["tcp.refused", "tcp.rejected"] and not row.value[
-                "witnessed"]:
-            return Verdict("undecided", client["suspects"], "possible", "%s sees %s (%s), and the "
-                "report of %s was made %s: at another time it proves nothing." % (
-                    client["host"], client["target"], client["code"], row.value["server"]["host"],
-                    "%d min apart" % (far / 60) if far >= 120 else "%d s apart" % far), [
-                "Run both at the same time: on the server `netdiag.py server %s --for 30s"
-                " --client %s`, meanwhile netdiag on the client." % (
-                    client["port"], (client["sources"] + ["ADDRESS"])[0])], None)
-        words = " (%s: %s)" % (row.value["server"]["host"], row.value["server"]["code"])
+    doubtful = client["code"] in SILENCES + ["tcp.refused", "tcp.rejected"]
+    for row in sorted(seen["ends"], key=lambda row: row.value["apart_s"])[:1]:
+        server, far_s = row.value["server"], row.value["apart_s"]
+        if doubtful and not row.value["witnessed"]:
+            return Verdict(
+                "undecided", client["suspects"], "possible", "%s sees %s (%s), and the report of %s"
+                " was made %s apart: at another time it proves nothing." % (
+                    client["host"], client["target"], client["code"], server["host"],
+                    "%d min" % (far_s / 60) if far_s >= 120 else "%d s" % far_s), [
+                        "Run both at the same time: on the server `netdiag.py server %s --for 30s"
+                        " --client %s`, meanwhile netdiag on the client." % (
+                            client["port"], (client["sources"] + ["ADDRESS"])[0])], None)
+        words = " (%s: %s)" % (server["host"], server["code"])
     owner = PLACE_OWNER.get((client["suspects"] or ["client"])[0])
     asked = {"who": owner, "text": client["fix"][0]} if client["fix"] else None
     return Verdict(client["code"], client["suspects"], client["confidence"],
@@ -9657,17 +9669,19 @@ def render_group(group, reports, color):
     """Many hosts and targets: the one verdict, the matrix, and one line for each that fails."""
     bad = [report for report in reports if report.verdict.code != "ok"]
     hosts, targets = group["matrix"]["hosts"], group["matrix"]["targets"]
-    lines = ["", "  " + " " * 28 + " ".join("%3d" % n for n in range(1, len(targets[:12]) + 1))]
+    lines = [" " * 30 + " ".join("%3d" % n for n in range(1, len(targets[:12]) + 1))]
     rows = sorted(zip(hosts, group["matrix"]["codes"]), key=lambda row: not set(row[1]) - {"ok"})
     lines += ["  %-28s" % shorten(host, 28) + " ".join("%3s" % (
         "-" if code is None else "ok" if code == "ok" else "?" if code in NO_FAULT else "X")
         for code in codes[:12]) for host, codes in rows[:40]]
     lines += ["  and %d more hosts" % len(rows[40:])] * bool(rows[40:])
-    lines += ["", *("  %2d  %s" % row for row in enumerate(targets[:12], 1))]
+    lines += [""] + ["  %2d  %s" % (number, shorten(name, 72))
+                     for number, name in enumerate(targets[:12], 1)]
+    lines += ["  and %d more targets" % len(targets[12:])] * bool(targets[12:])
     told = ["%s: %d of those that fail have it, %d of the others" % (
         shorten("%(what)s %(value)s" % row, 40), row["failed"], row["fine"])
         for row in group["common"][:6]]
-    parts = [("MATRIX", lines[1:]), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
+    parts = [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
             host_of_report(report), report.target.text, report.verdict.code,
             report.verdict.confidence, "/".join(report.verdict.suspects[:2])), 78)
@@ -9680,8 +9694,8 @@ def render_merged(reports, group, filled=(), color=False, say=str):
     left_out = [line for text in group["not_joined"] + [
         "%s: %s" % (printable(path, 60), printable(why, 100))
         for path, why in list(group["unusable"].items())[:20]] for line in wrap(text, "  - ")]
-    left_out += ["  - %d unusable files in all" % len(group["unusable"])] * bool(
-        group["unusable"].keys() and len(group["unusable"]) > 20)
+    left_out += ["  - %d unusable files in all" % len(group["unusable"])] * (
+        len(group["unusable"]) > 20)
     head = []
     if reports[1:]:
         first = reports[0]
@@ -11450,7 +11464,10 @@ def run_capture(texts, system, options, out):
 def see_host(system, options):
     """What the reports of listen, watch and merge say of the host that they come from."""
     items = [PROBES[name] for name in ("identity", "marks", "clock", "interfaces")]
-    return gather(items, {}, system, options, system.monotonic() + COMMAND_S)[0]
+    shared, complete = gather(items, {}, system, options, system.monotonic() + COMMAND_S)
+    if complete is None:
+        raise KeyboardInterrupt
+    return shared
 
 
 def report_of(target, given, shared, system, options, began, **parts):
@@ -11572,9 +11589,9 @@ def begin_outage(report, target, seen, facts, system, options):
     whole = diagnose(target, shared, system, options) if asked is not None else report
     seen[1] = report if works(whole) else whole
     del system.transcript[:before]                # of the last outage only
-    facts["more_outages"] += len(facts["outages"]) >= WATCH_OUTAGES
+    facts["more_outages"] += len(facts["outages"]) >= MAX_OUTAGES
     result = seen[1].verdict
-    facts["outages"] = facts["outages"][:WATCH_OUTAGES - 1] + [dict(
+    facts["outages"] = facts["outages"][:MAX_OUTAGES - 1] + [dict(
         result._asdict(), over=False, **{"from": now, "to": now})]
     if whole.complete is None or asked is None:
         raise KeyboardInterrupt

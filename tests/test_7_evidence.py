@@ -98,7 +98,7 @@ class Order(unittest.TestCase):
 
     def test_rules_look_at_what_there_is(self):
         """A rule, and a view, looks at answers of probes that exist, or at views."""
-        known = set(netdiag.PROBES) | set(netdiag.VIEWS) | {"target"}
+        known = set(netdiag.PROBES) | set(netdiag.VIEWS) | set(netdiag.GIVEN)
         self.assertEqual(set(netdiag.PROBES) & set(netdiag.VIEWS), set())
         for rule in netdiag.RULES.values():
             self.assertLessEqual(set(rule.sees) | {rule.each or "target"}, known, rule.name)

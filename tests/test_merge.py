@@ -450,7 +450,8 @@ class Hostile(unittest.TestCase):
 
     def test_mutations(self):
         """5,000 mutated reports: no traceback, no control character, bounded time."""
-        dice, options, system = random.Random(7), support.options(mode="merge"), support.FakeSystem()
+        dice, system = random.Random(7), support.FakeSystem()
+        options = support.options(mode="merge")
         first, second = client(**SILENT), dict(capture({"isn": 1, "began_s": 5}), mode="server")
         document = dict(first, flows=second["flows"], targets=first["targets"] + second["targets"],
                         evidence=first["evidence"] + server([(CLIENT, 1)])["evidence"] + [
@@ -508,8 +509,8 @@ class Pieces(unittest.TestCase):
             self.assertEqual(netdiag.iso_epoch(text), epoch)
 
     def test_files_bounded(self):
-        """No more files than REPORT_FILES."""
-        with support.folder() as path, mock.patch.object(netdiag, "REPORT_FILES", 3):
+        """No more files than MAX_REPORT_FILES."""
+        with support.folder() as path, mock.patch.object(netdiag, "MAX_REPORT_FILES", 3):
             for number in range(5):
                 open(os.path.join(path, str(number)), "w").close()
             system = netdiag.System(support.options())

@@ -70,7 +70,8 @@ class Steady(WatchCase):
         run = support.netdiag_run("watch", "tcp://%s:%d" % (HERE, support.closed_port()),
                                   "--for", "1s")
         self.assertEqual(run.status, 1)
-        self.assertRegex(run.out, r"(?s)\Awatching .*\n  \d\d:\d\d:\d\d-.*FAULT  tcp.refused.*CHECKS")
+        self.assertRegex(
+            run.out, r"(?s)\Awatching .*\n  \d\d:\d\d:\d\d-.*FAULT  tcp.refused.*CHECKS")
         self.assertRegex(run.out, r"\A[\n -~]*\Z")
         self.assertLessEqual(max(map(len, run.out.splitlines())), 80)
 
@@ -137,7 +138,7 @@ class Log(unittest.TestCase):
     """The outage log, without a network."""
 
     def test_bounded(self):
-        """WATCH_OUTAGES are kept, the first ones and the last; the others are counted."""
+        """MAX_OUTAGES are kept, the first ones and the last; the others are counted."""
         facts = {"outages": [], "more_outages": 0}
         verdict = netdiag.Verdict("tcp.refused", ["service"], "certain", "No.", ["Yes."], None)
         system = support.FakeSystem()
@@ -145,11 +146,11 @@ class Log(unittest.TestCase):
             verdict=verdict, complete=True)
         with mock.patch.multiple(netdiag, diagnose=lambda *_: report,
                                  gather=lambda *_: ({}, True)):
-            for _ in range(netdiag.WATCH_OUTAGES + 7):
+            for _ in range(netdiag.MAX_OUTAGES + 7):
                 netdiag.begin_outage(report, report.target, [{}, None], facts, system,
                                      support.options())
         self.assertEqual((len(facts["outages"]), facts["more_outages"]),
-                         (netdiag.WATCH_OUTAGES, 7))
+                         (netdiag.MAX_OUTAGES, 7))
 
 
 if __name__ == "__main__":
