@@ -6208,8 +6208,6 @@ def redacted(reports, *others):
 # tried before the others.
 
 ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
-
-
 OTHERS_NAMES = "host name hop router proxy user url path address server wanted".split()
 
 
@@ -6234,6 +6232,8 @@ def japanese():
 
 def unfilled(words, text):
     """What stands in the holes between these words when they make up a text, or None; O(n)."""
+    if not (text.startswith(words[0]) and text.endswith(words[-1])):
+        return None
     at, holes = len(words[0]), []
     for word in words[1:-1]:
         end = text.find(word, at)
@@ -6242,8 +6242,7 @@ def unfilled(words, text):
         holes.append(text[at:end])
         at = end + len(word)
     end = len(text) - len(words[-1])
-    fits = at <= end and text.startswith(words[0]) and text.endswith(words[-1])
-    return holes + [text[at:end]] if fits else None
+    return holes + [text[at:end]] if at <= end else None
 
 
 def speaker(lang):
@@ -7169,7 +7168,7 @@ def render_document(reports, system, options, started, began):
         texts = [render_ticket(report, system.packets, filled, say) for report in reports]
         answers = [row for row in answers if row in proof_of(reports[0])]
         if all(report.verdict.code == "ok" for report in reports):
-            return "".join(texts) + note
+            return "\n".join(texts) + note
     else:
         texts = [render_text(report, system.packets, filled, color, say)
                  for report in reports]
