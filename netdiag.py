@@ -7154,6 +7154,7 @@ sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_
     says: {address} refuses port {port} with a real reset: {why}.
     fix: {where}, `ss -ltnp sport = :{port}` shows who listens. Start the service, let it listen on
       {address}, or correct the port.
+    ask: Let it listen on {address} port {port}; if it shall not, which port is right?
     fires: tcp/A refused   quiet: tcp/A refused icmp=3/3@A""")
 def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
     """A RST and no ICMP: nothing listens there, or a box on the way answers in its place."""
@@ -7180,6 +7181,7 @@ def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
       {contrast}{where}.
     fix: Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp port
       {port} and host {here}` shows whether the SYN arrives.
+    ask: Allow {here} to {address} port {port}; if it is allowed, where is the SYN dropped?
     given: tcp/A timeout   fires: other_ports/A,80 refused   quiet: other_ports/A,80 timeout""")
 def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present):
     """This port is silent while the host answers otherwise, or other packets get further."""
@@ -9914,6 +9916,8 @@ def ticket_rows(report, table, packets, filled, say=str):
     rows.update(client_rows(table, way_of(table), host, say))
     rows.update(server=server_words(report, table), protocol="%s %d (%s)" % (
         target.transport.upper(), target.port, target.protocol) if target.port else "-")
+    if result.ask and result.ask["text"] not in result.fix:
+        rows.update(advice=result.fix[0])
     rows.update(TICKET_FACTS.get(result.code.partition(".")[0], way_facts)(report, table, say))
     rows.update(
         time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
@@ -10491,8 +10495,6 @@ def redacted(reports, *others):
 # tried before the others.
 
 ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
-
-
 OTHERS_NAMES = "host name hop router proxy user url path address server wanted".split()
 
 
@@ -10517,6 +10519,8 @@ def japanese():
 
 def unfilled(words, text):
     """What stands in the holes between these words when they make up a text, or None; O(n)."""
+    if not (text.startswith(words[0]) and text.endswith(words[-1])):
+        return None
     at, holes = len(words[0]), []
     for word in words[1:-1]:
         end = text.find(word, at)
@@ -10525,8 +10529,7 @@ def unfilled(words, text):
         holes.append(text[at:end])
         at = end + len(word)
     end = len(text) - len(words[-1])
-    fits = at <= end and text.startswith(words[0]) and text.endswith(words[-1])
-    return holes + [text[at:end]] if fits else None
+    return holes + [text[at:end]] if at <= end else None
 
 
 def speaker(lang):
@@ -10621,9 +10624,11 @@ JAPANESE = """
 @tcp_refused {address}はポート{port}への接続をRSTで拒否しています。{why}。
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
+  ask サービスが{address}のポート{port}で待ち受けるようにするか、正しいポートを教えてください。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
   fix {here}から{address}のポート{port}への通信を許可してください（場所: {spots}）。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
+  ask {here}から{address}のポート{port}への通信を許可するか、SYNが破棄される場所を教えてください。
 @path_dead_end {where}より先は無応答です。どのプロトコルでも{address}から応答がありません。
   fix サーバーは稼働していますか。サーバーで`tcpdump -ni any host {here}`を実行すれば判別できます。何も届かなければ往路、
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
@@ -11068,6 +11073,7 @@ how often = 頻度
 to = 宛先
 about = 件名
 request = 依頼内容
+advice = 対処案
 client host = ホスト名
 interface = IF
 gateway = ゲートウェイ
@@ -11719,7 +11725,7 @@ def render_document(reports, system, options, started, began, group=None):
         parts = [render_ticket(report, system.packets, filled, say) for report in reports]
         answers = [row for row in answers if row in proof_of(reports[0])]
         if all(report.verdict.code == "ok" for report in reports):
-            return "".join(parts) + note
+            return "\n".join(parts) + note
     elif group:
         return render_merged(reports, group, filled, color, say) + note
     else:
