@@ -7757,7 +7757,7 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
 def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets):
     """The socket is bound to loopback, to no address of the client's family, or to none of ours."""
     client, far = wish["client"] or "", [r for r in listening if not is_loopback(r["addr"])]
-    who = misfit(far, is_address(client), interfaces, back) if far else "nobody else"
+    who = misfit(far, is_address(client), interfaces, back) if far else "any other host"
     if listening and who and not is_loopback(client):
         yield dict(code="listen.other_address" if far else "listen.loopback_only", holder=holder,
                    bound_to=bound_to, who=who, proof=sockets + back,
@@ -9260,7 +9260,9 @@ def verdict(findings, seen):
         return MODE_VERDICTS[wish["mode"]](seen, findings)
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
-        return Verdict("ok", [], "certain", ok_words(wish, good, seen), [], None)
+        unread = wish["mode"] == "server" and wish["port"] and not seen["fates"]   # the firewall
+        return Verdict("ok", [], "likely" if unread else "certain", ok_words(wish, good, seen), [],
+                       None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
@@ -11732,8 +11734,9 @@ def render_document(reports, system, options, started, began, group=None):
         parts = [render_listeners(reports)] if options.overview else []
         parts += [render_mode(report, system.packets, filled, color, say) for report in reports
                   if not options.overview or report.verdict.code != "ok"]
+    calm = options.overview and not parts[1:]                  # a table, and nothing looks wrong
     parts = [RULER.join(parts)]
-    if options.verbose or mode not in MODE_PARTS:
+    if options.verbose or not calm and mode not in MODE_PARTS:
         parts.append(render_transcript(transcript, answers, options.verbose, say))
     if options.verbose and not options.redact:
         parts.append(pack_report(render_document(

@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -22,6 +23,8 @@ import time
 import unittest
 
 sys.dont_write_bytecode = True
+# A shell's background job ignores Ctrl-C, and what it starts as well: not these tests' children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TESTS)
