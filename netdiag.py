@@ -4176,6 +4176,8 @@ def put(source, system, timeout_s):
 #   way       route  egress  neighbor  segment
 #   packets   knock -> tcp      ping  trace_*  other_ports  sizes  retries  marked
 #   talk      words  ssh  tls  hello  http  redirects  udp  tunnel
+#   server    sockets -> owners  watch -> grown  rules_now      rules  wrappers  limits  switch
+#   port      loop  back  logs      where nobody listens: elsewhere  units
 #
 # A parameter is a need: the probe runs when those probes have answered.  A parameter with a default
 # is used when its answers happen to be there.  `wish` is what was asked for: always there.  A probe
