@@ -172,6 +172,15 @@ class Wire(unittest.TestCase):
                          [("192.0.2.1", 80, 3, 2, 7, 99, False), ("::", 81, 0, 9, 0, 5, True)])
         self.assertRaises(netdiag.NotMine, netdiag.parse_tcp_diag, [(20, four[:30])])
 
+    def test_proc_words(self):
+        """The words of an IPv6 address stand in host order; UDP tells its drops."""
+        heading = "  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid "
+        zero, one = "0" * 8, "%08X" % struct.unpack("=I", b"\0\0\0\1")[0]
+        rest = "%s:0000 07 00000000:00000000 00:00000000 00000000 7 0 9 1 0 3\n" % (zero * 4)
+        text = heading + "timeout inode ref pointer drops\n 0: %s:0050 %s" % (zero * 3 + one, rest)
+        row, = netdiag.parse_proc_sockets(text)["udp"]
+        self.assertEqual((row["addr"], row["port"], row["dropped"], row["uid"]), ("::1", 80, 3, 7))
+
     def test_looks(self):
         """What several looks at the sockets add up to."""
         def row(state, remote="0.0.0.0", **more):
