@@ -4633,16 +4633,18 @@ def probe_logs(wish, sockets, owners, units):
     programs = programs_of(heard_on(wish, sockets), owners)
     names = {row["name"] for row in programs} or set(usual_programs(wish))
     dead = [row["unit"] for row in stopped_units(wish, units)]
-    for unit in unique([row["unit"] for row in programs if row["unit"]] + dead)[
-            :3 * bool(wish["asked"])]:
-        yield ask(unit, tool(log_reader(unit), "journalctl", "-u", unit, "-n", "200", "--no-pager", "-o",
-                             "short-iso", *[] if unit in dead else ["--since", "-15min"]))
-    for name in sorted(names) if wish["asked"] and wish["port"] else ():
+    if not wish["asked"] or not wish["port"]:
+        return
+    for unit in unique([row["unit"] for row in programs if row["unit"]] + dead)[:3]:
+        lately = [] if unit in dead else ["--since", "-15min"]
+        yield ask(unit, tool(log_reader(unit), *JOURNAL + [unit] + lately))
+    for name in sorted(names):
         for path in LOG_FILES.get(name, "").split():
             yield ask(path, native("tail", path, parse=log_reader(name)))
 
 
 probe(probe_logs, "port")
+JOURNAL = "journalctl --no-pager -o short-iso -n 200 -u".split()
 LOG_FILES = {
     "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
     "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
