@@ -2059,6 +2059,7 @@ max_auth_exceeded=^maximum authentication attempts exceeded
 unable_to_negotiate=^unable to negotiate   user_not_allowed=^user .* not allowed because
 throttled=past maxstartups|maxstartups throttling|exceeded maxstartups|penalt
 throttled=not allowed at this time|refused connect from""")
+SSHD_SAYS = r"\bsshd[\w-]*\[\d+\]: "
 SSHD_PEERS = (r"(?:for|user) (?:invalid user |illegal user )?(.*) from (\S+) port \d+ ssh\d",
               r"(?:for|user) (?:invalid user )?(.*) from (\S+)", r"()(?:with|from|by) (\S+)")
 # Words of trouble in the logs of other programs: web servers, databases, mail, systemd.
@@ -2085,7 +2086,7 @@ def sshd_words(line):
 @parser
 def parse_sshd_log(text):
     """What sshd logged (auth.log, secure, journal): counts by kind and address, the last lines."""
-    lines = [line for line in text.splitlines() if re.search(r"sshd[\w-]*\[\d+\]: ", line)]
+    lines = [line for line in text.splitlines() if re.search(SSHD_SAYS, line)]
     mine(lines, "no sshd in it")
     rows = [sshd_words(line) + (line,) for line in lines]
     told = [row for row in rows if row[0]]
@@ -5394,6 +5395,8 @@ def put(source, system, timeout_s):
 #   way       route  egress  neighbor  segment
 #   packets   knock -> tcp      ping  trace_*  other_ports  sizes  retries  marked
 #   talk      words  ssh  tls  hello  http  redirects  udp  tunnel
+#   server    sockets -> owners  watch -> grown  rules_now      rules  wrappers  limits  switch
+#   port      loop  back  logs      where nobody listens: elsewhere  units
 #
 # A parameter is a need: the probe runs when those probes have answered.  A parameter with a default
 # is used when its answers happen to be there.  `wish` is what was asked for: always there.  A probe
@@ -5861,19 +5864,18 @@ def probe_logs(wish, sockets, owners, units):
     programs = programs_of(heard_on(wish, sockets), owners)
     names = {row["name"] for row in programs} or set(usual_programs(wish))
     dead = [row["unit"] for row in stopped_units(wish, units)]
-    for unit in unique([row["unit"] for row in programs if row["unit"]] + dead)[
-            :3 * bool(wish["asked"])]:
-        read = parse_sshd_log if re.match("sshd?\\b", unit) else parse_log
-        yield ask(unit, tool(read, "journalctl", "-u", unit, "-n", "200", "--no-pager", "-o",
-                             "short-iso", *[] if unit in dead else ["--since", "-15min"]))
-    for name in sorted(names) if wish["asked"] and wish["port"] else ():
-        read = parse_sshd_log if name.startswith("sshd") else parse_log
+    if not wish["asked"] or not wish["port"]:
+        return
+    for unit in unique([row["unit"] for row in programs if row["unit"]] + dead)[:3]:
+        lately = [] if unit in dead else ["--since", "-15min"]
+        yield ask(unit, tool(log_reader(unit), *JOURNAL + [unit] + lately))
+    for name in sorted(names):
         for path in LOG_FILES.get(name, "").split():
-            yield ask(path, native("tail", path, parse=lambda text, read=read: read(
-                text) if text.strip() else {"lines": []}))
+            yield ask(path, native("tail", path, parse=log_reader(name)))
 
 
 probe(probe_logs, "port")
+JOURNAL = "journalctl --no-pager -o short-iso -n 200 -u".split()
 LOG_FILES = {
     "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
     "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
@@ -5958,6 +5960,13 @@ def ruleset(parse, *argv):
 def rules_read(rules):
     """The rulesets that were read, not counting those that do not exist."""
     return [row.value for row in succeeded(rules) if "tables" in row.value]
+
+
+def log_reader(name):
+    """The parser for the log of a program or unit; sshd's may hold no word of it."""
+    def read(text):
+        return parse_sshd_log(text) if re.search(SSHD_SAYS, text) else {"lines": []}
+    return read if re.match(r"sshd?\b", name) else parse_log
 
 
 def no_systemd(marks):
@@ -8569,24 +8578,27 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
     `whose` and `count`, in words; [] where no rules could be read."""
     links = [link for link in real_links(interfaces) if is_up(link)]
     own = [a for link in links for a in far_reaching(link)]
-    bound = [row["addr"] for row in listening if row["addr"] not in ANYWHERE]
     client, before, after = wish["client"], rules_read(rules), rules_read(rules_now)
     versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
     found = []
     for version in sorted(versions if before and wish["mode"] == "server" else ()):
-        ours = [a for a in bound or own if is_address(a) == version and not is_loopback(a)]
+        anywhere = not listening or any(row["addr"] in ANYWHERE and version in versions_of(row)
+                                        for row in listening)
+        ours = [a for a in (own if anywhere else [row["addr"] for row in listening])
+                if is_address(a) == version and not is_loopback(a)]
         if not ours or client and is_address(client) != version:
             continue
         ways = [row.value["dev"] for row in succeeded(back) if row.value["dev"]]
         packet = inbound_packet(wish["transport"], wish["port"], ours, [client] if client else (),
                                 unique(ways) or [link["name"] for link in links],
                                 ["exists"] if ways else ())
-        fate, now = (packet_fate(firewall_bases(sets), packet)
-                     for sets in (before, after or before))
-        moved = (now["packets"] or 0) - (fate["packets"] or 0)
-        count = "" if fate["packets"] is None else " (%d packets so far%s)" % (
-            now["packets"] or 0, ", %d of them just now" % moved if moved > 0 else "")
-        fate.update(whose="clients with IPv%d" % version, count=count)
+        fate = packet_fate(firewall_bases(before), packet)
+        fate.update(whose="clients with IPv%d" % version, count="")
+        if fate["packets"] is not None and after:
+            packets = packet_fate(firewall_bases(after), packet)["packets"] or 0
+            moved = packets - fate["packets"]
+            fate["count"] = " (%d packets so far%s)" % (
+                packets, ", %d of them just now" % moved if moved > 0 else "")
         sure = fate["fate"] != "accept" or about(rules, "nft")      # it shows iptables' as well
         if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
             found.append(fate)

@@ -63,6 +63,51 @@ class Ports(unittest.TestCase):
         self.assertEqual([(t.port, t.mode) for t in none], [(None, "server")])
 
 
+class Questions(unittest.TestCase):
+    """What is asked, and how often the port itself is touched."""
+
+    def test_self_connections(self):
+        """Loopback and one own address, sshd once; a port of the overview not at all."""
+        for case, wanted in (
+                ("port/80 ; listener/0.0.0.0 ; iface/eth0", ["127.0.0.1", support.OWN]),
+                ("port/22 ; listener/0.0.0.0 port=22 ; iface/eth0", ["127.0.0.1"]),
+                ("port/80 ; listener/127.0.0.1 ; iface/eth0", ["127.0.0.1"]),
+                ("port/80 ; listener/2001:db8::1", ["2001:db8::1"]),
+                ("port/80 asked=false ; listener/0.0.0.0", []), ("port/80 ; sockets/tcp ok", [])):
+            self.assertEqual(support.subjects("loop", case), wanted, case)
+
+    def test_only_where_nobody_listens(self):
+        """Other namespaces and stopped units matter where nobody listens; unknown is not nobody."""
+        for name in ("elsewhere", "units"):
+            self.assertEqual(support.subjects(name, "port/80 ; listener/0.0.0.0"), [])
+            self.assertEqual(support.subjects(name, "port/80 ; sockets/tcp unknown"), [])
+            self.assertEqual(len(support.subjects(name, "port/80 ; sockets/tcp ok")), 1)
+
+    def test_way_back(self):
+        """To the client, then with the source chosen; without a client to those who hang."""
+        self.assertEqual(support.subjects("back", "port/80 client=192.0.2.9"),
+                         ["192.0.2.9", "192.0.2.9 from"])
+        hanging = 'port/80 ; listener/0.0.0.0 ; watch/tcp ok 80={"half_open":{"192.0.2.7":2}}'
+        self.assertEqual(support.subjects("back", hanging), ["192.0.2.7", "192.0.2.7 from"])
+
+    def test_rules_are_read_twice_or_not(self):
+        """Counters are compared only where rules could be read at all."""
+        self.assertTrue(support.subjects("rules_now", "port/80 ; rules/nft ok ; watch/tcp ok"))
+        self.assertEqual(support.subjects("rules_now", "port/80 ; rules/nft unknown"), [])
+
+    def test_sources_agree(self):
+        """The same sockets from ss, /proc/net/tcp and lsof wait on the same port."""
+        texts = (("ss", "LISTEN 0 5 127.0.0.1:80 0.0.0.0:*"), ("proc_sockets", (
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+            "   0: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 9 1")),
+                 ("lsof", "nginx 7 root 3u IPv4 9 0t0 TCP 127.0.0.1:80 (LISTEN)"),
+                 ("netstat_an", "Active Internet connections\n"
+                                "tcp 0 0 127.0.0.1:80 0.0.0.0:* LISTEN 7/nginx"))
+        for name, text in texts:
+            rows = getattr(netdiag, "parse_" + name)(text)["listeners"]
+            self.assertEqual([(r["addr"], r["port"]) for r in rows], [("127.0.0.1", 80)], name)
+
+
 # -- wire formats: the build side is here ----------------------------------------------------------
 
 def tlv(kind, body):
@@ -126,6 +171,15 @@ class Wire(unittest.TestCase):
                            r["only_v6"]) for r in rows],
                          [("192.0.2.1", 80, 3, 2, 7, 99, False), ("::", 81, 0, 9, 0, 5, True)])
         self.assertRaises(netdiag.NotMine, netdiag.parse_tcp_diag, [(20, four[:30])])
+
+    def test_proc_words(self):
+        """The words of an IPv6 address stand in host order; UDP tells its drops."""
+        heading = "  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid "
+        zero, one = "0" * 8, "%08X" % struct.unpack("=I", b"\0\0\0\1")[0]
+        rest = "%s:0000 07 00000000:00000000 00:00000000 00000000 7 0 9 1 0 3\n" % (zero * 4)
+        text = heading + "timeout inode ref pointer drops\n 0: %s:0050 %s" % (zero * 3 + one, rest)
+        row, = netdiag.parse_proc_sockets(text)["udp"]
+        self.assertEqual((row["addr"], row["port"], row["dropped"], row["uid"]), ("::1", 80, 3, 7))
 
     def test_looks(self):
         """What several looks at the sockets add up to."""
