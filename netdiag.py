@@ -4966,9 +4966,8 @@ class System:
                         look_at = time.monotonic() + HALF_OPEN_LOOK_S
                         self.see_half_open(0 if udp else port, facts["half_open"])
                     row = wait_for(sock, False, min(until, look_at)) and (
-                        self.hear(sock) if udp else self.receive(sock, talks, facts))
+                        self.hear(sock, facts) if udp else self.receive(sock, talks, facts))
                     if row:
-                        facts["arrivals"].append(row)
                         tell(row)
             except KeyboardInterrupt:
                 facts["interrupted"] = True
@@ -4989,7 +4988,7 @@ class System:
                      "mss": None, "me": [me, sock.getsockname()[1]], "bytes": 0, "ended": None},
                     **facts)
 
-    def hear(self, sock):
+    def hear(self, sock, facts):
         """One datagram to the stand-in; netdiag's own are answered, MAX_ARRIVALS at most, and no
         others: the answer is larger than the question, whose sender may be a forged one."""
         packet = or_none(sock.recvmsg, 65535, 512)
@@ -4998,6 +4997,7 @@ class System:
         ttls = [struct.unpack_from("=i", raw)[0] for level, kind, raw in packet[1]
                 if (level, kind) in RECEIVED_TTL]
         row = self.arrival(sock, packet[3], bytes=len(packet[0]), ttl=(ttls or [None])[0])
+        facts["arrivals"].append(row)
         if packet[0] == b"netdiag\n":
             or_none(sock.sendto, build_greeting(row), packet[3])
         return row
@@ -5014,6 +5014,7 @@ class System:
         except NotMine:
             syn = {}                              # this kernel does not keep it
         row = self.arrival(client, peer, **syn)
+        facts["arrivals"].append(row)
         if len(talks) >= STAND_IN_AT_ONCE:
             facts["turned_away"] += 1
             abort(client)
