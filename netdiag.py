@@ -2555,8 +2555,8 @@ def parse_ssh(text):
 
 # -- rulesets of firewalls -------------------------------------------------------------------------
 #
-# iptables-save, nft and nft -j become the same: base chains, each with the chains of its table as
-# the texts of their rules.  A text is read when a packet comes to it, as rows (tests, do, alters):
+# iptables-save and nft become the same: base chains, each with the chains of its table as the
+# texts of their rules.  A text is read when a packet comes to it, as rows (tests, do, alters):
 # `do` is accept, drop, reject, return, "jump X", "goto X", "unknown", or "" (on to the next rule),
 # `alters` the fields of the packet that nobody knows after it.  A test is ([field], negated,
 # [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
@@ -2893,63 +2893,6 @@ def nft_map_rows(tests, fields, elements):
     ends = dict(NFT_ENDS, **{"continue": ""})
     return [(tests + [(fields, False, [key])], " ".join([ends[verdict[0]]] + verdict[1:]), ())
             for key, verdict in sorted(elements, key=lambda row: row[0] == ["*"])]
-
-
-NFT_TEXTS = {                   # expressions of nft -j (libnftables-json(5)) in the words of nft
-    "match": lambda v: " ".join([nft_text(v["left"]), {"in": "", "==": "==" * (
-        "&" in v["left"])}.get(v["op"], v["op"]), nft_text(v["right"])]),
-    "&": lambda v: "%s & ( %s )" % (nft_text(v[0]), nft_text(v[1]).replace(",", " |")),
-    "payload": lambda v: "%s %s" % (v.get("protocol", "@"), v.get("field", "raw")),
-    "meta": lambda v: "meta " + v["key"],
-    "ct": lambda v: "ct " + v["key"] if "dir" not in v else "ct of one direction",
-    "fib": lambda v: "fib %s %s" % (" . ".join(
-        [v["flags"]] if isinstance(v["flags"], str) else v["flags"]), v["result"]),
-    "vmap": lambda v: "%s vmap %s" % (nft_text(v["key"]), nft_text(v["data"])),
-    "set": lambda v: "{ %s }" % nft_text(v) if isinstance(v, list) else "update",
-    "concat": lambda v: " . ".join(map(nft_text, v)),
-    "elem": lambda v: nft_text(v["val"]),
-    "prefix": lambda v: "%s/%d" % (v["addr"], v["len"]),
-    "range": lambda v: "-".join(map(nft_text, v)),
-    "mangle": lambda v: "%s set %s" % (nft_text(v["key"]), nft_text(v["value"])),
-    "counter": lambda v: "counter packets %d bytes %d" % (v["packets"], v["bytes"]) if isinstance(
-        v, dict) else "counter",
-    "jump": lambda v: "jump " + v["target"],
-    "goto": lambda v: "goto " + v["target"]}
-
-
-def nft_text(part):
-    """An expression of nft -j in the words of nft; of what NFT_TEXTS lacks only its name."""
-    if isinstance(part, list):
-        return ", ".join(" : ".join(map(nft_text, item)) if isinstance(item, list)
-                         else nft_text(item) for item in part)
-    if not isinstance(part, dict):
-        return {"True": "exists", "False": "missing"}.get(str(part), str(part))
-    (kind, value), = part.items()
-    return NFT_TEXTS[kind](value) if kind in NFT_TEXTS else kind
-
-
-@parser
-def parse_nft_json(text):
-    """`nft -j list ruleset` -> the facts of `parse_nft_list_ruleset`."""
-    import json
-    tables, chains = collections.OrderedDict(), {}
-    for row in json.loads(unwarned(text))["nftables"]:
-        (kind, item), = row.items()
-        key, lines = (item.get("family"), item.get("table")), []
-        if kind == "table":
-            tables[item["family"], item["name"]] = (dict(
-                family=item["family"], name=item["name"], dormant="dormant" in item.get(
-                    "flags", ())), [])
-        elif kind in ("chain", "set", "map"):
-            tables[key][1].append((kind, item["name"], lines))
-            chains[key, kind, item["name"]] = lines
-            if "hook" in item:
-                lines.append("type %s hook %s priority %d; policy %s;" % (
-                    item["type"], item["hook"], item["prio"], item.get("policy", "accept")))
-            lines += ["elements = { %s }" % nft_text(item.get("elem", []))] * (kind != "chain")
-        elif kind == "rule":
-            chains[key, "chain", item["chain"]].append(" ".join(map(nft_text, item["expr"])))
-    return nft_facts(tables.values(), None)
 
 
 def nft_facts(tables, error):
@@ -5808,10 +5751,7 @@ asks("rules", "The rules of this host's firewalls, with their counters (for root
               for form, sources in (
                   ("", (ruleset(parse_iptables_save, kind + "-save", "-c"), none)),
                   (" legacy", (none, ruleset(parse_iptables_save, kind + "-legacy-save", "-c"))))]
-     + [ask("nft", ruleset(lambda text: (parse_nft_json if text[:1] == "{" else
-                                         parse_nft_list_ruleset)(text), "nft", "-j", "list",
-                           "ruleset"),
-            ruleset(parse_nft_list_ruleset, "nft", "list", "ruleset"))], "server")
+     + [ask("nft", ruleset(parse_nft_list_ruleset, "nft", "list", "ruleset"))], "server")
 asks("wrappers", "The rules of TCP wrappers, for programs with libwrap.", lambda: [
      ask(name, text_file(parse_hosts_access, "/etc/hosts." + name, ""))
      for name in ("allow", "deny")], "server")
