@@ -1,8 +1,7 @@
 """Two ends and fleets in the lab: `listen` and its client with something between them, merged; and
 the README's recipes: reports of four hosts, collected by Ansible and by ssh through a pipe, merged.
 
-The hosts are namespaces of the lab with a real sshd each.  Ansible is looked for on the PATH and in
-$NETDIAG_ANSIBLE (a folder of commands, such as the bin of a venv with ansible-core).
+The hosts are namespaces of the lab with a real sshd each.
 """
 
 import json
@@ -211,10 +210,8 @@ class Fleet(unittest.TestCase):
 
     def test_ansible(self):
         """`ansible -m script --tree`: its own JSON around each report."""
-        path = os.environ.get("NETDIAG_ANSIBLE", "") + os.pathsep + os.environ.get("PATH", "")
-        ansible = shutil.which("ansible", path=path)
-        if not ansible:
-            self.skipTest("no ansible here (pip install ansible-core; NETDIAG_ANSIBLE=its bin)")
+        ansible = shutil.which("ansible")
+        support.need(ansible, "no ansible here: install ansible-core")
         with support.folder() as folder:
             with open(folder + "/hosts", "w") as stream:
                 stream.writelines("%s ansible_user=root ansible_python_interpreter=%s\n" % (
