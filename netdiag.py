@@ -11073,7 +11073,8 @@ Redacted: names, addresses, users and keys are masked; the same value has the sa
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
 MODES = "server capture listen watch merge explain".split()
 HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]
-       netdiag.py server [options] [PORT...]  |  explain [CODE]
+       netdiag.py server [PORT...] | capture [TARGET] | listen PORT |
+                  watch TARGET | merge REPORT... | explain [CODE]
 
 examples:
   netdiag.py web.example                  is the host there?
@@ -11081,16 +11082,15 @@ examples:
   netdiag.py https://web.example/path     name, way, TCP, TLS and HTTP
   netdiag.py ssh://web.example [2001:db8::1]:22
   netdiag.py                              this host alone: link, route, resolver
-  netdiag.py capture web.example:443      record what the probes meet
-  netdiag.py capture --port 443 --for 60s on the server: what comes, what leaves
-  netdiag.py server                       this host as the server: who listens, what looks wrong
+  netdiag.py server                       who listens here, what looks wrong
   netdiag.py server 443 --client 192.0.2.9
-  netdiag.py explain                      all causes by their codes
+  netdiag.py capture web.example:443      record what the probes meet
+  netdiag.py capture --port 443 --for 60s what comes to this server, what leaves
+  netdiag.py listen 8443 --bind 0.0.0.0   stand in for a service
+  netdiag.py watch https://web.example/ --for 30m
+  netdiag.py merge client.json server.json
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py
-  netdiag.py listen 8443 --bind 0.0.0.0   stand in for a service, say what arrives
-  netdiag.py merge client.json server.json         what neither end could say
-  netdiag.py watch https://web.example/ --for 30m  diagnose when it fails
 
 exit status: 0 fine, 1 a fault was found, 3 undecided or cut short,
 64 wrong command line, 130 interrupted (after the partial report)
@@ -11114,8 +11114,8 @@ options:
   --skip PROBE,...     leave these probes out
   --no-tools           run no installed command
   --targets FILE       targets from a file, one a line; - for stdin
-  --redact             mask addresses, names, users, keys; the same value by the same mask
-  --lang en|ja         language of the report and the ticket (JSON stays English)
+  --redact             mask names, addresses, users and keys, each always alike
+  --lang en|ja         language of report and ticket (JSON stays English)
   --ticket             only the text to send, for whom the verdict names
   --set KEY=VALUE      fill a blank of the ticket, such as site, switch, switch_port
   --client ADDR        server, capture: the client that it is about
