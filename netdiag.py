@@ -5804,7 +5804,7 @@ asks("owners", "Which programs hold the listening sockets, with how many descrip
          ask("others", native("sees_all"))], "server")
 asks("rules", "The rules of this host's firewalls, with their counters (for root to read).",
      lambda: [ask(kind + form, *sources) for kind in ("iptables", "ip6tables")
-              for none in [text_file(parse_no_tables, "/proc/net/%s_names" % kind[:-1], "")]
+              for none in [text_file(parse_no_tables, "/proc/net/%s_tables_names" % kind[:-6], "")]
               for form, sources in (
                   ("", (ruleset(parse_iptables_save, kind + "-save", "-c"), none)),
                   (" legacy", (none, ruleset(parse_iptables_save, kind + "-legacy-save", "-c"))))]
