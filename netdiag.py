@@ -2562,15 +2562,17 @@ def parse_ssh(text):
 # [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
 
 HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
+WAY_OUT = ("output", "postrouting")             # and its answer; nat looks at first packets only
 PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "dstnat": -100, "filter": 0,
               "security": 50, "srcnat": 100, "out": 100}    # linux/netfilter_ipv4.h
 CONNTRACK = -200                                # chains before it see no state of a connection
 UNKNOWN = ([], False, None)
-IPTABLES_HOOKS = {"PREROUTING": "prerouting", "INPUT": "input"}
+IPTABLES_HOOKS = {name: name.lower() for name in "PREROUTING INPUT OUTPUT POSTROUTING".split()}
 IPTABLES_FIELDS = pairs(
-    "-p proto -s saddr -d daddr -i iif --dport dport --dports dport --sport sport --sports sport"
-    " --state state --ctstate state --ctstatus status --dst-type dst_type --src-type src_type"
-    " --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype --tcp-flags flags".split())
+    "-p proto -s saddr -d daddr -i iif -o oif --dport dport --dports dport --sport sport"
+    " --sports sport --state state --ctstate state --ctstatus status --dst-type dst_type"
+    " --src-type src_type --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype"
+    " --tcp-flags flags".split())
 IPTABLES_PLAIN = ("-A -c --comment --validmark --loose -m tcp -m udp -m multiport"
                   " -m conntrack -m state -m comment -m addrtype -m iprange -m mark -m pkttype")
 IPTABLES_DO = dict({name: "" for name in (
@@ -2583,6 +2585,7 @@ NFT_FIELDS = dict(row.split("=") for row in (
     "tcp flags=flags,ip saddr=saddr,ip6 saddr=saddr,ip daddr=daddr,ip6 daddr=daddr,"
     "ip protocol=proto,ip6 nexthdr=proto,meta l4proto=proto,meta protocol=ethertype,"
     "meta nfproto=family,iif=iif,iifname=iif,meta iif=iif,meta iifname=iif,ct state=state,"
+    "oif=oif,oifname=oif,meta oif=oif,meta oifname=oif,"
     "ct status=status,mark=mark,meta mark=mark,meta pkttype=pkttype,fib daddr type=dst_type,"
     "fib saddr type=src_type,fib saddr . iif oif=way_back,"
     "fib saddr . mark . iif oif=way_back").split(","))
@@ -2639,7 +2642,8 @@ def iptables_facts(text, tables):
     bases = [base_chain(
         backend, family, table, name, IPTABLES_HOOKS.get(name),
         100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
-        {key: row["rules"] for key, row in chains.items()}, packets=chain["packets"])
+        {key: row["rules"] for key, row in chains.items()}, nat=table == "nat",
+        packets=chain["packets"])
              for table, chains in tables.items() for name, chain in chains.items()]
     return {"tables": {table: {name: dict(chain, rules=len(chain["rules"]))
                                for name, chain in chains.items()}
@@ -2649,13 +2653,14 @@ def iptables_facts(text, tables):
             "backend": backend, "legacy_too": "legacy tables present" in text}
 
 
-def base_chain(backend, family, table, name, hook, priority, policy, chains, **more):
-    """A base chain that a packet to this host passes; None for any other, and for one that is idle.
+def base_chain(backend, family, table, name, hook, priority, policy, chains, nat=False, **more):
+    """A base chain that a packet to this host or its answer passes; None for any other, and for
+    one that is idle.
 
     chains: those of its table, {name: [rule]}; more: packets (that met the policy), nft's sets.
     """
     policy = (policy or "accept").lower()
-    if hook not in HOOKS or not chains[name] and policy == "accept":
+    if hook not in (HOOKS if nat else HOOKS + WAY_OUT) or not chains[name] and policy == "accept":
         return None
     return dict(more, backend=backend, family=family, table=table, chain=name, hook=hook,
                 priority=priority, policy=policy, chains=chains)
@@ -2709,7 +2714,7 @@ def iptables_test(negated, option, words):
         return UNKNOWN                                  # IPv6 takes both another way than IPv4
     if field in ("dport", "sport"):
         words = [word.replace(":", "-") for word in words]
-    if field == "iif":                                  # eth+ is nft's eth*
+    if field in ("iif", "oif"):                         # eth+ is nft's eth*
         words = [re.sub(r"\+$", "*", word) for word in words]
     return [field], negated, [[word] for word in words]
 
@@ -2750,7 +2755,7 @@ def nft_table(table, body):
     heads = {name: nft_head(lines) for name, lines in blocks["chain"]}
     chains = {name: lines[1:] if heads[name]["hook"] else lines for name, lines in blocks["chain"]}
     bases = [base_chain("nf_tables", table["family"], table["name"], name, head["hook"],
-                        head["priority"], head["policy"], chains, sets=sets)
+                        head["priority"], head["policy"], chains, head["type"] == "nat", sets=sets)
              for name, head in heads.items() if not table.get("dormant")]
     facts = dict(table, chains=[dict(heads[name], name=name, rules=len(chains[name]))
                                 for name in heads],
@@ -2973,6 +2978,15 @@ def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
             "way_back": way_back}
 
 
+def answer_packet(packet, port):
+    """What this host sends back to the client of such a packet, as far as it is known."""
+    turned = {"saddr": "daddr", "daddr": "saddr", "iif": "oif", "dst_type": "src_type",
+              "src_type": "dst_type"}
+    return dict({turned.get(field, field): values for field, values in packet.items()
+                 if field not in ("flags", "pkttype", "status", "way_back")},
+                sport=[port], dport=(), state=["established"])
+
+
 def firewall_bases(rulesets):
     """The base chains of all rulesets; what iptables-nft shows is not taken from nft again.
 
@@ -2988,7 +3002,7 @@ def firewall_bases(rulesets):
                    {"INPUT": []})] * unread
 
 
-def packet_fate(bases, packet):
+def packet_fate(bases, packet, hooks=HOOKS):
     """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
 
     fate: accept, drop, reject, or None: cannot tell, `may` has what may happen.  chain and rule
@@ -2999,8 +3013,9 @@ def packet_fate(bases, packet):
     walk = {"packet": packet, "left": WALKED_LIMIT, "doubts": [], "altered": set()}
     families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
     may, accepted, end = {}, (None, None), None
-    for place, base in sorted((((HOOKS.index(base["hook"]), base["priority"]), base)
-                               for base in bases if base["family"] in families),
+    for place, base in sorted((((hooks.index(base["hook"]), base["priority"]), base)
+                               for base in bases if base["family"] in families
+                               and base["hook"] in hooks),
                               key=lambda row: row[0]):
         if end not in (None, place):
             break
@@ -3024,7 +3039,8 @@ def packet_fate(bases, packet):
 
 def base_fates(base, packet, walk):
     """{what a base chain may do with the packet: (chain, rule)}, accept if it lets it pass."""
-    early = (HOOKS.index(base["hook"]), base["priority"]) < (1, CONNTRACK)
+    early = base["hook"] == "ingress" or base["priority"] < CONNTRACK and base["hook"] in (
+        "prerouting", "output")
     walk["packet"] = dict(packet, state=["invalid"]) if early else packet
     fates = chain_fates(base["chain"], base, walk, 0)
     if fates.pop("", None):
@@ -3119,7 +3135,7 @@ def value_is(field, word, value):
         low, high = (PROTOCOLS[port][0] if port in PROTOCOLS else int(port)
                      for port in (low, high if dash else low))
         return low <= value <= high
-    if field == "iif":
+    if field in ("iif", "oif"):
         mine(not word.isdigit(), "the index of an interface that is gone")
         return value == word or word.endswith("*") and value.startswith(word[:-1])
     if field in ("mark", "flags"):
@@ -7847,7 +7863,7 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
             yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
                        transport=wish["transport"].upper(), rule=rule_words(fate),
-                       whose=" from " + (wish["client"] or fate["whose"]), proof=rules + rules_now)
+                       whose=" " + fate["whose"], proof=rules + rules_now)
 
 
 @rule("""firewall.local  where: server  sure: likely
@@ -7859,13 +7875,16 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     fires: loop/127.0.0.1 ok open=0 silent=1   fires: loop/127.0.0.1 ok open=0
     quiet: loop/127.0.0.1 ok""")
 def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
-    """The kernel completes handshakes for the program: only a filter keeps one from itself."""
+    """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
+    rules may mean that, where they let clients pass; where they do not tell, it counts."""
     full = watched.get("limit") and watched["waiting"] > watched["limit"]
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
-    room = listening and watched and not full and not known
+    room, sure = listening and watched and not full and not known, all(
+        fate["fate"] for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
-            row, "silent") else "is refused", severity="warn" if fates else "fail",
+            row, "silent") else "is refused", severity="warn" if fates and sure else "fail",
+            confidence="likely" if sure else "possible",
             unread="" if fates else " (its rules are for root to read)")
 
 
@@ -7920,6 +7939,23 @@ def rule_return_missing(wish, back, listening):
     for row in [row for row in back if said(row, "error")][:wish["mode"] == "server"]:
         yield dict(client=host_of(row), proof=[row], how=NO_WAY.get(
             row.value["error"], row.value["error"]), severity="fail" if wish["client"] else "warn")
+
+
+@rule("""route.return_missing  where: server  sure: likely
+    says: {dropped} SYNs came to port {port} while we looked and were dropped, as this host has no
+      route back to their clients ({count} times).
+    fix: Add the default route, or the route to the clients' network; `ip route get` of a client.
+    given: port/80 ; listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
+    fires: watch/tcp ok 80={"dropped":3,"waiting":0}
+    quiet: watch/tcp ok 80={"dropped":0,"waiting":0}   quiet: watch/tcp ok 80={"dropped":3,
+      "waiting":3}""")
+def rule_return_unrouted(wish, watched, grown):
+    """Without a client to ask the kernel about: OutNoRoutes grows with the drops of the socket."""
+    rows = [row for row in grown if said(row, "IpOutNoRoutes") or said(row, "Ip6OutNoRoutes")]
+    if rows and watched.get("dropped") and not watched["waiting"] and not wish["client"]:
+        yield dict(dropped=watched["dropped"], count=sum(
+            said(row, key) or 0 for row in rows for key in ("IpOutNoRoutes", "Ip6OutNoRoutes")),
+                   proof=rows, severity="warn" if watched.get("peers") else "fail")
 
 
 @rule("""route.return_missing  where: server  sure: likely  hides: handshake.incomplete
@@ -8593,17 +8629,26 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
         packet = inbound_packet(wish["transport"], wish["port"], ours, [client] if client else (),
                                 unique(ways) or [link["name"] for link in links],
                                 ["exists"] if ways else ())
-        fate = packet_fate(firewall_bases(before), packet)
-        fate.update(whose="clients with IPv%d" % version, count="")
-        if fate["packets"] is not None and after:
-            packets = packet_fate(firewall_bases(after), packet)["packets"] or 0
-            moved = packets - fate["packets"]
-            fate["count"] = " (%d packets so far%s)" % (
-                packets, ", %d of them just now" % moved if moved > 0 else "")
-        sure = fate["fate"] != "accept" or about(rules, "nft")      # it shows iptables' as well
-        if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
-            found.append(fate)
+        whose = client or "clients with IPv%d" % version
+        inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
+        outbound = fate_of(before, after, answer_packet(packet, wish["port"]), WAY_OUT,
+                           whose="(its answers to %s)" % whose)
+        for fate in [inbound] + [outbound] * (outbound["fate"] != "accept"):
+            sure = fate["fate"] != "accept" or about(rules, "nft")  # it shows iptables' as well
+            if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
+                found.append(fate)
     return found
+
+
+def fate_of(before, after, packet, hooks, **more):
+    """`packet_fate` with `count`: what the counter of the rule says, and what it moved by."""
+    fate = dict(packet_fate(firewall_bases(before), packet, hooks), count="", **more)
+    if fate["packets"] is not None and after:
+        packets = packet_fate(firewall_bases(after), packet, hooks)["packets"] or 0
+        moved = packets - fate["packets"]
+        fate["count"] = " (%d packets so far%s)" % (
+            packets, ", %d of them just now" % moved if moved > 0 else "")
+    return fate
 
 
 def rule_words(fate):
@@ -9130,7 +9175,8 @@ VIEWS = {
     "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
     "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
     "watched": lambda wish, listening, watch: (
-        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening else {},
+        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening and wish[
+            "transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
     "fates": inbound_fates}
 
@@ -9273,9 +9319,11 @@ def verdict(findings, seen):
         return MODE_VERDICTS[wish["mode"]](seen, findings)
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
-        unread = wish["mode"] == "server" and wish["port"] and not seen["fates"]   # the firewall
-        return Verdict("ok", [], "likely" if unread else "certain", ok_words(wish, good, seen), [],
-                       None)
+        doubtful = wish["mode"] == "server" and wish["port"] and (      # the firewall, the way
+            {fate["fate"] for fate in seen["fates"]} != {"accept"}
+            or {f.code for f in findings if f.severity == "warn"} & set(SERVER_FAULTS))
+        return Verdict("ok", [], "likely" if doubtful else "certain", ok_words(wish, good, seen),
+                       [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
@@ -10055,7 +10103,7 @@ def server_rows(table, rows, packets, say):
 def fate_words(fate):
     """What the firewall does with a client's packet, in words."""
     verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
-    return "%s %s%s" % (verb, fate["whose"], ': %s "%s"%s' % (
+    return "%s %s%s" % (verb, fate["whose"].replace("from ", ""), ': %s "%s"%s' % (
         fate["chain"], rule_words(fate), fate["count"]) if fate["rule"] else "")
 
 
