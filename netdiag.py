@@ -7813,8 +7813,8 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
 @rule("""listen.backlog_full  where: service  sure: likely
     says: {holder} does not accept: {waiting} connections wait on port {port}{limit}{dropped}; new
       ones get no answer.
-    fix: The program is stuck or too slow: look at its threads, load and log. Then raise its backlog
-      and net.core.somaxconn.
+    fix: Look at the program's threads, load and log. It is stuck or too slow; if it is only slow,
+      raise its backlog and net.core.somaxconn.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
     fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
@@ -8070,7 +8070,8 @@ def rule_log_lines(wish, logs, local_time):
     client = wish["client"]
     for row in succeeded(logs):
         lines = {LOG_CODES.get(line["kind"], "ssh.denied"): line for line in row.value["lines"]
-                 if (not client or client in line["text"]) and is_recent(line, local_time)}
+                 if (not client or names_address(line["text"], client))
+                 and is_recent(line, local_time)}
         for code, line in lines.items():
             if code:
                 yield dict(code=code, log=row.subject, line=line["text"], proof=[row],
@@ -8586,9 +8587,12 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
     other = {"tcp": "udp", "udp": "tcp"}[wish["transport"]]
     if listeners(sockets, other, wish["port"]):
         found.append("%s port %d is open" % (other.upper(), wish["port"]))
+    ports = collections.defaultdict(set)
     for row in listeners(sockets, wish["transport"]):
-        names = [p["name"] for p in programs_of([row], owners) if p["name"] in usual_programs(wish)]
-        found += ["%s listens on port %s" % (name, row["port"]) for name in names]
+        for program in programs_of([row], owners):
+            ports[program["name"]].add(str(row["port"]))
+    found += ["%s listens on port %s" % (name, ", ".join(sorted(ports[name])[:6]))
+              for name in usual_programs(wish) if name in ports]
     found += ["%s %s" % (row["unit"], "has failed" if row["state"] == "failed" else "is stopped")
               for row in stopped_units(wish, units)]
     return "".join("; " + words for words in unique(found)[:3])
@@ -8596,13 +8600,17 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
 
 def holder_words(listening, owners):
     """Who listens, in words: program and pid, else whose it is."""
-    users = (about(owners, "self") or {}).get("users", {})
     names = ["%s (pid %d%s)" % (row["name"], row["pid"], ", container " + row["container"]
                                 if row["container"] else "")
              for row in programs_of(listening, owners)]
-    whose = [users.get(str(row.get("uid"))) for row in listening]
-    return ", ".join(names[:2]) or "A program%s" % (
-        " of user " + whose[0] if whose and whose[0] else "")
+    whose = socket_users(listening, owners)
+    return ", ".join(names[:2]) or "A program" + " of user ".join([""] + whose[:1])
+
+
+def socket_users(listening, owners):
+    """The names of the users whose sockets these are, where they are known."""
+    users = (about(owners, "self") or {}).get("users", {})
+    return unique(filter(None, (users.get(str(row.get("uid"))) for row in listening)))
 
 
 def bound_words(listening):
@@ -8667,6 +8675,12 @@ def is_recent(line, local_time):
     except NotMine:
         return True
     return age_s < LOG_AGE_S
+
+
+def names_address(text, address):
+    """Does a text name this very address, and not one that begins or ends like it?"""
+    end = r"(?![\w:])" if ":" in address else r"(?!\w|\.\d)"
+    return bool(re.search(r"(?<![\w.])%s%s" % (re.escape(address), end), text))
 
 
 def unique(items):
@@ -10117,12 +10131,21 @@ def render_listeners(reports):
         queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
         names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
                  for row in programs_of(seen["listening"], seen["owners"])]
+        users = ["? ? " + name for name in socket_users(seen["listening"], seen["owners"])]
         lines.append(form % (
-            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((names or [
-                seen["holder"]])[0], 20), queue if target.transport == "tcp" else "-", code))
+            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((
+                names + users + ["?"])[0], 20), queue if target.transport == "tcp" else "-", code))
     head = form % ("", "address", "port", "program, pid, user", "queue", "verdict")
     return "\n".join(["LISTENERS", "  on this host: %d ports" % len(lines)]
                      + [head.rstrip()] * bool(lines) + lines) + "\n"
+
+
+def untested_once(reports, say=str):
+    """What could not be asked of any of these reports, each question once; "" where nothing is."""
+    asked = collections.OrderedDict((row["question"], row) for report in reports
+                                    for row in in_words(report, say).unjudged)
+    lines = untested_lines(reports[0]._replace(unjudged=list(asked.values())))
+    return "\n".join(["", say("NOT TESTED")] + lines) + "\n" if lines else ""
 
 
 def tls_facts(report, table, say):
@@ -10196,8 +10219,9 @@ def render_transcript(transcript, answers, verbose, say=str):
             shorten(" ".join(entry["argv"]), 60), entry["status"], entry["ms"]))
         lines += ["    " + printable(line.replace("\t", "  "), 200)
                   for line in entry["output"].splitlines()[:height]]
-    lines.append("  " + say("Evidence (probe/subject outcome value), commands and sockets alike:"))
     shown = [a for a in answers if verbose or a.value is not None and a.probe not in NOISY]
+    lines += ["  " + say("Evidence (probe/subject outcome value), commands and sockets alike:")
+              ] * bool(shown)
     for row, line in zip(shown, evidence_lines(shown)):
         lines += wrap("%s %s" % (row.id, printable(line, width)), "    ", "      ")
     return "\n".join(lines) + "\n"
@@ -11792,7 +11816,7 @@ def render_document(reports, system, options, started, began, group=None):
     elif group:
         return render_merged(reports, group, filled, color, say) + note
     else:
-        parts = [render_listeners(reports)] if options.overview else []
+        parts = [render_listeners(reports) + untested_once(reports, say)] * bool(options.overview)
         parts += [render_mode(report, system.packets, filled, color, say) for report in reports
                   if not options.overview or report.verdict.code != "ok"]
     calm = options.overview and not parts[1:]                  # a table, and nothing looks wrong

@@ -254,6 +254,17 @@ class Logs(unittest.TestCase):
                 (None, "2026-11-21T16:30:00+00:00", True)):
             self.assertEqual(netdiag.is_recent({"when": when}, local), wanted, when)
 
+    def test_whose(self):
+        """A line is a client's where it names that very address."""
+        for text, address, wanted in (
+                ("from 192.0.2.1 port 4", "192.0.2.1", True), ("from 192.0.2.1.", "192.0.2.1", True),
+                ("[192.0.2.1]:4 on", "192.0.2.1", True), ("client: 192.0.2.1,", "192.0.2.1", True),
+                ("::ffff:192.0.2.1 port", "192.0.2.1", True), ("192.0.2.1:80", "192.0.2.1", True),
+                ("from 192.0.2.10 port", "192.0.2.1", False), ("1192.0.2.1", "192.0.2.1", False),
+                ("2001:db8::1 port", "2001:db8::1", True), ("2001:db8::1f", "2001:db8::1", False),
+                ("2001:db8::1:2", "2001:db8::1", False)):
+            self.assertEqual(netdiag.names_address(text, address), wanted, text)
+
     def test_secrets(self):
         """Queries and logins in a quoted line are masked, and control characters escaped."""
         text = netdiag.parse_log('2026/11/21 16:29:00 [error] 7#7: failed "GET /a?token=s3cret&b=c'
