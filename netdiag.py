@@ -2562,15 +2562,17 @@ def parse_ssh(text):
 # [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
 
 HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
+WAY_OUT = ("output", "postrouting")             # and its answer; nat looks at first packets only
 PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "dstnat": -100, "filter": 0,
               "security": 50, "srcnat": 100, "out": 100}    # linux/netfilter_ipv4.h
 CONNTRACK = -200                                # chains before it see no state of a connection
 UNKNOWN = ([], False, None)
-IPTABLES_HOOKS = {"PREROUTING": "prerouting", "INPUT": "input"}
+IPTABLES_HOOKS = {name: name.lower() for name in "PREROUTING INPUT OUTPUT POSTROUTING".split()}
 IPTABLES_FIELDS = pairs(
-    "-p proto -s saddr -d daddr -i iif --dport dport --dports dport --sport sport --sports sport"
-    " --state state --ctstate state --ctstatus status --dst-type dst_type --src-type src_type"
-    " --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype --tcp-flags flags".split())
+    "-p proto -s saddr -d daddr -i iif -o oif --dport dport --dports dport --sport sport"
+    " --sports sport --state state --ctstate state --ctstatus status --dst-type dst_type"
+    " --src-type src_type --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype"
+    " --tcp-flags flags".split())
 IPTABLES_PLAIN = ("-A -c --comment --validmark --loose -m tcp -m udp -m multiport"
                   " -m conntrack -m state -m comment -m addrtype -m iprange -m mark -m pkttype")
 IPTABLES_DO = dict({name: "" for name in (
@@ -2583,6 +2585,7 @@ NFT_FIELDS = dict(row.split("=") for row in (
     "tcp flags=flags,ip saddr=saddr,ip6 saddr=saddr,ip daddr=daddr,ip6 daddr=daddr,"
     "ip protocol=proto,ip6 nexthdr=proto,meta l4proto=proto,meta protocol=ethertype,"
     "meta nfproto=family,iif=iif,iifname=iif,meta iif=iif,meta iifname=iif,ct state=state,"
+    "oif=oif,oifname=oif,meta oif=oif,meta oifname=oif,"
     "ct status=status,mark=mark,meta mark=mark,meta pkttype=pkttype,fib daddr type=dst_type,"
     "fib saddr type=src_type,fib saddr . iif oif=way_back,"
     "fib saddr . mark . iif oif=way_back").split(","))
@@ -2639,7 +2642,8 @@ def iptables_facts(text, tables):
     bases = [base_chain(
         backend, family, table, name, IPTABLES_HOOKS.get(name),
         100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
-        {key: row["rules"] for key, row in chains.items()}, packets=chain["packets"])
+        {key: row["rules"] for key, row in chains.items()}, nat=table == "nat",
+        packets=chain["packets"])
              for table, chains in tables.items() for name, chain in chains.items()]
     return {"tables": {table: {name: dict(chain, rules=len(chain["rules"]))
                                for name, chain in chains.items()}
@@ -2649,13 +2653,14 @@ def iptables_facts(text, tables):
             "backend": backend, "legacy_too": "legacy tables present" in text}
 
 
-def base_chain(backend, family, table, name, hook, priority, policy, chains, **more):
-    """A base chain that a packet to this host passes; None for any other, and for one that is idle.
+def base_chain(backend, family, table, name, hook, priority, policy, chains, nat=False, **more):
+    """A base chain that a packet to this host or its answer passes; None for any other, and for
+    one that is idle.
 
     chains: those of its table, {name: [rule]}; more: packets (that met the policy), nft's sets.
     """
     policy = (policy or "accept").lower()
-    if hook not in HOOKS or not chains[name] and policy == "accept":
+    if hook not in (HOOKS if nat else HOOKS + WAY_OUT) or not chains[name] and policy == "accept":
         return None
     return dict(more, backend=backend, family=family, table=table, chain=name, hook=hook,
                 priority=priority, policy=policy, chains=chains)
@@ -2709,7 +2714,7 @@ def iptables_test(negated, option, words):
         return UNKNOWN                                  # IPv6 takes both another way than IPv4
     if field in ("dport", "sport"):
         words = [word.replace(":", "-") for word in words]
-    if field == "iif":                                  # eth+ is nft's eth*
+    if field in ("iif", "oif"):                         # eth+ is nft's eth*
         words = [re.sub(r"\+$", "*", word) for word in words]
     return [field], negated, [[word] for word in words]
 
@@ -2750,7 +2755,7 @@ def nft_table(table, body):
     heads = {name: nft_head(lines) for name, lines in blocks["chain"]}
     chains = {name: lines[1:] if heads[name]["hook"] else lines for name, lines in blocks["chain"]}
     bases = [base_chain("nf_tables", table["family"], table["name"], name, head["hook"],
-                        head["priority"], head["policy"], chains, sets=sets)
+                        head["priority"], head["policy"], chains, head["type"] == "nat", sets=sets)
              for name, head in heads.items() if not table.get("dormant")]
     facts = dict(table, chains=[dict(heads[name], name=name, rules=len(chains[name]))
                                 for name in heads],
@@ -2916,6 +2921,15 @@ def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
             "way_back": way_back}
 
 
+def answer_packet(packet, port):
+    """What this host sends back to the client of such a packet, as far as it is known."""
+    turned = {"saddr": "daddr", "daddr": "saddr", "iif": "oif", "dst_type": "src_type",
+              "src_type": "dst_type"}
+    return dict({turned.get(field, field): values for field, values in packet.items()
+                 if field not in ("flags", "pkttype", "status", "way_back")},
+                sport=[port], dport=(), state=["established"])
+
+
 def firewall_bases(rulesets):
     """The base chains of all rulesets; what iptables-nft shows is not taken from nft again.
 
@@ -2931,7 +2945,7 @@ def firewall_bases(rulesets):
                    {"INPUT": []})] * unread
 
 
-def packet_fate(bases, packet):
+def packet_fate(bases, packet, hooks=HOOKS):
     """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
 
     fate: accept, drop, reject, or None: cannot tell, `may` has what may happen.  chain and rule
@@ -2942,8 +2956,9 @@ def packet_fate(bases, packet):
     walk = {"packet": packet, "left": WALKED_LIMIT, "doubts": [], "altered": set()}
     families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
     may, accepted, end = {}, (None, None), None
-    for place, base in sorted((((HOOKS.index(base["hook"]), base["priority"]), base)
-                               for base in bases if base["family"] in families),
+    for place, base in sorted((((hooks.index(base["hook"]), base["priority"]), base)
+                               for base in bases if base["family"] in families
+                               and base["hook"] in hooks),
                               key=lambda row: row[0]):
         if end not in (None, place):
             break
@@ -2967,7 +2982,8 @@ def packet_fate(bases, packet):
 
 def base_fates(base, packet, walk):
     """{what a base chain may do with the packet: (chain, rule)}, accept if it lets it pass."""
-    early = (HOOKS.index(base["hook"]), base["priority"]) < (1, CONNTRACK)
+    early = base["hook"] == "ingress" or base["priority"] < CONNTRACK and base["hook"] in (
+        "prerouting", "output")
     walk["packet"] = dict(packet, state=["invalid"]) if early else packet
     fates = chain_fates(base["chain"], base, walk, 0)
     if fates.pop("", None):
@@ -3062,7 +3078,7 @@ def value_is(field, word, value):
         low, high = (PROTOCOLS[port][0] if port in PROTOCOLS else int(port)
                      for port in (low, high if dash else low))
         return low <= value <= high
-    if field == "iif":
+    if field in ("iif", "oif"):
         mine(not word.isdigit(), "the index of an interface that is gone")
         return value == word or word.endswith("*") and value.startswith(word[:-1])
     if field in ("mark", "flags"):
@@ -5747,7 +5763,7 @@ asks("owners", "Which programs hold the listening sockets, with how many descrip
          ask("others", native("sees_all"))], "server")
 asks("rules", "The rules of this host's firewalls, with their counters (for root to read).",
      lambda: [ask(kind + form, *sources) for kind in ("iptables", "ip6tables")
-              for none in [text_file(parse_no_tables, "/proc/net/%s_names" % kind[:-1], "")]
+              for none in [text_file(parse_no_tables, "/proc/net/%s_tables_names" % kind[:-6], "")]
               for form, sources in (
                   ("", (ruleset(parse_iptables_save, kind + "-save", "-c"), none)),
                   (" legacy", (none, ruleset(parse_iptables_save, kind + "-legacy-save", "-c"))))]
@@ -7737,8 +7753,8 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
 @rule("""listen.backlog_full  where: service  sure: likely
     says: {holder} does not accept: {waiting} connections wait on port {port}{limit}{dropped}; new
       ones get no answer.
-    fix: The program is stuck or too slow: look at its threads, load and log. Then raise its backlog
-      and net.core.somaxconn.
+    fix: Look at the program's threads, load and log. It is stuck or too slow; if it is only slow,
+      raise its backlog and net.core.somaxconn.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
     fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
@@ -7787,7 +7803,7 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
             yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
                        transport=wish["transport"].upper(), rule=rule_words(fate),
-                       whose=" from " + (wish["client"] or fate["whose"]), proof=rules + rules_now)
+                       whose=" " + fate["whose"], proof=rules + rules_now)
 
 
 @rule("""firewall.local  where: server  sure: likely
@@ -7799,13 +7815,16 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     fires: loop/127.0.0.1 ok open=0 silent=1   fires: loop/127.0.0.1 ok open=0
     quiet: loop/127.0.0.1 ok""")
 def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
-    """The kernel completes handshakes for the program: only a filter keeps one from itself."""
+    """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
+    rules may mean that, where they let clients pass; where they do not tell, it counts."""
     full = watched.get("limit") and watched["waiting"] > watched["limit"]
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
-    room = listening and watched and not full and not known
+    room, sure = listening and watched and not full and not known, all(
+        fate["fate"] for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
-            row, "silent") else "is refused", severity="warn" if fates else "fail",
+            row, "silent") else "is refused", severity="warn" if fates and sure else "fail",
+            confidence="likely" if sure else "possible",
             unread="" if fates else " (its rules are for root to read)")
 
 
@@ -7860,6 +7879,23 @@ def rule_return_missing(wish, back, listening):
     for row in [row for row in back if said(row, "error")][:wish["mode"] == "server"]:
         yield dict(client=host_of(row), proof=[row], how=NO_WAY.get(
             row.value["error"], row.value["error"]), severity="fail" if wish["client"] else "warn")
+
+
+@rule("""route.return_missing  where: server  sure: likely
+    says: {dropped} SYNs came to port {port} while we looked and were dropped, as this host has no
+      route back to their clients ({count} times).
+    fix: Add the default route, or the route to the clients' network; `ip route get` of a client.
+    given: port/80 ; listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
+    fires: watch/tcp ok 80={"dropped":3,"waiting":0}
+    quiet: watch/tcp ok 80={"dropped":0,"waiting":0}   quiet: watch/tcp ok 80={"dropped":3,
+      "waiting":3}""")
+def rule_return_unrouted(wish, watched, grown):
+    """Without a client to ask the kernel about: OutNoRoutes grows with the drops of the socket."""
+    rows = [row for row in grown if said(row, "IpOutNoRoutes") or said(row, "Ip6OutNoRoutes")]
+    if rows and watched.get("dropped") and not watched["waiting"] and not wish["client"]:
+        yield dict(dropped=watched["dropped"], count=sum(
+            said(row, key) or 0 for row in rows for key in ("IpOutNoRoutes", "Ip6OutNoRoutes")),
+                   proof=rows, severity="warn" if watched.get("peers") else "fail")
 
 
 @rule("""route.return_missing  where: server  sure: likely  hides: handshake.incomplete
@@ -7974,7 +8010,8 @@ def rule_log_lines(wish, logs, local_time):
     client = wish["client"]
     for row in succeeded(logs):
         lines = {LOG_CODES.get(line["kind"], "ssh.denied"): line for line in row.value["lines"]
-                 if (not client or client in line["text"]) and is_recent(line, local_time)}
+                 if (not client or names_address(line["text"], client))
+                 and is_recent(line, local_time)}
         for code, line in lines.items():
             if code:
                 yield dict(code=code, log=row.subject, line=line["text"], proof=[row],
@@ -8490,9 +8527,12 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
     other = {"tcp": "udp", "udp": "tcp"}[wish["transport"]]
     if listeners(sockets, other, wish["port"]):
         found.append("%s port %d is open" % (other.upper(), wish["port"]))
+    ports = collections.defaultdict(set)
     for row in listeners(sockets, wish["transport"]):
-        names = [p["name"] for p in programs_of([row], owners) if p["name"] in usual_programs(wish)]
-        found += ["%s listens on port %s" % (name, row["port"]) for name in names]
+        for program in programs_of([row], owners):
+            ports[program["name"]].add(str(row["port"]))
+    found += ["%s listens on port %s" % (name, ", ".join(sorted(ports[name])[:6]))
+              for name in usual_programs(wish) if name in ports]
     found += ["%s %s" % (row["unit"], "has failed" if row["state"] == "failed" else "is stopped")
               for row in stopped_units(wish, units)]
     return "".join("; " + words for words in unique(found)[:3])
@@ -8500,13 +8540,17 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
 
 def holder_words(listening, owners):
     """Who listens, in words: program and pid, else whose it is."""
-    users = (about(owners, "self") or {}).get("users", {})
     names = ["%s (pid %d%s)" % (row["name"], row["pid"], ", container " + row["container"]
                                 if row["container"] else "")
              for row in programs_of(listening, owners)]
-    whose = [users.get(str(row.get("uid"))) for row in listening]
-    return ", ".join(names[:2]) or "A program%s" % (
-        " of user " + whose[0] if whose and whose[0] else "")
+    whose = socket_users(listening, owners)
+    return ", ".join(names[:2]) or "A program" + " of user ".join([""] + whose[:1])
+
+
+def socket_users(listening, owners):
+    """The names of the users whose sockets these are, where they are known."""
+    users = (about(owners, "self") or {}).get("users", {})
+    return unique(filter(None, (users.get(str(row.get("uid"))) for row in listening)))
 
 
 def bound_words(listening):
@@ -8533,17 +8577,26 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
         packet = inbound_packet(wish["transport"], wish["port"], ours, [client] if client else (),
                                 unique(ways) or [link["name"] for link in links],
                                 ["exists"] if ways else ())
-        fate = packet_fate(firewall_bases(before), packet)
-        fate.update(whose="clients with IPv%d" % version, count="")
-        if fate["packets"] is not None and after:
-            packets = packet_fate(firewall_bases(after), packet)["packets"] or 0
-            moved = packets - fate["packets"]
-            fate["count"] = " (%d packets so far%s)" % (
-                packets, ", %d of them just now" % moved if moved > 0 else "")
-        sure = fate["fate"] != "accept" or about(rules, "nft")      # it shows iptables' as well
-        if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
-            found.append(fate)
+        whose = client or "clients with IPv%d" % version
+        inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
+        outbound = fate_of(before, after, answer_packet(packet, wish["port"]), WAY_OUT,
+                           whose="(its answers to %s)" % whose)
+        for fate in [inbound] + [outbound] * (outbound["fate"] != "accept"):
+            sure = fate["fate"] != "accept" or about(rules, "nft")  # it shows iptables' as well
+            if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
+                found.append(fate)
     return found
+
+
+def fate_of(before, after, packet, hooks, **more):
+    """`packet_fate` with `count`: what the counter of the rule says, and what it moved by."""
+    fate = dict(packet_fate(firewall_bases(before), packet, hooks), count="", **more)
+    if fate["packets"] is not None and after:
+        packets = packet_fate(firewall_bases(after), packet, hooks)["packets"] or 0
+        moved = packets - fate["packets"]
+        fate["count"] = " (%d packets so far%s)" % (
+            packets, ", %d of them just now" % moved if moved > 0 else "")
+    return fate
 
 
 def rule_words(fate):
@@ -8562,6 +8615,12 @@ def is_recent(line, local_time):
     except NotMine:
         return True
     return age_s < LOG_AGE_S
+
+
+def names_address(text, address):
+    """Does a text name this very address, and not one that begins or ends like it?"""
+    end = r"(?![\w:])" if ":" in address else r"(?!\w|\.\d)"
+    return bool(re.search(r"(?<![\w.])%s%s" % (re.escape(address), end), text))
 
 
 def unique(items):
@@ -9070,7 +9129,8 @@ VIEWS = {
     "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
     "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
     "watched": lambda wish, listening, watch: (
-        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening else {},
+        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening and wish[
+            "transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
     "fates": inbound_fates}
 
@@ -9213,9 +9273,11 @@ def verdict(findings, seen):
         return MODE_VERDICTS[wish["mode"]](seen, findings)
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
-        unread = wish["mode"] == "server" and wish["port"] and not seen["fates"]   # the firewall
-        return Verdict("ok", [], "likely" if unread else "certain", ok_words(wish, good, seen), [],
-                       None)
+        doubtful = wish["mode"] == "server" and wish["port"] and (      # the firewall, the way
+            {fate["fate"] for fate in seen["fates"]} != {"accept"}
+            or {f.code for f in findings if f.severity == "warn"} & set(SERVER_FAULTS))
+        return Verdict("ok", [], "likely" if doubtful else "certain", ok_words(wish, good, seen),
+                       [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
@@ -9995,7 +10057,7 @@ def server_rows(table, rows, packets, say):
 def fate_words(fate):
     """What the firewall does with a client's packet, in words."""
     verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
-    return "%s %s%s" % (verb, fate["whose"], ': %s "%s"%s' % (
+    return "%s %s%s" % (verb, fate["whose"].replace("from ", ""), ': %s "%s"%s' % (
         fate["chain"], rule_words(fate), fate["count"]) if fate["rule"] else "")
 
 
@@ -10009,12 +10071,21 @@ def render_listeners(reports):
         queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
         names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
                  for row in programs_of(seen["listening"], seen["owners"])]
+        users = ["? ? " + name for name in socket_users(seen["listening"], seen["owners"])]
         lines.append(form % (
-            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((names or [
-                seen["holder"]])[0], 20), queue if target.transport == "tcp" else "-", code))
+            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((
+                names + users + ["?"])[0], 20), queue if target.transport == "tcp" else "-", code))
     head = form % ("", "address", "port", "program, pid, user", "queue", "verdict")
     return "\n".join(["LISTENERS", "  on this host: %d ports" % len(lines)]
                      + [head.rstrip()] * bool(lines) + lines) + "\n"
+
+
+def untested_once(reports, say=str):
+    """What could not be asked of any of these reports, each question once; "" where nothing is."""
+    asked = collections.OrderedDict((row["question"], row) for report in reports
+                                    for row in in_words(report, say).unjudged)
+    lines = untested_lines(reports[0]._replace(unjudged=list(asked.values())))
+    return "\n".join(["", say("NOT TESTED")] + lines) + "\n" if lines else ""
 
 
 def tls_facts(report, table, say):
@@ -10088,8 +10159,9 @@ def render_transcript(transcript, answers, verbose, say=str):
             shorten(" ".join(entry["argv"]), 60), entry["status"], entry["ms"]))
         lines += ["    " + printable(line.replace("\t", "  "), 200)
                   for line in entry["output"].splitlines()[:height]]
-    lines.append("  " + say("Evidence (probe/subject outcome value), commands and sockets alike:"))
     shown = [a for a in answers if verbose or a.value is not None and a.probe not in NOISY]
+    lines += ["  " + say("Evidence (probe/subject outcome value), commands and sockets alike:")
+              ] * bool(shown)
     for row, line in zip(shown, evidence_lines(shown)):
         lines += wrap("%s %s" % (row.id, printable(line, width)), "    ", "      ")
     return "\n".join(lines) + "\n"
@@ -11684,7 +11756,7 @@ def render_document(reports, system, options, started, began, group=None):
     elif group:
         return render_merged(reports, group, filled, color, say) + note
     else:
-        parts = [render_listeners(reports)] if options.overview else []
+        parts = [render_listeners(reports) + untested_once(reports, say)] * bool(options.overview)
         parts += [render_mode(report, system.packets, filled, color, say) for report in reports
                   if not options.overview or report.verdict.code != "ok"]
     calm = options.overview and not parts[1:]                  # a table, and nothing looks wrong
