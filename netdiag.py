@@ -10768,6 +10768,123 @@ JAPANESE = """
 ?large 耐量子鍵と同じ大きさのClientHello（失敗時は小さいもの）
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証
 ?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
+@listen_none このホストの{transport}ポート{port}では、何も待ち受けていません{nearest}。
+  fix {cure}{log}。
+@listen_narrow {holder}は{bound_to}だけで待ち受けているため、{who}からは到達できません。
+  fix 0.0.0.0と[::]、またはクライアントが使うアドレスで待ち受けるように設定し、再起動してください。
+@listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
+  fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
+@listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です{limit}。新しい接続には応答がありません。
+  fix プログラムが停止しているか、処理が追いついていません。スレッド、負荷、ログを確認してください。
+    そのうえでbacklogとnet.core.somaxconnを引き上げてください。
+@not_accepting {holder}はポート{port}の接続{waiting}件を受け付けていません{state}。
+  fix プログラムの状態（`ps`、スレッド、ログ）を確認し、再起動してください。
+@firewall_inbound このホストのファイアウォールが{transport}ポート{port}{whose}を{fate}。
+    該当箇所は{chain}の「{rule}」です{count}。
+  fix このルールを変更するか、その前に許可ルールを追加してください。ルールの設定元
+    （ufw、firewalld、fail2ban、nftなど）で行ってください。
+@firewall_loop {holder}は待ち受けており余裕もありますが、このホスト自身への接続（{address}のポート{port}）は{how}。
+    ローカルのファイアウォールが止めています{unread}。
+  fix rootでINPUTルールを確認してください: `nft list ruleset`、`iptables-save -c`。
+@wrappers {holder}はTCP Wrappers（/etc/hosts.allow、/etc/hosts.deny）により{client}を拒否します。
+  fix /etc/hosts.allowに`{daemon}: {client}`を追加してください。
+@firewall_undelivered 観測中に{lost}パケットが届いたものの配送されず、{client}からポート{port}へは何も届いていません。
+    ローカルのファイアウォールが止めている可能性があります（ルールの参照にはrootが必要です）。
+  fix rootでINPUTルールを確認してください: `nft list ruleset`、`iptables-save -c`。
+@return_missing このホストには{client}への復路がありません（{how}）。
+  fix クライアントのネットワークへの経路またはデフォルトルートを追加してください（`ip route get {client}`）。
+@return_filtered このホストは、復路が別の経路になるパケットを破棄しています（rp_filter）。観測中に{count}件です{client}。
+  fix 非対称な経路を修正するか、net.ipv4.conf.*.rp_filterを2（loose）にしてください。
+@handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません。
+  fix ここから{peer}への復路（ゲートウェイ、非対称な経路、ステートフルファイアウォール）を確認してください。
+    `tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
+  ask サーバーのポート{port}から{peer}へのSYN/ACKがどこで失われているかを調べてください。
+@close_wait {holder}が接続を閉じません。ポート{port}で、相手が終了済みの接続{count}件がCLOSE_WAITのままです。
+  fix プログラムが接続を解放していません。スレッドを確認し、再起動したうえで修正してください。
+@descriptors_exhausted {name}（pid {pid}）はファイルディスクリプター{limit}個中{descriptors}個を使用しており、
+    新しい接続を受け付けられません。
+  fix ユニットのLimitNOFILE（`ulimit -n`）を引き上げるか、リークを調べてください。
+@server_limits このホストでは{what}が不足しています。
+@log_lines ログ{log}に記録があります{whose}: 「{line}」
+?sockets このホストで待ち受けているソケット（TCPとUDP）
+?owners 待ち受けソケットを持つプログラムとディスクリプター数
+?rules このホストのファイアウォールのルールとカウンター（参照にはrootが必要です）
+?wrappers TCP Wrappersのルール（libwrapを使うプログラム）
+?watch 全ポートの接続の観測（短時間、または--forの時間）
+?rules_now 観測後の同じルールとカウンター
+?grown 観測中に増えた計数
+?limits このホストの上限と不足（キュー、ファイル、メモリー、ディスク）
+?kernel_log 破棄や不足に関する最近のカーネルログ
+?switch スイッチとそのポート（lldpctl、またはLLDPとCDPの受信、--lldp）
+?elsewhere ほかのネットワーク名前空間（コンテナなど）での待ち受け
+?units 失敗または停止しているsystemdのサービス
+?loop このホストから自ポートへの接続（プログラムの問題かネットワークの問題か）
+?back 復路（クライアントまたは未完了の接続元への経路選択）
+?logs ポートのプログラムまたは停止中のユニットのログの末尾
+@firewall_local_recorded {server}のSYN/ACKは{client}に届いています（{synack}回）が、{client}はSYNを送り続けています。
+    自身のファイアウォールまたはリバースパスフィルターが破棄しています。
+  fix {client}のINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
+@flow_reset {end}を名乗るRSTが{client}とポート{server_port}の接続を切断しましたが、届く距離（TTL {forged}）が
+    ほかのパケット（TTL {genuine}）と異なります。途中の機器が送っています。
+  fix {client}と{server}の間、記録地点から{routers}ホップにあるファイアウォールまたは検査装置の管理者に確認してください。
+@oneway_forward_unheard_of {seconds}秒間、このホストの{goal}にはパケット{of}が届きませんでした{others}。
+  fix その間に接続を試していたなら、パケットは手前で失われたか、別の宛先に送られています。
+    両端で記録（相手側で`netdiag.py capture TARGET`）して比べてください。
+@oneway_forward_attempts {client}は{server}のSYN/ACKを受け取り確認応答を返しますが、届いていません。
+    SYN/ACKが{synack}回届き、データへの確認応答がありません。往路でSYNより後のパケットが失われています。
+  fix SYNだけを通し後続を破棄するファイアウォール（非対称な経路、接続テーブルの満杯）を調べてください。
+    サーバーでは`ss -ltn`で受け付けキューの満杯を確認してください。
+@listen_backlog_full_attempts {client}は{server}のポート{server_port}への接続を確認しましたが、SYN/ACKが
+    {synack}回再送されています。サービスの受け付けキューが満杯です。
+  fix `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
+@oneway_reverse {server}はポート{server_port}への{client}のSYNに応答しています（{synack}回）{again}: {how}。
+  fix {server}から{client}への復路（ゲートウェイ、rp_filter、非対称な経路、SYNを見ていない
+    ステートフルファイアウォール）を確認してください。
+@flow_dropped {client}のSYNはポート{server_port}宛てに、{server}であるこのホストへ届きました（{times}）が、
+    何も送出されません。{why}。
+@flow_silent {client}から{server}のポート{server_port}へのSYN（{times}）に応答がありません{contrast}。
+  fix サーバーでも記録し（`netdiag.py capture --port {server_port} --for 60s`）、SYNが届くかを確認してください。
+@flow_refused {server}は{client}のSYNにRSTを返しました{after}{ttls}: {why}。
+  fix サーバーで`ss -ltnp sport = :{server_port}`を実行し、待ち受けの有無を確認してください。
+@flow_rejected {client}から{server}の{protocol}ポート{server_port}への要求に、{router}が「{words}」を返しました{unseen}。
+@flow_stuck {sender}のデータが{size}バイトで{fate}{passed}。
+@flow_ended {server}はポート{server_port}で{client}の接続を受け付けますが、データを送る前に{how}。
+  fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
+@flow_mute {server}はポート{server_port}で{client}のデータに確認応答を返しますが、{quiet_s}秒間データを送っていません。
+  fix サービスが停止していませんか。ログを確認し、サーバーでも記録して応答の有無を確認してください。
+@path_loss_attempts {client}と{server}のポート{server_port}の間で、{packets}パケット中{retransmits}パケットが再送されました。
+  fix 両端から`mtr -T -P {server_port} {server}`を実行してください。最終ホップまで続く損失が実際の損失です。
+@udp_no_reply_attempts {client}が{server}のUDPポート{server_port}へ送った{packets}データグラムに応答がありません。
+  fix {server}でも記録し、到着しているか、応答が送出されているかを確認してください。
+?waiting ほかのホストのパケットの待ち受け
+?capture ポートのパケット（ここでの記録、またはファイル）
+?dropped 記録中にカーネルが破棄したパケットの計数
+@path_mtu_blackhole_patterns {way}、小さいパケットは通り、大きいパケットが失われます。
+  fix ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、その方向のトンネルでMSSを調整してください。
+@path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}、MSS {mss}）{nat}。
+  fix 経路は正常です。相手側の許可リストには{you}を登録してください。
+@listen_none_ends {client}では{seen}。{server}の報告によると原因は次のとおりです: {why}
+  fix {cure}これは{server}で実施してください。
+@handshake_incomplete_arrivals {peers}からのSYNは届いて応答していますが、応答が復路で失われ、接続が一度も完了していません。
+  fix {peers}への復路（このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォール）を確認してください。
+@intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{count}回、
+    合計{seconds}秒でした（{kinds}）。
+  fix 次の時刻に何が起きたかを確認してください: {times}。
+@oneway_reverse_ends {client}の送信は{server}のポート{port}に届きます{how}が、応答が戻りません。
+  fix {server}から{came}への復路（ゲートウェイ、非対称な経路、SYNを見ていないファイアウォール）を確認してください。
+@tcp_filtered_ends {client}のSYNは{server}のポート{port}に届きますが、{server}は何も返していません。
+  fix {server}で`netdiag.py server {port}`を実行し、ファイアウォール、rp_filter、キューの満杯を確認してください。
+@oneway_forward_ends {client}の送信が{server}のポート{port}に届きません。{server}は同時刻に{looked}が、
+    {came}からは何も届いていません。
+  fix {client}から{server}への往路（経路、サーバー手前のファイアウォール、{came}の許可リスト）を確認してください。
+@tcp_refused_ends {client}はポート{port}で拒否されましたが、{server}は同時刻に{looked}ものの、{came}からは何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+  fix {server}の手前で代わりに応答しているファイアウォールを特定し、MACアドレスとTTLを比べてください。
+@path_nat_ends 経路上にNATがあります。{server}には{client}が{came}として届いています。
+  fix サーバーのルール、経路、許可リストには{came}を登録してください。
+@report_changed_changes {when}は{was}でしたが、現在は{code_now}です。この間の変化: {what}。
+  fix まず変化した点を確認してください。
+?exchange netdiagの`listen`が相手の場合の、複数パケットの往復（往復で失われる場合は片道ずつ）
 switched off (down) = 無効化された状態（down）
 without carrier (no cable or peer) = キャリアなし（ケーブルまたは対向機器がない状態）
 anything beyond its own segments: no default route = 自セグメントの外（デフォルトルートなし）
