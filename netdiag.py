@@ -9494,8 +9494,9 @@ def columns(text):
 
 
 def pad(text, width):
-    """The text and blanks up to `width` columns."""
-    return text + " " * (width - columns(text))
+    """The text and blanks up to `width` columns; before it where that is negative."""
+    blanks = " " * (abs(width) - columns(text))
+    return text + blanks if width > 0 else blanks + text
 
 
 def wrap(text, front="  ", indent=None, room=None):
@@ -9572,7 +9573,7 @@ def render_text(report, packets, filled=(), color=False, say=str):
     """The whole report: the verdict, and below it each part that has something to say."""
     table, report = by_probe(report.answers), in_words(report, say)
     rows = dict(asked_rows(report, table, say), **ticket_rows(report, table, packets, filled, say))
-    parts = (("FLOWS", flow_lines(report, table["capture"])),
+    parts = (("FLOWS", flow_lines(report, table["capture"], say)),
              ("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
              ("TIMES", time_lines(report.timings_ms, say)),
              ("FINDINGS", finding_lines(report.findings, color, say)),
@@ -9602,16 +9603,23 @@ def places_words(suspects, say):
     return say(" or ").join(say(place.replace("_", " ")) for place in suspects)
 
 
-def title_of(target):
-    """What was looked at: 'web.example:443 (https)'."""
-    return "%s (%s)" % (target.text, target.protocol) if target.port else target.text
+def short_places(suspects, say):
+    """'server/server_network': the same for a line of a table; the codes where it is English."""
+    return "/".join(place if say is str else say(place.replace("_", " "))
+                    for place in suspects[:2]) or "-"
+
+
+def title_of(target, say=str):
+    """What was looked at: 'web.example:443 (https)'; what is no name may be said otherwise."""
+    text = say(target.text) if " " in target.text else target.text
+    return "%s (%s)" % (text, target.protocol) if target.port else text
 
 
 def render_mode(report, packets=0, filled=(), color=False, say=str):
     """The report of a mode: with a part of its own, and a path where one was drawn from here."""
     if report.target.mode not in MODE_PARTS:
         return render_text(report, packets, filled, color, say)
-    name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers))
+    name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers), say)
     if report.target.mode == "watch" and report.verdict.code not in NO_FAULT:
         return "\n".join([render_text(report, packets, filled, color, say), say(name)]
                          + lines) + "\n"
@@ -9622,11 +9630,11 @@ def render_mode(report, packets=0, filled=(), color=False, say=str):
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def arrival_line(row):
+def arrival_line(row, say=str):
     """One arrival at the stand-in: when, from where, and what the network has made of it."""
-    return "  %s  %-24s TTL %-4s MSS %-6s %d bytes" % (
+    return "  %s  %-24s TTL %-4s MSS %-6s %s" % (
         row["at"][11:19], endpoint(row["from"], row["port"]), row["ttl"] or "?", row["mss"] or "-",
-        row["bytes"])
+        say("%d bytes" % row["bytes"]))
 
 
 def clock_text(epoch):
@@ -9639,35 +9647,41 @@ def outage_times(outage):
     return "%s-%s" % (clock_text(outage["from"]), clock_text(outage["to"]))
 
 
-def outage_line(outage):
+def outage_line(outage, say=str):
     """One line of the outage log."""
-    return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], outage["confidence"],
-                                 outage["summary"])
+    return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], say(outage["confidence"]),
+                                 say(outage["summary"]))
 
 
-def outage_lines(table):
+def outage_lines(table, say):
     """The outage log of `watch`."""
     facts = table["checks"][0].value
-    return ["  %d checks in %d s, %d failed" % (
-        facts["checks"], facts["seconds"], facts["failed"])] + [
+    return ["  " + say("%d checks in %d s, %d failed" % (
+        facts["checks"], facts["seconds"], facts["failed"]))] + [
             line for row in facts["outages"] for line in wrap(
-                outage_line(row).strip(), "  ", " " * 21)] + [
-                    "  and %d more outages" % facts["more_outages"]] * bool(facts["more_outages"])
+                outage_line(row, say).strip(), "  ", " " * 21)] + more_lines(
+                    facts["more_outages"], "outages", say)
 
 
-def end_lines(table):
+def more_lines(count, what, say):
+    """'and 7 more hosts', where there are more than are shown."""
+    return ["  " + say(("and %d more %s" % (count, what)).rstrip())] * (count > 0)
+
+
+def end_lines(table, say):
     """Who reported what, and when: one line for each report that belongs together."""
     lines = []
     for row in table["report"]:
         value = row.value
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
-        lines += wrap("%-7s %s  %s  %s  %s" % (
-            value["role"], utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
-            "%s (%s)" % (value["host"], known), value["target"], value["code"]), "  ", " " * 10)
+        front = "  %s " % pad(say(value["role"]), 7)
+        lines += wrap("%s  %s  %s  %s" % (
+            utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
+            "%s (%s)" % (value["host"], known), value["target"], value["code"]), front, " " * 10)
     return lines
 
 
-def render_group(group, reports, color):
+def render_group(group, reports, say):
     """Many hosts and targets: the one verdict, the matrix, and one line for each that fails."""
     bad = [report for report in reports if report.verdict.code != "ok"]
     hosts, targets = group["matrix"]["hosts"], group["matrix"]["targets"]
@@ -9676,27 +9690,27 @@ def render_group(group, reports, color):
     lines += ["  %-28s" % shorten(host, 28) + " ".join("%3s" % (
         "-" if code is None else "ok" if code == "ok" else "?" if code in NO_FAULT else "X")
         for code in codes[:12]) for host, codes in rows[:40]]
-    lines += ["  and %d more hosts" % len(rows[40:])] * bool(rows[40:])
+    lines += more_lines(len(rows[40:]), "hosts", say)
     lines += [""] + ["  %2d  %s" % (number, shorten(name, 72))
                      for number, name in enumerate(targets[:12], 1)]
-    lines += ["  and %d more targets" % len(targets[12:])] * bool(targets[12:])
-    told = ["%s: %d of those that fail have it, %d of the others" % (
-        shorten("%(what)s %(value)s" % row, 40), row["failed"], row["fine"])
-        for row in group["common"][:6]]
+    lines += more_lines(len(targets[12:]), "targets", say)
+    told = ["%s: %s" % (shorten("%s %s" % (say(row["what"]), row["value"]), 40), say(
+        "%d of those that fail have it, %d of the others" % (row["failed"], row["fine"])))
+            for row in group["common"][:6]]
     parts = [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
             host_of_report(report), report.target.text, report.verdict.code,
-            report.verdict.confidence, "/".join(report.verdict.suspects[:2])), 78)
-        for report in bad[:60]] + ["  and %d more" % len(bad[60:])] * bool(bad[60:]))]
-    return "".join("\n%s\n%s\n" % (name, "\n".join(part)) for name, part in parts if part)
+            say(report.verdict.confidence), short_places(report.verdict.suspects, say)), 78)
+        for report in bad[:60]] + more_lines(len(bad[60:]), "", say))]
+    return "".join("\n%s\n%s\n" % (say(name), "\n".join(part)) for name, part in parts if part)
 
 
 def render_merged(reports, group, filled=(), color=False, say=str):
     """The report of mode `merge`: two ends in full, many as a group, and what was left out."""
-    left_out = [line for text in group["not_joined"] + [
-        "%s: %s" % (printable(path, 60), printable(why, 100))
+    left_out = [line for text in list(map(say, group["not_joined"])) + [
+        "%s: %s" % (printable(path, 60), say(printable(why, 100)))
         for path, why in list(group["unusable"].items())[:20]] for line in wrap(text, "  - ")]
-    left_out += ["  - %d unusable files in all" % len(group["unusable"])] * (
+    left_out += ["  - " + say("%d unusable files in all" % len(group["unusable"]))] * (
         len(group["unusable"]) > 20)
     head = []
     if reports[1:]:
@@ -9706,11 +9720,11 @@ def render_merged(reports, group, filled=(), color=False, say=str):
                 "hosts"]), len(group["matrix"]["targets"])), port=None),
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
         head = ["\n".join(verdict_lines(in_words(whole, say), color, say)) + "\n"
-                + render_group(group, reports, color)]
+                + render_group(group, reports, say)]
     shown = [report for report in reports if not reports[1:] or report.findings][:20]
     texts = head + [render_mode(report, 0, filled, color, say) for report in shown]
     return RULER.join(texts) + (
-        "\nNOT JOINED\n" + "\n".join(left_out) + "\n" if left_out else "")
+        "\n%s\n%s\n" % (say("NOT JOINED"), "\n".join(left_out)) if left_out else "")
 
 
 def host_of_report(report):
@@ -9735,10 +9749,10 @@ def group_json(reports, spare, useless):
 
 
 MODE_PARTS = {
-    "merge": lambda table: ("ENDS", end_lines(table)),
-    "watch": lambda table: ("CHECKS", outage_lines(table)),
-    "listen": lambda table: ("ARRIVALS", [
-        arrival_line(row) for row in table["arrivals"][0].value["arrivals"]])}
+    "merge": lambda table, say: ("ENDS", end_lines(table, say)),
+    "watch": lambda table, say: ("CHECKS", outage_lines(table, say)),
+    "listen": lambda table, say: ("ARRIVALS", [
+        arrival_line(row, say) for row in table["arrivals"][0].value["arrivals"]])}
 
 
 def verdict_lines(report, color, say=str):
@@ -9759,7 +9773,7 @@ def verdict_lines(report, color, say=str):
         lines += wrap(say("with warnings, see FINDINGS") + ": " + ", ".join(warned), room=1)
     if not report.complete:
         lines.append("  " + say("The run was cut short: this rests on what was seen until then."))
-    return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target))),
+    return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target, say))),
             paint(shorten(head), "ok" if result.code == "ok" else "fail", color)] + lines
 
 
@@ -9798,27 +9812,29 @@ def path_lines(report, way, server, say=str):
         was, now, ttl)) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
 
 
-def flow_lines(report, capture):
+def flow_lines(report, capture, say):
     """What was recorded, and each flow told in words, the failed ones first."""
     lines = []
     for row in succeeded(capture):
         value, port, shown = row.value, report.target.port, 4 if report.target.host else SHOWN_LIMIT
-        lines += wrap("%d packets%s by %s%s: %s." % (
-            value["packets"], "" if value["seconds"] is None else " in %.1f s" % value["seconds"],
-            value["via"], "" if value["dropped"] is None else ", %d dropped" % value["dropped"],
-            ", ".join("%d %s" % (count, state) for state, count in sorted(
-                value["states"].items())) or "no flow"))
-        lines += wrap("It breaks off: %s." % value["problem"]) if value["problem"] else []
+        took = "" if value["seconds"] is None else " in %.1f s" % value["seconds"]
+        lost = "" if value["dropped"] is None else say(", %d dropped" % value["dropped"])
+        lines += wrap(say("%d packets%s by %s" % (value["packets"], took, value["via"])) + lost
+                      + ": " + (", ".join(say("{n} {state}").format(n=count, state=say(state))
+                                          for state, count in sorted(value["states"].items()))
+                                or say("no flow")) + say("."))
+        lines += wrap(say("It breaks off: %s." % value["problem"])) if value["problem"] else []
         left = value["protocols"].get("not followed")
-        lines += ["  %d packets belong to more flows than are followed." % left] if left else []
+        lines += wrap(say("%d packets belong to more flows than are followed." % left)
+                      ) if left else []
         told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
                 and (not report.target.host or flow["state"] != "trace")]
         for flow in sorted(told, key=lambda flow: flow["state"] in FINE_FLOWS)[:shown]:
             lines += wrap("%s > %s %s: %s" % (
-                endpoint(flow["client"], flow["client_port"]), endpoint(
-                    flow["server"], flow["server_port"]), flow["protocol"].upper(), flow["state"]))
-            lines += wrap("; ".join(flow_words(flow)) + ".", "      ")
-        lines += ["  ... and %d more" % (len(told) - shown)] * (len(told) > shown)
+                endpoint(flow["client"], flow["client_port"]), endpoint(flow["server"], flow[
+                    "server_port"]), flow["protocol"].upper(), say(flow["state"])))
+            lines += wrap(say("; ").join(map(say, flow_words(flow))) + say("."), "      ")
+        lines += more_lines(len(told) - shown, "", say)
     return lines
 
 
@@ -9880,7 +9896,8 @@ def finding_lines(findings, color, say=str):
 def render_ticket(report, packets, filled=(), say=str):
     """Only the text to send: to whom, the request, and the facts that this verdict needs."""
     table, report = by_probe(report.answers), in_words(report, say)
-    result, lines = report.verdict, [shorten("netdiag %s: %s" % (VERSION, title_of(report.target)))]
+    result, title = report.verdict, title_of(report.target, say)
+    lines = [shorten("netdiag %s: %s" % (VERSION, title))]
     if result.code == "ok":
         return "\n".join(lines + wrap(say("Nothing needs to be sent: the target works."), "")
                          + wrap(result.summary, "")) + "\n"
@@ -9900,7 +9917,7 @@ def asked_rows(report, table, say=str):
     cloud = [words for words in clouds.split("; ") if ": " in words]
     if cloud and result.code in ("tcp.filtered", "tcp.rejected", "path.dead_end"):
         ask = dict(ask, who="%s, %s" % (ask["who"], say("the cloud team (%s)" % cloud[0])))
-    return dict(to=ask["who"], about="%s, %s" % (result.code, title_of(report.target)),
+    return dict(to=ask["who"], about="%s, %s" % (result.code, title_of(report.target, say)),
                 request=ask["text"])
 
 
@@ -10019,17 +10036,19 @@ def server_rows(table, rows, packets, say):
         {key: rows[key] for key in ("symptom", "sure") if key in rows},
         server="%s (%s)" % (rows["client_host"], ", ".join(names[:4])),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
-        listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
+        listener=seen["listening"] and "%s %s %s" % (
+            say(seen["holder"]), say("on"), seen["bound_to"]) or "-",
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
-        queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
-            watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
+        queue=watched and say("%s waiting of %s, %d dropped meanwhile" % (
+            watched["waiting"], watched["limit"] or "?", watched["dropped"])) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
         packets_sent=say("about %d, to itself" % packets), client=wish["client"] or say("any"),
         way_back=way.get("dev") and "%s (%s)%s" % (
             way["src"], way["dev"], " > " + way["via"] if way.get("via") else "") or "-",
         interface=rows["interface"] and rows["interface"] + "".join(
             ", %s %s" % (key, link[key]) for key in ("master", "parent") if link.get(key)),
-        firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or say("not read"),
+        firewall="; ".join(unique(fate_words(fate, say) for fate in seen["fates"]))
+        or say("not read"),
         VLAN=rows["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
         switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
@@ -10037,16 +10056,16 @@ def server_rows(table, rows, packets, say):
                         if key not in own and key not in AWAY_ROWS})
 
 
-def fate_words(fate):
+def fate_words(fate, say):
     """What the firewall does with a client's packet, in words."""
     verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
-    return "%s %s%s" % (verb, fate["whose"], ': %s "%s"%s' % (
-        fate["chain"], rule_words(fate), fate["count"]) if fate["rule"] else "")
+    return say("%s %s" % (verb, fate["whose"])) + (': %s "%s"%s' % (
+        fate["chain"], rule_words(fate), say(fate["count"])) if fate["rule"] else "")
 
 
-def render_listeners(reports):
+def render_listeners(reports, say):
     """Everybody who listens on this host, a line each, with the verdict on the port."""
-    form, lines = "%-4s %-17s %5s %-20s %7s %s", []
+    rows = [list(map(say, ("", "address", "port", "program, pid, user", "queue", "verdict")))]
     for report in [r for r in reports if r.target.port and r.complete is not None]:
         seen, target = usable(by_probe(report.answers)), report.target
         warned = [f.code for f in report.findings if f.severity == "warn"]
@@ -10054,12 +10073,12 @@ def render_listeners(reports):
         queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
         names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
                  for row in programs_of(seen["listening"], seen["owners"])]
-        lines.append(form % (
-            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((names or [
-                seen["holder"]])[0], 20), queue if target.transport == "tcp" else "-", code))
-    head = form % ("", "address", "port", "program, pid, user", "queue", "verdict")
-    return "\n".join(["LISTENERS", "  on this host: %d ports" % len(lines)]
-                     + [head.rstrip()] * bool(lines) + lines) + "\n"
+        rows.append([target.transport, seen["bound_to"], str(target.port), (names or [
+            say(seen["holder"])])[0], queue if target.transport == "tcp" else "-", code])
+    lines = [" ".join([pad(shorten(cell, abs(width)), width) for cell, width in zip(
+        row, (4, 17, -6, 20, -7))] + row[-1:]) for row in rows]
+    return "\n".join([say("LISTENERS"), "  " + say("on this host: %d ports" % len(rows[1:]))]
+                     + lines * bool(rows[1:])) + "\n"
 
 
 def tls_facts(report, table, say):
@@ -10147,8 +10166,7 @@ def render_brief(report, say=str):
         text = "%s: %s" % (host_of_report(report), text)
     return shorten("%s %-21s %s %s: %s" % (
         pad(shorten(text, 24), 24), result.code, pad(say(result.confidence), 8),
-        "/".join(say(place.replace("_", " ")) if say is not str else place
-                 for place in result.suspects[:2]) or "-", say(result.summary)), 120) + "\n"
+        short_places(result.suspects, say), say(result.summary)), 120) + "\n"
 
 
 def target_json(report, mark):
@@ -10495,7 +10513,10 @@ def redacted(reports, *others):
 # tried before the others.
 
 ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
-OTHERS_NAMES = "host name hop router proxy user url path address server wanted".split()
+OTHERS_NAMES = ("host name hop router proxy user url path address server wanted client sender end"
+                " came holder target log chain").split()
+QUOTES = ["line", "rule"]                         # holes that hold the words of others
+TIMES = re.compile(r"(?:[\d:]{8}-[\d:]{8}[,:] )+")    # of outages, before what `watch` says of them
 
 
 def japanese():
@@ -10539,23 +10560,32 @@ def speaker(lang):
     pairs = japanese()
     labels = {line.partition(" = ")[0] for line in JAPANESE.partition("\n--\n")[2].split("\n")}
     forms = sorted(((ANY_HOLE.split(english)[::2], ANY_HOLE.findall(english), words)
-                    for english, words in pairs.items() if "{" in english),
+                    for english, words in pairs.items()
+                    if "{" in english and re.search("[a-z]", ANY_HOLE.sub("", english))),
                    key=lambda form: (form[0][-1][-1:] not in (".", "?"), "+" not in form[2],
                                      -len("".join(form[0]))))     # sentences, the narrowest first
 
     def say(text):
         if text in pairs or " " not in text:
             return pairs.get(text, text)
+        times = TIMES.match(text)
+        if times:
+            return times.group() + say(text[times.end():])
         for words, names, template in forms:
             found = unfilled(words, text)
             if found:
                 return fill(template, dict(zip(names, found)))
-        return text
+        return spoken_list(text, "; ") or spoken_list(text, ", ") or text
+
+    def spoken_list(text, comma):
+        parts = text.split(comma)
+        told = list(map(say, parts)) if 1 < len(parts) < 10 else parts
+        return pairs[", "].join(told) if all(a != b for a, b in zip(parts, told)) else None
 
     def fill(template, holes):
         def content(hole):
             text, more = holes.get(hole[1], ""), hole[2] or ""
-            foreign = text in labels or " " not in text and hole[1] in OTHERS_NAMES
+            foreign = text in labels or hole[1] in QUOTES + OTHERS_NAMES * (" " not in text)
             return text if foreign else say(text + more[1:]).rstrip("\u3002" * bool(more))
         return re.sub(r"\{(\w+)(\+[^}]*)?\}", content, template)
     return say
@@ -10769,7 +10799,6 @@ JAPANESE = """
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証
 ?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
 @listen_none このホストの{transport}ポート{port}では、何も待ち受けていません{nearest}。
-  fix {cure}{log}。
 @listen_narrow {holder}は{bound_to}だけで待ち受けているため、{who}からは到達できません。
   fix 0.0.0.0と[::]、またはクライアントが使うアドレスで待ち受けるように設定し、再起動してください。
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
@@ -10804,7 +10833,7 @@ JAPANESE = """
 @descriptors_exhausted {name}（pid {pid}）はファイルディスクリプター{limit}個中{descriptors}個を使用しており、
     新しい接続を受け付けられません。
   fix ユニットのLimitNOFILE（`ulimit -n`）を引き上げるか、リークを調べてください。
-@server_limits このホストでは{what}が不足しています。
+@server_limits このホストの資源が不足しています: {what}。
 @log_lines ログ{log}に記録があります{whose}: 「{line}」
 ?sockets このホストで待ち受けているソケット（TCPとUDP）
 ?owners 待ち受けソケットを持つプログラムとディスクリプター数
@@ -11131,6 +11160,317 @@ udp = UDP
 {count} of {total} connections {words} = 接続{total}回中{count}回が{words}
 {count} SYNs in the first = 1回目のSYN送信は{count}回
 {count} datagrams to {address} = {address}宛てに{count}データグラム
+Nobody listens on {transport} port {port} of this host; {nearest}.
+    = このホストの{transport}ポート{port}では、何も待ち受けていません（{nearest}）。
+{finding}. What is there cannot be seen from here. = {finding+.}。転送先の状態はここからは分かりません。
+{program} (pid {pid}) does in another network namespace ({namespace})
+    = 別のネットワーク名前空間（{namespace}）では{program}（pid {pid}）が待ち受け
+{program} (pid {pid}) does in another network namespace
+    = 別のネットワーク名前空間では{program}（pid {pid}）が待ち受け
+TCP port {port} is open = TCPポート{port}は開いています
+UDP port {port} is open = UDPポート{port}は開いています
+{program} listens on port {port} = {program}はポート{port}で待ち受け
+{unit} has failed = {unit}は異常終了
+{unit} is stopped = {unit}は停止中
+a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
+Start the service, or correct the port that it or the client uses.
+    = サービスを起動するか、サービスまたはクライアントのポート番号を訂正してください。
+Publish the port of that container or namespace here.
+    = そのコンテナまたは名前空間のポートを、このホストで公開してください。
+{cure}; its log ends: "{line}". = {cure+.}。ログの末尾: 「{line}」
+A program = プログラム
+A program of user {user} = ユーザー{user}のプログラム
+{program} (pid {pid}, container {container}) = {program}（pid {pid}、コンテナ{container}）
+nobody else = ほかのホスト
+a client with IPv{version} = IPv{version}のクライアント
+anybody (no interface of this host has that address) = 誰（このアドレスを持つインターフェースがないため）
+a client behind {dev}, such as {client}, = {dev}側のクライアント（{client}など）
+{holder} does not accept: {waiting} connections wait on port {port} (its backlog is
+    {limit}){dropped}; new ones get no answer.
+    = {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です（backlogは{limit}）。{dropped}新しい接続には応答がありません。
+{holder} does not accept: {waiting} connections wait on port {port}, {dropped} SYNs were dropped
+    meanwhile; new ones get no answer.
+    = {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です（その間にSYN {dropped}件を破棄）。新しい接続には応答がありません。
+, {dropped} SYNs were dropped meanwhile = その間にSYN {dropped}件を破棄しました。
+: the process is stopped (SIGSTOP) = （プロセスは停止中、SIGSTOP）
+: the process is held by a debugger = （プロセスはデバッガーが停止中）
+: the process is stuck in the kernel (state D) = （プロセスはカーネル内で停止、状態D）
+: the process is dead (a zombie) = （プロセスは終了済み、ゾンビ）
+This host's firewall {fate} {transport} port {port} from {client}, in {chain} by "{rule}"{count}.
+    = このホストのファイアウォールが、{client}から{transport}ポート{port}への通信を{fate}。該当箇所は{chain}の「{rule}」です{count}。
+This host's firewall may or may not accept {transport} port {port} from {client}, in {chain} by
+    "{rule}"{count}.
+    = このホストのファイアウォールが、{client}から{transport}ポート{port}への通信を許可するか不明です。該当箇所は{chain}の「{rule}」です{count}。
+drops = 破棄します
+rejects = 拒否します
+clients with IPv{version} = IPv{version}クライアント
+accepts {whose} = {whose}を許可
+drops {whose} = {whose}を破棄
+rejects {whose} = {whose}を拒否
+may or may not accept {whose} = {whose}の許可は不明
+ ({count} packets so far) = （これまでに{count}パケット）
+ ({count} packets so far, {now} of them just now) = （これまでに{count}パケット、うち{now}は観測中）
+gets no answer = 応答がありません
+is refused = 拒否されます
+ (its rules are for root to read) = （ルールの参照にはrootが必要です）
+no route to it (network unreachable) = 経路なし、ネットワーク到達不能
+a blackhole route = blackhole経路
+an unreachable route = unreachable経路
+a prohibit route = prohibit経路
+; nothing of {client} got here = （{client}からは何も届いていません）
+it tracks as many connections as it may ({used} of {most}) = 接続追跡が上限（{most}件中{used}件）
+{disk} has {free} % free = {disk}の空きが{free} %
+{used} of {most} files are open = 開いているファイルが{most}個中{used}個
+programs wait for memory {share} % of the time = プログラムが時間の{share} %でメモリー待ち
+more handshakes are open than its SYN backlog takes (SYN cookies)
+    = 未完了のハンドシェイクがSYNバックログを超過（SYN cookies）
+the kernel says "{line}" = カーネルログに「{line}」
+Raise net.netfilter.nf_conntrack_max. = net.netfilter.nf_conntrack_maxを引き上げてください。
+Make room: see `df -h -i`, `free`. = `df -h -i`と`free`を確認し、空きを確保してください。
+A flood, or answers that get lost: see `ss -tn state syn-recv`.
+    = SYNフラッドか、応答が失われています。`ss -tn state syn-recv`を確認してください。
+See `dmesg -T`. = `dmesg -T`を確認してください。
+ of {client} = （{client}）
+Read the log around that line. = ログのこの行の前後を確認してください。
+Wait until the penalty ends, or raise MaxStartups and PerSourcePenalties in sshd_config.
+    = 制限が終わるまで待つか、sshd_configのMaxStartupsとPerSourcePenaltiesを緩めてください。
+Check the user's name, its key in authorized_keys, AllowUsers.
+    = ユーザー名、authorized_keysの鍵、AllowUsersを確認してください。
+Bring client and server to common algorithms: `ssh -Q kex`.
+    = クライアントとサーバーで共通の方式を使えるようにしてください（`ssh -Q kex`）。
+No program listens on this host. = このホストで待ち受けているプログラムはありません。
+{holder} listens on {bound}, TCP port {port}. = {holder}が{bound}のTCPポート{port}で待ち受けています。
+{holder} listens on {bound}, UDP port {port}. = {holder}が{bound}のUDPポート{port}で待ち受けています。
+{holder} listens on {bound}, TCP port {port}, {words}.
+    = {holder+}が{bound}のTCPポート{port}で待ち受けています（{words}）。
+{holder} listens on {bound}, UDP port {port}, {words}.
+    = {holder+}が{bound}のUDPポート{port}で待ち受けています（{words}）。
+answers this host itself = このホスト自身からの接続は成功
+has room in its queue = キューに余裕あり
+no rule of this host's firewall stops it = このホストのファイアウォールは許可
+the way back to {client} leaves by {dev} = {client}への復路は{dev}
+once = 1回
+{count} times (t+{times} s) = {count}回（t+{times}秒）
+No packet of {client} came to this host's {goal} in {seconds} s{others}.
+    = {seconds}秒間、このホストの{goal}には{client}からのパケットが届きませんでした{others}。
+No packet came to this host's address in {seconds} s.
+    = {seconds}秒間、このホストにはパケットが届きませんでした。
+port {port} = ポート{port}
+, though {others} came: is there a NAT or a proxy between?
+    = （{others}からは届いています。途中にNATやプロキシはありませんか）
+, and the SYN comes again ({count} times) = が、SYNが再び届きます（{count}回）
+its answers are lost on the way back = 応答が復路で失われています
+its answers are lost on the way back, or the client's ACK on its way here, or the client has gone
+    = 応答またはクライアントのACKが途中で失われたか、クライアントがすでに終了しています
+this host's own firewall drops it (or rp_filter, or a full accept queue)
+    = このホスト自身のファイアウォールが破棄しています（またはrp_filter、受け付けキューの満杯）
+See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.
+    = `nft list ruleset`と`iptables-save`を確認してください。`netdiag.py server`で詳しく分かります。
+others were answered, and the kernel counts SYNs that found the accept queue full
+    = ほかのSYNには応答しており、カーネルの計数では受け付けキューの満杯が起きています
+See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough.
+    = `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
+the kernel counts as many that its reverse-path filter dropped
+    = カーネルのリバースパスフィルターが同数のパケットを破棄しています
+Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).
+    = クライアントへの経路を修正するか、rp_filter=2にしてください（`sysctl net.ipv4.conf`）。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, nor any other packet from
+    there. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。ほかのパケットも一切届いていません。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, though port {other} there
+    answers. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。同じホストのポート{other}は応答します。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, though it arrives on the
+    server's segment.
+    = {client}から{server}のポート{port}へのSYN（{times}）は、サーバーのセグメントまで届いていますが、応答がありません。
+ (TTL {ttl}) = （TTL {ttl}）
+ after {ms} ms (TTL {ttl}) = （{ms} ms後、TTL {ttl}）
+nobody listens on port {port}, or a firewall says so in its place
+    = ポート{port}で待ち受けているプログラムがないか、ファイアウォールが代わりに応答しています
+but its SYN/ACKs come with TTL {ttl}: a firewall on the way answers in its place
+    = このサーバーのSYN/ACKはTTL {ttl}で届くため、途中のファイアウォールが代わりに応答しています
+Allow {client} to port {port} in the rules (or the routes) of {router}.
+    = {router}のルール（または経路）で、{client}からポート{port}への通信を許可してください。
+Start the service or correct the port: `ss -lunp` there.
+    = サービスを起動するか、ポート番号を訂正してください（サーバーで`ss -lunp`）。
+, which the client may never see: it goes on asking
+    = が、クライアントには届いていない可能性があります（要求が続いています）
+Data of {sender} is missing in what arrives: later segments come, but not {size} bytes{passed}.
+    = {sender}のデータが{size}バイト欠けています。後続のセグメントは届いています{passed}。
+Data of {sender} is acknowledged to {acked} bytes and stuck: sent again {count} times, in vain, are
+    segments of {size} bytes{passed}.
+    = {sender}のデータが{acked}バイトまでの確認応答で止まっています。{size}バイトのセグメントを{count}回再送しましたが届いていません{passed}。
+no = 0
+, while segments of {size} bytes got through = （{size}バイトのセグメントは届いています）
+Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel
+    (`--clamp-mss-to-pmtu`).
+    = ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、トンネルでMSSを調整してください（`--clamp-mss-to-pmtu`）。
+Record at the other end as well: do these segments arrive there?
+    = 相手側でも記録し、これらのセグメントが届いているかを確認してください。
+on the way back from {address}: it got all, and its answer stops after {size} bytes
+    = {address}からの復路で（往路はすべて到達、応答は{size}バイトで停止）
+on the way to {address} = {address}への往路で
+: an address that this host does not have, so NAT is on the way
+    = 。このホストにないアドレスのため、途中にNATがあります
+{fine} of {all} connections that were recorded went well, and none failed.
+    = 記録した接続{all}件中{fine}件が正常で、失敗はありません。
+No connection was recorded from its beginning to an answer ({count} flows).
+    = 開始から応答までを記録できた接続がありません（{count}フロー）。
+Nothing could be recorded. = 何も記録できませんでした。
+See 'not tested' below; record as root, longer (--for 60s), while the client tries; `netdiag.py
+    server {port} --for 60s` needs no right.
+    = 下の「未確認の項目」を参照し、クライアントが接続を試す間に、rootで長めに（--for 60s）記録してください。
+    `netdiag.py server {port} --for 60s`なら権限は不要です。
+{packets} packets in {seconds} s by {via} = {packets}パケット（{via}、{seconds}秒間）
+{packets} packets by {via} = {packets}パケット（{via}）
+, {dropped} dropped = 、破棄{dropped}
+{n} {state} = {state}{n}件
+no flow = フローなし
+established = 確立
+closed = 終了
+answered = 応答あり
+opening = 開始直後
+partial = 途中から
+trace = 経路調査
+rejected = ICMP拒否
+reset = リセット
+abandoned = 放棄
+unconfirmed = ACK未着
+It breaks off: {why}. = 途中で切れています: {why}。
+{count} packets belong to more flows than are followed. = {count}パケットは追跡数の上限を超えたフローのものです。
+and {count} more = ほか{count}件
+and {count} more hosts = ほか{count}ホスト
+and {count} more targets = ほか{count}対象
+and {count} more outages = ほか障害{count}件
+SYN sent {times} = SYN送信{times}
+SYN/ACK{more} from TTL {ttl} = SYN/ACK{more}、TTL {ttl}
+RST{more} from TTL {ttl} = RST{more}、TTL {ttl}
+ {count} times = {count}回
+ after {ms} ms = （{ms} ms後）
+ {count} times after {ms} ms = {count}回（{ms} ms後）
+ICMP {words} from {sender} = {sender}からのICMP「{words}」
+no answer = 応答なし
+MSS {one} and {two}, window scale {three} and {four}
+    = MSSは{one}と{two}、ウィンドウスケールは{three}と{four}
+{packets} packets, {there} bytes there and {back} back = {packets}パケット（往路{there}バイト、復路{back}バイト）
+{count} segments sent again = 再送{count}セグメント
+{count} out of order = 順序の入れ替わり{count}件
+{count} zero windows (its program does not read) = ゼロウィンドウ{count}件（プログラムが読み出していない）
+data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind that never came here)
+    = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトがここに届かず停止
+data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind that are sent again,
+    in vain) = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトを再送しても届かず停止
+closed by {end} = {end}が終了
+reset by {end} = {end}がリセット
+abandoned by {end} = {end}が放棄
+{end} stopped answering = {end}の応答が途絶
+nothing that tells = 特記事項なし
+this host as a server = このホスト（サーバーとして）
+every port = 全ポート
+This host cannot listen on {place}: {why}. = このホストは{place}で待ち受けできません: {why}。
+another program listens there already (`ss -ltnp`): the service is not absent
+    = 別のプログラムがすでに待ち受けています（`ss -ltnp`）。サービスは存在します
+ports below 1024 need root = 1024未満のポートにはrootが必要です
+it has no such address = このアドレスを持っていません
+Choose another port or address, or run it as root.
+    = 別のポートまたはアドレスを指定するか、rootで実行してください。
+Nothing arrived at {place}. = {place}には何も届きませんでした。
+Run `netdiag.py {url}` on the client meanwhile; --bind says which address it shall reach.
+    = その間にクライアントで`netdiag.py {url}`を実行してください。待ち受けるアドレスは--bindで指定します。
+A connection arrived at {place}: {clients}. = {place}に接続が届きました: {clients}。
+{count} connections arrived at {place}: {clients}. = {place}に接続が{count}件届きました: {clients}。
+{count} bytes = {count}バイト
+listening on {place} for {seconds} s; Ctrl-C ends it = {place}で{seconds}秒間待ち受けます（Ctrl-Cで終了）
+watching {target} for {seconds} s; Ctrl-C ends it = {target}を{seconds}秒間監視します（Ctrl-Cで終了）
+works again = 復旧
+It ended before the first check. = 最初の確認の前に終了しました。
+{target} answered all {checks} checks in {seconds} s, the slowest in {ms} ms.
+    = {target}は{seconds}秒間の確認{checks}回すべてに応答しました（最も遅い応答は{ms} ms）。
+{checks} checks in {seconds} s, {failed} failed = {seconds}秒間に確認{checks}回、失敗{failed}回
+{client} sees {seen}, and the report of {server} says why: {why}.
+    = {client}では{seen}。{server}の報告によると原因は次のとおりです: {why+.}。
+{cure} Do that on {server}. = {cure+}。これは{server}で実施してください。
+See its report. = その報告を参照してください。
+the client = クライアント
+What {client} sends arrives at {server} port {port}, which sends its SYN/ACK again and again; the
+    answer does not come back.
+    = {client}の送信は{server}のポート{port}に届き、SYN/ACKが繰り返し返されていますが、戻ってきません。
+What {client} sends arrives at {server} port {port}, which answers; the answer does not come back.
+    = {client}の送信は{server}のポート{port}に届き、応答も返されていますが、戻ってきません。
+{port} as {came} (NAT) = {port}（NATにより{came}として）
+What {client} sends does not arrive at {server} port {port}: {server} listens there, looked at the
+    same time and saw nothing of {came}.
+    = {client}の送信が{server}のポート{port}に届きません。{server}は待ち受けており同時刻に観測しましたが、{came}からは何も届いていません。
+What {client} sends does not arrive at {server} port {port}: {server} captured there at the same
+    time and saw nothing of {came}.
+    = {client}の送信が{server}のポート{port}に届きません。{server}は同時刻に記録しましたが、{came}からは何も届いていません。
+{client} is refused on port {port}, though {server} listens there, looked at the same time and saw
+    nothing of {came}: a box in between says no, or another host has this address.
+    = {client}はポート{port}で拒否されましたが、待ち受けている{server}の同時刻の観測では{came}から何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+{client} is refused on port {port}, though {server} captured there at the same time and saw nothing
+    of {came}: a box in between says no, or another host has this address.
+    = {client}はポート{port}で拒否されましたが、{server}の同時刻の記録では{came}から何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+listens there, looked = 待ち受けており観測しました
+captured there = 記録しました
+nothing that both runs have seen = 双方の実行で観測された項目にはありません
+route ({then} -> {now}) = 経路（{then} -> {now}）
+way ({then} -> {now}) = 通過ホップ（{then} -> {now}）
+resolvers ({then} -> {now}) = リゾルバー（{then} -> {now}）
+addresses of the name ({then} -> {now}) = 名前のアドレス（{then} -> {now}）
+HTTP status ({then} -> {now}) = HTTPステータス（{then} -> {now}）
+certificate ({then} -> {now}) = 証明書（{then} -> {now}）
+system ({then} -> {now}) = システム（{then} -> {now}）
+proxy ({then} -> {now}) = プロキシ変数（{then} -> {now}）
+No client has reported. = クライアントの報告がありません。
+{client} sees {target} ({code}), and the report of {server} was made {apart} apart: at another time
+    it proves nothing.
+    = {client}から見た{target}は{code}です。{server}の報告は{apart}離れた時刻のもので、証拠になりません。
+Run both at the same time: on the server `netdiag.py server {port} --for 30s --client {address}`,
+    meanwhile netdiag on the client.
+    = 両方を同時に実行してください。サーバーで`netdiag.py server {port} --for 30s --client {address}`、
+    その間にクライアントでnetdiagを実行します。
+{summary}. ({server}: {code}) = {summary+.}。（{server}: {code}）
+{count} of {all} work. = {all}件中{count}件が正常です。
+{count} of {all} work, the others are undecided. = {all}件中{count}件が正常で、残りは判定不能です。
+{bad} of {all} fail, all with {code}. {summary}.
+    = {all}件中{bad}件が失敗しています。すべて{code+}です。{summary+.}。
+{bad} of {all} fail, it with {code}. {summary}.
+    = {all}件中{bad}件が失敗しています。原因は{code+}です。{summary+.}。
+{bad} of {all} fail, {count} with {code}. {summary}.
+    = {all}件中{bad}件が失敗しています。うち{count}件が{code+}です。{summary+.}。
+{code}; they have nothing in common = {code}（共通点なし）
+{code}; what they share is {trait} = {code}（共通点は{trait}）
+{code}; what they share is {trait}, and all that lacks it works
+    = {code}（共通点は{trait}で、それ以外はすべて正常）
+{code}; what they share is {trait}, which {count} others have too, and work
+    = {code}（共通点は{trait}。ただし同じ条件の{count}件は正常）
+See what is special about {trait}. = {trait}に特有の点を調べてください。
+the host {value} = ホスト {value}
+the target {value} = 対象 {value}
+the target host {value} = 対象ホスト {value}
+the source segment {value} = 送信元セグメント {value}
+the hop {value} = ホップ {value}
+the port {value} = ポート {value}
+{hosts} hosts, {targets} targets = {hosts}ホスト、{targets}対象
+{failed} of those that fail have it, {fine} of the others = 失敗のうち{failed}件、それ以外の{fine}件に該当
+The report of {host} about {target} ({code}) is about no service that a client's report is about.
+    = {host}の{target}についての報告（{code}）は、クライアントの報告にあるどのサービスのものでもありません。
+{count} unusable files in all = 使用できないファイルは全部で{count}個
+no netdiag report in it = netdiagの報告が含まれていません
+no netdiag report in it: it is cut short = netdiagの報告が途中で切れています
+it is merged already = すでにmergeされた報告です
+larger than {size} MB = {size} MBを超えています
+of other users' processes only root sees them = ほかのユーザーのプロセスの分はrootだけが参照できます
+other network namespaces are for root to look into = ほかのネットワーク名前空間の参照にはrootが必要です
+root hears it with --lldp 35s = rootで--lldp 35sを指定すると受信できます
+listening for LLDP and CDP: {errno} = LLDPとCDPの受信: {errno}
+nobody tells of sockets = ソケットの一覧を取得できません
+systemd runs here and was not asked = systemdに問い合わせていません
+root or CAP_NET_RAW is needed ({errno}) = rootまたはCAP_NET_RAWが必要です（{errno}）
+this Python has no ssl module = このPythonにはsslモジュールがありません
+,  = 、
+;  = 、
+. = 。
 --
 the administrator of this host = このホストの管理者
 the network team of this site = この拠点のネットワーク担当
@@ -11225,6 +11565,34 @@ address = アドレス
 route = 経路
 tls = TLS
 Nothing needs to be sent: the target works. = 送付は不要です。対象は正常に動作しています。
+FLOWS = フロー
+ENDS = 両端の報告
+CHECKS = 確認
+ARRIVALS = 到着
+LISTENERS = 待ち受け
+MATRIX = 一覧表
+IN COMMON = 共通点
+FAILING = 失敗
+NOT JOINED = 対応付けできなかった報告
+on this host: {n} ports = このホスト: {n}ポート
+port = ポート
+program, pid, user = プログラム pid ユーザー
+queue = キュー
+verdict = 判定
+listener = 待受
+on = 待受:
+unit = ユニット
+states = 状態
+not read = 未取得
+any = 不特定
+{waiting} waiting of {limit}, {dropped} dropped meanwhile = 待機{waiting}件（上限{limit}）、観測中の破棄{dropped}件
+about {n}, to itself = 自身宛てに約{n}パケット
+before = 以前
+host = ホスト
+hop = ホップ
+target = 対象
+target host = 対象ホスト
+source segment = 送信元セグメント
 Redacted: names, addresses, users and keys are masked; the same value has the same mask.
     = 秘匿済み: 名前、アドレス、ユーザー、鍵は伏せてあります（同じ値は同じ表記です）。
 """
@@ -11628,9 +11996,10 @@ def run_listen(texts, system, options, out):
     target = Target(place, address, port, kind, kind, False, None, None, is_address(address),
                     "listen")
     shared = see_host(system, options)
-    first = "listening on %s for %d s; Ctrl-C ends it" % (place, seconds)
+    say = speaker(options.lang)
+    first = say("listening on %s for %d s; Ctrl-C ends it" % (place, seconds))
     outcome, facts = system.stand_in(address, port, options.udp, seconds, lambda row: tell(
-        arrival_line(row) if row else first, stream))
+        arrival_line(row, say) if row else first, stream))
     row = Answer("arrivals", place, outcome, facts, "socket")
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
                        complete=None if facts["interrupted"] else True)
@@ -11643,7 +12012,8 @@ def run_watch(texts, system, options, out):
     mine(len(texts) == 1, "watch takes one target")
     target, began, started = read_target(texts[0]), system.monotonic(), iso_time(system.now())
     stream = live_stream(options, out)
-    tell("watching %s for %d s; Ctrl-C ends it" % (target.text, options.for_s or WATCH_S), stream)
+    tell(speaker(options.lang)("watching %s for %d s; Ctrl-C ends it" % (
+        target.text, options.for_s or WATCH_S)), stream)
     facts = {"checks": 0, "failed": 0, "slowest_ms": 0, "outages": [], "more_outages": 0}
     seen = [see_host(system, options), None]      # what is known of this host; the last failure
     complete = True
@@ -11693,12 +12063,12 @@ def check(target, seen, facts, system, options, stream):
         facts["slowest_ms"] = max(facts["slowest_ms"], report.timings_ms["tcp"] or 0)
         for outage in lasts:
             outage["over"] = True
-            tell("  %s  works again" % clock_text(now), stream)
+            tell("  %s  %s" % (clock_text(now), speaker(options.lang)("works again")), stream)
     else:
         facts["failed"] += 1
         if not lasts:
             begin_outage(report, target, seen, facts, system, options)
-            tell(outage_line(facts["outages"][-1]), stream)
+            tell(outage_line(facts["outages"][-1], speaker(options.lang)), stream)
         facts["outages"][-1].update(to=system.now())
     facts["took_s"] = system.monotonic() - began
 
@@ -11846,7 +12216,7 @@ def render_document(reports, system, options, started, began, group=None):
     elif group:
         return render_merged(reports, group, filled, color, say) + note
     else:
-        parts = [render_listeners(reports)] if options.overview else []
+        parts = [render_listeners(reports, say)] if options.overview else []
         parts += [render_mode(report, system.packets, filled, color, say) for report in reports
                   if not options.overview or report.verdict.code != "ok"]
     parts = [RULER.join(parts)]
