@@ -9670,14 +9670,14 @@ def more_lines(count, what, say):
 
 def end_lines(table, say):
     """Who reported what, and when: one line for each report that belongs together."""
-    lines = []
+    lines, width = [], max([7] + [columns(say(row.value["role"])) for row in table["report"]])
     for row in table["report"]:
         value = row.value
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
-        front = "  %s " % pad(say(value["role"]), 7)
+        front = "  %s " % pad(say(value["role"]), width)
         lines += wrap("%s  %s  %s  %s" % (
             utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
-            "%s (%s)" % (value["host"], known), value["target"], value["code"]), front, " " * 10)
+            "%s (%s)" % (value["host"], known), value["target"], value["code"]), front)
     return lines
 
 
@@ -9820,8 +9820,9 @@ def flow_lines(report, capture, say):
         took = "" if value["seconds"] is None else " in %.1f s" % value["seconds"]
         lost = "" if value["dropped"] is None else say(", %d dropped" % value["dropped"])
         lines += wrap(say("%d packets%s by %s" % (value["packets"], took, value["via"])) + lost
-                      + ": " + (", ".join(say("{n} {state}").format(n=count, state=say(state))
-                                          for state, count in sorted(value["states"].items()))
+                      + ": " + (say(", ").join(
+                          say("{n} {state}").format(n=count, state=say(state))
+                          for state, count in sorted(value["states"].items()))
                                 or say("no flow")) + say("."))
         lines += wrap(say("It breaks off: %s." % value["problem"])) if value["problem"] else []
         left = value["protocols"].get("not followed")
@@ -10571,11 +10572,14 @@ def speaker(lang):
         times = TIMES.match(text)
         if times:
             return times.group() + say(text[times.end():])
+        listed = None if text.endswith(".") else spoken_list(text, "; ")
+        if listed:
+            return listed
         for words, names, template in forms:
             found = unfilled(words, text)
             if found:
                 return fill(template, dict(zip(names, found)))
-        return spoken_list(text, "; ") or spoken_list(text, ", ") or text
+        return spoken_list(text, ", ") or text
 
     def spoken_list(text, comma):
         parts = text.split(comma)
@@ -10586,7 +10590,7 @@ def speaker(lang):
         def content(hole):
             text, more = holes.get(hole[1], ""), hole[2] or ""
             foreign = text in labels or hole[1] in QUOTES + OTHERS_NAMES * (" " not in text)
-            return text if foreign else say(text + more[1:]).rstrip("\u3002" * bool(more))
+            return text if foreign else say(text + more[1:]).rstrip("\u3002." * bool(more))
         return re.sub(r"\{(\w+)(\+[^}]*)?\}", content, template)
     return say
 
@@ -10803,7 +10807,7 @@ JAPANESE = """
   fix 0.0.0.0と[::]、またはクライアントが使うアドレスで待ち受けるように設定し、再起動してください。
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
   fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
-@listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です{limit}。新しい接続には応答がありません。
+@listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です。新しい接続には応答がありません。
   fix プログラムが停止しているか、処理が追いついていません。スレッド、負荷、ログを確認してください。
     そのうえでbacklogとnet.core.somaxconnを引き上げてください。
 @not_accepting {holder}はポート{port}の接続{waiting}件を受け付けていません{state}。
@@ -10892,7 +10896,7 @@ JAPANESE = """
   fix ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、その方向のトンネルでMSSを調整してください。
 @path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}、MSS {mss}）{nat}。
   fix 経路は正常です。相手側の許可リストには{you}を登録してください。
-@listen_none_ends {client}では{seen}。{server}の報告によると原因は次のとおりです: {why}
+@listen_none_ends {client}では{seen}です。{server}の報告による原因: {why}
   fix {cure}これは{server}で実施してください。
 @handshake_incomplete_arrivals {peers}からのSYNは届いて応答していますが、応答が復路で失われ、接続が一度も完了していません。
   fix {peers}への復路（このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォール）を確認してください。
@@ -10939,7 +10943,7 @@ the SYN is sent and dropped before it leaves (TCP_INFO) = SYNがホストを出�
 connecting is not permitted ({errno}) = 接続が許可されていません（{errno}）
 the reset comes from hop 0, this host = RSTの送信元はホップ0、このホスト自身です
 the resolver {server} = リゾルバー{server}
-firewall = ファイアウォール
+firewall = FWルール
 Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?
     = このホストのINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
 reverse-path filter = リバースパスフィルター
@@ -11183,15 +11187,14 @@ A program of user {user} = ユーザー{user}のプログラム
 {program} (pid {pid}, container {container}) = {program}（pid {pid}、コンテナ{container}）
 nobody else = ほかのホスト
 a client with IPv{version} = IPv{version}のクライアント
-anybody (no interface of this host has that address) = 誰（このアドレスを持つインターフェースがないため）
+{holder} listens on {bound_to} only: anybody (no interface of this host has that address) cannot
+    reach it.
+    = {holder}は{bound_to}だけで待ち受けていますが、このアドレスを持つインターフェースがないため、どこからも到達できません。
 a client behind {dev}, such as {client}, = {dev}側のクライアント（{client}など）
-{holder} does not accept: {waiting} connections wait on port {port} (its backlog is
-    {limit}){dropped}; new ones get no answer.
-    = {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です（backlogは{limit}）。{dropped}新しい接続には応答がありません。
+{port} (its backlog is {limit}) = {port}（backlogは{limit}）
 {holder} does not accept: {waiting} connections wait on port {port}, {dropped} SYNs were dropped
     meanwhile; new ones get no answer.
     = {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です（その間にSYN {dropped}件を破棄）。新しい接続には応答がありません。
-, {dropped} SYNs were dropped meanwhile = その間にSYN {dropped}件を破棄しました。
 : the process is stopped (SIGSTOP) = （プロセスは停止中、SIGSTOP）
 : the process is held by a debugger = （プロセスはデバッガーが停止中）
 : the process is stuck in the kernel (state D) = （プロセスはカーネル内で停止、状態D）
@@ -11250,7 +11253,7 @@ has room in its queue = キューに余裕あり
 no rule of this host's firewall stops it = このホストのファイアウォールは許可
 the way back to {client} leaves by {dev} = {client}への復路は{dev}
 once = 1回
-{count} times (t+{times} s) = {count}回（t+{times}秒）
+{count} times (t+{times} s) = {count}回、t+{times}秒
 No packet of {client} came to this host's {goal} in {seconds} s{others}.
     = {seconds}秒間、このホストの{goal}には{client}からのパケットが届きませんでした{others}。
 No packet came to this host's address in {seconds} s.
@@ -11335,6 +11338,15 @@ reset = リセット
 abandoned = 放棄
 unconfirmed = ACK未着
 It breaks off: {why}. = 途中で切れています: {why}。
+the file ends in the head of a packet = ファイルがパケットの見出しで終わっています
+the file ends in the middle of a packet = ファイルがパケットの途中で終わっています
+the file ends in the head of a block = ファイルがブロックの見出しで終わっています
+a packet of {size} bytes cannot be = {size}バイトのパケットはあり得ません
+a section of no byte order = セクションのバイト順が不明です
+a block cannot be so long = ブロックの長さが不正です
+an interface that cannot be = インターフェースの記述が不正です
+a packet longer than its block = パケットがブロックより長くなっています
+only the first {count} packets were read = 先頭の{count}パケットだけを読み取りました
 {count} packets belong to more flows than are followed. = {count}パケットは追跡数の上限を超えたフローのものです。
 and {count} more = ほか{count}件
 and {count} more hosts = ほか{count}ホスト
@@ -11343,9 +11355,9 @@ and {count} more outages = ほか障害{count}件
 SYN sent {times} = SYN送信{times}
 SYN/ACK{more} from TTL {ttl} = SYN/ACK{more}、TTL {ttl}
 RST{more} from TTL {ttl} = RST{more}、TTL {ttl}
- {count} times = {count}回
+ {count} times = （{count}回）
  after {ms} ms = （{ms} ms後）
- {count} times after {ms} ms = {count}回（{ms} ms後）
+ {count} times after {ms} ms = （{count}回、{ms} ms後）
 ICMP {words} from {sender} = {sender}からのICMP「{words}」
 no answer = 応答なし
 MSS {one} and {two}, window scale {three} and {four}
@@ -11386,7 +11398,7 @@ It ended before the first check. = 最初の確認の前に終了しました。
     = {target}は{seconds}秒間の確認{checks}回すべてに応答しました（最も遅い応答は{ms} ms）。
 {checks} checks in {seconds} s, {failed} failed = {seconds}秒間に確認{checks}回、失敗{failed}回
 {client} sees {seen}, and the report of {server} says why: {why}.
-    = {client}では{seen}。{server}の報告によると原因は次のとおりです: {why+.}。
+    = {client}では{seen}です。{server}の報告による原因: {why+.}。
 {cure} Do that on {server}. = {cure+}。これは{server}で実施してください。
 See its report. = その報告を参照してください。
 the client = クライアント
@@ -11576,7 +11588,7 @@ FAILING = 失敗
 NOT JOINED = 対応付けできなかった報告
 on this host: {n} ports = このホスト: {n}ポート
 port = ポート
-program, pid, user = プログラム pid ユーザー
+program, pid, user = 名前 pid ユーザー
 queue = キュー
 verdict = 判定
 listener = 待受
