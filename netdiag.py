@@ -10562,7 +10562,7 @@ def speaker(lang):
     labels = {line.partition(" = ")[0] for line in JAPANESE.partition("\n--\n")[2].split("\n")}
     forms = sorted(((ANY_HOLE.split(english)[::2], ANY_HOLE.findall(english), words)
                     for english, words in pairs.items()
-                    if "{" in english and re.search("[a-z]", ANY_HOLE.sub("", english))),
+                    if "{" in english and re.search("[^ .]", ANY_HOLE.sub("", english))),
                    key=lambda form: (form[0][-1][-1:] not in (".", "?"), "+" not in form[2],
                                      -len("".join(form[0]))))     # sentences, the narrowest first
 
@@ -11323,6 +11323,7 @@ See 'not tested' below; record as root, longer (--for 60s), while the client tri
     = 下の「未確認の項目」を参照し、クライアントが接続を試す間に、rootで長めに（--for 60s）記録してください。
     `netdiag.py server {port} --for 60s`なら権限は不要です。
 {packets} packets in {seconds} s by {via} = {packets}パケット（{via}、{seconds}秒間）
+{packets} packets by file = {packets}パケット（ファイル）
 {packets} packets by {via} = {packets}パケット（{via}）
 , {dropped} dropped = 、破棄{dropped}
 {n} {state} = {state}{n}件
