@@ -9610,9 +9610,14 @@ def short_places(suspects, say):
 
 
 def title_of(target, say=str):
-    """What was looked at: 'web.example:443 (https)'; what is no name may be said otherwise."""
-    text = say(target.text) if " " in target.text else target.text
+    """What was looked at: 'web.example:443 (https)'."""
+    text = unless_name(target.text, say)
     return "%s (%s)" % (text, target.protocol) if target.port else text
+
+
+def unless_name(text, say):
+    """A target in words, such as 'port 80/tcp', as `say` says it; a name stays."""
+    return say(text) if " " in text else text
 
 
 def render_mode(report, packets=0, filled=(), color=False, say=str):
@@ -9677,7 +9682,8 @@ def end_lines(table, say):
         front = "  %s " % pad(say(value["role"]), width)
         lines += wrap("%s  %s  %s  %s" % (
             utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
-            "%s (%s)" % (value["host"], known), value["target"], value["code"]), front)
+            "%s (%s)" % (value["host"], known), unless_name(value["target"], say), value["code"]),
+                      front)
     return lines
 
 
@@ -10035,7 +10041,7 @@ def server_rows(table, rows, packets, say):
     link = interface_named(seen["interfaces"], way.get("dev")) or {}
     own = dict(
         {key: rows[key] for key in ("symptom", "sure") if key in rows},
-        server="%s (%s)" % (rows["client_host"], ", ".join(names[:4])),
+        server="%s (%s)" % (rows["client_host"], ", ".join(names[:4]) or "-"),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
         listener=seen["listening"] and "%s %s %s" % (
             say(seen["holder"]), say("on"), seen["bound_to"]) or "-",
@@ -10049,7 +10055,7 @@ def server_rows(table, rows, packets, say):
         interface=rows["interface"] and rows["interface"] + "".join(
             ", %s %s" % (key, link[key]) for key in ("master", "parent") if link.get(key)),
         firewall="; ".join(unique(fate_words(fate, say) for fate in seen["fates"]))
-        or say("not read"),
+        or ("-" if succeeded(table["rules"]) else say("not read")),
         VLAN=rows["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
         switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
@@ -10517,7 +10523,8 @@ ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes
 OTHERS_NAMES = ("host name hop router proxy user url path address server wanted client sender end"
                 " came holder target log chain").split()
 QUOTES = ["line", "rule"]                         # holes that hold the words of others
-TIMES = re.compile(r"(?:[\d:]{8}-[\d:]{8}[,:] )+")    # of outages, before what `watch` says of them
+# Before another sentence: when an outage was (verbatim), or how many hosts and targets fail.
+HEADS = re.compile(r"((?:[\d:]{8}-[\d:]{8}[,:] )+)|\d+ of \d+ fail, .{1,300}?\. ")
 
 
 def japanese():
@@ -10569,9 +10576,9 @@ def speaker(lang):
     def say(text):
         if text in pairs or " " not in text:
             return pairs.get(text, text)
-        times = TIMES.match(text)
-        if times:
-            return times.group() + say(text[times.end():])
+        head = HEADS.match(text)
+        if head:
+            return (head.group(1) or say(head.group().rstrip())) + say(text[head.end():])
         listed = None if text.endswith(".") else spoken_list(text, "; ")
         if listed:
             return listed
@@ -10804,7 +10811,7 @@ JAPANESE = """
 ?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
 @listen_none このホストの{transport}ポート{port}では、何も待ち受けていません{nearest}。
 @listen_narrow {holder}は{bound_to}だけで待ち受けているため、{who}からは到達できません。
-  fix 0.0.0.0と[::]、またはクライアントが使うアドレスで待ち受けるように設定し、再起動してください。
+  fix 0.0.0.0と[::]、またはクライアント向けアドレスで待ち受けさせてください。反映には再起動が必要です。
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
   fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
 @listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です。新しい接続には応答がありません。
@@ -10818,25 +10825,25 @@ JAPANESE = """
     （ufw、firewalld、fail2ban、nftなど）で行ってください。
 @firewall_loop {holder}は待ち受けており余裕もありますが、このホスト自身への接続（{address}のポート{port}）は{how}。
     ローカルのファイアウォールが止めています{unread}。
-  fix rootでINPUTルールを確認してください: `nft list ruleset`、`iptables-save -c`。
+  fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
 @wrappers {holder}はTCP Wrappers（/etc/hosts.allow、/etc/hosts.deny）により{client}を拒否します。
   fix /etc/hosts.allowに`{daemon}: {client}`を追加してください。
 @firewall_undelivered 観測中に{lost}パケットが届いたものの配送されず、{client}からポート{port}へは何も届いていません。
     ローカルのファイアウォールが止めている可能性があります（ルールの参照にはrootが必要です）。
-  fix rootでINPUTルールを確認してください: `nft list ruleset`、`iptables-save -c`。
+  fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
 @return_missing このホストには{client}への復路がありません（{how}）。
-  fix クライアントのネットワークへの経路またはデフォルトルートを追加してください（`ip route get {client}`）。
+  fix クライアントへの経路（またはデフォルトルート）を追加してください。`ip route get {client}`で確認できます。
 @return_filtered このホストは、復路が別の経路になるパケットを破棄しています（rp_filter）。観測中に{count}件です{client}。
-  fix 非対称な経路を修正するか、net.ipv4.conf.*.rp_filterを2（loose）にしてください。
+  fix 非対称な経路を修正するか、rp_filterを2（loose）にしてください。設定はnet.ipv4.conf.*.rp_filterです。
 @handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません。
-  fix ここから{peer}への復路（ゲートウェイ、非対称な経路、ステートフルファイアウォール）を確認してください。
-    `tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
+  fix ここから{peer}への復路を確認してください。ゲートウェイ、非対称な経路、ステートフルファイアウォールが
+    疑われます。`tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
   ask サーバーのポート{port}から{peer}へのSYN/ACKがどこで失われているかを調べてください。
 @close_wait {holder}が接続を閉じません。ポート{port}で、相手が終了済みの接続{count}件がCLOSE_WAITのままです。
   fix プログラムが接続を解放していません。スレッドを確認し、再起動したうえで修正してください。
 @descriptors_exhausted {name}（pid {pid}）はファイルディスクリプター{limit}個中{descriptors}個を使用しており、
     新しい接続を受け付けられません。
-  fix ユニットのLimitNOFILE（`ulimit -n`）を引き上げるか、リークを調べてください。
+  fix LimitNOFILE（`ulimit -n`）を引き上げるか、リークを調べてください。
 @server_limits このホストの資源が不足しています: {what}。
 @log_lines ログ{log}に記録があります{whose}: 「{line}」
 ?sockets このホストで待ち受けているソケット（TCPとUDP）
@@ -10859,26 +10866,27 @@ JAPANESE = """
   fix {client}のINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
 @flow_reset {end}を名乗るRSTが{client}とポート{server_port}の接続を切断しましたが、届く距離（TTL {forged}）が
     ほかのパケット（TTL {genuine}）と異なります。途中の機器が送っています。
-  fix {client}と{server}の間、記録地点から{routers}ホップにあるファイアウォールまたは検査装置の管理者に確認してください。
+  fix 途中のファイアウォールまたは検査装置の管理者に確認してください。場所は{client}と{server}の間、
+    記録地点から{routers}ホップです。
 @oneway_forward_unheard_of {seconds}秒間、このホストの{goal}にはパケット{of}が届きませんでした{others}。
-  fix その間に接続を試していたなら、パケットは手前で失われたか、別の宛先に送られています。
+  fix その間に接続を試していたなら、手前で失われたか、宛先が違います。
     両端で記録（相手側で`netdiag.py capture TARGET`）して比べてください。
 @oneway_forward_attempts {client}は{server}のSYN/ACKを受け取り確認応答を返しますが、届いていません。
     SYN/ACKが{synack}回届き、データへの確認応答がありません。往路でSYNより後のパケットが失われています。
-  fix SYNだけを通し後続を破棄するファイアウォール（非対称な経路、接続テーブルの満杯）を調べてください。
+  fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
     サーバーでは`ss -ltn`で受け付けキューの満杯を確認してください。
 @listen_backlog_full_attempts {client}は{server}のポート{server_port}への接続を確認しましたが、SYN/ACKが
     {synack}回再送されています。サービスの受け付けキューが満杯です。
   fix `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
 @oneway_reverse {server}はポート{server_port}への{client}のSYNに応答しています（{synack}回）{again}: {how}。
-  fix {server}から{client}への復路（ゲートウェイ、rp_filter、非対称な経路、SYNを見ていない
-    ステートフルファイアウォール）を確認してください。
+  fix {server}から{client}への復路を確認してください。ゲートウェイ、rp_filter、非対称な経路、
+    SYNを見ていないステートフルファイアウォールが疑われます。
 @flow_dropped {client}のSYNはポート{server_port}宛てに、{server}であるこのホストへ届きました（{times}）が、
     何も送出されません。{why}。
 @flow_silent {client}から{server}のポート{server_port}へのSYN（{times}）に応答がありません{contrast}。
-  fix サーバーでも記録し（`netdiag.py capture --port {server_port} --for 60s`）、SYNが届くかを確認してください。
+  fix サーバーでも記録し、SYNが届くかを確認してください。コマンドは`netdiag.py capture --port {server_port} --for 60s`です。
 @flow_refused {server}は{client}のSYNにRSTを返しました{after}{ttls}: {why}。
-  fix サーバーで`ss -ltnp sport = :{server_port}`を実行し、待ち受けの有無を確認してください。
+  fix サーバーで`ss -ltnp sport = :{server_port}`の待ち受けを確認してください。
 @flow_rejected {client}から{server}の{protocol}ポート{server_port}への要求に、{router}が「{words}」を返しました{unseen}。
 @flow_stuck {sender}のデータが{size}バイトで{fate}{passed}。
 @flow_ended {server}はポート{server_port}で{client}の接続を受け付けますが、データを送る前に{how}。
@@ -10888,31 +10896,31 @@ JAPANESE = """
 @path_loss_attempts {client}と{server}のポート{server_port}の間で、{packets}パケット中{retransmits}パケットが再送されました。
   fix 両端から`mtr -T -P {server_port} {server}`を実行してください。最終ホップまで続く損失が実際の損失です。
 @udp_no_reply_attempts {client}が{server}のUDPポート{server_port}へ送った{packets}データグラムに応答がありません。
-  fix {server}でも記録し、到着しているか、応答が送出されているかを確認してください。
+  fix {server}でも記録し、到着と応答の有無を確認してください。
 ?waiting ほかのホストのパケットの待ち受け
 ?capture ポートのパケット（ここでの記録、またはファイル）
 ?dropped 記録中にカーネルが破棄したパケットの計数
 @path_mtu_blackhole_patterns {way}、小さいパケットは通り、大きいパケットが失われます。
-  fix ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、その方向のトンネルでMSSを調整してください。
+  fix ICMP「fragmentation needed」を通すか、MSSを調整してください。ICMPは3/4（IPv6は2/0）、調整はその方向のトンネルで行います。
 @path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}、MSS {mss}）{nat}。
   fix 経路は正常です。相手側の許可リストには{you}を登録してください。
-@listen_none_ends {client}では{seen}です。{server}の報告による原因: {why}
+@listen_none_ends {client}では{seen}。{server}の報告: {why}
   fix {cure}これは{server}で実施してください。
 @handshake_incomplete_arrivals {peers}からのSYNは届いて応答していますが、応答が復路で失われ、接続が一度も完了していません。
-  fix {peers}への復路（このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォール）を確認してください。
+  fix {peers}への復路を確認してください。このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
 @intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{count}回、
     合計{seconds}秒でした（{kinds}）。
   fix 次の時刻に何が起きたかを確認してください: {times}。
 @oneway_reverse_ends {client}の送信は{server}のポート{port}に届きます{how}が、応答が戻りません。
-  fix {server}から{came}への復路（ゲートウェイ、非対称な経路、SYNを見ていないファイアウォール）を確認してください。
+  fix {server}から{came}への復路を確認してください。ゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
 @tcp_filtered_ends {client}のSYNは{server}のポート{port}に届きますが、{server}は何も返していません。
-  fix {server}で`netdiag.py server {port}`を実行し、ファイアウォール、rp_filter、キューの満杯を確認してください。
+  fix {server}で`netdiag.py server {port}`を実行してください。ファイアウォール、rp_filter、キューの満杯が疑われます。
 @oneway_forward_ends {client}の送信が{server}のポート{port}に届きません。{server}は同時刻に{looked}が、
     {came}からは何も届いていません。
-  fix {client}から{server}への往路（経路、サーバー手前のファイアウォール、{came}の許可リスト）を確認してください。
+  fix {client}から{server}への往路を確認してください。経路、サーバー手前のファイアウォール、{came}の許可リストが疑われます。
 @tcp_refused_ends {client}はポート{port}で拒否されましたが、{server}は同時刻に{looked}ものの、{came}からは何も届いていません。
     途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
-  fix {server}の手前で代わりに応答しているファイアウォールを特定し、MACアドレスとTTLを比べてください。
+  fix {server}の手前で代わりに応答している機器を特定してください。MACアドレスとTTLの比較が有効です。
 @path_nat_ends 経路上にNATがあります。{server}には{client}が{came}として届いています。
   fix サーバーのルール、経路、許可リストには{came}を登録してください。
 @report_changed_changes {when}は{was}でしたが、現在は{code_now}です。この間の変化: {what}。
@@ -11178,7 +11186,7 @@ UDP port {port} is open = UDPポート{port}は開いています
 {unit} is stopped = {unit}は停止中
 a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
 Start the service, or correct the port that it or the client uses.
-    = サービスを起動するか、サービスまたはクライアントのポート番号を訂正してください。
+    = サービスを起動するか、双方のポート番号を確認してください。
 Publish the port of that container or namespace here.
     = そのコンテナまたは名前空間のポートを、このホストで公開してください。
 {cure}; its log ends: "{line}". = {cure+.}。ログの末尾: 「{line}」
@@ -11236,7 +11244,7 @@ See `dmesg -T`. = `dmesg -T`を確認してください。
  of {client} = （{client}）
 Read the log around that line. = ログのこの行の前後を確認してください。
 Wait until the penalty ends, or raise MaxStartups and PerSourcePenalties in sshd_config.
-    = 制限が終わるまで待つか、sshd_configのMaxStartupsとPerSourcePenaltiesを緩めてください。
+    = 制限の終了を待つか、sshd_configの上限を緩めてください。項目はMaxStartupsとPerSourcePenaltiesです。
 Check the user's name, its key in authorized_keys, AllowUsers.
     = ユーザー名、authorized_keysの鍵、AllowUsersを確認してください。
 Bring client and server to common algorithms: `ssh -Q kex`.
@@ -11291,7 +11299,7 @@ nobody listens on port {port}, or a firewall says so in its place
 but its SYN/ACKs come with TTL {ttl}: a firewall on the way answers in its place
     = このサーバーのSYN/ACKはTTL {ttl}で届くため、途中のファイアウォールが代わりに応答しています
 Allow {client} to port {port} in the rules (or the routes) of {router}.
-    = {router}のルール（または経路）で、{client}からポート{port}への通信を許可してください。
+    = {router}のルール（または経路）で許可してください。対象は{client}からポート{port}への通信です。
 Start the service or correct the port: `ss -lunp` there.
     = サービスを起動するか、ポート番号を訂正してください（サーバーで`ss -lunp`）。
 , which the client may never see: it goes on asking
@@ -11305,7 +11313,8 @@ no = 0
 , while segments of {size} bytes got through = （{size}バイトのセグメントは届いています）
 Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel
     (`--clamp-mss-to-pmtu`).
-    = ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、トンネルでMSSを調整してください（`--clamp-mss-to-pmtu`）。
+    = ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、
+    調整は`--clamp-mss-to-pmtu`です。
 Record at the other end as well: do these segments arrive there?
     = 相手側でも記録し、これらのセグメントが届いているかを確認してください。
 on the way back from {address}: it got all, and its answer stops after {size} bytes
@@ -11320,7 +11329,7 @@ No connection was recorded from its beginning to an answer ({count} flows).
 Nothing could be recorded. = 何も記録できませんでした。
 See 'not tested' below; record as root, longer (--for 60s), while the client tries; `netdiag.py
     server {port} --for 60s` needs no right.
-    = 下の「未確認の項目」を参照し、クライアントが接続を試す間に、rootで長めに（--for 60s）記録してください。
+    = 接続を試す間に、rootで長めに（--for 60s）記録してください。下の「未確認の項目」も参照してください。
     `netdiag.py server {port} --for 60s`なら権限は不要です。
 {packets} packets in {seconds} s by {via} = {packets}パケット（{via}、{seconds}秒間）
 {packets} packets by file = {packets}パケット（ファイル）
@@ -11399,7 +11408,7 @@ It ended before the first check. = 最初の確認の前に終了しました。
     = {target}は{seconds}秒間の確認{checks}回すべてに応答しました（最も遅い応答は{ms} ms）。
 {checks} checks in {seconds} s, {failed} failed = {seconds}秒間に確認{checks}回、失敗{failed}回
 {client} sees {seen}, and the report of {server} says why: {why}.
-    = {client}では{seen}です。{server}の報告による原因: {why+.}。
+    = {client}では{seen}。{server}の報告: {why+.}。
 {cure} Do that on {server}. = {cure+}。これは{server}で実施してください。
 See its report. = その報告を参照してください。
 the client = クライアント
@@ -11445,12 +11454,9 @@ Run both at the same time: on the server `netdiag.py server {port} --for 30s --c
 {summary}. ({server}: {code}) = {summary+.}。（{server}: {code}）
 {count} of {all} work. = {all}件中{count}件が正常です。
 {count} of {all} work, the others are undecided. = {all}件中{count}件が正常で、残りは判定不能です。
-{bad} of {all} fail, all with {code}. {summary}.
-    = {all}件中{bad}件が失敗しています。すべて{code+}です。{summary+.}。
-{bad} of {all} fail, it with {code}. {summary}.
-    = {all}件中{bad}件が失敗しています。原因は{code+}です。{summary+.}。
-{bad} of {all} fail, {count} with {code}. {summary}.
-    = {all}件中{bad}件が失敗しています。うち{count}件が{code+}です。{summary+.}。
+{bad} of {all} fail, all with {code}. = {all}件中{bad}件が失敗し、すべて{code+}です。
+{bad} of {all} fail, it with {code}. = {all}件中{bad}件が失敗し、原因は{code+}です。
+{bad} of {all} fail, {count} with {code}. = {all}件中{bad}件が失敗し、うち{count}件が{code+}です。
 {code}; they have nothing in common = {code}（共通点なし）
 {code}; what they share is {trait} = {code}（共通点は{trait}）
 {code}; what they share is {trait}, and all that lacks it works
