@@ -9803,7 +9803,8 @@ def path_lines(report, way, server, say=str):
     if rows[-1][0] != "server":
         rows.append(("server", "", shorten(server, 39), None))
     if target.port:
-        rows.append(("service", "", "%s port %d" % (target.transport.upper(), target.port), None))
+        port = say("%s port %d" % (target.transport.upper(), target.port))
+        rows.append(("service", "", port, None))
     here = say("this host") + (" (%s)" % way["dev"] if way.get("dev") else "")
     told = [(hop["mss"], hop["ttl"]) for hop in report.path if hop["mss"]]
     lines = ["%4s  %s %9s  %s" % (ttl, pad(name, 39), "" if ms is None else "%.1f ms" % ms,
@@ -11179,6 +11180,8 @@ Nobody listens on {transport} port {port} of this host; {nearest}.
     = 別のネットワーク名前空間（{namespace}）では{program}（pid {pid}）が待ち受け
 {program} (pid {pid}) does in another network namespace
     = 別のネットワーク名前空間では{program}（pid {pid}）が待ち受け
+TCP port {port} = TCPポート{port}
+UDP port {port} = UDPポート{port}
 TCP port {port} is open = TCPポート{port}は開いています
 UDP port {port} is open = UDPポート{port}は開いています
 {program} listens on port {port} = {program}はポート{port}で待ち受け

@@ -343,7 +343,8 @@ class Modes(unittest.TestCase):
         for arrivals in ([], [came], [came, came]):
             rows = support.read_case("target/A ok mode=listen ; arrivals/A ok ; identity/self ok")
             rows[1].value["arrivals"] = arrivals
-            self.check(rendered([make_report(rows)], lang="ja"))
+            for ticket in (False, True):
+                self.check(rendered([make_report(rows)], lang="ja", ticket=ticket))
 
     def test_watch(self):
         """The outage log."""
