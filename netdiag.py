@@ -10613,42 +10613,42 @@ JAPANESE = """
 @route_missing このホストには{address}への経路がありません（送信前に到達不能と判定）。
   fix デフォルトルートまたは不足している経路を追加してください。`ip route`とVPNの接続状態を確認してください。
 @route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
-  fix `ip route get {address}`の結果と使用中の範囲を比べ、範囲またはネットマスクを修正してください。
+  fix `ip route get {address}`の結果と使用中の範囲を比べてください。範囲またはネットマスクの修正が必要です。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
-  fix `ip route show table all | grep {kind}`と`ip rule`で該当箇所を探し、削除してください。
+  fix 該当箇所を探して削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
 @host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
 @host_exhausted_silent このホストの接続追跡が上限に達しています（{full}）。新しい接続は破棄されます。
-  fix net.netfilter.nf_conntrack_maxを引き上げるか、接続を大量に開いている元を調べてください（`conntrack -L`）。
+  fix net.netfilter.nf_conntrack_maxを引き上げてください。または、接続を大量に開いている元を調べてください（`conntrack -L`）。
 @firewall_local このホスト自身のファイアウォールが{address}への通信を止めています: {how}。
-  fix このホストで{address}のポート{port}への通信を許可してください（`nft list ruleset`、`iptables -S OUTPUT`）。
+  fix このホストで{address}のポート{port}への通信を許可してください。確認は`nft list ruleset`、`iptables -S OUTPUT`です。
 @firewall_local_undelivered 応答はこのホストに届いていますが、このホスト自身の{what}が破棄しています
     （{address}が無応答に見えた間に、受信{lost}パケットが未配送）。
 @segment_isolated_silent_hops {dev}のセグメントでは誰も応答しません。{hop}のほか、問い合わせた{count}台も無応答です。
   fix VLAN、サブネット、ケーブルの誤りが疑われます。{dev}を正常なホストと比べ、スイッチを確認してください。
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。
-  fix 経路に設定したゲートウェイのアドレス、そのルーターの状態、{dev}のVLANを確認してください。
+  fix ゲートウェイのアドレスと、そのルーターの状態を確認してください。{dev}のVLANも確認してください。
   ask ルーター{hop}は稼働していますか。このVLANにインターフェースがありますか。
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
   fix {hop}は稼働していて{dev}のVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
 @dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
-  fix /etc/resolv.confに`nameserver`行を追加するか、このファイルを生成する仕組み（DHCP）を修復してください。
+  fix /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
 @dns_unreachable 設定されたリゾルバーがどれも応答しません（{servers}、{how}）。
-  fix リゾルバーのアドレスと、経路上でポート53が許可されているかを確認してください。`dig @{server} {name}`も有効です。
+  fix リゾルバーのアドレスと、ポート53の許可を確認してください。`dig @{server} {name}`も有効です。
   ask リゾルバー{server}は稼働していますか。このホストからの問い合わせは許可されていますか。
 @dns_failing リゾルバー{server}は{name}に対して{rcode}を返します{contrast}。
-  fix {server}の運用者に確認してください: {advice}
+  fix {server}の運用者に確認: {advice}
   ask {server}が{name}に対して{rcode}を返す原因を調べてください。
 @dns_failing_unresolved リゾルバーは{host}を知っています（{known}）が、このホスト自身の名前解決が失敗します（{error}）。
-  fix /etc/nsswitch.conf（hosts: files dns）、ローカルキャッシュ（nscd）、/etc/resolv.confを確認してください。
+  fix /etc/nsswitch.confと/etc/resolv.confを確認してください。hosts行（files dns）とローカルキャッシュ（nscd）も対象です。
 @dns_not_found_unresolved 名前{host}は存在しません（{who} NXDOMAIN）。
   fix 綴りと検索ドメインを確認してください。新しい名前であれば、レコードの登録を依頼してください。
   ask {host}のレコードを作成または修正してください。
 @dns_no_address_unresolved 名前{host}は存在しますが、{kind}がありません。
-  fix {host}の不足しているレコードの登録を依頼するか、登録済みのアドレス種別または名前を使ってください。
+  fix {host}のレコードの登録を依頼してください。または、登録済みのアドレス種別か名前を使ってください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
-  fix 先に応答するリゾルバーを/etc/resolv.confの先頭に置くか、遅いリゾルバーを修復してください。
+  fix 遅いリゾルバーを修復するか、順序を変えてください。先に応答するものを/etc/resolv.confの先頭に置きます。
 @dns_bogus リゾルバーは{host}のアドレスとして{bogus}を返しますが、これは{meaning}です。
-  fix {host}がブロックリストに載っていないか、レコードに誤りがないか、別のリゾルバーと比べてください。
+  fix 別のリゾルバーの回答と比べてください。{host}のブロックリスト登録またはレコードの誤りが疑われます。
 @dns_hosts_override /etc/hostsは{host}を{address}としていますが、リゾルバーの回答は{other}です{so}。
   fix /etc/hostsの{host}の行を削除または修正してください。
 @dns_inconsistent {name}に対するリゾルバーの回答が一致しません（{views}）。
@@ -10662,13 +10662,13 @@ JAPANESE = """
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
-  fix {router}のルールで、{here}から{address}のポート{port}への通信を許可してください。
+  fix {router}のルールで許可してください。対象は{here}から{address}のポート{port}への通信です。
 @tcp_refused {address}はポート{port}への接続をRSTで拒否しています。{why}。
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
   ask サービスが{address}のポート{port}で待ち受けるようにするか、正しいポートを教えてください。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
-  fix {here}から{address}のポート{port}への通信を許可してください（場所: {spots}）。サーバーで
+  fix {here}から{address}のポート{port}への通信を許可してください。場所は{spots}です。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
   ask {here}から{address}のポート{port}への通信を許可するか、SYNが破棄される場所を教えてください。
 @path_dead_end {where}より先は無応答です。どのプロトコルでも{address}から応答がありません。
@@ -10676,15 +10676,15 @@ JAPANESE = """
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
   ask {here}から{address}へのパケットが{where}の先で失われています。調査をお願いします。
 @path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます: {how}。
-  fix ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、トンネルでMSSを調整してください:
-    `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`。
+  fix ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、調整は
+    `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`です。
 @path_mtu_blackhole_outsized {address}宛ての最大サイズのパケットには応答もICMP「too big」もなく、小さいものには応答があります。
     大きな転送が停止するおそれがあります。
   fix 大きな転送を試してください。停止する場合は、MSSを調整するか、ICMP 3/4を通してください。
 @path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
   fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
 @tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
-  fix 途中のルーターは、印の付いたパケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
+  fix 途中のルーターは、パケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
 @tcp_reset_ended {address}はポート{port}の接続を受け付けますが、データを送る前に直ちに{how}。
   fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 @udp_closed_udp {address}は、UDPポート{port}で何も待ち受けていないと通知しています（{words}）。
@@ -10699,11 +10699,11 @@ JAPANESE = """
 @tls_not_yet_valid_handshakes {address}の証明書（{name}）は{date}から有効です。
   fix まずこのホストの時計を、次に証明書を確認してください。
 @tls_self_signed_handshakes {address}の証明書（{name}）は自己署名で、第三者の保証がありません。
-  fix クライアントが信頼する認証局の証明書を導入するか、この証明書を--cafileで指定してください。
+  fix 信頼された認証局の証明書を導入してください。または、この証明書を--cafileで指定してください。
 @tls_incomplete_chain_handshakes {address}は中間証明書「{issuer}」を送らないため、証明書チェーンが途切れています。
-  fix サーバーがチェーン全体（証明書、中間証明書の順）を送るように設定し、再読み込みさせてください。
+  fix サーバーがチェーン全体を送るように設定してください。証明書、中間証明書の順とし、再読み込みが必要です。
 @tls_untrusted_ca_handshakes {address}の証明書（{name}）の発行元「{issuer}」は、{store}に登録されていない認証局です{others}。
-  fix 自組織の認証局であれば、このホストで信頼するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
+  fix 自組織の認証局なら、信頼済みに登録するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
   ask 「{issuer}」は{name}の証明書の正しい認証局ですか。違う場合、途中の機器が通信を検査しています。
 @tls_name_mismatch_handshakes {address}の証明書は{names}用で、{wanted}用ではありません。
   fix 証明書にある名前を使うか、証明書に{wanted}を追加してください。宛先アドレスが正しいかも確認してください。
@@ -10712,7 +10712,7 @@ JAPANESE = """
 @tls_handshake_stalled_handshakes {address}はClientHelloの後に何も返しません（TCPは接続済み）。
   fix サービスの停止や、別プロトコルのポートではないかを確認してください。該当しなければMTUまたはフィルターが疑われます。
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
-  fix このポートでは平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
+  fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
 @tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。
   ask {address}のポート{port}とのTLSハンドシェイクが失敗します: {why}。
     サーバー側のログを確認してください。
@@ -10721,7 +10721,7 @@ JAPANESE = """
 @http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
   fix このポートにはhttps://を使ってください。
 @http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
-  fix アプリケーションの停止や異常終了がないか、サーバーのログと負荷を確認してください。
+  fix アプリケーションの停止や異常終了がないか確認してください。サーバーのログと負荷が手がかりです。
 @http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
   fix ポート番号を確認してください。そこで応答しているプロトコルのクライアントを使ってください。
 @http_redirect_loop_redirects {host}のリダイレクトが循環しているか、終わりません（{count}段、最後は{url}）。
@@ -10752,7 +10752,7 @@ JAPANESE = """
   fix 403はプロキシの規則による禁止、407はログイン要求です。プロキシ担当に依頼してください。
   ask {here}から{proxy}経由で{host}:{port}へ接続できるように許可してください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
-  fix ブラウザーでネットワーク（キャプティブポータル）にログインしてから、再度試してください。
+  fix ブラウザーで、ネットワークのログイン画面からログインしてください。その後、再度試してください。
   ask このホストをキャプティブポータルの対象から除外してください。
 @http_status {address}は{path}に対してHTTP {status} {reason}を返します（{meaning}）。
   ask {when} UTCに、{address}が{path}に対して{status}を返しました。ログを確認してください。
@@ -11070,13 +11070,13 @@ a box before it (hop {one} or {two} of {far}) cuts it, the ClientHello never got
 a box before it (hop {one} of {far}) cuts it, the ClientHello never got to the server
     = 手前の機器（ホップ{one}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
 Configure the client's certificate and key; netdiag has none to offer.
-    = クライアント証明書と鍵を設定してください（netdiagには提示できるものがありません）。
+    = クライアント証明書と鍵を設定してください。netdiagには提示できるものがありません。
 Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.
     = サーバーでTLS 1.2または1.3を有効にしてください。古いバージョンは安全上の理由でこのホストでは無効です。
 Is this name configured there as a virtual host? Is this the right address?
-    = この名前がサーバーのバーチャルホストに設定されているか、宛先アドレスが正しいかを確認してください。
+    = この名前のバーチャルホスト設定を確認してください。宛先アドレスが正しいかも確認してください。
 Compare what both sides offer (`openssl s_client -connect`); widen the server's list.
-    = 双方の対応方式を比べ（`openssl s_client -connect`）、サーバー側の対応を広げてください。
+    = 双方の対応方式を比べ、サーバー側の対応を広げてください。比較は`openssl s_client -connect`です。
 Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or this name): compare
     with another name, from another network.
     = サービスのログを確認してください。記録がなければ、途中のフィルターがTLS（またはこの名前）を切断しています。別の名前や別のネットワークと比べてください。
@@ -11127,7 +11127,7 @@ Look at the application's log on {address}. = {address}でアプリケーショ�
 the front works, what is behind it does not = フロントは正常ですが、その背後が応答しません
 Look at the back end of {front} on {address}: is it running, and can the front reach it? Its error
     log says which one.
-    = {address}の{front}のバックエンドが稼働し、フロントから到達できるかを確認してください。エラーログで特定できます。
+    = {address}の{front}のバックエンドを確認してください。稼働状況とフロントからの到達性は、エラーログで特定できます。
 the front = フロント
 {sentence} (also {others}). = {sentence+.}（{others}も同様）。
 {advice} Here also: {environment}. = {advice+}。この環境では次も確認してください: {environment}。
@@ -11151,7 +11151,7 @@ Not enough was seen to name a cause for {host}. = {host}の原因を特定でき
 {address} port {port} opens, what lies above TCP could not be tested.
     = {address}のポート{port}は開いていますが、TCPより上位は試験できませんでした。
 See 'not tested' below; run again with more time (--deadline 60) or as root.
-    = 下の「未確認の項目」を参照し、時間を延ばして（--deadline 60）またはrootで再実行してください。
+    = 時間を延ばす（--deadline 60）か、rootで再実行してください。下の「未確認の項目」も参照してください。
 Interrupted before it was looked at. = 調査の前に中断されました。
 The diagnosis crashed: {why} = 診断が異常終了しました: {why}
 the rule crashed: {why} = 規則が異常終了しました: {why}

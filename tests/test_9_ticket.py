@@ -109,6 +109,17 @@ class Table(unittest.TestCase):
             self.assertRegex(SAY(text), u"[\u3040-\u9fff]|DNS", text)
             self.assertEqual(english(SAY(text)), [], text)
 
+    def test_said(self):
+        """And what the rooms 9 and 10 say themselves."""
+        with open(support.PROGRAM, encoding="utf-8") as stream:
+            rooms = re.sub(r'"\s*\n\s*"', "", stream.read().partition("# == 9 report")[2])
+        texts = re.findall(r'\bsay\(\s*"([^"]+)"', rooms)
+        self.assertGreater(len(texts), 50)
+        more = ["and %d more " + what for what in ("hosts", "targets", "outages")]
+        for text in [text for text in texts + more if re.sub("%[sd]| ", "", text)]:
+            text = re.sub(r"(?<=\w)%s", "", text).replace("%s", "TCP").replace("%d", "7")
+            self.assertNotEqual(SAY(text), text)
+
     def test_holes(self):
         """No Japanese sentence has a hole that the English one has not."""
         for text, words in netdiag.japanese().items():
@@ -275,6 +286,7 @@ class Modes(unittest.TestCase):
         self.assertEqual(english(report), [], report)
         self.assertEqual(re.findall(r"(?m)^[A-Z ]{4,}$|^  [a-z]+(?: [a-z]+)?: ", report), [])
         for word in words:
+            self.assertRegex(word, u"[\u3040-\u9fff]")
             self.assertIn(word, re.sub(r"\n *", "", text), text)
 
     def of_mode(self, case, mode, text="this host as a server", **parts):
