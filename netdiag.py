@@ -9511,8 +9511,9 @@ def columns(text):
 
 
 def pad(text, width):
-    """The text and blanks up to `width` columns."""
-    return text + " " * (width - columns(text))
+    """The text and blanks up to `width` columns; before it where that is negative."""
+    blanks = " " * (abs(width) - columns(text))
+    return text + blanks if width > 0 else blanks + text
 
 
 def wrap(text, front="  ", indent=None, room=None):
@@ -9589,7 +9590,7 @@ def render_text(report, packets, filled=(), color=False, say=str):
     """The whole report: the verdict, and below it each part that has something to say."""
     table, report = by_probe(report.answers), in_words(report, say)
     rows = dict(asked_rows(report, table, say), **ticket_rows(report, table, packets, filled, say))
-    parts = (("FLOWS", flow_lines(report, table["capture"])),
+    parts = (("FLOWS", flow_lines(report, table["capture"], say)),
              ("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
              ("TIMES", time_lines(report.timings_ms, say)),
              ("FINDINGS", finding_lines(report.findings, color, say)),
@@ -9619,16 +9620,28 @@ def places_words(suspects, say):
     return say(" or ").join(say(place.replace("_", " ")) for place in suspects)
 
 
-def title_of(target):
+def short_places(suspects, say):
+    """'server/server_network': the same for a line of a table; the codes where it is English."""
+    return "/".join(place if say is str else say(place.replace("_", " "))
+                    for place in suspects[:2]) or "-"
+
+
+def title_of(target, say=str):
     """What was looked at: 'web.example:443 (https)'."""
-    return "%s (%s)" % (target.text, target.protocol) if target.port else target.text
+    text = unless_name(target.text, say)
+    return "%s (%s)" % (text, target.protocol) if target.port else text
+
+
+def unless_name(text, say):
+    """A target in words, such as 'port 80/tcp', as `say` says it; a name stays."""
+    return say(text) if " " in text else text
 
 
 def render_mode(report, packets=0, filled=(), color=False, say=str):
     """The report of a mode: with a part of its own, and a path where one was drawn from here."""
     if report.target.mode not in MODE_PARTS:
         return render_text(report, packets, filled, color, say)
-    name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers))
+    name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers), say)
     if report.target.mode == "watch" and report.verdict.code not in NO_FAULT:
         return "\n".join([render_text(report, packets, filled, color, say), say(name)]
                          + lines) + "\n"
@@ -9639,11 +9652,11 @@ def render_mode(report, packets=0, filled=(), color=False, say=str):
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def arrival_line(row):
+def arrival_line(row, say=str):
     """One arrival at the stand-in: when, from where, and what the network has made of it."""
-    return "  %s  %-24s TTL %-4s MSS %-6s %d bytes" % (
+    return "  %s  %-24s TTL %-4s MSS %-6s %s" % (
         row["at"][11:19], endpoint(row["from"], row["port"]), row["ttl"] or "?", row["mss"] or "-",
-        row["bytes"])
+        say("%d bytes" % row["bytes"]))
 
 
 def clock_text(epoch):
@@ -9656,35 +9669,42 @@ def outage_times(outage):
     return "%s-%s" % (clock_text(outage["from"]), clock_text(outage["to"]))
 
 
-def outage_line(outage):
+def outage_line(outage, say=str):
     """One line of the outage log."""
-    return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], outage["confidence"],
-                                 outage["summary"])
+    return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], say(outage["confidence"]),
+                                 say(outage["summary"]))
 
 
-def outage_lines(table):
+def outage_lines(table, say):
     """The outage log of `watch`."""
     facts = table["checks"][0].value
-    return ["  %d checks in %d s, %d failed" % (
-        facts["checks"], facts["seconds"], facts["failed"])] + [
+    return ["  " + say("%d checks in %d s, %d failed" % (
+        facts["checks"], facts["seconds"], facts["failed"]))] + [
             line for row in facts["outages"] for line in wrap(
-                outage_line(row).strip(), "  ", " " * 21)] + [
-                    "  and %d more outages" % facts["more_outages"]] * bool(facts["more_outages"])
+                outage_line(row, say).strip(), "  ", " " * 21)] + more_lines(
+                    facts["more_outages"], "outages", say)
 
 
-def end_lines(table):
+def more_lines(count, what, say):
+    """'and 7 more hosts', where there are more than are shown."""
+    return ["  " + say(("and %d more %s" % (count, what)).rstrip())] * (count > 0)
+
+
+def end_lines(table, say):
     """Who reported what, and when: one line for each report that belongs together."""
-    lines = []
+    lines, width = [], max([7] + [columns(say(row.value["role"])) for row in table["report"]])
     for row in table["report"]:
         value = row.value
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
-        lines += wrap("%-7s %s  %s  %s  %s" % (
-            value["role"], utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
-            "%s (%s)" % (value["host"], known), value["target"], value["code"]), "  ", " " * 10)
+        front = "  %s " % pad(say(value["role"]), width)
+        lines += wrap("%s  %s  %s  %s" % (
+            utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
+            "%s (%s)" % (value["host"], known), unless_name(value["target"], say), value["code"]),
+                      front)
     return lines
 
 
-def render_group(group, reports, color):
+def render_group(group, reports, say):
     """Many hosts and targets: the one verdict, the matrix, and one line for each that fails."""
     bad = [report for report in reports if report.verdict.code != "ok"]
     hosts, targets = group["matrix"]["hosts"], group["matrix"]["targets"]
@@ -9693,27 +9713,27 @@ def render_group(group, reports, color):
     lines += ["  %-28s" % shorten(host, 28) + " ".join("%3s" % (
         "-" if code is None else "ok" if code == "ok" else "?" if code in NO_FAULT else "X")
         for code in codes[:12]) for host, codes in rows[:40]]
-    lines += ["  and %d more hosts" % len(rows[40:])] * bool(rows[40:])
+    lines += more_lines(len(rows[40:]), "hosts", say)
     lines += [""] + ["  %2d  %s" % (number, shorten(name, 72))
                      for number, name in enumerate(targets[:12], 1)]
-    lines += ["  and %d more targets" % len(targets[12:])] * bool(targets[12:])
-    told = ["%s: %d of those that fail have it, %d of the others" % (
-        shorten("%(what)s %(value)s" % row, 40), row["failed"], row["fine"])
-        for row in group["common"][:6]]
+    lines += more_lines(len(targets[12:]), "targets", say)
+    told = ["%s: %s" % (shorten("%s %s" % (say(row["what"]), row["value"]), 40), say(
+        "%d of those that fail have it, %d of the others" % (row["failed"], row["fine"])))
+            for row in group["common"][:6]]
     parts = [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
             host_of_report(report), report.target.text, report.verdict.code,
-            report.verdict.confidence, "/".join(report.verdict.suspects[:2])), 78)
-        for report in bad[:60]] + ["  and %d more" % len(bad[60:])] * bool(bad[60:]))]
-    return "".join("\n%s\n%s\n" % (name, "\n".join(part)) for name, part in parts if part)
+            say(report.verdict.confidence), short_places(report.verdict.suspects, say)), 78)
+        for report in bad[:60]] + more_lines(len(bad[60:]), "", say))]
+    return "".join("\n%s\n%s\n" % (say(name), "\n".join(part)) for name, part in parts if part)
 
 
 def render_merged(reports, group, filled=(), color=False, say=str):
     """The report of mode `merge`: two ends in full, many as a group, and what was left out."""
-    left_out = [line for text in group["not_joined"] + [
-        "%s: %s" % (printable(path, 60), printable(why, 100))
+    left_out = [line for text in list(map(say, group["not_joined"])) + [
+        "%s: %s" % (printable(path, 60), say(printable(why, 100)))
         for path, why in list(group["unusable"].items())[:20]] for line in wrap(text, "  - ")]
-    left_out += ["  - %d unusable files in all" % len(group["unusable"])] * (
+    left_out += ["  - " + say("%d unusable files in all" % len(group["unusable"]))] * (
         len(group["unusable"]) > 20)
     head = []
     if reports[1:]:
@@ -9723,11 +9743,11 @@ def render_merged(reports, group, filled=(), color=False, say=str):
                 "hosts"]), len(group["matrix"]["targets"])), port=None),
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
         head = ["\n".join(verdict_lines(in_words(whole, say), color, say)) + "\n"
-                + render_group(group, reports, color)]
+                + render_group(group, reports, say)]
     shown = [report for report in reports if not reports[1:] or report.findings][:20]
     texts = head + [render_mode(report, 0, filled, color, say) for report in shown]
     return RULER.join(texts) + (
-        "\nNOT JOINED\n" + "\n".join(left_out) + "\n" if left_out else "")
+        "\n%s\n%s\n" % (say("NOT JOINED"), "\n".join(left_out)) if left_out else "")
 
 
 def host_of_report(report):
@@ -9752,10 +9772,10 @@ def group_json(reports, spare, useless):
 
 
 MODE_PARTS = {
-    "merge": lambda table: ("ENDS", end_lines(table)),
-    "watch": lambda table: ("CHECKS", outage_lines(table)),
-    "listen": lambda table: ("ARRIVALS", [
-        arrival_line(row) for row in table["arrivals"][0].value["arrivals"]])}
+    "merge": lambda table, say: ("ENDS", end_lines(table, say)),
+    "watch": lambda table, say: ("CHECKS", outage_lines(table, say)),
+    "listen": lambda table, say: ("ARRIVALS", [
+        arrival_line(row, say) for row in table["arrivals"][0].value["arrivals"]])}
 
 
 def verdict_lines(report, color, say=str):
@@ -9776,7 +9796,7 @@ def verdict_lines(report, color, say=str):
         lines += wrap(say("with warnings, see FINDINGS") + ": " + ", ".join(warned), room=1)
     if not report.complete:
         lines.append("  " + say("The run was cut short: this rests on what was seen until then."))
-    return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target))),
+    return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target, say))),
             paint(shorten(head), "ok" if result.code == "ok" else "fail", color)] + lines
 
 
@@ -9800,7 +9820,8 @@ def path_lines(report, way, server, say=str):
     if rows[-1][0] != "server":
         rows.append(("server", "", shorten(server, 39), None))
     if target.port:
-        rows.append(("service", "", "%s port %d" % (target.transport.upper(), target.port), None))
+        port = say("%s port %d" % (target.transport.upper(), target.port))
+        rows.append(("service", "", port, None))
     here = say("this host") + (" (%s)" % way["dev"] if way.get("dev") else "")
     told = [(hop["mss"], hop["ttl"]) for hop in report.path if hop["mss"]]
     lines = ["%4s  %s %9s  %s" % (ttl, pad(name, 39), "" if ms is None else "%.1f ms" % ms,
@@ -9815,27 +9836,30 @@ def path_lines(report, way, server, say=str):
         was, now, ttl)) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
 
 
-def flow_lines(report, capture):
+def flow_lines(report, capture, say):
     """What was recorded, and each flow told in words, the failed ones first."""
     lines = []
     for row in succeeded(capture):
         value, port, shown = row.value, report.target.port, 4 if report.target.host else SHOWN_LIMIT
-        lines += wrap("%d packets%s by %s%s: %s." % (
-            value["packets"], "" if value["seconds"] is None else " in %.1f s" % value["seconds"],
-            value["via"], "" if value["dropped"] is None else ", %d dropped" % value["dropped"],
-            ", ".join("%d %s" % (count, state) for state, count in sorted(
-                value["states"].items())) or "no flow"))
-        lines += wrap("It breaks off: %s." % value["problem"]) if value["problem"] else []
+        took = "" if value["seconds"] is None else " in %.1f s" % value["seconds"]
+        lost = "" if value["dropped"] is None else say(", %d dropped" % value["dropped"])
+        lines += wrap(say("%d packets%s by %s" % (value["packets"], took, value["via"])) + lost
+                      + ": " + (say(", ").join(
+                          say("{n} {state}").format(n=count, state=say(state))
+                          for state, count in sorted(value["states"].items()))
+                                or say("no flow")) + say("."))
+        lines += wrap(say("It breaks off: %s." % value["problem"])) if value["problem"] else []
         left = value["protocols"].get("not followed")
-        lines += ["  %d packets belong to more flows than are followed." % left] if left else []
+        lines += wrap(say("%d packets belong to more flows than are followed." % left)
+                      ) if left else []
         told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
                 and (not report.target.host or flow["state"] != "trace")]
         for flow in sorted(told, key=lambda flow: flow["state"] in FINE_FLOWS)[:shown]:
             lines += wrap("%s > %s %s: %s" % (
-                endpoint(flow["client"], flow["client_port"]), endpoint(
-                    flow["server"], flow["server_port"]), flow["protocol"].upper(), flow["state"]))
-            lines += wrap("; ".join(flow_words(flow)) + ".", "      ")
-        lines += ["  ... and %d more" % (len(told) - shown)] * (len(told) > shown)
+                endpoint(flow["client"], flow["client_port"]), endpoint(flow["server"], flow[
+                    "server_port"]), flow["protocol"].upper(), say(flow["state"])))
+            lines += wrap(say("; ").join(map(say, flow_words(flow))) + say("."), "      ")
+        lines += more_lines(len(told) - shown, "", say)
     return lines
 
 
@@ -9897,7 +9921,8 @@ def finding_lines(findings, color, say=str):
 def render_ticket(report, packets, filled=(), say=str):
     """Only the text to send: to whom, the request, and the facts that this verdict needs."""
     table, report = by_probe(report.answers), in_words(report, say)
-    result, lines = report.verdict, [shorten("netdiag %s: %s" % (VERSION, title_of(report.target)))]
+    result, title = report.verdict, title_of(report.target, say)
+    lines = [shorten("netdiag %s: %s" % (VERSION, title))]
     if result.code == "ok":
         return "\n".join(lines + wrap(say("Nothing needs to be sent: the target works."), "")
                          + wrap(result.summary, "")) + "\n"
@@ -9917,7 +9942,7 @@ def asked_rows(report, table, say=str):
     cloud = [words for words in clouds.split("; ") if ": " in words]
     if cloud and result.code in ("tcp.filtered", "tcp.rejected", "path.dead_end"):
         ask = dict(ask, who="%s, %s" % (ask["who"], say("the cloud team (%s)" % cloud[0])))
-    return dict(to=ask["who"], about="%s, %s" % (result.code, title_of(report.target)),
+    return dict(to=ask["who"], about="%s, %s" % (result.code, title_of(report.target, say)),
                 request=ask["text"])
 
 
@@ -10034,19 +10059,21 @@ def server_rows(table, rows, packets, say):
     link = interface_named(seen["interfaces"], way.get("dev")) or {}
     own = dict(
         {key: rows[key] for key in ("symptom", "sure") if key in rows},
-        server="%s (%s)" % (rows["client_host"], ", ".join(names[:4])),
+        server="%s (%s)" % (rows["client_host"], ", ".join(names[:4]) or "-"),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
-        listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
+        listener=seen["listening"] and "%s %s %s" % (
+            say(seen["holder"]), say("on"), seen["bound_to"]) or "-",
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
-        queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
-            watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
+        queue=watched and say("%s waiting of %s, %d dropped meanwhile" % (
+            watched["waiting"], watched["limit"] or "?", watched["dropped"])) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
         packets_sent=say("about %d, to itself" % packets), client=wish["client"] or say("any"),
         way_back=way.get("dev") and "%s (%s)%s" % (
             way["src"], way["dev"], " > " + way["via"] if way.get("via") else "") or "-",
         interface=rows["interface"] and rows["interface"] + "".join(
             ", %s %s" % (key, link[key]) for key in ("master", "parent") if link.get(key)),
-        firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or say("not read"),
+        firewall="; ".join(unique(fate_words(fate, say) for fate in seen["fates"]))
+        or ("-" if succeeded(table["rules"]) else say("not read")),
         VLAN=rows["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
         switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
@@ -10054,16 +10081,16 @@ def server_rows(table, rows, packets, say):
                         if key not in own and key not in AWAY_ROWS})
 
 
-def fate_words(fate):
+def fate_words(fate, say):
     """What the firewall does with a client's packet, in words."""
     verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
-    return "%s %s%s" % (verb, fate["whose"].replace("from ", ""), ': %s "%s"%s' % (
-        fate["chain"], rule_words(fate), fate["count"]) if fate["rule"] else "")
+    return say("%s %s" % (verb, fate["whose"].replace("from ", ""))) + (': %s "%s"%s' % (
+        fate["chain"], rule_words(fate), say(fate["count"])) if fate["rule"] else "")
 
 
-def render_listeners(reports):
+def render_listeners(reports, say):
     """Everybody who listens on this host, a line each, with the verdict on the port."""
-    form, lines = "%-4s %-17s %5s %-20s %7s %s", []
+    rows = [list(map(say, ("", "address", "port", "program, pid, user", "queue", "verdict")))]
     for report in [r for r in reports if r.target.port and r.complete is not None]:
         seen, target = usable(by_probe(report.answers)), report.target
         warned = [f.code for f in report.findings if f.severity == "warn"]
@@ -10071,13 +10098,13 @@ def render_listeners(reports):
         queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
         names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
                  for row in programs_of(seen["listening"], seen["owners"])]
-        users = ["? ? " + name for name in socket_users(seen["listening"], seen["owners"])]
-        lines.append(form % (
-            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((
-                names + users + ["?"])[0], 20), queue if target.transport == "tcp" else "-", code))
-    head = form % ("", "address", "port", "program, pid, user", "queue", "verdict")
-    return "\n".join(["LISTENERS", "  on this host: %d ports" % len(lines)]
-                     + [head.rstrip()] * bool(lines) + lines) + "\n"
+        names += ["? ? " + name for name in socket_users(seen["listening"], seen["owners"])]
+        rows.append([target.transport, seen["bound_to"], str(target.port), (names + ["?"])[0],
+                     queue if target.transport == "tcp" else "-", code])
+    lines = [" ".join([pad(shorten(cell, abs(width)), width) for cell, width in zip(
+        row, (4, 17, -6, 20, -7))] + row[-1:]) for row in rows]
+    return "\n".join([say("LISTENERS"), "  " + say("on this host: %d ports" % len(rows[1:]))]
+                     + lines * bool(rows[1:])) + "\n"
 
 
 def untested_once(reports, say=str):
@@ -10174,8 +10201,7 @@ def render_brief(report, say=str):
         text = "%s: %s" % (host_of_report(report), text)
     return shorten("%s %-21s %s %s: %s" % (
         pad(shorten(text, 24), 24), result.code, pad(say(result.confidence), 8),
-        "/".join(say(place.replace("_", " ")) if say is not str else place
-                 for place in result.suspects[:2]) or "-", say(result.summary)), 120) + "\n"
+        short_places(result.suspects, say), say(result.summary)), 120) + "\n"
 
 
 def target_json(report, mark):
@@ -10522,7 +10548,11 @@ def redacted(reports, *others):
 # tried before the others.
 
 ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
-OTHERS_NAMES = "host name hop router proxy user url path address server wanted".split()
+OTHERS_NAMES = ("host name hop router proxy user url path address server wanted client sender end"
+                " came holder target log chain").split()
+QUOTES = ["line", "rule"]                         # holes that hold the words of others
+# Before another sentence: when an outage was (verbatim), or how many hosts and targets fail.
+HEADS = re.compile(r"((?:[\d:]{8}-[\d:]{8}[,:] )+)|\d+ of \d+ fail, .{1,300}?\. ")
 
 
 def japanese():
@@ -10566,24 +10596,36 @@ def speaker(lang):
     pairs = japanese()
     labels = {line.partition(" = ")[0] for line in JAPANESE.partition("\n--\n")[2].split("\n")}
     forms = sorted(((ANY_HOLE.split(english)[::2], ANY_HOLE.findall(english), words)
-                    for english, words in pairs.items() if "{" in english),
+                    for english, words in pairs.items()
+                    if "{" in english and re.search("[^ .]", ANY_HOLE.sub("", english))),
                    key=lambda form: (form[0][-1][-1:] not in (".", "?"), "+" not in form[2],
                                      -len("".join(form[0]))))     # sentences, the narrowest first
 
     def say(text):
         if text in pairs or " " not in text:
             return pairs.get(text, text)
+        head = HEADS.match(text)
+        if head:
+            return (head.group(1) or say(head.group().rstrip())) + say(text[head.end():])
+        listed = None if text.endswith(".") else spoken_list(text, "; ")
+        if listed:
+            return listed
         for words, names, template in forms:
             found = unfilled(words, text)
             if found:
                 return fill(template, dict(zip(names, found)))
-        return text
+        return spoken_list(text, ", ") or text
+
+    def spoken_list(text, comma):
+        parts = text.split(comma)
+        told = list(map(say, parts)) if 1 < len(parts) < 10 else parts
+        return pairs[", "].join(told) if all(a != b for a, b in zip(parts, told)) else None
 
     def fill(template, holes):
         def content(hole):
             text, more = holes.get(hole[1], ""), hole[2] or ""
-            foreign = text in labels or " " not in text and hole[1] in OTHERS_NAMES
-            return text if foreign else say(text + more[1:]).rstrip("\u3002" * bool(more))
+            foreign = text in labels or hole[1] in QUOTES + OTHERS_NAMES * (" " not in text)
+            return text if foreign else say(text + more[1:]).rstrip("\u3002." * bool(more))
         return re.sub(r"\{(\w+)(\+[^}]*)?\}", content, template)
     return say
 
@@ -10598,42 +10640,42 @@ JAPANESE = """
 @route_missing このホストには{address}への経路がありません（送信前に到達不能と判定）。
   fix デフォルトルートまたは不足している経路を追加してください。`ip route`とVPNの接続状態を確認してください。
 @route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
-  fix `ip route get {address}`の結果と使用中の範囲を比べ、範囲またはネットマスクを修正してください。
+  fix `ip route get {address}`の結果と使用中の範囲を比べてください。範囲またはネットマスクの修正が必要です。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
-  fix `ip route show table all | grep {kind}`と`ip rule`で該当箇所を探し、削除してください。
+  fix 該当箇所を探して削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
 @host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
 @host_exhausted_silent このホストの接続追跡が上限に達しています（{full}）。新しい接続は破棄されます。
-  fix net.netfilter.nf_conntrack_maxを引き上げるか、接続を大量に開いている元を調べてください（`conntrack -L`）。
+  fix net.netfilter.nf_conntrack_maxを引き上げてください。または、接続を大量に開いている元を調べてください（`conntrack -L`）。
 @firewall_local このホスト自身のファイアウォールが{address}への通信を止めています: {how}。
-  fix このホストで{address}のポート{port}への通信を許可してください（`nft list ruleset`、`iptables -S OUTPUT`）。
+  fix このホストで{address}のポート{port}への通信を許可してください。確認は`nft list ruleset`、`iptables -S OUTPUT`です。
 @firewall_local_undelivered 応答はこのホストに届いていますが、このホスト自身の{what}が破棄しています
     （{address}が無応答に見えた間に、受信{lost}パケットが未配送）。
 @segment_isolated_silent_hops {dev}のセグメントでは誰も応答しません。{hop}のほか、問い合わせた{count}台も無応答です。
   fix VLAN、サブネット、ケーブルの誤りが疑われます。{dev}を正常なホストと比べ、スイッチを確認してください。
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。
-  fix 経路に設定したゲートウェイのアドレス、そのルーターの状態、{dev}のVLANを確認してください。
+  fix ゲートウェイのアドレスと、そのルーターの状態を確認してください。{dev}のVLANも確認してください。
   ask ルーター{hop}は稼働していますか。このVLANにインターフェースがありますか。
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
   fix {hop}は稼働していて{dev}のVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
 @dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
-  fix /etc/resolv.confに`nameserver`行を追加するか、このファイルを生成する仕組み（DHCP）を修復してください。
+  fix /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
 @dns_unreachable 設定されたリゾルバーがどれも応答しません（{servers}、{how}）。
-  fix リゾルバーのアドレスと、経路上でポート53が許可されているかを確認してください。`dig @{server} {name}`も有効です。
+  fix リゾルバーのアドレスと、ポート53の許可を確認してください。`dig @{server} {name}`も有効です。
   ask リゾルバー{server}は稼働していますか。このホストからの問い合わせは許可されていますか。
 @dns_failing リゾルバー{server}は{name}に対して{rcode}を返します{contrast}。
-  fix {server}の運用者に確認してください: {advice}
+  fix {server}の運用者に確認: {advice}
   ask {server}が{name}に対して{rcode}を返す原因を調べてください。
 @dns_failing_unresolved リゾルバーは{host}を知っています（{known}）が、このホスト自身の名前解決が失敗します（{error}）。
-  fix /etc/nsswitch.conf（hosts: files dns）、ローカルキャッシュ（nscd）、/etc/resolv.confを確認してください。
+  fix /etc/nsswitch.confと/etc/resolv.confを確認してください。hosts行（files dns）とローカルキャッシュ（nscd）も対象です。
 @dns_not_found_unresolved 名前{host}は存在しません（{who} NXDOMAIN）。
   fix 綴りと検索ドメインを確認してください。新しい名前であれば、レコードの登録を依頼してください。
   ask {host}のレコードを作成または修正してください。
 @dns_no_address_unresolved 名前{host}は存在しますが、{kind}がありません。
-  fix {host}の不足しているレコードの登録を依頼するか、登録済みのアドレス種別または名前を使ってください。
+  fix {host}のレコードの登録を依頼してください。または、登録済みのアドレス種別か名前を使ってください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
-  fix 先に応答するリゾルバーを/etc/resolv.confの先頭に置くか、遅いリゾルバーを修復してください。
+  fix 遅いリゾルバーを修復するか、順序を変えてください。先に応答するものを/etc/resolv.confの先頭に置きます。
 @dns_bogus リゾルバーは{host}のアドレスとして{bogus}を返しますが、これは{meaning}です。
-  fix {host}がブロックリストに載っていないか、レコードに誤りがないか、別のリゾルバーと比べてください。
+  fix 別のリゾルバーの回答と比べてください。{host}のブロックリスト登録またはレコードの誤りが疑われます。
 @dns_hosts_override /etc/hostsは{host}を{address}としていますが、リゾルバーの回答は{other}です{so}。
   fix /etc/hostsの{host}の行を削除または修正してください。
 @dns_inconsistent {name}に対するリゾルバーの回答が一致しません（{views}）。
@@ -10647,13 +10689,13 @@ JAPANESE = """
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
-  fix {router}のルールで、{here}から{address}のポート{port}への通信を許可してください。
+  fix {router}のルールで許可してください。対象は{here}から{address}のポート{port}への通信です。
 @tcp_refused {address}はポート{port}への接続をRSTで拒否しています。{why}。
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
   ask サービスが{address}のポート{port}で待ち受けるようにするか、正しいポートを教えてください。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
-  fix {here}から{address}のポート{port}への通信を許可してください（場所: {spots}）。サーバーで
+  fix {here}から{address}のポート{port}への通信を許可してください。場所は{spots}です。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
   ask {here}から{address}のポート{port}への通信を許可するか、SYNが破棄される場所を教えてください。
 @path_dead_end {where}より先は無応答です。どのプロトコルでも{address}から応答がありません。
@@ -10661,15 +10703,15 @@ JAPANESE = """
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
   ask {here}から{address}へのパケットが{where}の先で失われています。調査をお願いします。
 @path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます: {how}。
-  fix ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、トンネルでMSSを調整してください:
-    `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`。
+  fix ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、調整は
+    `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`です。
 @path_mtu_blackhole_outsized {address}宛ての最大サイズのパケットには応答もICMP「too big」もなく、小さいものには応答があります。
     大きな転送が停止するおそれがあります。
   fix 大きな転送を試してください。停止する場合は、MSSを調整するか、ICMP 3/4を通してください。
 @path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
   fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
 @tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
-  fix 途中のルーターは、印の付いたパケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
+  fix 途中のルーターは、パケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
 @tcp_reset_ended {address}はポート{port}の接続を受け付けますが、データを送る前に直ちに{how}。
   fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 @udp_closed_udp {address}は、UDPポート{port}で何も待ち受けていないと通知しています（{words}）。
@@ -10684,11 +10726,11 @@ JAPANESE = """
 @tls_not_yet_valid_handshakes {address}の証明書（{name}）は{date}から有効です。
   fix まずこのホストの時計を、次に証明書を確認してください。
 @tls_self_signed_handshakes {address}の証明書（{name}）は自己署名で、第三者の保証がありません。
-  fix クライアントが信頼する認証局の証明書を導入するか、この証明書を--cafileで指定してください。
+  fix 信頼された認証局の証明書を導入してください。または、この証明書を--cafileで指定してください。
 @tls_incomplete_chain_handshakes {address}は中間証明書「{issuer}」を送らないため、証明書チェーンが途切れています。
-  fix サーバーがチェーン全体（証明書、中間証明書の順）を送るように設定し、再読み込みさせてください。
+  fix サーバーがチェーン全体を送るように設定してください。証明書、中間証明書の順とし、再読み込みが必要です。
 @tls_untrusted_ca_handshakes {address}の証明書（{name}）の発行元「{issuer}」は、{store}に登録されていない認証局です{others}。
-  fix 自組織の認証局であれば、このホストで信頼するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
+  fix 自組織の認証局なら、信頼済みに登録するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
   ask 「{issuer}」は{name}の証明書の正しい認証局ですか。違う場合、途中の機器が通信を検査しています。
 @tls_name_mismatch_handshakes {address}の証明書は{names}用で、{wanted}用ではありません。
   fix 証明書にある名前を使うか、証明書に{wanted}を追加してください。宛先アドレスが正しいかも確認してください。
@@ -10697,7 +10739,7 @@ JAPANESE = """
 @tls_handshake_stalled_handshakes {address}はClientHelloの後に何も返しません（TCPは接続済み）。
   fix サービスの停止や、別プロトコルのポートではないかを確認してください。該当しなければMTUまたはフィルターが疑われます。
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
-  fix このポートでは平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
+  fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
 @tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。
   ask {address}のポート{port}とのTLSハンドシェイクが失敗します: {why}。
     サーバー側のログを確認してください。
@@ -10706,7 +10748,7 @@ JAPANESE = """
 @http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
   fix このポートにはhttps://を使ってください。
 @http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
-  fix アプリケーションの停止や異常終了がないか、サーバーのログと負荷を確認してください。
+  fix アプリケーションの停止や異常終了がないか確認してください。サーバーのログと負荷が手がかりです。
 @http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
   fix ポート番号を確認してください。そこで応答しているプロトコルのクライアントを使ってください。
 @http_redirect_loop_redirects {host}のリダイレクトが循環しているか、終わりません（{count}段、最後は{url}）。
@@ -10737,7 +10779,7 @@ JAPANESE = """
   fix 403はプロキシの規則による禁止、407はログイン要求です。プロキシ担当に依頼してください。
   ask {here}から{proxy}経由で{host}:{port}へ接続できるように許可してください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
-  fix ブラウザーでネットワーク（キャプティブポータル）にログインしてから、再度試してください。
+  fix ブラウザーで、ネットワークのログイン画面からログインしてください。その後、再度試してください。
   ask このホストをキャプティブポータルの対象から除外してください。
 @http_status {address}は{path}に対してHTTP {status} {reason}を返します（{meaning}）。
   ask {when} UTCに、{address}が{path}に対して{status}を返しました。ログを確認してください。
@@ -10795,6 +10837,123 @@ JAPANESE = """
 ?large 耐量子鍵と同じ大きさのClientHello（失敗時は小さいもの）
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証
 ?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
+@listen_none このホストの{transport}ポート{port}では、何も待ち受けていません{nearest}。
+@listen_narrow {holder}は{bound_to}だけで待ち受けているため、{who}からは到達できません。
+  fix 0.0.0.0と[::]、またはクライアント向けアドレスで待ち受けさせてください。反映には再起動が必要です。
+@listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
+  fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
+@listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です。新しい接続には応答がありません。
+  fix プログラムが停止しているか、処理が追いついていません。スレッド、負荷、ログを確認してください。
+    そのうえでbacklogとnet.core.somaxconnを引き上げてください。
+@not_accepting {holder}はポート{port}の接続{waiting}件を受け付けていません{state}。
+  fix プログラムの状態（`ps`、スレッド、ログ）を確認し、再起動してください。
+@firewall_inbound このホストのファイアウォールが{transport}ポート{port}{whose}を{fate}。
+    該当箇所は{chain}の「{rule}」です{count}。
+  fix このルールを変更するか、その前に許可ルールを追加してください。ルールの設定元
+    （ufw、firewalld、fail2ban、nftなど）で行ってください。
+@firewall_loop {holder}は待ち受けており余裕もありますが、このホスト自身への接続（{address}のポート{port}）は{how}。
+    ローカルのファイアウォールが止めています{unread}。
+  fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
+@wrappers {holder}はTCP Wrappers（/etc/hosts.allow、/etc/hosts.deny）により{client}を拒否します。
+  fix /etc/hosts.allowに`{daemon}: {client}`を追加してください。
+@firewall_undelivered 観測中に{lost}パケットが届いたものの配送されず、{client}からポート{port}へは何も届いていません。
+    ローカルのファイアウォールが止めている可能性があります（ルールの参照にはrootが必要です）。
+  fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
+@return_missing このホストには{client}への復路がありません（{how}）。
+  fix クライアントへの経路（またはデフォルトルート）を追加してください。`ip route get {client}`で確認できます。
+@return_filtered このホストは、復路が別の経路になるパケットを破棄しています（rp_filter）。観測中に{count}件です{client}。
+  fix 非対称な経路を修正するか、rp_filterを2（loose）にしてください。設定はnet.ipv4.conf.*.rp_filterです。
+@handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません。
+  fix ここから{peer}への復路を確認してください。ゲートウェイ、非対称な経路、ステートフルファイアウォールが
+    疑われます。`tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
+  ask サーバーのポート{port}から{peer}へのSYN/ACKがどこで失われているかを調べてください。
+@close_wait {holder}が接続を閉じません。ポート{port}で、相手が終了済みの接続{count}件がCLOSE_WAITのままです。
+  fix プログラムが接続を解放していません。スレッドを確認し、再起動したうえで修正してください。
+@descriptors_exhausted {name}（pid {pid}）はファイルディスクリプター{limit}個中{descriptors}個を使用しており、
+    新しい接続を受け付けられません。
+  fix LimitNOFILE（`ulimit -n`）を引き上げるか、リークを調べてください。
+@server_limits このホストの資源が不足しています: {what}。
+@log_lines ログ{log}に記録があります{whose}: 「{line}」
+?sockets このホストで待ち受けているソケット（TCPとUDP）
+?owners 待ち受けソケットを持つプログラムとディスクリプター数
+?rules このホストのファイアウォールのルールとカウンター（参照にはrootが必要です）
+?wrappers TCP Wrappersのルール（libwrapを使うプログラム）
+?watch 全ポートの接続の観測（短時間、または--forの時間）
+?rules_now 観測後の同じルールとカウンター
+?grown 観測中に増えた計数
+?limits このホストの上限と不足（キュー、ファイル、メモリー、ディスク）
+?kernel_log 破棄や不足に関する最近のカーネルログ
+?switch スイッチとそのポート（lldpctl、またはLLDPとCDPの受信、--lldp）
+?elsewhere ほかのネットワーク名前空間（コンテナなど）での待ち受け
+?units 失敗または停止しているsystemdのサービス
+?loop このホストから自ポートへの接続（プログラムの問題かネットワークの問題か）
+?back 復路（クライアントまたは未完了の接続元への経路選択）
+?logs ポートのプログラムまたは停止中のユニットのログの末尾
+@firewall_local_recorded {server}のSYN/ACKは{client}に届いています（{synack}回）が、{client}はSYNを送り続けています。
+    自身のファイアウォールまたはリバースパスフィルターが破棄しています。
+  fix {client}のINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
+@flow_reset {end}を名乗るRSTが{client}とポート{server_port}の接続を切断しましたが、届く距離（TTL {forged}）が
+    ほかのパケット（TTL {genuine}）と異なります。途中の機器が送っています。
+  fix 途中のファイアウォールまたは検査装置の管理者に確認してください。場所は{client}と{server}の間、
+    記録地点から{routers}ホップです。
+@oneway_forward_unheard_of {seconds}秒間、このホストの{goal}にはパケット{of}が届きませんでした{others}。
+  fix その間に接続を試していたなら、手前で失われたか、宛先が違います。
+    両端で記録（相手側で`netdiag.py capture TARGET`）して比べてください。
+@oneway_forward_attempts {client}は{server}のSYN/ACKを受け取り確認応答を返しますが、届いていません。
+    SYN/ACKが{synack}回届き、データへの確認応答がありません。往路でSYNより後のパケットが失われています。
+  fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
+    サーバーでは`ss -ltn`で受け付けキューの満杯を確認してください。
+@listen_backlog_full_attempts {client}は{server}のポート{server_port}への接続を確認しましたが、SYN/ACKが
+    {synack}回再送されています。サービスの受け付けキューが満杯です。
+  fix `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
+@oneway_reverse {server}はポート{server_port}への{client}のSYNに応答しています（{synack}回）{again}: {how}。
+  fix {server}から{client}への復路を確認してください。ゲートウェイ、rp_filter、非対称な経路、
+    SYNを見ていないステートフルファイアウォールが疑われます。
+@flow_dropped {client}のSYNはポート{server_port}宛てに、{server}であるこのホストへ届きました（{times}）が、
+    何も送出されません。{why}。
+@flow_silent {client}から{server}のポート{server_port}へのSYN（{times}）に応答がありません{contrast}。
+  fix サーバーでも記録し、SYNが届くかを確認してください。コマンドは`netdiag.py capture --port {server_port} --for 60s`です。
+@flow_refused {server}は{client}のSYNにRSTを返しました{after}{ttls}: {why}。
+  fix サーバーで`ss -ltnp sport = :{server_port}`の待ち受けを確認してください。
+@flow_rejected {client}から{server}の{protocol}ポート{server_port}への要求に、{router}が「{words}」を返しました{unseen}。
+@flow_stuck {sender}のデータが{size}バイトで{fate}{passed}。
+@flow_ended {server}はポート{server_port}で{client}の接続を受け付けますが、データを送る前に{how}。
+  fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
+@flow_mute {server}はポート{server_port}で{client}のデータに確認応答を返しますが、{quiet_s}秒間データを送っていません。
+  fix サービスが停止していませんか。ログを確認し、サーバーでも記録して応答の有無を確認してください。
+@path_loss_attempts {client}と{server}のポート{server_port}の間で、{packets}パケット中{retransmits}パケットが再送されました。
+  fix 両端から`mtr -T -P {server_port} {server}`を実行してください。最終ホップまで続く損失が実際の損失です。
+@udp_no_reply_attempts {client}が{server}のUDPポート{server_port}へ送った{packets}データグラムに応答がありません。
+  fix {server}でも記録し、到着と応答の有無を確認してください。
+?waiting ほかのホストのパケットの待ち受け
+?capture ポートのパケット（ここでの記録、またはファイル）
+?dropped 記録中にカーネルが破棄したパケットの計数
+@path_mtu_blackhole_patterns {way}、小さいパケットは通り、大きいパケットが失われます。
+  fix ICMP「fragmentation needed」を通すか、MSSを調整してください。ICMPは3/4（IPv6は2/0）、調整はその方向のトンネルで行います。
+@path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}、MSS {mss}）{nat}。
+  fix 経路は正常です。相手側の許可リストには{you}を登録してください。
+@listen_none_ends {client}では{seen}。{server}の報告: {why}
+  fix {cure}これは{server}で実施してください。
+@handshake_incomplete_arrivals {peers}からのSYNは届いて応答していますが、応答が復路で失われ、接続が一度も完了していません。
+  fix {peers}への復路を確認してください。このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
+@intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{count}回、
+    合計{seconds}秒でした（{kinds}）。
+  fix 次の時刻に何が起きたかを確認してください: {times}。
+@oneway_reverse_ends {client}の送信は{server}のポート{port}に届きます{how}が、応答が戻りません。
+  fix {server}から{came}への復路を確認してください。ゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
+@tcp_filtered_ends {client}のSYNは{server}のポート{port}に届きますが、{server}は何も返していません。
+  fix {server}で`netdiag.py server {port}`を実行してください。ファイアウォール、rp_filter、キューの満杯が疑われます。
+@oneway_forward_ends {client}の送信が{server}のポート{port}に届きません。{server}は同時刻に{looked}が、
+    {came}からは何も届いていません。
+  fix {client}から{server}への往路を確認してください。経路、サーバー手前のファイアウォール、{came}の許可リストが疑われます。
+@tcp_refused_ends {client}はポート{port}で拒否されましたが、{server}は同時刻に{looked}ものの、{came}からは何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+  fix {server}の手前で代わりに応答している機器を特定してください。MACアドレスとTTLの比較が有効です。
+@path_nat_ends 経路上にNATがあります。{server}には{client}が{came}として届いています。
+  fix サーバーのルール、経路、許可リストには{came}を登録してください。
+@report_changed_changes {when}は{was}でしたが、現在は{code_now}です。この間の変化: {what}。
+  fix まず変化した点を確認してください。
+?exchange netdiagの`listen`が相手の場合の、複数パケットの往復（往復で失われる場合は片道ずつ）
 switched off (down) = 無効化された状態（down）
 without carrier (no cable or peer) = キャリアなし（ケーブルまたは対向機器がない状態）
 anything beyond its own segments: no default route = 自セグメントの外（デフォルトルートなし）
@@ -10820,7 +10979,7 @@ the SYN is sent and dropped before it leaves (TCP_INFO) = SYNがホストを出�
 connecting is not permitted ({errno}) = 接続が許可されていません（{errno}）
 the reset comes from hop 0, this host = RSTの送信元はホップ0、このホスト自身です
 the resolver {server} = リゾルバー{server}
-firewall = ファイアウォール
+firewall = FWルール
 Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?
     = このホストのINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
 reverse-path filter = リバースパスフィルター
@@ -10938,13 +11097,13 @@ a box before it (hop {one} or {two} of {far}) cuts it, the ClientHello never got
 a box before it (hop {one} of {far}) cuts it, the ClientHello never got to the server
     = 手前の機器（ホップ{one}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
 Configure the client's certificate and key; netdiag has none to offer.
-    = クライアント証明書と鍵を設定してください（netdiagには提示できるものがありません）。
+    = クライアント証明書と鍵を設定してください。netdiagには提示できるものがありません。
 Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.
     = サーバーでTLS 1.2または1.3を有効にしてください。古いバージョンは安全上の理由でこのホストでは無効です。
 Is this name configured there as a virtual host? Is this the right address?
-    = この名前がサーバーのバーチャルホストに設定されているか、宛先アドレスが正しいかを確認してください。
+    = この名前のバーチャルホスト設定を確認してください。宛先アドレスが正しいかも確認してください。
 Compare what both sides offer (`openssl s_client -connect`); widen the server's list.
-    = 双方の対応方式を比べ（`openssl s_client -connect`）、サーバー側の対応を広げてください。
+    = 双方の対応方式を比べ、サーバー側の対応を広げてください。比較は`openssl s_client -connect`です。
 Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or this name): compare
     with another name, from another network.
     = サービスのログを確認してください。記録がなければ、途中のフィルターがTLS（またはこの名前）を切断しています。別の名前や別のネットワークと比べてください。
@@ -10995,7 +11154,7 @@ Look at the application's log on {address}. = {address}でアプリケーショ�
 the front works, what is behind it does not = フロントは正常ですが、その背後が応答しません
 Look at the back end of {front} on {address}: is it running, and can the front reach it? Its error
     log says which one.
-    = {address}の{front}のバックエンドが稼働し、フロントから到達できるかを確認してください。エラーログで特定できます。
+    = {address}の{front}のバックエンドを確認してください。稼働状況とフロントからの到達性は、エラーログで特定できます。
 the front = フロント
 {sentence} (also {others}). = {sentence+.}（{others}も同様）。
 {advice} Here also: {environment}. = {advice+}。この環境では次も確認してください: {environment}。
@@ -11019,7 +11178,7 @@ Not enough was seen to name a cause for {host}. = {host}の原因を特定でき
 {address} port {port} opens, what lies above TCP could not be tested.
     = {address}のポート{port}は開いていますが、TCPより上位は試験できませんでした。
 See 'not tested' below; run again with more time (--deadline 60) or as root.
-    = 下の「未確認の項目」を参照し、時間を延ばして（--deadline 60）またはrootで再実行してください。
+    = 時間を延ばす（--deadline 60）か、rootで再実行してください。下の「未確認の項目」も参照してください。
 Interrupted before it was looked at. = 調査の前に中断されました。
 The diagnosis crashed: {why} = 診断が異常終了しました: {why}
 the rule crashed: {why} = 規則が異常終了しました: {why}
@@ -11041,6 +11200,326 @@ udp = UDP
 {count} of {total} connections {words} = 接続{total}回中{count}回が{words}
 {count} SYNs in the first = 1回目のSYN送信は{count}回
 {count} datagrams to {address} = {address}宛てに{count}データグラム
+Nobody listens on {transport} port {port} of this host; {nearest}.
+    = このホストの{transport}ポート{port}では、何も待ち受けていません（{nearest}）。
+{finding}. What is there cannot be seen from here. = {finding+.}。転送先の状態はここからは分かりません。
+{program} (pid {pid}) does in another network namespace ({namespace})
+    = 別のネットワーク名前空間（{namespace}）では{program}（pid {pid}）が待ち受け
+{program} (pid {pid}) does in another network namespace
+    = 別のネットワーク名前空間では{program}（pid {pid}）が待ち受け
+TCP port {port} = TCPポート{port}
+UDP port {port} = UDPポート{port}
+TCP port {port} is open = TCPポート{port}は開いています
+UDP port {port} is open = UDPポート{port}は開いています
+{program} listens on port {port} = {program}はポート{port}で待ち受け
+{unit} has failed = {unit}は異常終了
+{unit} is stopped = {unit}は停止中
+a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
+Start the service, or correct the port that it or the client uses.
+    = サービスを起動するか、双方のポート番号を確認してください。
+Publish the port of that container or namespace here.
+    = そのコンテナまたは名前空間のポートを、このホストで公開してください。
+{cure}; its log ends: "{line}". = {cure+.}。ログの末尾: 「{line}」
+A program = プログラム
+A program of user {user} = ユーザー{user}のプログラム
+{program} (pid {pid}, container {container}) = {program}（pid {pid}、コンテナ{container}）
+nobody else = ほかのホスト
+a client with IPv{version} = IPv{version}のクライアント
+{holder} listens on {bound_to} only: anybody (no interface of this host has that address) cannot
+    reach it.
+    = {holder}は{bound_to}だけで待ち受けていますが、このアドレスを持つインターフェースがないため、どこからも到達できません。
+a client behind {dev}, such as {client}, = {dev}側のクライアント（{client}など）
+{port} (its backlog is {limit}) = {port}（backlogは{limit}）
+{holder} does not accept: {waiting} connections wait on port {port}, {dropped} SYNs were dropped
+    meanwhile; new ones get no answer.
+    = {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です（その間にSYN {dropped}件を破棄）。新しい接続には応答がありません。
+: the process is stopped (SIGSTOP) = （プロセスは停止中、SIGSTOP）
+: the process is held by a debugger = （プロセスはデバッガーが停止中）
+: the process is stuck in the kernel (state D) = （プロセスはカーネル内で停止、状態D）
+: the process is dead (a zombie) = （プロセスは終了済み、ゾンビ）
+This host's firewall {fate} {transport} port {port} from {client}, in {chain} by "{rule}"{count}.
+    = このホストのファイアウォールが、{client}から{transport}ポート{port}への通信を{fate}。該当箇所は{chain}の「{rule}」です{count}。
+This host's firewall may or may not accept {transport} port {port} from {client}, in {chain} by
+    "{rule}"{count}.
+    = このホストのファイアウォールが、{client}から{transport}ポート{port}への通信を許可するか不明です。該当箇所は{chain}の「{rule}」です{count}。
+drops = 破棄します
+rejects = 拒否します
+clients with IPv{version} = IPv{version}クライアント
+accepts {whose} = {whose}を許可
+drops {whose} = {whose}を破棄
+rejects {whose} = {whose}を拒否
+may or may not accept {whose} = {whose}の許可は不明
+ ({count} packets so far) = （これまでに{count}パケット）
+ ({count} packets so far, {now} of them just now) = （これまでに{count}パケット、うち{now}は観測中）
+gets no answer = 応答がありません
+is refused = 拒否されます
+ (its rules are for root to read) = （ルールの参照にはrootが必要です）
+no route to it (network unreachable) = 経路なし、ネットワーク到達不能
+a blackhole route = blackhole経路
+an unreachable route = unreachable経路
+a prohibit route = prohibit経路
+; nothing of {client} got here = （{client}からは何も届いていません）
+it tracks as many connections as it may ({used} of {most}) = 接続追跡が上限（{most}件中{used}件）
+{disk} has {free} % free = {disk}の空きが{free} %
+{used} of {most} files are open = 開いているファイルが{most}個中{used}個
+programs wait for memory {share} % of the time = プログラムが時間の{share} %でメモリー待ち
+more handshakes are open than its SYN backlog takes (SYN cookies)
+    = 未完了のハンドシェイクがSYNバックログを超過（SYN cookies）
+the kernel says "{line}" = カーネルログに「{line}」
+Raise net.netfilter.nf_conntrack_max. = net.netfilter.nf_conntrack_maxを引き上げてください。
+Make room: see `df -h -i`, `free`. = `df -h -i`と`free`を確認し、空きを確保してください。
+A flood, or answers that get lost: see `ss -tn state syn-recv`.
+    = SYNフラッドか、応答が失われています。`ss -tn state syn-recv`を確認してください。
+See `dmesg -T`. = `dmesg -T`を確認してください。
+ of {client} = （{client}）
+Read the log around that line. = ログのこの行の前後を確認してください。
+Wait until the penalty ends, or raise MaxStartups and PerSourcePenalties in sshd_config.
+    = 制限の終了を待つか、sshd_configの上限を緩めてください。項目はMaxStartupsとPerSourcePenaltiesです。
+Check the user's name, its key in authorized_keys, AllowUsers.
+    = ユーザー名、authorized_keysの鍵、AllowUsersを確認してください。
+Bring client and server to common algorithms: `ssh -Q kex`.
+    = クライアントとサーバーで共通の方式を使えるようにしてください（`ssh -Q kex`）。
+No program listens on this host. = このホストで待ち受けているプログラムはありません。
+{holder} listens on {bound}, TCP port {port}. = {holder}が{bound}のTCPポート{port}で待ち受けています。
+{holder} listens on {bound}, UDP port {port}. = {holder}が{bound}のUDPポート{port}で待ち受けています。
+{holder} listens on {bound}, TCP port {port}, {words}.
+    = {holder+}が{bound}のTCPポート{port}で待ち受けています（{words}）。
+{holder} listens on {bound}, UDP port {port}, {words}.
+    = {holder+}が{bound}のUDPポート{port}で待ち受けています（{words}）。
+answers this host itself = このホスト自身からの接続は成功
+has room in its queue = キューに余裕あり
+no rule of this host's firewall stops it = このホストのファイアウォールは許可
+the way back to {client} leaves by {dev} = {client}への復路は{dev}
+once = 1回
+{count} times (t+{times} s) = {count}回、t+{times}秒
+No packet of {client} came to this host's {goal} in {seconds} s{others}.
+    = {seconds}秒間、このホストの{goal}には{client}からのパケットが届きませんでした{others}。
+No packet came to this host's address in {seconds} s.
+    = {seconds}秒間、このホストにはパケットが届きませんでした。
+port {port} = ポート{port}
+, though {others} came: is there a NAT or a proxy between?
+    = （{others}からは届いています。途中にNATやプロキシはありませんか）
+, and the SYN comes again ({count} times) = が、SYNが再び届きます（{count}回）
+its answers are lost on the way back = 応答が復路で失われています
+its answers are lost on the way back, or the client's ACK on its way here, or the client has gone
+    = 応答またはクライアントのACKが途中で失われたか、クライアントがすでに終了しています
+this host's own firewall drops it (or rp_filter, or a full accept queue)
+    = このホスト自身のファイアウォールが破棄しています（またはrp_filter、受け付けキューの満杯）
+See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.
+    = `nft list ruleset`と`iptables-save`を確認してください。`netdiag.py server`で詳しく分かります。
+others were answered, and the kernel counts SYNs that found the accept queue full
+    = ほかのSYNには応答しており、カーネルの計数では受け付けキューの満杯が起きています
+See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough.
+    = `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
+the kernel counts as many that its reverse-path filter dropped
+    = カーネルのリバースパスフィルターが同数のパケットを破棄しています
+Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).
+    = クライアントへの経路を修正するか、rp_filter=2にしてください（`sysctl net.ipv4.conf`）。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, nor any other packet from
+    there. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。ほかのパケットも一切届いていません。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, though port {other} there
+    answers. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。同じホストのポート{other}は応答します。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, though it arrives on the
+    server's segment.
+    = {client}から{server}のポート{port}へのSYN（{times}）は、サーバーのセグメントまで届いていますが、応答がありません。
+ (TTL {ttl}) = （TTL {ttl}）
+ after {ms} ms (TTL {ttl}) = （{ms} ms後、TTL {ttl}）
+nobody listens on port {port}, or a firewall says so in its place
+    = ポート{port}で待ち受けているプログラムがないか、ファイアウォールが代わりに応答しています
+but its SYN/ACKs come with TTL {ttl}: a firewall on the way answers in its place
+    = このサーバーのSYN/ACKはTTL {ttl}で届くため、途中のファイアウォールが代わりに応答しています
+Allow {client} to port {port} in the rules (or the routes) of {router}.
+    = {router}のルール（または経路）で許可してください。対象は{client}からポート{port}への通信です。
+Start the service or correct the port: `ss -lunp` there.
+    = サービスを起動するか、ポート番号を訂正してください（サーバーで`ss -lunp`）。
+, which the client may never see: it goes on asking
+    = が、クライアントには届いていない可能性があります（要求が続いています）
+Data of {sender} is missing in what arrives: later segments come, but not {size} bytes{passed}.
+    = {sender}のデータが{size}バイト欠けています。後続のセグメントは届いています{passed}。
+Data of {sender} is acknowledged to {acked} bytes and stuck: sent again {count} times, in vain, are
+    segments of {size} bytes{passed}.
+    = {sender}のデータが{acked}バイトまでの確認応答で止まっています。{size}バイトのセグメントを{count}回再送しましたが届いていません{passed}。
+no = 0
+, while segments of {size} bytes got through = （{size}バイトのセグメントは届いています）
+Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel
+    (`--clamp-mss-to-pmtu`).
+    = ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、
+    調整は`--clamp-mss-to-pmtu`です。
+Record at the other end as well: do these segments arrive there?
+    = 相手側でも記録し、これらのセグメントが届いているかを確認してください。
+on the way back from {address}: it got all, and its answer stops after {size} bytes
+    = {address}からの復路で（往路はすべて到達、応答は{size}バイトで停止）
+on the way to {address} = {address}への往路で
+: an address that this host does not have, so NAT is on the way
+    = 。このホストにないアドレスのため、途中にNATがあります
+{fine} of {all} connections that were recorded went well, and none failed.
+    = 記録した接続{all}件中{fine}件が正常で、失敗はありません。
+No connection was recorded from its beginning to an answer ({count} flows).
+    = 開始から応答までを記録できた接続がありません（{count}フロー）。
+Nothing could be recorded. = 何も記録できませんでした。
+See 'not tested' below; record as root, longer (--for 60s), while the client tries; `netdiag.py
+    server {port} --for 60s` needs no right.
+    = 接続を試す間に、rootで長めに（--for 60s）記録してください。下の「未確認の項目」も参照してください。
+    `netdiag.py server {port} --for 60s`なら権限は不要です。
+{packets} packets in {seconds} s by {via} = {packets}パケット（{via}、{seconds}秒間）
+{packets} packets by file = {packets}パケット（ファイル）
+{packets} packets by {via} = {packets}パケット（{via}）
+, {dropped} dropped = 、破棄{dropped}
+{n} {state} = {state}{n}件
+no flow = フローなし
+established = 確立
+closed = 終了
+answered = 応答あり
+opening = 開始直後
+partial = 途中から
+trace = 経路調査
+rejected = ICMP拒否
+reset = リセット
+abandoned = 放棄
+unconfirmed = ACK未着
+It breaks off: {why}. = 途中で切れています: {why}。
+the file ends in the head of a packet = ファイルがパケットの見出しで終わっています
+the file ends in the middle of a packet = ファイルがパケットの途中で終わっています
+the file ends in the head of a block = ファイルがブロックの見出しで終わっています
+a packet of {size} bytes cannot be = {size}バイトのパケットはあり得ません
+a section of no byte order = セクションのバイト順が不明です
+a block cannot be so long = ブロックの長さが不正です
+an interface that cannot be = インターフェースの記述が不正です
+a packet longer than its block = パケットがブロックより長くなっています
+only the first {count} packets were read = 先頭の{count}パケットだけを読み取りました
+{count} packets belong to more flows than are followed. = {count}パケットは追跡数の上限を超えたフローのものです。
+and {count} more = ほか{count}件
+and {count} more hosts = ほか{count}ホスト
+and {count} more targets = ほか{count}対象
+and {count} more outages = ほか障害{count}件
+SYN sent {times} = SYN送信{times}
+SYN/ACK{more} from TTL {ttl} = SYN/ACK{more}、TTL {ttl}
+RST{more} from TTL {ttl} = RST{more}、TTL {ttl}
+ {count} times = （{count}回）
+ after {ms} ms = （{ms} ms後）
+ {count} times after {ms} ms = （{count}回、{ms} ms後）
+ICMP {words} from {sender} = {sender}からのICMP「{words}」
+no answer = 応答なし
+MSS {one} and {two}, window scale {three} and {four}
+    = MSSは{one}と{two}、ウィンドウスケールは{three}と{four}
+{packets} packets, {there} bytes there and {back} back = {packets}パケット（往路{there}バイト、復路{back}バイト）
+{count} segments sent again = 再送{count}セグメント
+{count} out of order = 順序の入れ替わり{count}件
+{count} zero windows (its program does not read) = ゼロウィンドウ{count}件（プログラムが読み出していない）
+data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind that never came here)
+    = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトがここに届かず停止
+data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind that are sent again,
+    in vain) = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトを再送しても届かず停止
+closed by {end} = {end}が終了
+reset by {end} = {end}がリセット
+abandoned by {end} = {end}が放棄
+{end} stopped answering = {end}の応答が途絶
+nothing that tells = 特記事項なし
+this host as a server = このホスト（サーバーとして）
+every port = 全ポート
+This host cannot listen on {place}: {why}. = このホストは{place}で待ち受けできません: {why}。
+another program listens there already (`ss -ltnp`): the service is not absent
+    = 別のプログラムがすでに待ち受けています（`ss -ltnp`）。サービスは存在します
+ports below 1024 need root = 1024未満のポートにはrootが必要です
+it has no such address = このアドレスを持っていません
+Choose another port or address, or run it as root.
+    = 別のポートまたはアドレスを指定するか、rootで実行してください。
+Nothing arrived at {place}. = {place}には何も届きませんでした。
+Run `netdiag.py {url}` on the client meanwhile; --bind says which address it shall reach.
+    = その間にクライアントで`netdiag.py {url}`を実行してください。待ち受けるアドレスは--bindで指定します。
+A connection arrived at {place}: {clients}. = {place}に接続が届きました: {clients}。
+{count} connections arrived at {place}: {clients}. = {place}に接続が{count}件届きました: {clients}。
+{count} bytes = {count}バイト
+listening on {place} for {seconds} s; Ctrl-C ends it = {place}で{seconds}秒間待ち受けます（Ctrl-Cで終了）
+watching {target} for {seconds} s; Ctrl-C ends it = {target}を{seconds}秒間監視します（Ctrl-Cで終了）
+works again = 復旧
+It ended before the first check. = 最初の確認の前に終了しました。
+{target} answered all {checks} checks in {seconds} s, the slowest in {ms} ms.
+    = {target}は{seconds}秒間の確認{checks}回すべてに応答しました（最も遅い応答は{ms} ms）。
+{checks} checks in {seconds} s, {failed} failed = {seconds}秒間に確認{checks}回、失敗{failed}回
+{client} sees {seen}, and the report of {server} says why: {why}.
+    = {client}では{seen}。{server}の報告: {why+.}。
+{cure} Do that on {server}. = {cure+}。これは{server}で実施してください。
+See its report. = その報告を参照してください。
+the client = クライアント
+What {client} sends arrives at {server} port {port}, which sends its SYN/ACK again and again; the
+    answer does not come back.
+    = {client}の送信は{server}のポート{port}に届き、SYN/ACKが繰り返し返されていますが、戻ってきません。
+What {client} sends arrives at {server} port {port}, which answers; the answer does not come back.
+    = {client}の送信は{server}のポート{port}に届き、応答も返されていますが、戻ってきません。
+{port} as {came} (NAT) = {port}（NATにより{came}として）
+What {client} sends does not arrive at {server} port {port}: {server} listens there, looked at the
+    same time and saw nothing of {came}.
+    = {client}の送信が{server}のポート{port}に届きません。{server}は待ち受けており同時刻に観測しましたが、{came}からは何も届いていません。
+What {client} sends does not arrive at {server} port {port}: {server} captured there at the same
+    time and saw nothing of {came}.
+    = {client}の送信が{server}のポート{port}に届きません。{server}は同時刻に記録しましたが、{came}からは何も届いていません。
+{client} is refused on port {port}, though {server} listens there, looked at the same time and saw
+    nothing of {came}: a box in between says no, or another host has this address.
+    = {client}はポート{port}で拒否されましたが、待ち受けている{server}の同時刻の観測では{came}から何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+{client} is refused on port {port}, though {server} captured there at the same time and saw nothing
+    of {came}: a box in between says no, or another host has this address.
+    = {client}はポート{port}で拒否されましたが、{server}の同時刻の記録では{came}から何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+listens there, looked = 待ち受けており観測しました
+captured there = 記録しました
+nothing that both runs have seen = 双方の実行で観測された項目にはありません
+route ({then} -> {now}) = 経路（{then} -> {now}）
+way ({then} -> {now}) = 通過ホップ（{then} -> {now}）
+resolvers ({then} -> {now}) = リゾルバー（{then} -> {now}）
+addresses of the name ({then} -> {now}) = 名前のアドレス（{then} -> {now}）
+HTTP status ({then} -> {now}) = HTTPステータス（{then} -> {now}）
+certificate ({then} -> {now}) = 証明書（{then} -> {now}）
+system ({then} -> {now}) = システム（{then} -> {now}）
+proxy ({then} -> {now}) = プロキシ変数（{then} -> {now}）
+No client has reported. = クライアントの報告がありません。
+{client} sees {target} ({code}), and the report of {server} was made {apart} apart: at another time
+    it proves nothing.
+    = {client}から見た{target}は{code}です。{server}の報告は{apart}離れた時刻のもので、証拠になりません。
+Run both at the same time: on the server `netdiag.py server {port} --for 30s --client {address}`,
+    meanwhile netdiag on the client.
+    = 両方を同時に実行してください。サーバーで`netdiag.py server {port} --for 30s --client {address}`、
+    その間にクライアントでnetdiagを実行します。
+{summary}. ({server}: {code}) = {summary+.}。（{server}: {code}）
+{count} of {all} work. = {all}件中{count}件が正常です。
+{count} of {all} work, the others are undecided. = {all}件中{count}件が正常で、残りは判定不能です。
+{bad} of {all} fail, all with {code}. = {all}件中{bad}件が失敗し、すべて{code+}です。
+{bad} of {all} fail, it with {code}. = {all}件中{bad}件が失敗し、原因は{code+}です。
+{bad} of {all} fail, {count} with {code}. = {all}件中{bad}件が失敗し、うち{count}件が{code+}です。
+{code}; they have nothing in common = {code}（共通点なし）
+{code}; what they share is {trait} = {code}（共通点は{trait}）
+{code}; what they share is {trait}, and all that lacks it works
+    = {code}（共通点は{trait}で、それ以外はすべて正常）
+{code}; what they share is {trait}, which {count} others have too, and work
+    = {code}（共通点は{trait}。ただし同じ条件の{count}件は正常）
+See what is special about {trait}. = {trait}に特有の点を調べてください。
+the host {value} = ホスト {value}
+the target {value} = 対象 {value}
+the target host {value} = 対象ホスト {value}
+the source segment {value} = 送信元セグメント {value}
+the hop {value} = ホップ {value}
+the port {value} = ポート {value}
+{hosts} hosts, {targets} targets = {hosts}ホスト、{targets}対象
+{failed} of those that fail have it, {fine} of the others = 失敗のうち{failed}件、それ以外の{fine}件に該当
+The report of {host} about {target} ({code}) is about no service that a client's report is about.
+    = {host}の{target}についての報告（{code}）は、クライアントの報告にあるどのサービスのものでもありません。
+{count} unusable files in all = 使用できないファイルは全部で{count}個
+no netdiag report in it = netdiagの報告が含まれていません
+no netdiag report in it: it is cut short = netdiagの報告が途中で切れています
+it is merged already = すでにmergeされた報告です
+larger than {size} MB = {size} MBを超えています
+of other users' processes only root sees them = ほかのユーザーのプロセスの分はrootだけが参照できます
+other network namespaces are for root to look into = ほかのネットワーク名前空間の参照にはrootが必要です
+root hears it with --lldp 35s = rootで--lldp 35sを指定すると受信できます
+listening for LLDP and CDP: {errno} = LLDPとCDPの受信: {errno}
+nobody tells of sockets = ソケットの一覧を取得できません
+systemd runs here and was not asked = systemdに問い合わせていません
+root or CAP_NET_RAW is needed ({errno}) = rootまたはCAP_NET_RAWが必要です（{errno}）
+this Python has no ssl module = このPythonにはsslモジュールがありません
+,  = 、
+;  = 、
+. = 。
 --
 the administrator of this host = このホストの管理者
 the network team of this site = この拠点のネットワーク担当
@@ -11135,6 +11614,34 @@ address = アドレス
 route = 経路
 tls = TLS
 Nothing needs to be sent: the target works. = 送付は不要です。対象は正常に動作しています。
+FLOWS = フロー
+ENDS = 両端の報告
+CHECKS = 確認
+ARRIVALS = 到着
+LISTENERS = 待ち受け
+MATRIX = 一覧表
+IN COMMON = 共通点
+FAILING = 失敗
+NOT JOINED = 対応付けできなかった報告
+on this host: {n} ports = このホスト: {n}ポート
+port = ポート
+program, pid, user = 名前 pid ユーザー
+queue = キュー
+verdict = 判定
+listener = 待受
+on = 待受:
+unit = ユニット
+states = 状態
+not read = 未取得
+any = 不特定
+{waiting} waiting of {limit}, {dropped} dropped meanwhile = 待機{waiting}件（上限{limit}）、観測中の破棄{dropped}件
+about {n}, to itself = 自身宛てに約{n}パケット
+before = 以前
+host = ホスト
+hop = ホップ
+target = 対象
+target host = 対象ホスト
+source segment = 送信元セグメント
 Redacted: names, addresses, users and keys are masked; the same value has the same mask.
     = 秘匿済み: 名前、アドレス、ユーザー、鍵は伏せてあります（同じ値は同じ表記です）。
 """
@@ -11538,9 +12045,10 @@ def run_listen(texts, system, options, out):
     target = Target(place, address, port, kind, kind, False, None, None, is_address(address),
                     "listen")
     shared = see_host(system, options)
-    first = "listening on %s for %d s; Ctrl-C ends it" % (place, seconds)
+    say = speaker(options.lang)
+    first = say("listening on %s for %d s; Ctrl-C ends it" % (place, seconds))
     outcome, facts = system.stand_in(address, port, options.udp, seconds, lambda row: tell(
-        arrival_line(row) if row else first, stream))
+        arrival_line(row, say) if row else first, stream))
     row = Answer("arrivals", place, outcome, facts, "socket")
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
                        complete=None if facts["interrupted"] else True)
@@ -11553,7 +12061,8 @@ def run_watch(texts, system, options, out):
     mine(len(texts) == 1, "watch takes one target")
     target, began, started = read_target(texts[0]), system.monotonic(), iso_time(system.now())
     stream = live_stream(options, out)
-    tell("watching %s for %d s; Ctrl-C ends it" % (target.text, options.for_s or WATCH_S), stream)
+    tell(speaker(options.lang)("watching %s for %d s; Ctrl-C ends it" % (
+        target.text, options.for_s or WATCH_S)), stream)
     facts = {"checks": 0, "failed": 0, "slowest_ms": 0, "outages": [], "more_outages": 0}
     seen = [see_host(system, options), None]      # what is known of this host; the last failure
     complete = True
@@ -11603,12 +12112,12 @@ def check(target, seen, facts, system, options, stream):
         facts["slowest_ms"] = max(facts["slowest_ms"], report.timings_ms["tcp"] or 0)
         for outage in lasts:
             outage["over"] = True
-            tell("  %s  works again" % clock_text(now), stream)
+            tell("  %s  %s" % (clock_text(now), speaker(options.lang)("works again")), stream)
     else:
         facts["failed"] += 1
         if not lasts:
             begin_outage(report, target, seen, facts, system, options)
-            tell(outage_line(facts["outages"][-1]), stream)
+            tell(outage_line(facts["outages"][-1], speaker(options.lang)), stream)
         facts["outages"][-1].update(to=system.now())
     facts["took_s"] = system.monotonic() - began
 
@@ -11756,7 +12265,7 @@ def render_document(reports, system, options, started, began, group=None):
     elif group:
         return render_merged(reports, group, filled, color, say) + note
     else:
-        parts = [render_listeners(reports) + untested_once(reports, say)] * bool(options.overview)
+        parts = [render_listeners(reports, say) + untested_once(reports, say)] * bool(options.overview)
         parts += [render_mode(report, system.packets, filled, color, say) for report in reports
                   if not options.overview or report.verdict.code != "ok"]
     calm = options.overview and not parts[1:]                  # a table, and nothing looks wrong
