@@ -10088,7 +10088,7 @@ def fate_words(fate, say):
         fate["chain"], rule_words(fate), say(fate["count"])) if fate["rule"] else "")
 
 
-def render_listeners(reports, say):
+def render_listeners(reports, say=str):
     """Everybody who listens on this host, a line each, with the verdict on the port."""
     rows = [list(map(say, ("", "address", "port", "program, pid, user", "queue", "verdict")))]
     for report in [r for r in reports if r.target.port and r.complete is not None]:
@@ -12255,27 +12255,26 @@ def render_document(reports, system, options, started, began, group=None):
             system.packets, redacted=bool(options.redact), **{"group": group} if group else {})
     if options.brief:
         return "".join(render_brief(report, say) for report in reports) + note
-    color, mode, parts = wants_color(options, system), reports[0].target.mode, []
-    answers = [] if reports[1:] else reports[0].answers
+    color, answers = wants_color(options, system), [] if reports[1:] else reports[0].answers
     if options.ticket:
-        parts = [render_ticket(report, system.packets, filled, say) for report in reports]
-        answers = [row for row in answers if row in proof_of(reports[0])]
-        if all(report.verdict.code == "ok" for report in reports):
-            return "\n".join(parts) + note
-    elif group:
+        text = RULER.join(render_ticket(report, system.packets, filled, say) for report in reports)
+        if any(report.verdict.code != "ok" for report in reports):
+            text += "\n" + render_transcript(
+                transcript, [row for row in answers if row in proof_of(reports[0])],
+                options.verbose, say)
+        return text + note
+    if group:
         return render_merged(reports, group, filled, color, say) + note
-    else:
-        parts = [render_listeners(reports, say) + untested_once(reports, say)] * bool(options.overview)
-        parts += [render_mode(report, system.packets, filled, color, say) for report in reports
-                  if not options.overview or report.verdict.code != "ok"]
-    calm = options.overview and not parts[1:]                  # a table, and nothing looks wrong
-    parts = [RULER.join(parts)]
-    if options.verbose or not calm and mode not in MODE_PARTS:
-        parts.append(render_transcript(transcript, answers, options.verbose, say))
+    worth = [report for report in reports if not options.overview or report.verdict.code != "ok"]
+    text = RULER.join(
+        [render_listeners(reports, say) + untested_once(reports, say)] * bool(options.overview)
+        + [render_mode(report, system.packets, filled, color, say) for report in worth])
+    if options.verbose or worth and reports[0].target.mode not in MODE_PARTS:
+        text += "\n" + render_transcript(transcript, answers, options.verbose, say)
     if options.verbose and not options.redact:
-        parts.append(pack_report(render_document(
-            reports, system, options._replace(json=True), started, began)))
-    return "\n".join(parts) + note
+        text += "\n" + pack_report(render_document(
+            reports, system, options._replace(json=True), started, began))
+    return text + note
 
 
 if __name__ == "__main__":
