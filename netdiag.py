@@ -11435,8 +11435,6 @@ What {client} sends does not arrive at {server} port {port}: {server} captured t
     of {came}: a box in between says no, or another host has this address.
     = {client}はポート{port}で拒否されましたが、{server}の同時刻の記録では{came}から何も届いていません。
     途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
-listens there, looked = 待ち受けており観測しました
-captured there = 記録しました
 nothing that both runs have seen = 双方の実行で観測された項目にはありません
 route ({then} -> {now}) = 経路（{then} -> {now}）
 way ({then} -> {now}) = 通過ホップ（{then} -> {now}）
