@@ -15,8 +15,9 @@ netdiag = support.load()
 SAY = netdiag.speaker("ja")
 # Words that stay as they are: commands, quoted words of a server (or of a made report), codes.
 QUOTED = re.compile(r"It is so|`[^`]*`|\"[^\"]*\"|'[^']*'")
-KNOWN_WORDS = set("chrony nscd ufw firewalld nginx sshd pid files dns down loose filter cookies pod ok"
-                  " via from it".split())
+KNOWN_WORDS = set("chrony nscd ufw firewalld nft nginx ssh sshd ping netdiag merge pid hosts files dns"
+                  " down loose blackhole inet filter input backlog cookies kex publickey root me"
+                  " box web db pod www ok via from it ms min".split())
 # Sentences that rules make of parts which their own cases do not have.
 MORE = """
 Port 443 on 192.0.2.1 is silent (4 SYNs in 3.4 s), though other packets get to hop 4 and this port
@@ -67,7 +68,7 @@ def english(text):
 def words_left(text):
     """Single English words in a sentence that are no names of programs, options or states."""
     return set(re.findall(r"(?<![\w./:@-])[a-z]{2,}(?![\w./:(@=-]|\.\w)", QUOTED.sub(
-        " ", re.sub(u"\u300c[^\u300d]*\u300d", " ", text)))) - KNOWN_WORDS
+        " ", re.sub(u"\u300c[^\u300d]*\u300d", " ", text)), re.ASCII)) - KNOWN_WORDS
 
 
 def width(text):
@@ -285,6 +286,9 @@ See what is special about the port 80.
 Run both at the same time: on the server `netdiag.py server 80 --for 30s --client 192.0.2.1`,
   meanwhile netdiag on the client.
 it is merged already
+SYN/ACK after 0.5 ms from TTL 60
+web is refused on port 80, though db captured there at the same time and saw nothing of 192.0.2.1: a
+  box in between says no, or another host has this address.
 watching db:80 for 300 s; Ctrl-C ends it
 Publish the port of that container or namespace here.
 nginx (pid 7) listens on 127.0.0.1, UDP port 53.
