@@ -10523,6 +10523,7 @@ def redacted(reports, *others):
 ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
 OTHERS_NAMES = ("host name hop router proxy user url path address server wanted client sender end"
                 " came holder target log chain").split()
+SAID_LIMIT = 800             # characters of a sentence that is taken apart, and its holes again
 QUOTES = ["line", "rule"]                         # holes that hold the words of others
 # Before another sentence: when an outage was (verbatim), or how many hosts and targets fail.
 HEADS = re.compile(r"((?:[\d:]{8}-[\d:]{8}[,:] )+)|\d+ of \d+ fail, .{1,300}?\. ")
@@ -10575,7 +10576,7 @@ def speaker(lang):
                                      -len("".join(form[0]))))     # sentences, the narrowest first
 
     def say(text):
-        if text in pairs or " " not in text:
+        if text in pairs or " " not in text or len(text) > SAID_LIMIT:
             return pairs.get(text, text)
         head = HEADS.match(text)
         if head:
@@ -10590,6 +10591,7 @@ def speaker(lang):
         return spoken_list(text, ", ") or text
 
     def spoken_list(text, comma):
+        """A list each part of which can be said, or None."""
         parts = text.split(comma)
         told = list(map(say, parts)) if 1 < len(parts) < 10 else parts
         return pairs[", "].join(told) if all(a != b for a, b in zip(parts, told)) else None

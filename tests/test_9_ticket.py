@@ -15,9 +15,9 @@ netdiag = support.load()
 SAY = netdiag.speaker("ja")
 # Words that stay as they are: commands, quoted words of a server (or of a made report), codes.
 QUOTED = re.compile(r"It is so|`[^`]*`|\"[^\"]*\"|'[^']*'")
-KNOWN_WORDS = set("chrony nscd ufw firewalld nft nginx ssh sshd ping netdiag merge pid hosts files dns"
-                  " down loose blackhole inet filter input backlog cookies kex publickey root me"
-                  " box web db pod www ok via from it ms min".split())
+KNOWN_WORDS = set("chrony nscd ufw firewalld nft nginx ssh sshd ping netdiag merge pid hosts files"
+                  " dns down loose blackhole unreachable prohibit inet filter input backlog cookies"
+                  " kex publickey root me box web db pod www ok via from it ms min".split())
 # Sentences that rules make of parts which their own cases do not have.
 MORE = """
 Port 443 on 192.0.2.1 is silent (4 SYNs in 3.4 s), though other packets get to hop 4 and this port
@@ -162,6 +162,14 @@ class Table(unittest.TestCase):
         say("The name " + "x says " * 50 + "y does not exist (z NXDOMAIN).")
         self.assertLess(time.perf_counter() - began, 1.0)
 
+    def test_nested(self):
+        """Sentences in the holes of sentences end, however deep they are."""
+        began = time.perf_counter()
+        for english_form in [text for text in netdiag.japanese() if text.count("{") == 1]:
+            front, end = netdiag.ANY_HOLE.split(english_form)[::2]
+            for depth in (5, 10, 20, 40, 80, 160, 320):
+                self.assertTrue(SAY(front * depth + "x" + end * depth))
+        self.assertLess(time.perf_counter() - began, 20)
 
     def test_only_here(self):
         """Outside of the table the rooms 9 and 10 are ASCII."""
