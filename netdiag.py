@@ -10818,8 +10818,8 @@ JAPANESE = """
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
   fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
 @listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です。新しい接続には応答がありません。
-  fix プログラムが停止しているか、処理が追いついていません。スレッド、負荷、ログを確認してください。
-    そのうえでbacklogとnet.core.somaxconnを引き上げてください。
+  fix プログラムのスレッド、負荷、ログを確認してください。停止または処理の遅れが原因です。そのうえで
+    backlogとnet.core.somaxconnを引き上げてください。
 @not_accepting {holder}はポート{port}の接続{waiting}件を受け付けていません{state}。
   fix プログラムの状態（`ps`、スレッド、ログ）を確認し、再起動してください。
 @firewall_inbound このホストのファイアウォールが{transport}ポート{port}{whose}を{fate}。

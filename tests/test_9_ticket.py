@@ -420,7 +420,8 @@ class Modes(unittest.TestCase):
             group = netdiag.group_json(reports, spare, {"x.json": "no netdiag report in it"})
             system = support.FakeSystem()
             system.wants_color, system.transcript = lambda stream: False, []
-            return netdiag.render_document(reports, system, support.options(lang="ja"), "", 0, group)
+            return netdiag.render_document(reports, system, support.options(lang="ja"), "", 0,
+                                           group)
         refused = ("code=tcp.refused suspects=[\"service\"] summary=\"192.0.2.1 port 80 answers.\""
                    " fix=[\"Do_it.\"]")
         server = 'mode=server host=db addresses=["192.0.2.1"] goals=[] goal=- listens=true'
