@@ -10550,6 +10550,7 @@ def redacted(reports, *others):
 ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
 OTHERS_NAMES = ("host name hop router proxy user url path address server wanted client sender end"
                 " came holder target log chain").split()
+SAID_LIMIT = 800             # characters of a sentence that is taken apart, and its holes again
 QUOTES = ["line", "rule"]                         # holes that hold the words of others
 # Before another sentence: when an outage was (verbatim), or how many hosts and targets fail.
 HEADS = re.compile(r"((?:[\d:]{8}-[\d:]{8}[,:] )+)|\d+ of \d+ fail, .{1,300}?\. ")
@@ -10602,7 +10603,7 @@ def speaker(lang):
                                      -len("".join(form[0]))))     # sentences, the narrowest first
 
     def say(text):
-        if text in pairs or " " not in text:
+        if text in pairs or " " not in text or len(text) > SAID_LIMIT:
             return pairs.get(text, text)
         head = HEADS.match(text)
         if head:
@@ -10617,6 +10618,7 @@ def speaker(lang):
         return spoken_list(text, ", ") or text
 
     def spoken_list(text, comma):
+        """A list each part of which can be said, or None."""
         parts = text.split(comma)
         told = list(map(say, parts)) if 1 < len(parts) < 10 else parts
         return pairs[", "].join(told) if all(a != b for a, b in zip(parts, told)) else None
@@ -10843,8 +10845,8 @@ JAPANESE = """
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
   fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
 @listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です。新しい接続には応答がありません。
-  fix プログラムが停止しているか、処理が追いついていません。スレッド、負荷、ログを確認してください。
-    そのうえでbacklogとnet.core.somaxconnを引き上げてください。
+  fix プログラムのスレッド、負荷、ログを確認してください。停止または処理の遅れが原因です。そのうえで
+    backlogとnet.core.somaxconnを引き上げてください。
 @not_accepting {holder}はポート{port}の接続{waiting}件を受け付けていません{state}。
   fix プログラムの状態（`ps`、スレッド、ログ）を確認し、再起動してください。
 @firewall_inbound このホストのファイアウォールが{transport}ポート{port}{whose}を{fate}。
@@ -11462,8 +11464,6 @@ What {client} sends does not arrive at {server} port {port}: {server} captured t
     of {came}: a box in between says no, or another host has this address.
     = {client}はポート{port}で拒否されましたが、{server}の同時刻の記録では{came}から何も届いていません。
     途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
-listens there, looked = 待ち受けており観測しました
-captured there = 記録しました
 nothing that both runs have seen = 双方の実行で観測された項目にはありません
 route ({then} -> {now}) = 経路（{then} -> {now}）
 way ({then} -> {now}) = 通過ホップ（{then} -> {now}）
