@@ -1875,16 +1875,17 @@ def note_port(seen, rows, queues):
     """Add one look at the sockets of a port, of which some are its queues; see watch_sockets."""
     states = collections.Counter(row["state"] for row in rows        # or it is not accepted
                                  if row["inode"] or row["state"] != "CLOSE_WAIT")
-    waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
+    dropped = sum(row["dropped"] or 0 for row in queues)
+    worst = max(queues, key=lambda row: (row["waiting"] > (row["limit"] or 0), row["waiting"]),
+                default={"waiting": 0, "limit": None})      # each socket has a queue of its own
     strangers = {(row["remote"], row["remote_port"]) for row in rows
                  if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
     if not seen:
-        seen.update(most={}, fewest=dict(states), half_open={}, peers={}, waiting=waiting,
-                    unaccepted=strangers, dropped=-dropped, limit=max(
-                        [row["limit"] or 0 for row in queues], default=0) or None)
+        seen.update(most={}, fewest=dict(states), half_open={}, peers={}, unaccepted=strangers,
+                    dropped=-dropped, waiting=worst["waiting"], limit=worst["limit"])
     seen["most"].update((s, n) for s, n in states.items() if n > seen["most"].get(s, 0))
     seen["fewest"] = {state: min(n, states[state]) for state, n in seen["fewest"].items()}
-    seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
+    seen.update(waiting=min(seen["waiting"], worst["waiting"]), last_dropped=dropped,
                 unaccepted=seen["unaccepted"] & strangers)
     for row in rows:
         peer = row["remote"].replace("::ffff:", "")                  # IPv4 on a socket of IPv6
@@ -4373,7 +4374,7 @@ class System:
                       "namespace": named.get(space)}
                      for row in facts.get("udp" if transport == "udp" else "listeners", ())
                      if row["port"] == port]
-        if len(seen) == 1 and self.sees_all()[0] != "ok":
+        if not rows and self.sees_all()[0] != "ok":
             return "unknown", "other network namespaces are for root to look into"
         return "ok", {"listeners": rows, "namespaces": len(seen) - 1}
 
@@ -7811,27 +7812,29 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
 
 
 @rule("""listen.backlog_full  where: service  sure: likely
-    says: {holder} does not accept: {waiting} connections wait on port {port}{limit}{dropped}; new
-      ones get no answer.
+    says: {holder} does not accept connections; waiting on port {port}: {waiting}{limit}{dropped}.
+      New ones get no answer.
     fix: Look at the program's threads, load and log. It is stuck or too slow; if it is only slow,
       raise its backlog and net.core.somaxconn.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
     fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
+    fires: watch/tcp ok 80={"waiting":2,"limit":2} ; loop/127.0.0.1 ok open=0 silent=1
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
 def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss."""
-    waiting, limit, dropped = (watched.get(key) or 0 for key in ("waiting", "limit", "dropped"))
+    waiting, limit, dropped = (watched.get(key) for key in ("waiting", "limit", "dropped"))
     lost = [row for row in grown if said(row, "TcpExtListenOverflows")]
-    if waiting and (limit and waiting > limit or dropped or lost and not limit):
-        mute = saying(loop, "silent", 1)
-        yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if limit
+    mute, known = saying(loop, "silent", 1), limit is not None
+    full = known and (waiting > limit or mute and queue_fills(watched, loop))
+    if full or waiting and (dropped or lost and not known):
+        yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if known
                    else "", dropped=", %d SYNs were dropped meanwhile" % dropped if dropped else "",
-                   confidence="certain" if mute or dropped else "likely",
+                   confidence="certain" if waiting and mute or dropped else "likely",
                    proof=watch + lost + mute)
 
 
 @rule("""service.silent  where: service  severity: warn  sure: likely
-    says: {holder} leaves {waiting} connections on port {port} unaccepted{state}.
+    says: {holder} leaves connections on port {port} unaccepted ({waiting} waiting){state}.
     fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":1,"limit":9}
     fires: watch/tcp ok 80={"waiting":3,"unaccepted":3,"limit":9}
@@ -7839,9 +7842,9 @@ def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     """)
 def rule_not_accepting(wish, watched, watch, listening, owners, holder):
     """Connections stay in the queue all the while: the clients are connected and hear nothing."""
-    waiting, limit = watched.get("waiting") or 0, watched.get("limit") or 0
+    waiting, limit = watched.get("waiting"), watched.get("limit")
     states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
-    if waiting and not (limit and waiting > limit or watched.get("dropped")):
+    if waiting and (limit is None or waiting <= limit) and not watched.get("dropped"):
         yield dict(holder=holder, waiting=waiting, proof=watch + owners,
                    severity="fail" if states or watched["unaccepted"] else "warn",
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
@@ -7871,16 +7874,16 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     says: {holder} listens and has room, and a connection of this host to itself ({address} port
       {port}) {how}: a local firewall stops it{unread}.
     fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
-    given: port/80 ; listener/0.0.0.0 ; watch/tcp ok 80={"waiting":0,"limit":9}
-    fires: loop/127.0.0.1 ok open=0 silent=1   fires: loop/127.0.0.1 ok open=0
-    quiet: loop/127.0.0.1 ok""")
+    given: port/80 ; listener/0.0.0.0 ; loop/127.0.0.1 ok open=0 silent=1
+    fires: watch/tcp ok 80={"waiting":0,"limit":9}   fires: watch/tcp ok 80={"waiting":1,"limit":9}
+    quiet: watch/tcp ok 80={"waiting":9,"limit":9}   quiet: watch/tcp ok 80={"waiting":1,"limit":0}
+    """)
 def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
     rules may mean that, where they let clients pass; where they do not tell, it counts."""
-    full = watched.get("limit") and watched["waiting"] > watched["limit"]
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
-    room, sure = listening and watched and not full and not known, all(
-        fate["fate"] for fate in fates)
+    room = listening and watched and not known and not queue_fills(watched, loop)
+    sure = all(fate["fate"] for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
             row, "silent") else "is refused", severity="warn" if fates and sure else "fail",
@@ -8613,6 +8616,12 @@ def socket_users(listening, owners):
     return unique(filter(None, (users.get(str(row.get("uid"))) for row in listening)))
 
 
+def queue_fills(watched, loop):
+    """Do those who wait at a port fill its queue, together with our own connections to it?"""
+    waiting, limit = watched.get("waiting", 0), watched.get("limit")
+    return waiting if limit is None else waiting + len(loop) > limit + (not waiting)
+
+
 def bound_words(listening):
     """Where somebody listens, in words: its addresses, without repeats."""
     return ", ".join(unique(row["addr"] for row in listening)[:4])
@@ -9256,11 +9265,13 @@ def finding_of(item, holes, seen):
 
 def not_asked(answers):
     """What could not be asked, and why: one line for each question."""
-    pairs = unique(((PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0],
-                    printable("; ".join(unique(why for _, why in row.tried)), 160))
-                   for row in answers
-                   if row.outcome == "unknown" and row.tried and row.probe in PROBES)
-    return [{"question": what, "why": why} for what, why in pairs if why != "switched off"]
+    reasons = collections.OrderedDict()
+    for row in answers:
+        if row.outcome == "unknown" and row.probe in PROBES:
+            what = (PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0]
+            reasons.setdefault(what, []).extend(why for _, why in row.tried)
+    return [{"question": what, "why": printable("; ".join(unique(whys)), 160)}
+            for what, whys in reasons.items() if whys and whys != ["switched off"]]
 
 
 def hide_consequences(found):
@@ -10099,7 +10110,8 @@ def server_rows(table, rows, packets, say):
         listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
         queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
-            watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
+            watched["waiting"], "?" if watched["limit"] is None else watched["limit"],
+            watched["dropped"]) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
         packets_sent=say("about %d, to itself" % packets), client=wish["client"] or say("any"),
         way_back=way.get("dev") and "%s (%s)%s" % (
@@ -10128,7 +10140,8 @@ def render_listeners(reports):
         seen, target = usable(by_probe(report.answers)), report.target
         warned = [f.code for f in report.findings if f.severity == "warn"]
         code = report.verdict.code if report.verdict.code != "ok" or not warned else warned[0]
-        queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
+        queue = "%s/%s" % tuple("-" if seen["watched"].get(key) is None else seen["watched"][key]
+                                for key in ("waiting", "limit"))
         names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
                  for row in programs_of(seen["listening"], seen["owners"])]
         users = ["? ? " + name for name in socket_users(seen["listening"], seen["owners"])]

@@ -102,6 +102,16 @@ class Questions(unittest.TestCase):
                            ("ip6tables", "/proc/net/ip6_tables_names")):
             self.assertEqual(asked[kind + " legacy"][0].args[0], path)
 
+    def test_each_socket_has_its_own_queue(self):
+        """Sixteen sockets (SO_REUSEPORT) with one connection each are not a full queue of five."""
+        row = {"port": 80, "state": "LISTEN", "remote": "0.0.0.0", "remote_port": 0, "waiting": 1,
+               "limit": 5, "dropped": 0, "inode": 1, "resent": 0}
+        for rows, wanted in (([row] * 16, (1, 5)), ([row, dict(row, waiting=6)], (6, 5)),
+                             ([dict(row, limit=0), row], (1, 0)), ([dict(row, limit=None)], (1, None))):
+            ports = {}
+            netdiag.note_sockets(ports, rows)
+            self.assertEqual((ports["80"]["waiting"], ports["80"]["limit"]), wanted)
+
     def test_queues_are_of_tcp(self):
         """53/udp is not judged by the queue of 53/tcp."""
         full = ('%s ; listener/0.0.0.0 port=53 ; sockets/udp ok udp=[{"addr":"0.0.0.0","port":53}]'
