@@ -9344,11 +9344,9 @@ def verdict(findings, seen):
         return MODE_VERDICTS[wish["mode"]](seen, findings)
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
-        doubtful = wish["mode"] == "server" and wish["port"] and (      # the firewall, the way
-            {fate["fate"] for fate in seen["fates"]} != {"accept"}
-            or {f.code for f in findings if f.severity == "warn"} & set(SERVER_FAULTS))
-        return Verdict("ok", [], "likely" if doubtful else "certain", ok_words(wish, good, seen),
-                       [], None)
+        served = wish["mode"] == "server" and wish["port"]
+        return Verdict("ok", [], how_well(wish, findings, seen) if served else "certain",
+                       ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
@@ -9364,6 +9362,17 @@ def verdict(findings, seen):
             row.subject, wish["port"], above)
     return Verdict("undecided", list(places), "possible", words, [
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
+
+
+def how_well(wish, findings, seen):
+    """How sure it is that a port of this host is fine: the firewall, the way back, its queue."""
+    warned = [f for f in findings if f.severity == "warn" and f.code in SERVER_FAULTS
+              and not f.code.startswith("listen")]
+    if saying(seen["loop"], "open", 0) and not warned:    # no rule has found out why
+        return "possible"
+    known = {fate["fate"] for fate in seen["fates"]} == {"accept"} and (
+        seen["watched"] or wish["transport"] == "udp")
+    return "certain" if known and not warned else "likely"
 
 
 def capture_verdict(seen, findings):
@@ -11518,7 +11527,8 @@ def examine(mode, find_targets, system, options, out):
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     reports = [unseen(target, shared) for target in targets]
     if complete is not None:                      # else it was Ctrl-C in the first moments
-        reports = diagnose_many(targets, shared, system, options, watched and show_progress)
+        reports = [report._replace(complete=report.complete and complete) for report in
+                   diagnose_many(targets, shared, system, options, watched and show_progress)]
     if watched:
         show_progress(())
     return publish(render_document(reports, system, options, started, began), reports, system,
