@@ -7864,6 +7864,8 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     for fate in fates if listening else ():
         if fate["fate"] != "accept":
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
+            if fate["fate"] and not wish["asked"] and "dport" not in fate["rule"]:
+                sure = dict(severity="warn")        # most rulesets close all ports but those meant
             yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
                        transport=wish["transport"].upper(), rule=rule_words(fate),
                        whose=" " + fate["whose"], proof=rules + rules_now)
@@ -8652,8 +8654,11 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
                            whose="(its answers to %s)" % whose)
         for fate in [inbound] + [outbound] * (outbound["fate"] != "accept"):
             sure = fate["fate"] != "accept" or about(rules, "nft")  # it shows iptables' as well
-            if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
-                found.append(fate)
+            same = [row for row in found if fate["rule"] and all(
+                row[key] == fate[key] for key in ("chain", "rule", "fate"))]
+            for row in same:
+                row["whose"] = re.sub(" with IPv4", "", row["whose"])
+            found += [fate] * bool(sure and not same)
     return found
 
 
