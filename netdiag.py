@@ -1875,16 +1875,17 @@ def note_port(seen, rows, queues):
     """Add one look at the sockets of a port, of which some are its queues; see watch_sockets."""
     states = collections.Counter(row["state"] for row in rows        # or it is not accepted
                                  if row["inode"] or row["state"] != "CLOSE_WAIT")
-    waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
+    dropped = sum(row["dropped"] or 0 for row in queues)
+    worst = max(queues, key=lambda row: (row["waiting"] > (row["limit"] or 0), row["waiting"]),
+                default={"waiting": 0, "limit": None})      # each socket has a queue of its own
     strangers = {(row["remote"], row["remote_port"]) for row in rows
                  if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
     if not seen:
-        seen.update(most={}, fewest=dict(states), half_open={}, peers={}, waiting=waiting,
-                    unaccepted=strangers, dropped=-dropped, limit=max(
-                        [row["limit"] or 0 for row in queues], default=0) or None)
+        seen.update(most={}, fewest=dict(states), half_open={}, peers={}, unaccepted=strangers,
+                    dropped=-dropped, waiting=worst["waiting"], limit=worst["limit"])
     seen["most"].update((s, n) for s, n in states.items() if n > seen["most"].get(s, 0))
     seen["fewest"] = {state: min(n, states[state]) for state, n in seen["fewest"].items()}
-    seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
+    seen.update(waiting=min(seen["waiting"], worst["waiting"]), last_dropped=dropped,
                 unaccepted=seen["unaccepted"] & strangers)
     for row in rows:
         peer = row["remote"].replace("::ffff:", "")                  # IPv4 on a socket of IPv6
@@ -4316,7 +4317,7 @@ class System:
                       "namespace": named.get(space)}
                      for row in facts.get("udp" if transport == "udp" else "listeners", ())
                      if row["port"] == port]
-        if len(seen) == 1 and self.sees_all()[0] != "ok":
+        if not rows and self.sees_all()[0] != "ok":
             return "unknown", "other network namespaces are for root to look into"
         return "ok", {"listeners": rows, "namespaces": len(seen) - 1}
 
@@ -7751,27 +7752,29 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
 
 
 @rule("""listen.backlog_full  where: service  sure: likely
-    says: {holder} does not accept: {waiting} connections wait on port {port}{limit}{dropped}; new
-      ones get no answer.
+    says: {holder} does not accept connections; waiting on port {port}: {waiting}{limit}{dropped}.
+      New ones get no answer.
     fix: Look at the program's threads, load and log. It is stuck or too slow; if it is only slow,
       raise its backlog and net.core.somaxconn.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
     fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
+    fires: watch/tcp ok 80={"waiting":2,"limit":2} ; loop/127.0.0.1 ok open=0 silent=1
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
 def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss."""
-    waiting, limit, dropped = (watched.get(key) or 0 for key in ("waiting", "limit", "dropped"))
+    waiting, limit, dropped = (watched.get(key) for key in ("waiting", "limit", "dropped"))
     lost = [row for row in grown if said(row, "TcpExtListenOverflows")]
-    if waiting and (limit and waiting > limit or dropped or lost and not limit):
-        mute = saying(loop, "silent", 1)
-        yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if limit
+    mute, known = saying(loop, "silent", 1), limit is not None
+    full = known and (waiting > limit or mute and queue_fills(watched, loop))
+    if full or waiting and (dropped or lost and not known):
+        yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if known
                    else "", dropped=", %d SYNs were dropped meanwhile" % dropped if dropped else "",
-                   confidence="certain" if mute or dropped else "likely",
+                   confidence="certain" if waiting and mute or dropped else "likely",
                    proof=watch + lost + mute)
 
 
 @rule("""service.silent  where: service  severity: warn  sure: likely
-    says: {holder} leaves {waiting} connections on port {port} unaccepted{state}.
+    says: {holder} leaves connections on port {port} unaccepted ({waiting} waiting){state}.
     fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":1,"limit":9}
     fires: watch/tcp ok 80={"waiting":3,"unaccepted":3,"limit":9}
@@ -7779,9 +7782,9 @@ def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     """)
 def rule_not_accepting(wish, watched, watch, listening, owners, holder):
     """Connections stay in the queue all the while: the clients are connected and hear nothing."""
-    waiting, limit = watched.get("waiting") or 0, watched.get("limit") or 0
+    waiting, limit = watched.get("waiting"), watched.get("limit")
     states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
-    if waiting and not (limit and waiting > limit or watched.get("dropped")):
+    if waiting and (limit is None or waiting <= limit) and not watched.get("dropped"):
         yield dict(holder=holder, waiting=waiting, proof=watch + owners,
                    severity="fail" if states or watched["unaccepted"] else "warn",
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
@@ -7801,6 +7804,8 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     for fate in fates if listening else ():
         if fate["fate"] != "accept":
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
+            if fate["fate"] and not wish["asked"] and "dport" not in fate["rule"]:
+                sure = dict(severity="warn")        # most rulesets close all ports but those meant
             yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
                        transport=wish["transport"].upper(), rule=rule_words(fate),
                        whose=" " + fate["whose"], proof=rules + rules_now)
@@ -7811,16 +7816,16 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     says: {holder} listens and has room, and a connection of this host to itself ({address} port
       {port}) {how}: a local firewall stops it{unread}.
     fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
-    given: port/80 ; listener/0.0.0.0 ; watch/tcp ok 80={"waiting":0,"limit":9}
-    fires: loop/127.0.0.1 ok open=0 silent=1   fires: loop/127.0.0.1 ok open=0
-    quiet: loop/127.0.0.1 ok""")
+    given: port/80 ; listener/0.0.0.0 ; loop/127.0.0.1 ok open=0 silent=1
+    fires: watch/tcp ok 80={"waiting":0,"limit":9}   fires: watch/tcp ok 80={"waiting":1,"limit":9}
+    quiet: watch/tcp ok 80={"waiting":9,"limit":9}   quiet: watch/tcp ok 80={"waiting":1,"limit":0}
+    """)
 def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
     rules may mean that, where they let clients pass; where they do not tell, it counts."""
-    full = watched.get("limit") and watched["waiting"] > watched["limit"]
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
-    room, sure = listening and watched and not full and not known, all(
-        fate["fate"] for fate in fates)
+    room = listening and watched and not known and not queue_fills(watched, loop)
+    sure = all(fate["fate"] for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
             row, "silent") else "is refused", severity="warn" if fates and sure else "fail",
@@ -8553,6 +8558,12 @@ def socket_users(listening, owners):
     return unique(filter(None, (users.get(str(row.get("uid"))) for row in listening)))
 
 
+def queue_fills(watched, loop):
+    """Do those who wait at a port fill its queue, together with our own connections to it?"""
+    waiting, limit = watched.get("waiting", 0), watched.get("limit")
+    return waiting if limit is None else waiting + len(loop) > limit + (not waiting)
+
+
 def bound_words(listening):
     """Where somebody listens, in words: its addresses, without repeats."""
     return ", ".join(unique(row["addr"] for row in listening)[:4])
@@ -8583,8 +8594,11 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
                            whose="(its answers to %s)" % whose)
         for fate in [inbound] + [outbound] * (outbound["fate"] != "accept"):
             sure = fate["fate"] != "accept" or about(rules, "nft")  # it shows iptables' as well
-            if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
-                found.append(fate)
+            same = [row for row in found if fate["rule"] and all(
+                row[key] == fate[key] for key in ("chain", "rule", "fate"))]
+            for row in same:
+                row["whose"] = re.sub(" with IPv4", "", row["whose"])
+            found += [fate] * bool(sure and not same)
     return found
 
 
@@ -8670,9 +8684,11 @@ LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|k
 
 
 def real_links(interfaces):
-    """Interfaces that can lead out: no loopback, no container or tunnel leftovers."""
-    return [link for link in all_links(interfaces)
-            if not link.get("loopback") and not VIRTUAL_LINKS.match(link["name"])]
+    """Interfaces that can lead out: no loopback, no container or tunnel leftovers; the end of a veth
+    pair only where there is nothing else (a container, a namespace)."""
+    links = [link for link in all_links(interfaces) if not link.get("loopback")]
+    return [link for link in links if not VIRTUAL_LINKS.match(link["name"])] or [
+        link for link in links if link["name"].startswith("veth")]
 
 
 def usable_links(interfaces):
@@ -9196,11 +9212,13 @@ def finding_of(item, holes, seen):
 
 def not_asked(answers):
     """What could not be asked, and why: one line for each question."""
-    pairs = unique(((PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0],
-                    printable("; ".join(unique(why for _, why in row.tried)), 160))
-                   for row in answers
-                   if row.outcome == "unknown" and row.tried and row.probe in PROBES)
-    return [{"question": what, "why": why} for what, why in pairs if why != "switched off"]
+    reasons = collections.OrderedDict()
+    for row in answers:
+        if row.outcome == "unknown" and row.probe in PROBES:
+            what = (PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0]
+            reasons.setdefault(what, []).extend(why for _, why in row.tried)
+    return [{"question": what, "why": printable("; ".join(unique(whys)), 160)}
+            for what, whys in reasons.items() if whys and whys != ["switched off"]]
 
 
 def hide_consequences(found):
@@ -9273,11 +9291,9 @@ def verdict(findings, seen):
         return MODE_VERDICTS[wish["mode"]](seen, findings)
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
-        doubtful = wish["mode"] == "server" and wish["port"] and (      # the firewall, the way
-            {fate["fate"] for fate in seen["fates"]} != {"accept"}
-            or {f.code for f in findings if f.severity == "warn"} & set(SERVER_FAULTS))
-        return Verdict("ok", [], "likely" if doubtful else "certain", ok_words(wish, good, seen),
-                       [], None)
+        served = wish["mode"] == "server" and wish["port"]
+        return Verdict("ok", [], how_well(wish, findings, seen) if served else "certain",
+                       ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
@@ -9293,6 +9309,17 @@ def verdict(findings, seen):
             row.subject, wish["port"], above)
     return Verdict("undecided", list(places), "possible", words, [
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
+
+
+def how_well(wish, findings, seen):
+    """How sure it is that a port of this host is fine: the firewall, the way back, its queue."""
+    warned = [f for f in findings if f.severity == "warn" and f.code in SERVER_FAULTS
+              and not f.code.startswith("listen")]
+    if saying(seen["loop"], "open", 0) and not warned:    # no rule has found out why
+        return "possible"
+    known = {fate["fate"] for fate in seen["fates"]} == {"accept"} and (
+        seen["watched"] or wish["transport"] == "udp")
+    return "certain" if known and not warned else "likely"
 
 
 def capture_verdict(seen, findings):
@@ -10065,7 +10092,8 @@ def server_rows(table, rows, packets, say):
             say(seen["holder"]), say("on"), seen["bound_to"]) or "-",
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
         queue=watched and say("%s waiting of %s, %d dropped meanwhile" % (
-            watched["waiting"], watched["limit"] or "?", watched["dropped"])) or "-",
+            watched["waiting"], "?" if watched["limit"] is None else watched["limit"],
+            watched["dropped"])) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
         packets_sent=say("about %d, to itself" % packets), client=wish["client"] or say("any"),
         way_back=way.get("dev") and "%s (%s)%s" % (
@@ -10095,7 +10123,8 @@ def render_listeners(reports, say=str):
         seen, target = usable(by_probe(report.answers)), report.target
         warned = [f.code for f in report.findings if f.severity == "warn"]
         code = report.verdict.code if report.verdict.code != "ok" or not warned else warned[0]
-        queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
+        queue = "%s/%s" % tuple("-" if seen["watched"].get(key) is None else seen["watched"][key]
+                                for key in ("waiting", "limit"))
         names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
                  for row in programs_of(seen["listening"], seen["owners"])]
         names += ["? ? " + name for name in socket_users(seen["listening"], seen["owners"])]
@@ -11952,7 +11981,8 @@ def examine(mode, find_targets, system, options, out):
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     reports = [unseen(target, shared) for target in targets]
     if complete is not None:                      # else it was Ctrl-C in the first moments
-        reports = diagnose_many(targets, shared, system, options, watched and show_progress)
+        reports = [report._replace(complete=report.complete and complete) for report in
+                   diagnose_many(targets, shared, system, options, watched and show_progress)]
     if watched:
         show_progress(())
     return publish(render_document(reports, system, options, started, began), reports, system,
