@@ -2260,7 +2260,7 @@ def json_documents(text):
         except (ValueError, RecursionError):
             continue
         inner = document.get("stdout")
-        if "targets" in document:
+        if "targets" in document and "schema" in document:   # a text's evidence has targets, too
             yield document
         elif isinstance(inner, str) and inner != text:
             yield from json_documents(inner)
@@ -3651,10 +3651,15 @@ def capture_value(told, own, until_s, client):
     states = collections.Counter(flow["state"] for flow in flows)
     if len(flows) > TOLD_LIMIT:
         flows.sort(key=lambda flow: flow["client"] != client)
-        fine = [flow for flow in flows if flow["state"] in FINE_FLOWS]
-        failed = [flow for flow in flows if flow["state"] not in FINE_FLOWS]
+        fine = [flow for flow in flows if is_fine(flow)]
+        failed = [flow for flow in flows if not is_fine(flow)]
         flows = failed[:TOLD_LIMIT // 2] + fine[:TOLD_LIMIT // 2]
     return dict(told, flows=flows, states=states)
+
+
+def is_fine(flow):
+    """Is there nothing wrong with a flow, as far as its own packets tell?"""
+    return flow["state"] in FINE_FLOWS and not flow["stuck"]
 
 
 def follow_records(records, client):
@@ -4250,8 +4255,9 @@ class System:
             return "unknown", "%s: %s" % (path, errno_name(error.errno))
 
     def wait(self, seconds, timeout_s=None):
-        """Let others act."""
-        time.sleep(seconds)
+        """Let others act, as long as that is recorded."""
+        if self.recording:
+            self.recording.thread.join(seconds)
         return "ok", seconds
 
     # -- this host as a server
@@ -5075,6 +5081,8 @@ class Recording:
             if protocol not in (IPV4, IPV6) or (device, kind) == ("lo", 4) \
                     or devices.setdefault(ends, device) != device:
                 continue
+            if len(devices) > 4 * FLOWS_LIMIT:            # a flood from invented addresses
+                devices.clear()
             if device not in indexes:
                 indexes[device] = or_none(socket.if_nametoindex, device) or 0
             record = cooked_record(data, extra, struct.pack(
@@ -6724,6 +6732,7 @@ def rule(card):
     cases = ["%s: %s" % (key, given + text) for key, text in lines if key in ("fires", "quiet")]
 
     def register(function):
+        mine(function.__name__ not in RULES, "two signs of one code need two views")
         sees, each = parameters(function), has.get("each")
         function.__doc__ = "\n    ".join([function.__doc__ or has["means"], ""] + cases)
         RULES[function.__name__] = Rule(
@@ -7136,6 +7145,7 @@ def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
         why = "nothing listens there on this host"
     elif boxes:
         places, sure = unique(p for hop in boxes for p in place_of(hop, far)), "certain"
+        where = "Allow it on that firewall; on the server"
         why = "it comes from hop %s, before the server (hop %d): a firewall" % (
             " or ".join(map(str, boxes)), far)
     return dict(why=why, where=where, suspects=places, confidence=sure,
@@ -7230,13 +7240,14 @@ sign("""path.mtu_blackhole  where: transit server_network client_network  each: 
 sign("""path.far_end path.nat  where: client_network transit  each: far_ends  severity: info
     means: The greeting of netdiag's `listen` says how the connection arrived there.
     says: The far end, a netdiag listener, saw this connection come from {you} port {you_port}
-      (TTL {ttl}, MSS {mss}){nat}.
+      (TTL {ttl}{segments}){nat}.
     fix: The path works; allow lists at the far end must name {you}.
     fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
       at=2026-11-21T12:00:00+00:00"
     quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
     lambda row, own: dict(
         row.value, code="path.nat" if row.value["nat"] else "path.far_end",
+        segments="" if row.value["mss"] is None else ", MSS %d" % row.value["mss"],
         nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
 sign("""path.mtu_blackhole
     where: transit server_network client_network  each: outsized  severity: warn  sure: possible
@@ -7383,7 +7394,7 @@ sign("""tls.handshake_stalled  where: service server server_network  each: hands
     says: {address} says nothing after the ClientHello (TCP is open).
     fix: Is the service hung, or the port's protocol another? Else suspect MTU or a filter.
     fires: tls/A ok ended=stalled   quiet: tls/A ok ended=closed""",
-    lambda row: row.value["ended"] == "stalled")
+    lambda row: row.value["ended"] == "stalled" and not is_unheeded(row))
 
 
 @rule("""tls.not_tls  where: service  each: handshakes
@@ -7511,8 +7522,26 @@ sign("""http.no_response  where: service server  each: exchanges  sure: likely
     fires: http/A ok status=null ended=silent
     quiet: http/A ok status=null ended=closed not_http=hello""",
     lambda row: row.value["stage"] == "http" and not (row.value["status"] or row.value["not_http"])
-    and dict(how=ENDINGS.get(row.value["ended"], "ends"), when="in the middle of its answer"
-             if row.value["bytes"] else "without an answer"))
+    and not is_unheeded(row) and dict(
+        how=ENDINGS.get(row.value["ended"], "ends"), when="in the middle of its answer"
+        if row.value["bytes"] else "without an answer"))
+sign("""tls.handshake_stalled http.no_response service.silent
+    where: server_network transit server service  each: talks  sure: likely
+    means: The handshake of TCP is done, and the peer's kernel takes nothing of what is said then.
+    says: {address} accepts the connection on port {port} and acknowledges nothing that is said then
+      (sent again {again} times): what follows the SYN gets lost on the way there.
+    fix: Look for a firewall that lets SYNs pass and drops what follows (asymmetric routes, a full
+      connection table); on the server, `netdiag.py capture --port {port} --for 60s` shows what
+      arrives, and `ss -ltn` whether the accept queue is full.
+    fires: tls/A ok ended=stalled info={"unacked":1,"total_retrans":4}
+    fires: http/A ok status=null ended=silent info={"unacked":1,"total_retrans":5}
+    fires: target/A ok protocol=redis ; words/A ok ended=silent info={"unacked":1,"total_retrans":5}
+    quiet: http/A ok status=null ended=silent info={"unacked":0,"total_retrans":2}
+    quiet: http/A ok info={"unacked":1,"total_retrans":2}""",
+    lambda row: is_unheeded(row) and row.value.get("stage", "http") == "http" and dict(
+        again=row.value["info"]["total_retrans"], code={
+            "tls": "tls.handshake_stalled", "words": "service.silent"}.get(
+                row.probe, "http.no_response")))
 sign("""http.not_http  where: service  each: exchanges  means: The bytes that came back are no HTTP.
     says: Port {port} on {address} does not speak HTTP: it answers {kind}"{words}".
     fix: Is this the right port? Use the client of the protocol that answers there.
@@ -8079,8 +8108,8 @@ sign("""oneway.forward
 
 
 sign("""oneway.forward
-    where: server_network transit client_network  each: attempts  sure: likely
-    hides: service.silent path.loss
+    where: server_network transit client_network  each: recorded  sure: likely
+    hides: service.silent tls.handshake_stalled http.no_response path.loss
     means: Seen at the client: its ACK and its data do not get there.
     says: {client} gets the SYN/ACK of {server} and confirms it in vain: the SYN/ACK comes {synack}
       times, and no data is acknowledged. What follows the SYN is lost going there.
@@ -8108,7 +8137,7 @@ sign("""listen.backlog_full  where: service server  each: attempts  sure: likely
 
 @rule("""oneway.reverse  where: server_network transit client_network client  each: attempts
     hides: oneway.forward
-    says: {server} answers the SYN of {client} to port {server_port} ({synack} times){again}: {how}.
+    says: {server} answers the SYN of {client} to port {server_port} ({often}){again}: {how}.
     fix: Follow the way from {server} back to {client}: its gateway, rp_filter, asymmetric routes,
       firewalls with state that did not see the SYN.
     given: target/- ok host=null mode=capture protocol=tcp
@@ -8121,6 +8150,7 @@ def rule_oneway_reverse(row, fine_flows):
     if flow["state"] != "unconfirmed" or flow["seen_at"] == "client" and again:
         return None
     return dict(flow_severity(row, fine_flows), confidence="likely" if again else "possible",
+                often="%d times" % flow["synack"] if flow["synack"] > 1 else "once",
                 again=", and the SYN comes again (%d times)" % flow["syn"] if again else "",
                 how="its answers are lost on the way back" if again else "its answers are lost on"
                 " the way back, or the client's ACK on its way here, or the client has gone")
@@ -8345,7 +8375,7 @@ sign("""handshake.incomplete  where: server_network transit client_network  each
         scope=None, peers=", ".join(lost_answers(row)[:5])))
 sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
-    says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
+    says: {target} works now and then: {failed} of {checks} checks failed, in {often} of
       {seconds:.0f} s in all: {kinds}.
     fix: See what happened at those times: {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
@@ -8367,7 +8397,22 @@ sign("""oneway.reverse  where: server_network transit client_network  each: ends
     fires: report/s ok role=server mode=server half_open={"203.0.113.77":3}
     quiet: report/s ok role=server mode=server half_open={"203.0.113.7":3,"203.0.113.8":1}
     quiet: report/s ok role=server mode=server""",
-    lambda row: row.value["client"]["code"] in SILENCES and answered_in_vain(row))
+    lambda row: row.value["client"]["code"] in SILENCES
+    and not has_opened(row.value["client"]) and answered_in_vain(row))
+sign("""oneway.forward  where: server_network transit client_network  each: stalled_ends
+    means: The client has the SYN/ACK, and the server goes on sending it: the ACK is lost.
+    says: {client} gets the SYN/ACK of {server} port {port}, and what it says then does not arrive:
+      the server still waits for its ACK, and sends the SYN/ACK again.
+    fix: Look between {client} and {server} for a firewall that lets SYNs pass and drops what
+      follows: asymmetric routes, a full connection table.
+    given: report/c ok role=client code=http.no_response facts={"TCP":"open"}
+    fires: report/s ok role=server mode=server half_open={"198.51.100.9":3}
+    fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9",
+      "synack":3,"syn":1,"server_port":443,"isn":0,"handshake":false}]
+    quiet: report/s ok role=server mode=server half_open={"203.0.113.77":3}
+    quiet: report/s ok role=server mode=server""",
+    lambda row: seen_as(row) and answered_in_vain(row) and dict(
+        answered_in_vain(row), confidence="likely"))
 sign("""tcp.filtered  where: server  each: ends  hides: oneway.forward  sure: certain
     means: A capture on the server sees the SYN come and nothing leave.
     says: The SYN of {client} arrives at {server} port {port}, and {server} sends nothing back.
@@ -8436,6 +8481,7 @@ SERVER_FAULTS = ("listen.none listen.loopback_only listen.other_address listen.b
 TRAIT_PLACES = {"host": ("client", "client_network"), "source segment": ("client_network",),
                 "target": ("service", "server", "server_network"),
                 "target host": ("server", "server_network")}
+STALLS = "oneway.forward tls.handshake_stalled http.no_response service.silent".split()
 SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent"
             " udp.no_reply").split()
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
@@ -8766,6 +8812,13 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
     return [first - 1, first] if first and far and first < far else []
 
 
+def is_unheeded(row):
+    """Was what we said sent again and again, without an ACK of the peer's kernel (tcp_info)?"""
+    info = row.value.get("info") or {}
+    return row.value["ended"] in ("silent", "stalled") and bool(
+        info.get("unacked") and info.get("total_retrans", 0) > 1)
+
+
 def lost_answers(row):
     """Who sent a SYN to the stand-in, was answered more than once, and never came through."""
     came = [arrival["from"] for arrival in row.value["arrivals"]]
@@ -8784,7 +8837,7 @@ def lapse_words(target, outages):
     """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
     kinds = collections.Counter(outage["code"] for outage in outages)
     return dict(
-        target=target, count=len(outages),
+        target=target, often="%d outages" % len(outages) if outages[1:] else "one outage",
         seconds=sum(outage["to"] - outage["from"] for outage in outages),
         kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
         times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
@@ -8856,6 +8909,12 @@ def answered_in_vain(row):
         end_words(row), confidence="certain" if known and row.value["witnessed"] else
         "likely" if known or quiet or not came else "possible",
         how=how if known or not came else " as %s (NAT)%s" % (came, how))
+
+
+def has_opened(client):
+    """Did a connection of the client's report open: has it got the SYN/ACK?"""
+    return client["facts"].get("TCP") == "open" or any(
+        flow["handshake"] for flow in client["flows"] if flow["server_port"] == client["port"])
 
 
 def unseen_by_server(row):
@@ -9093,6 +9152,9 @@ VIEWS = {
                                for a in size_suspects(saying(sizes, "by", "echo"))],
     "lapses": lambda checks: succeeded(checks),                    # (watch) all that was checked
     "ends": lambda report: list(ends_of(report)),                  # (merge) client beside server
+    "stalled_ends": lambda ends: [                     # the client has the SYN/ACK, and no more
+        row for row in ends for client in [row.value["client"]]
+        if client["code"] in STALLS and has_opened(client)],
     "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
     "patterns": lambda exchange: [
@@ -9116,8 +9178,10 @@ VIEWS = {
         row for row in latest(succeeded(http)) if row.subject not in http2_only],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "refuses")],
-    "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
-                                 and row.value["stage"] == "http"],
+    "talks": lambda tls, exchanges, words: succeeded(tls + exchanges + words),
+    "unanswered": lambda words: [
+        row for row in succeeded(words) if not row.value["bytes"]
+        and row.value["stage"] == "http" and not is_unheeded(row)],
     "mute": lambda wish, connections, unanswered: saying(
         connections if wish["speaks_first"] and not wish["tls"] else [], "after", "open") + saying(
             unanswered, "ended", "silent"),
@@ -9332,11 +9396,12 @@ def capture_verdict(seen, findings):
     if telling:
         return finding_verdict(telling[0])
     words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
+    live = "See 'not tested' below; record as root, longer (--for 60s), while the client tries;" \
+        " `netdiag.py server %s --for 60s` needs no right." % (seen["wish"]["port"] or "PORT")
     return Verdict("undecided", [], "possible", words if seen["capture"] else
                    "Nothing could be recorded.", [
-                       "See 'not tested' below; record as root, longer (--for 60s), while the"
-                       " client tries; `netdiag.py server %s --for 60s` needs no right."
-                       % (seen["wish"]["port"] or "PORT")], None)
+                       "Record while the client tries, from before its first packet."
+                       if seen["wish"]["file"] else live], None)
 
 
 def listen_verdict(seen, _):
@@ -9705,8 +9770,8 @@ def outage_line(outage, say=str):
 def outage_lines(table, say):
     """The outage log of `watch`."""
     facts = table["checks"][0].value
-    return ["  " + say("%d checks in %d s, %d failed" % (
-        facts["checks"], facts["seconds"], facts["failed"]))] + [
+    return ["  " + say("%d checks in %d s, %d failed, the slowest connection took %.0f ms" % (
+        facts["checks"], facts["seconds"], facts["failed"], facts["slowest_ms"]))] + [
             line for row in facts["outages"] for line in wrap(
                 outage_line(row, say).strip(), "  ", " " * 21)] + more_lines(
                     facts["more_outages"], "outages", say)
@@ -9793,8 +9858,9 @@ def group_json(reports, spare, useless):
         verdict=group_verdict(reports, common)._asdict(), common=common,
         matrix={"hosts": hosts, "targets": targets,
                 "codes": [[codes.get((host, name)) for name in targets] for host in hosts]},
-        not_joined=["The report of %s about %s (%s) is about no service that a client's report is"
-                    " about." % (row.value["host"], row.value["target"], row.value["code"])
+        not_joined=["The report of %s about %s (%s) belongs to no client's report: another service,"
+                    " or another report of it is nearer in time." % tuple(
+                        row.value[key] for key in ("host", "target", "code"))
                     for row in spare[:20]], unusable=useless)
 
 
@@ -9881,7 +9947,7 @@ def flow_lines(report, capture, say):
                       ) if left else []
         told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
                 and (not report.target.host or flow["state"] != "trace")]
-        for flow in sorted(told, key=lambda flow: flow["state"] in FINE_FLOWS)[:shown]:
+        for flow in sorted(told, key=lambda flow: (is_fine(flow), not flow["syn"]))[:shown]:
             lines += wrap("%s > %s %s: %s" % (
                 endpoint(flow["client"], flow["client_port"]), endpoint(flow["server"], flow[
                     "server_port"]), flow["protocol"].upper(), say(flow["state"])))

@@ -127,6 +127,16 @@ class TwoEnds(MergeCase):
         self.check("tcp.filtered", client(**SILENT), capture({"synack": 1, "handshake": True}))
         self.check("ok", client(), server([(CLIENT, 3)], code="handshake.incomplete"))
 
+    def test_lost_behind_the_handshake(self):
+        """The client's connection opens, the server waits for the ACK: it is the way there."""
+        opened = {"state": "open", "local": CLIENT, "greeting": None}
+        for code in ("http.no_response", "oneway.forward"):
+            mute = client(code=code, suspects=["service"], evidence=[row("tcp", opened)])
+            for end in (server(half_open={CLIENT: 3}), capture({"syn": 1, "synack": 3})):
+                self.check("oneway.forward", mute, end)
+        self.check("http.no_response", client(code="http.no_response", evidence=[
+            row("tcp", opened)]), server(half_open={OTHER: 3}))
+
     def test_nat(self):
         """One stranger half open at that time may be this client behind NAT: likely, and said;
         on a busy server it may be anybody."""
@@ -364,6 +374,11 @@ class Files(MergeCase):
         self.assertEqual((found["code"], found["port"]), ("tcp.refused", port))
         with self.assertRaises(netdiag.NotMine):
             netdiag.parse_reports(re.sub("[a-e]", "f", pasted))
+
+    def test_evidence_is_no_report(self):
+        """A text's own evidence holds objects with `targets` (iptables'): they spoil nothing."""
+        text = "e24 rules/iptables ok {\"targets\": {}}\n" + json.dumps(client(**SILENT))
+        self.assertEqual([r["code"] for r in netdiag.parse_reports(text)], [SILENT["code"]])
 
     def test_wrapped(self):
         """Several documents in one text, log lines between them, Ansible's wrapping, UTF-16."""
