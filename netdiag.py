@@ -2062,7 +2062,7 @@ throttled=past maxstartups|maxstartups throttling|exceeded maxstartups|penalt
 throttled=not allowed at this time|refused connect from""")
 SSHD_SAYS = r"\bsshd[\w-]*\[\d+\]: "
 SSHD_PEERS = (r"(?:for|user) (?:invalid user |illegal user )?(.*) from (\S+) port \d+ ssh\d",
-              r"(?:for|user) (?:invalid user )?(.*) from (\S+)", r"()(?:with|from|by) (\S+)")
+              r"(?:for|[Uu]ser) (?:invalid user )?(.*) from (\S+)", r"()(?:with|from|by) (\S+)")
 # Words of trouble in the logs of other programs: web servers, databases, mail, systemd.
 TROUBLE = (r"(?i)refus|denied|fail|not allowed|too many|error|fatal|crit|emerg|exceeded|timed? ?out"
            r"|cannot|unable|limiting|worker_connections|killed|no space|banned")
@@ -2100,8 +2100,8 @@ def parse_sshd_log(text):
             user for kind, user, _, _ in told if kind == "invalid_user" and user)),
         "accepted": [{"user": user, "ip": address, "method": find(method, line)}
                      for kind, user, address, line in told if kind == "accepted"],
-        "lines": [{"kind": kind, "ip": address, "text": log_text(line),
-                   "when": log_time(line)} for kind, _, address, line in told[-LOG_LIMIT:]]}
+        "lines": [{"kind": kind, "ip": address, "user": user, "text": log_text(line),
+                   "when": log_time(line)} for kind, user, address, line in told[-LOG_LIMIT:]]}
 
 
 def parse_log(text):

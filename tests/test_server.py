@@ -298,6 +298,13 @@ class Logs(unittest.TestCase):
         self.assertNotIn("\x1b", text["lines"][0]["text"])
         self.assertIn("7#7", text["lines"][0]["text"])
 
+    def test_users_are_known(self):
+        """The user of a line stands by itself as well: --redact masks it in the line by that."""
+        for words, user in (("User bob from 192.0.2.9 not allowed because not listed", "bob"),
+                            ("Invalid user eve from 192.0.2.9 port 40", "eve")):
+            line, = netdiag.parse_sshd_log("Nov 21 17:00:00 box sshd[7]: " + words)["lines"]
+            self.assertEqual(line["user"], user)
+
     def test_forged_address(self):
         """The last address of a line is the peer's; a name may hold another."""
         line = ("Nov 21 16:29:00 box sshd[7]: Failed password for invalid user x from 192.0.2.66"
