@@ -10996,7 +10996,17 @@ JAPANESE = """
 @oneway_forward_unheard_of {seconds}秒間、このホストの{goal}にはパケット{of}が届きませんでした{others}。
   fix その間に接続を試していたなら、手前で失われたか、宛先が違います。
     両端で記録（相手側で`netdiag.py capture TARGET`）して比べてください。
-@oneway_forward_attempts {client}は{server}のSYN/ACKを受け取り確認応答を返しますが、届いていません。
+@tls_handshake_stalled_talks {address}はポート{port}で接続を受け付けますが、その後のデータに確認応答がありません（{again}回再送）。
+    SYNより後のパケットが往路で失われています。
+  fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
+    サーバーでは`netdiag.py capture --port {port} --for 60s`で何が届くか、`ss -ltn`で受け付けキューの満杯を確認してください。
+@return_unrouted 確認中にポート{port}宛てのSYNが{dropped}個届きましたが、クライアントへ戻る経路がないため破棄しました（{count}回）。
+  fix デフォルトルートまたはクライアントのネットワークへの経路を追加してください。`ip route get`で確認できます。
+@oneway_forward_stalled_ends {client}は{server}のポート{port}のSYN/ACKを受け取りますが、その後に送ったものが届いていません。
+    サーバーはACKを待ち続け、SYN/ACKを再送しています。
+  fix {client}と{server}の間で、SYNだけを通し後続を破棄するファイアウォールを探してください。
+    非対称な経路や接続テーブルの満杯も確認してください。
+@oneway_forward_recorded {client}は{server}のSYN/ACKを受け取り確認応答を返しますが、届いていません。
     SYN/ACKが{synack}回届き、データへの確認応答がありません。往路でSYNより後のパケットが失われています。
   fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
     サーバーでは`ss -ltn`で受け付けキューの満杯を確認してください。
