@@ -8730,8 +8730,8 @@ LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|k
 
 
 def real_links(interfaces):
-    """Interfaces that can lead out: no loopback, no container or tunnel leftovers; the end of a veth
-    pair only where there is nothing else (a container, a namespace)."""
+    """Interfaces that can lead out: no loopback, no container or tunnel leftovers; the end of a
+    veth pair only where there is nothing else (a container, a namespace)."""
     links = [link for link in all_links(interfaces) if not link.get("loopback")]
     return [link for link in links if not VIRTUAL_LINKS.match(link["name"])] or [
         link for link in links if link["name"].startswith("veth")]
