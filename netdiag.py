@@ -7744,7 +7744,7 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
 
 
 @rule("""listen.loopback_only listen.other_address  where: service server
-    says: {holder} listens on {bound_to} only: {who} cannot reach it.
+    says: {holder} listens on {bound_to} only: {who} can reach it.
     fix: Let it listen on 0.0.0.0 and [::], or on the address that the clients use; restart it.
     fires: port/80 ; listener/127.0.0.1   fires: port/80 client=2001:db8::5 ; listener/0.0.0.0
     fires: port/80 ; iface/eth0 ; listener/203.0.113.77
@@ -7753,7 +7753,7 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
 def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets):
     """The socket is bound to loopback, to no address of the client's family, or to none of ours."""
     client, far = wish["client"] or "", [r for r in listening if not is_loopback(r["addr"])]
-    who = misfit(far, is_address(client), interfaces, back) if far else "any other host"
+    who = misfit(far, is_address(client), interfaces, back) if far else "no other host"
     if listening and who and not is_loopback(client):
         yield dict(code="listen.other_address" if far else "listen.loopback_only", holder=holder,
                    bound_to=bound_to, who=who, proof=sockets + back,
@@ -8103,7 +8103,7 @@ sign("""oneway.forward
     lambda row, wish, flow: dict(
         of=" of " + wish["client"] if wish["client"] else "",
         goal="port %d" % wish["port"] if wish["port"] else "address",
-        others=", though %s came: is there a NAT or a proxy between?" % ", ".join(unique(
+        others=", though %s came (a NAT or a proxy in between?)" % ", ".join(unique(
             r.value["client"] for r in flow)[:3]) if flow else ""))
 
 
@@ -8553,19 +8553,19 @@ def is_loopback(address):
 
 
 def misfit(far, version, interfaces, back):
-    """Whom sockets that are bound beyond loopback do not serve, in words; None: nobody in doubt."""
+    """Whom sockets that are bound beyond loopback do not serve: `no ...`; None: nobody in doubt."""
     if version and not any(version in versions_of(row) for row in far):
-        return "a client with IPv%d" % version
+        return "no client with IPv%d" % version
     bound, own = {row["addr"].partition("%")[0] for row in far}, own_addresses(interfaces)
     if bound & set(ANYWHERE) or not all_links(interfaces):
         return None
     if not bound & own:
-        return "anybody (no interface of this host has that address)"
+        return "no host (no interface of this one has that address)"
     facing = [interface_named(interfaces, row.value["dev"]) for row in succeeded(back)
               if row.value["dev"] not in (None, "lo")]
     facing = list(filter(None, facing))
     if facing and not any(bound & set(link_addresses(link)) for link in facing):
-        return "a client behind %s, such as %s," % (facing[0]["name"], host_of(back[0]))
+        return "no client behind %s, such as %s," % (facing[0]["name"], host_of(back[0]))
     return None
 
 
@@ -10939,7 +10939,7 @@ JAPANESE = """
   fix 0.0.0.0と[::]、またはクライアント向けアドレスで待ち受けさせてください。反映には再起動が必要です。
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
   fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
-@listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です。新しい接続には応答がありません。
+@listen_backlog {holder}が接続を受け付けません。ポート{port}の待機数は{waiting}です。新しい接続には応答がありません。
   fix プログラムのスレッド、負荷、ログを確認してください。停止または処理の遅れが原因です。そのうえで
     backlogとnet.core.somaxconnを引き上げてください。
 @not_accepting {holder}はポート{port}の接続{waiting}件を受け付けていません{state}。
@@ -11013,7 +11013,7 @@ JAPANESE = """
 @listen_backlog_full_attempts {client}は{server}のポート{server_port}への接続を確認しましたが、SYN/ACKが
     {synack}回再送されています。サービスの受け付けキューが満杯です。
   fix `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
-@oneway_reverse {server}はポート{server_port}への{client}のSYNに応答しています（{synack}回）{again}: {how}。
+@oneway_reverse {server}はポート{server_port}への{client}のSYNに応答しています（{often}）{again}: {how}。
   fix {server}から{client}への復路を確認してください。ゲートウェイ、rp_filter、非対称な経路、
     SYNを見ていないステートフルファイアウォールが疑われます。
 @flow_dropped {client}のSYNはポート{server_port}宛てに、{server}であるこのホストへ届きました（{times}）が、
@@ -11037,13 +11037,13 @@ JAPANESE = """
 ?dropped 記録中にカーネルが破棄したパケットの計数
 @path_mtu_blackhole_patterns {way}、小さいパケットは通り、大きいパケットが失われます。
   fix ICMP「fragmentation needed」を通すか、MSSを調整してください。ICMPは3/4（IPv6は2/0）、調整はその方向のトンネルで行います。
-@path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}、MSS {mss}）{nat}。
+@path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}）{nat}。
   fix 経路は正常です。相手側の許可リストには{you}を登録してください。
 @listen_none_ends {client}では{seen}。{server}の報告: {why}
   fix {cure}これは{server}で実施してください。
 @handshake_incomplete_arrivals {peers}からのSYNは届いて応答していますが、応答が復路で失われ、接続が一度も完了していません。
   fix {peers}への復路を確認してください。このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
-@intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{count}回、
+@intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{often}、
     合計{seconds}秒でした（{kinds}）。
   fix 次の時刻に何が起きたかを確認してください: {times}。
 @oneway_reverse_ends {client}の送信は{server}のポート{port}に届きます{how}が、応答が戻りません。
@@ -11330,27 +11330,35 @@ Publish the port of that container or namespace here.
 A program = プログラム
 A program of user {user} = ユーザー{user}のプログラム
 {program} (pid {pid}, container {container}) = {program}（pid {pid}、コンテナ{container}）
-nobody else = ほかのホスト
-a client with IPv{version} = IPv{version}のクライアント
-{holder} listens on {bound_to} only: anybody (no interface of this host has that address) cannot
+no other host = ほかのホスト
+no client with IPv{version} = IPv{version}のクライアント
+{holder} listens on {bound_to} only: no host (no interface of this one has that address) can
     reach it.
     = {holder}は{bound_to}だけで待ち受けていますが、このアドレスを持つインターフェースがないため、どこからも到達できません。
-a client behind {dev}, such as {client}, = {dev}側のクライアント（{client}など）
-{port} (its backlog is {limit}) = {port}（backlogは{limit}）
-{holder} does not accept: {waiting} connections wait on port {port}, {dropped} SYNs were dropped
-    meanwhile; new ones get no answer.
-    = {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です（その間にSYN {dropped}件を破棄）。新しい接続には応答がありません。
+no client behind {dev}, such as {client}, = {dev}側のクライアント（{client}など）
+{count} (its backlog is {limit}) = {count}（backlogは{limit}）
+{count} (its backlog is {limit}), {dropped} SYNs were dropped meanwhile
+    = {count}（backlogは{limit}、その間にSYN {dropped}件を破棄）
+{count}, {dropped} SYNs were dropped meanwhile = {count}（その間にSYN {dropped}件を破棄）
 : the process is stopped (SIGSTOP) = （プロセスは停止中、SIGSTOP）
 : the process is held by a debugger = （プロセスはデバッガーが停止中）
 : the process is stuck in the kernel (state D) = （プロセスはカーネル内で停止、状態D）
 : the process is dead (a zombie) = （プロセスは終了済み、ゾンビ）
-This host's firewall {fate} {transport} port {port} from {client}, in {chain} by "{rule}"{count}.
-    = このホストのファイアウォールが、{client}から{transport}ポート{port}への通信を{fate}。該当箇所は{chain}の「{rule}」です{count}。
-This host's firewall may or may not accept {transport} port {port} from {client}, in {chain} by
+This host's firewall {fate} {transport} port {port} from {whose}, in {chain} by "{rule}"{count}.
+    = このホストのファイアウォールが、{whose}から{transport}ポート{port}への通信を{fate}。該当箇所は{chain}の「{rule}」です{count}。
+This host's firewall may or may not accept {transport} port {port} from {whose}, in {chain} by
     "{rule}"{count}.
-    = このホストのファイアウォールが、{client}から{transport}ポート{port}への通信を許可するか不明です。該当箇所は{chain}の「{rule}」です{count}。
+    = このホストのファイアウォールが、{whose}から{transport}ポート{port}への通信を許可するか不明です。該当箇所は{chain}の「{rule}」です{count}。
+This host's firewall {fate} {transport} port {port} (its answers to {whose}), in {chain} by
+    "{rule}"{count}.
+    = このホストのファイアウォールが、{transport}ポート{port}から{whose}への応答を{fate}。該当箇所は{chain}の「{rule}」です{count}。
+This host's firewall may or may not accept {transport} port {port} (its answers to {whose}), in
+    {chain} by "{rule}"{count}.
+    = このホストのファイアウォールが、{transport}ポート{port}から{whose}への応答を許可するか不明です。該当箇所は{chain}の「{rule}」です{count}。
 drops = 破棄します
 rejects = 拒否します
+(its answers to {whose}) = {whose}への応答
+clients = クライアント
 clients with IPv{version} = IPv{version}クライアント
 accepts {whose} = {whose}を許可
 drops {whose} = {whose}を破棄
@@ -11398,13 +11406,19 @@ has room in its queue = キューに余裕あり
 no rule of this host's firewall stops it = このホストのファイアウォールは許可
 the way back to {client} leaves by {dev} = {client}への復路は{dev}
 once = 1回
+{count} times = {count}回
+one outage = 1回
+{count} outages = {count}回
+{ttl}, MSS {mss} = {ttl}、MSS {mss}
 {count} times (t+{times} s) = {count}回、t+{times}秒
 No packet of {client} came to this host's {goal} in {seconds} s{others}.
     = {seconds}秒間、このホストの{goal}には{client}からのパケットが届きませんでした{others}。
-No packet came to this host's address in {seconds} s.
-    = {seconds}秒間、このホストにはパケットが届きませんでした。
+No packet of {client} came to this host's address in {seconds} s{others}.
+    = {seconds}秒間、このホストには{client}からのパケットが届きませんでした{others}。
+No packet came to this host's address in {seconds} s{others}.
+    = {seconds}秒間、このホストにはパケットが届きませんでした{others}。
 port {port} = ポート{port}
-, though {others} came: is there a NAT or a proxy between?
+, though {others} came (a NAT or a proxy in between?)
     = （{others}からは届いています。途中にNATやプロキシはありませんか）
 , and the SYN comes again ({count} times) = が、SYNが再び届きます（{count}回）
 its answers are lost on the way back = 応答が復路で失われています
@@ -11543,7 +11557,8 @@ works again = 復旧
 It ended before the first check. = 最初の確認の前に終了しました。
 {target} answered all {checks} checks in {seconds} s, the slowest in {ms} ms.
     = {target}は{seconds}秒間の確認{checks}回すべてに応答しました（最も遅い応答は{ms} ms）。
-{checks} checks in {seconds} s, {failed} failed = {seconds}秒間に確認{checks}回、失敗{failed}回
+{checks} checks in {seconds} s, {failed} failed, the slowest connection took {ms} ms
+    = {seconds}秒間に確認{checks}回、失敗{failed}回、最も遅い接続は{ms} ms
 {client} sees {seen}, and the report of {server} says why: {why}.
     = {client}では{seen}。{server}の報告: {why+.}。
 {cure} Do that on {server}. = {cure+}。これは{server}で実施してください。
@@ -11607,8 +11622,10 @@ the hop {value} = ホップ {value}
 the port {value} = ポート {value}
 {hosts} hosts, {targets} targets = {hosts}ホスト、{targets}対象
 {failed} of those that fail have it, {fine} of the others = 失敗のうち{failed}件、それ以外の{fine}件に該当
-The report of {host} about {target} ({code}) is about no service that a client's report is about.
-    = {host}の{target}についての報告（{code}）は、クライアントの報告にあるどのサービスのものでもありません。
+The report of {host} about {target} ({code}) belongs to no client's report: another service, or
+    another report of it is nearer in time.
+    = {host}の{target}についての報告（{code}）は、どのクライアントの報告とも対応しません。
+    別のサービスか、時刻のより近い別の報告があります。
 {count} unusable files in all = 使用できないファイルは全部で{count}個
 no netdiag report in it = netdiagの報告が含まれていません
 no netdiag report in it: it is cut short = netdiagの報告が途中で切れています

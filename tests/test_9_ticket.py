@@ -250,15 +250,29 @@ Nobody listens on TCP port 80 of this host; a rule sends it elsewhere, "tcp dpor
   :1". What is there cannot be seen from here.
 Start the service, or correct the port that it or the client uses; its log ends: "no
   file".
-nginx (pid 7, container web) listens on 127.0.0.1 only: a client behind eth1, such as 192.0.2.1,
-  cannot reach it.
-A program of user www leaves 3 connections on port 80 unaccepted: the process is stopped (SIGSTOP).
+nginx (pid 7, container web) listens on 127.0.0.1 only: no client behind eth1, such as 192.0.2.1,
+  can reach it.
+A program listens on 192.0.2.9 only: no host (no interface of this one has that address) can reach
+  it.
+A program does not accept connections; waiting on port 80: 3 (its backlog is 2), 4 SYNs were dropped
+  meanwhile. New ones get no answer.
+A program does not accept connections; waiting on port 80: 3, 4 SYNs were dropped meanwhile. New
+  ones get no answer.
+A program of user www leaves connections on port 80 unaccepted (3 waiting): the process is stopped
+  (SIGSTOP).
+This host's firewall drops TCP port 80 (its answers to 192.0.2.1), in inet filter input by "drop".
+This host's firewall may or may not accept TCP port 80 (its answers to clients with IPv4), in inet
+  filter input by "drop".
+The far end, a netdiag listener, saw this connection come from 192.0.2.1 port 7 (TTL 61).
+192.0.2.1 works now and then: 5 of 60 checks failed, in 2 outages of 9 s in all: tcp.refused (2).
 This host's firewall may or may not accept TCP port 80 from 192.0.2.1, in inet filter input by
   "accept" (5 packets so far, 2 of them just now).
 This host runs short: /var has 0.1 % free; 98 of 99 files are open; programs wait for memory 30 % of
   the time.
-No packet of 192.0.2.1 came to this host's port 80 in 30 s, though 192.0.2.8 came: is there a NAT or
-  a proxy between?.
+No packet of 192.0.2.1 came to this host's port 80 in 30 s, though 192.0.2.8 came (a NAT or a
+  proxy in between?).
+No packet came to this host's address in 30 s, though 192.0.2.8 came (a NAT or a proxy in
+  between?).
 nginx (pid 7), nginx (pid 8) listens on 0.0.0.0, ::, TCP port 80, answers this host itself, has room
   in its queue, no rule of this host's firewall stops it, the way back to 192.0.2.1 leaves by eth0.
 192.0.2.1 answers the SYN of 192.0.2.2 with a reset after 3.5 ms (TTL 60): but its SYN/ACKs come
@@ -361,7 +375,7 @@ class Modes(unittest.TestCase):
             '"nf_tables","family":"inet","table":"t","chain":"i","hook":"input","priority":0,'
             '"policy":"drop","chains":{"i":[]},"sets":{}}]', "server", "80/tcp")
         self.check(rendered([report], lang="ja", overview=True), SAY("LISTENERS"), SAY("queue"))
-        self.check(rendered([report], lang="ja"), SAY("A program"), SAY("drops clients with IPv4"),
+        self.check(rendered([report], lang="ja"), SAY("A program"), SAY("drops 192.0.2.10"),
                    SAY("3 waiting of 2, 0 dropped meanwhile"))
 
     def test_capture(self):
@@ -404,8 +418,8 @@ class Modes(unittest.TestCase):
             rows = support.read_case("target/A ok mode=watch ; checks/A ok ; identity/self ok")
             rows[1].value.update(checks=60, failed=failed, seconds=60, slowest_ms=5.0,
                                  outages=[outage] * bool(failed), more_outages=more)
-            self.check(rendered([make_report(rows)], lang="ja"), SAY("60 checks in 60 s, %d failed"
-                                                                    % failed))
+            self.check(rendered([make_report(rows)], lang="ja"), SAY(
+                "60 checks in 60 s, %d failed, the slowest connection took 5 ms" % failed))
 
     def test_merge(self):
         """Two ends, and many hosts."""
