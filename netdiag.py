@@ -11139,6 +11139,7 @@ unreachable ({n}) = 到達不能 {n}
  (the server's own firewall) = （サーバー自身のファイアウォール）
 On the server = サーバーで
 On this host = このホストで
+Allow it on that firewall; on the server = そのファイアウォールで許可し、サーバーで
 nothing listens there, or a firewall answers in its place
     = 待ち受けているプログラムがないか、ファイアウォールが代わりに応答しています
 nothing listens there on this host = このホストのそのポートには、待ち受けているプログラムがありません
@@ -11482,6 +11483,8 @@ See 'not tested' below; record as root, longer (--for 60s), while the client tri
     server {port} --for 60s` needs no right.
     = 接続を試す間に、rootで長めに（--for 60s）記録してください。下の「未確認の項目」も参照してください。
     `netdiag.py server {port} --for 60s`なら権限は不要です。
+Record while the client tries, from before its first packet.
+    = クライアントが接続を試す間に、最初のパケットより前から記録してください。
 {packets} packets in {seconds} s by {via} = {packets}パケット（{via}、{seconds}秒間）
 {packets} packets by file = {packets}パケット（ファイル）
 {packets} packets by {via} = {packets}パケット（{via}）

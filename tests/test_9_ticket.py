@@ -52,6 +52,8 @@ Looking up web.example took 5.2 s; the first resolver, 192.0.2.53, is silent.
 eth0 is up but has no usable IPv4 or 6 address, so anything cannot be reached.
 This host has no route to anything beyond its own segments: no default route (network unreachable,
   at once).
+Allow it on that firewall; on the server, `ss -ltnp sport = :1` shows who listens. Start the
+  service, let it listen on 192.0.2.1, or correct the port.
 Correct or unset https_proxy, add the target to NO_PROXY, or repair the proxy.
 This host's own firewall stops the way to the resolver 192.0.2.53: sending is not permitted
   (EPERM).
@@ -308,6 +310,7 @@ See what is special about the port 80.
 Run both at the same time: on the server `netdiag.py server 80 --for 30s --client 192.0.2.1`,
   meanwhile netdiag on the client.
 it is merged already
+Record while the client tries, from before its first packet.
 SYN/ACK after 0.5 ms from TTL 60
 web is refused on port 80, though db captured there at the same time and saw nothing of 192.0.2.1: a
   box in between says no, or another host has this address.
