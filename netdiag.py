@@ -5981,9 +5981,11 @@ def rules_read(rules):
 
 
 def log_reader(name):
-    """The parser for the log of a program or unit; sshd's may hold no word of it."""
+    """The parser for the log of a program or unit; sshd's may hold no word of it.  Users stand in
+    the lines only: as keys they would be words of this program, which are never masked."""
     def read(text):
-        return parse_sshd_log(text) if re.search(SSHD_SAYS, text) else {"lines": []}
+        facts = parse_sshd_log(text) if re.search(SSHD_SAYS, text) else {"lines": []}
+        return {key: facts[key] for key in facts if key != "invalid_users"}
     return read if re.match(r"sshd?\b", name) else parse_log
 
 

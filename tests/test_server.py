@@ -302,8 +302,9 @@ class Logs(unittest.TestCase):
         """The user of a line stands by itself as well: --redact masks it in the line by that."""
         for words, user in (("User bob from 192.0.2.9 not allowed because not listed", "bob"),
                             ("Invalid user eve from 192.0.2.9 port 40", "eve")):
-            line, = netdiag.parse_sshd_log("Nov 21 17:00:00 box sshd[7]: " + words)["lines"]
-            self.assertEqual(line["user"], user)
+            found = netdiag.log_reader("sshd")("Nov 21 17:00:00 box sshd[7]: " + words)
+            self.assertEqual(found["lines"][0]["user"], user)
+            self.assertNotIn(user, [text for key, text in netdiag.leaves(found) if not key])
 
     def test_forged_address(self):
         """The last address of a line is the peer's; a name may hold another."""
