@@ -7961,11 +7961,13 @@ def rule_return_missing(wish, back, listening):
     given: port/80 ; listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
     fires: watch/tcp ok 80={"dropped":3,"waiting":0}
     quiet: watch/tcp ok 80={"dropped":0,"waiting":0}   quiet: watch/tcp ok 80={"dropped":3,
-      "waiting":3}""")
+      "waiting":3}
+    quiet: watch/tcp ok 80={"dropped":3} ; grown//proc/net/netstat ok TcpExtListenOverflows=3""")
 def rule_return_unrouted(wish, watched, grown):
     """Without a client to ask the kernel about: OutNoRoutes grows with the drops of the socket."""
     rows = [row for row in grown if said(row, "IpOutNoRoutes") or said(row, "Ip6OutNoRoutes")]
-    if rows and watched.get("dropped") and not watched["waiting"] and not wish["client"]:
+    queued = watched.get("waiting") or any(said(row, "TcpExtListenOverflows") for row in grown)
+    if rows and watched.get("dropped") and not queued and not wish["client"]:
         yield dict(dropped=watched["dropped"], count=sum(
             said(row, key) or 0 for row in rows for key in ("IpOutNoRoutes", "Ip6OutNoRoutes")),
                    proof=rows, severity="warn" if watched.get("peers") else "fail")
