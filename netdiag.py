@@ -2286,13 +2286,18 @@ def report_rows(document):
     for row in document["evidence"]:
         marked.setdefault(find(r"^(t\d{1,5}\.)e\d", row["id"]), []).append(row)
     marked.setdefault("t1.", marked.get(None, []))        # a lone target has no marks
+    once = [row for row in marked.get("t1.", ()) if row.get("probe") in PROBES
+            and PROBES[row["probe"]].scope in ONCE]                  # it stands for all targets
     for number, target in enumerate(document["targets"][:MAX_REPORT_TARGETS], 1):
+        own = marked.get("t%d." % number, [])
+        told = {row.get("probe") for row in own}
+        own = own + [row for row in once if row["probe"] not in told]
         result = target["verdict"]
         code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
         port = target.get("port")
         mine(not port or int(port) in range(65536), "no port")
         rows.append(dict(
-            seen_of(marked.get("t%d." % number, []), port), flows=flows, path=path_rows(target),
+            seen_of(own, port), flows=flows, path=path_rows(target),
             role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
             host=word_of(host.get("name") or "?", 60), port=int(port) if port else None,
             addresses=addresses_of(host.get("addresses")),
@@ -5379,6 +5384,7 @@ GIVEN = ("target", "arrivals", "checks", "report")
 # {mode: (scopes of the probes that are asked once, scope of those that are asked for each target)}
 SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
           "server": (("host", "server"), "port"), "capture": (("host",), "capture")}
+ONCE = ("host", "server")
 
 
 def register(name, function, needy, steps=False, scope=None):
@@ -5929,9 +5935,11 @@ def rules_read(rules):
 
 
 def log_reader(name):
-    """The parser for the log of a program or unit; sshd's may hold no word of it."""
+    """The parser for the log of a program or unit; sshd's may hold no word of it.  Users stand in
+    the lines only: as keys they would be words of this program, which are never masked."""
     def read(text):
-        return parse_sshd_log(text) if re.search(SSHD_SAYS, text) else {"lines": []}
+        facts = parse_sshd_log(text) if re.search(SSHD_SAYS, text) else {"lines": []}
+        return {key: facts[key] for key in facts if key != "invalid_users"}
     return read if re.match(r"sshd?\b", name) else parse_log
 
 
@@ -7922,11 +7930,13 @@ def rule_return_missing(wish, back, listening):
     given: port/80 ; listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
     fires: watch/tcp ok 80={"dropped":3,"waiting":0}
     quiet: watch/tcp ok 80={"dropped":0,"waiting":0}   quiet: watch/tcp ok 80={"dropped":3,
-      "waiting":3}""")
+      "waiting":3}
+    quiet: watch/tcp ok 80={"dropped":3} ; grown//proc/net/netstat ok TcpExtListenOverflows=3""")
 def rule_return_unrouted(wish, watched, grown):
     """Without a client to ask the kernel about: OutNoRoutes grows with the drops of the socket."""
     rows = [row for row in grown if said(row, "IpOutNoRoutes") or said(row, "Ip6OutNoRoutes")]
-    if rows and watched.get("dropped") and not watched["waiting"] and not wish["client"]:
+    queued = watched.get("waiting") or any(said(row, "TcpExtListenOverflows") for row in grown)
+    if rows and watched.get("dropped") and not queued and not wish["client"]:
         yield dict(dropped=watched["dropped"], count=sum(
             said(row, key) or 0 for row in rows for key in ("IpOutNoRoutes", "Ip6OutNoRoutes")),
                    proof=rows, severity="warn" if watched.get("peers") else "fail")
@@ -10299,10 +10309,24 @@ def render_brief(report, say=str):
         short_places(result.suspects, say), say(result.summary)), 120) + "\n"
 
 
-def target_json(report, mark):
-    """One target as the contract names its parts; `mark` goes before the ids of its evidence."""
+def evidence_ids(reports):
+    """[{id of an answer in a report: its id in a document of them all}]: with a mark for the
+    target where there are several; what was asked once for all is the first one's."""
+    asked_once, found = {}, []
+    for number, report in enumerate(reports, 1):
+        found.append({})
+        for row in report.answers:
+            name = "t%d.%s" % (number, row.id) if reports[1:] else row.id
+            once = row.probe in PROBES and PROBES[row.probe].scope in ONCE
+            found[-1][row.id] = asked_once.setdefault(
+                (row.probe, row.subject, row.via, row.ms), name) if once else name
+    return found
+
+
+def target_json(report, ids):
+    """One target as the contract names its parts; `ids` names its evidence in the document."""
     findings = [dict(zip(Finding._fields[:-1], f), ask=finding_verdict(f).ask,        # no layer
-                     proof=unique(mark + a.id for a in f.proof if a.id)) for f in report.findings]
+                     proof=unique(ids[a.id] for a in f.proof if a.id)) for f in report.findings]
     return dict(zip(("target", "host", "port", "protocol"), report.target),
                 addresses=found_addresses(by_probe(report.answers)),
                 verdict=report.verdict._asdict(), findings=findings, unjudged=report.unjudged,
@@ -10316,7 +10340,9 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
     import json
     table = by_probe(reports[0].answers)
     who, marks = (about(table[name], "self") or {} for name in ("identity", "marks"))
-    rows = [("t%d." % n if reports[1:] else "", report) for n, report in enumerate(reports, 1)]
+    rows = list(zip(evidence_ids(reports), reports))
+    evidence = collections.OrderedDict((ids[row.id], row) for ids, report in rows
+                                       for row in report.answers)
     document = dict(
         schema=1, netdiag={"version": VERSION, "sha256": sha256},
         mode=reports[0].target.mode, started=started, elapsed_s=elapsed_s,
@@ -10324,9 +10350,9 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
         host=dict({key: who.get(key) for key in "name system user root python".split()},
                   container=any("dmi" not in p and "hypervisor" not in p for p in marks),
                   addresses=sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})),
-        targets=[target_json(report, mark) for mark, report in rows],
-        evidence=[dict(row._asdict(), id=mark + row.id, value=public(row.value))
-                  for mark, report in rows for row in report.answers],
+        targets=[target_json(report, ids) for ids, report in rows],
+        evidence=[dict(row._asdict(), id=name, value=public(row.value))
+                  for name, row in evidence.items()],
         transcript=transcript, packets_sent=packets, **more)
     if document["mode"] == "capture":
         document["flows"] = [flow for row in succeeded(table["capture"])
