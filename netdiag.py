@@ -3579,17 +3579,20 @@ def stuck_part(sender, side, other, until_s):
     """What one end sent and the other does not acknowledge, or None.
 
     `missing`: for a while only what was sent behind it came by here; else it was sent `again` so
-    many times.  Before it, `acked` bytes were taken, in segments of up to `passed`.
+    many times, or the other end speaks on without it.  Before it, `acked` bytes were taken, in
+    segments of up to `passed`.
     """
     if not side.flying or other.ack is None:
         return None
     begin = side.flying[0][0]
     missing = after(begin, other.ack) and until_s - side.next_s > FIRST_LOOK_S
     again = side.resent[2] if side.resent and after(side.resent[1], other.ack) else 0
-    if not missing and again < 2:
+    if not missing and again < 2 and other.ack_s - side.next_s < FIRST_LOOK_S:
         return None
-    first, end = (other.ack, begin) if missing else side.resent[:2]
-    return {"sender": sender, "bytes": end - first & 0xffffffff, "again": again,
+    first, end = (other.ack, begin) if missing else (side.resent if again else side.flying[0])[:2]
+    size = end - first & 0xffffffff
+    return {"sender": sender, "again": again,
+            "bytes": size if missing else min(size, other.mss or size),      # offloading sends more
             "missing": missing, "passed": side.passed,
             "acked": None if side.isn is None else other.ack - side.isn - 1 & 0xffffffff}
 
@@ -8043,8 +8046,10 @@ def rule_flow_reset(row):
     flow = row.value
     for place, end in enumerate(("client", "server")):
         if flow["foreign_rst"][place]:
+            routers = hops_of(flow["rst_ttl"][place])
+            near = flow["seen_at"] and not routers and [flow["seen_at"] + "_network", "transit"]
             return dict(end=flow[end], genuine=flow["ttl"][place], forged=flow["rst_ttl"][place],
-                        routers=hops_of(flow["rst_ttl"][place]),
+                        routers=routers, suspects=near,
                         hides="tcp.reset tcp.closed tls.handshake_cut http.no_response")
     return None
 
@@ -8061,7 +8066,7 @@ sign("""oneway.forward
     lambda row, wish, flow: dict(
         of=" of " + wish["client"] if wish["client"] else "",
         goal="port %d" % wish["port"] if wish["port"] else "address",
-        others=", though %s came: is there a NAT or a proxy between?" % ", ".join(unique(
+        others=", though %s came (is there a NAT or a proxy between?)" % ", ".join(unique(
             r.value["client"] for r in flow)[:3]) if flow else ""))
 
 
@@ -8164,7 +8169,8 @@ def rule_flow_silent(row, live, flow, fine_flows):
                     contrast=", though it arrives on the server's segment")
     others = [r.value["server_port"] for r in rows_about(flow, row.subject)
               if r.value["synack"] or r.value["state"] == "refused"]
-    alive = ", though port %d there answers" % others[0] if others else ""
+    alive = "" if not others else ", though it answers others" \
+        if row.value["server_port"] in others else ", though port %d there answers" % others[0]
     return dict(words, code="tcp.filtered" if others else "path.dead_end",
                 confidence="likely" if others else "possible",
                 contrast=alive or ", nor any other packet from there")
@@ -8237,8 +8243,9 @@ def rule_flow_stuck(row):
     told = any(icmp_kind(flow["server"], error) in TOO_BIG for error in flow["icmp"])
     large = told or stuck["bytes"] > CLAMP_MSS and stuck["passed"] < stuck["bytes"]
     fate = "missing in what arrives: later segments come, but not" if stuck["missing"] else (
-        "acknowledged to %s bytes and stuck: sent again %d times, in vain, are segments of" % (
-            stuck["acked"] or "no", stuck["again"]))
+        "acknowledged to %s bytes and stuck: %s segments of" % (
+            stuck["acked"] or "no", "sent again %d times, in vain, are" % stuck["again"]
+            if stuck["again"] else "not taken by the other end, which goes on, are"))
     return dict(code="path.mtu_blackhole" if large else "path.loss", sender=flow[stuck["sender"]],
                 confidence="likely" if large and (told or stuck["passed"]) else "possible",
                 fate=fate, size=stuck["bytes"],
@@ -8299,13 +8306,19 @@ sign("""udp.no_reply
     where: service server server_network  each: attempts  severity: warn  sure: possible
     means: Datagrams of a protocol that answers, and no answer.
     says: No reply from {server} to {packets} datagrams of {client} to UDP port {server_port}.
-    fix: Record at {server} as well: do they arrive there, and does an answer leave?
+    fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok protocol=udp state=silent server_port=53
+    fires: flow/A ok protocol=udp state=silent server_port=53 seen_at=server ; capture/live ok
     quiet: flow/A ok protocol=udp state=silent server_port=514
     quiet: flow/A ok protocol=udp state=answered server_port=53""",
-    lambda row: (row.value["protocol"], row.value["state"]) == ("udp", "silent")
-    and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS)
+    lambda row, live: (row.value["protocol"], row.value["state"]) == ("udp", "silent")
+    and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS and (
+        dict(suspects=["service", "server"], cure="They arrive here: look at the log of the service"
+             " and at this host's own firewall (`netdiag.py server %d/udp`)."
+             % row.value["server_port"]) if live and row.value["seen_at"] == "server" else
+        dict(cure="Record at %s as well: do they arrive there, and does an answer leave?"
+             % row.value["server"])))
 
 
 # -- reports of two ends, and of two times --------------------------------------------------------
@@ -9214,7 +9227,7 @@ def hide_consequences(found):
         for _, other in found:
             same = not cause.scope or cause.scope == other.scope \
                 or not other.scope and cause.code != other.code
-            if same and cause.severity == "fail" and other is not cause \
+            if same and cause.severity == "fail" and other.layer != cause.layer \
                     and other.code in hides and other.severity != "info":
                 cause.consequences[:] = unique(cause.consequences + [other.code])
                 hidden.add(id(other))
@@ -9865,7 +9878,7 @@ def flow_words(flow):
     if flow["stuck"]:
         words.append("data of %s acknowledged to %s bytes and stuck (%d bytes behind that %s)" % (
             flow[flow["stuck"]["sender"]], flow["stuck"]["acked"], flow["stuck"]["bytes"],
-            "never came here" if flow["stuck"]["missing"] else "are sent again, in vain"))
+            "never came here" if flow["stuck"]["missing"] else "go unheard"))
     if flow["ended_by"] and flow["state"] in ("reset", "closed", "abandoned"):
         words.append("%s by %s" % (flow["state"], flow[flow["ended_by"]]))
     elif flow["silent"] and flow["state"] != "silent":
