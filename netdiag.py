@@ -9340,10 +9340,13 @@ def listen_verdict(seen, _):
     if not came:
         return Verdict("undecided", [], "possible", "Nothing arrived at %s." % place, [
             "Run `netdiag.py %s://%s` on the client meanwhile; --bind says which address it"
-            " shall reach." % (wish["transport"], endpoint(wish["host"], wish["port"]))], None)
+            " shall reach." % (wish["transport"], endpoint(
+                "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"],
+                wish["port"]))], None)
+    what = "connection" if wish["transport"] == "tcp" else "datagram"
     return Verdict("ok", [], "certain", "%s arrived at %s: %s." % (
-        "A connection" if len(facts["arrivals"]) == 1 else "%d connections" % len(
-            facts["arrivals"]), place, ", ".join(
+        "A " + what if len(facts["arrivals"]) == 1 else "%d %ss" % (
+            len(facts["arrivals"]), what), place, ", ".join(
                 "%s (%d)" % row for row in came.most_common(5))), [], None)
 
 
@@ -9694,9 +9697,10 @@ def end_lines(table):
     for row in table["report"]:
         value = row.value
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
+        role = "server" if is_server_end(value) else value["role"]     # alone it has a client's
+        host = value["host"] if "(" in value["host"] else "%s (%s)" % (value["host"], known)
         lines += wrap("%-7s %s  %s  %s  %s" % (
-            value["role"], utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
-            "%s (%s)" % (value["host"], known), value["target"], value["code"]), "  ", " " * 10)
+            role, utc_text(value["began_s"]), host, value["target"], value["code"]), "  ", " " * 10)
     return lines
 
 
