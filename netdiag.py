@@ -2269,9 +2269,13 @@ def parse_reports(text):
     """netdiag's reports in a file: JSON, or text that carries it -> [what merge needs of each
     target]; NotMine says why there are none."""
     parts = (part for texts in ([text], unpack_reports(text)) for part in texts)
-    found = [row for part in parts for document in json_documents(part)
-             for row in report_rows(document)]
-    return mine(found, "no netdiag report in it" + (
+    found, problem = [], None
+    for document in (document for part in parts for document in json_documents(part)):
+        try:
+            found += report_rows(document)
+        except NotMine as error:                  # the other reports in the file still count
+            problem = "its report cannot be read: %s" % error
+    return mine(found, problem or "no netdiag report in it" + (
         ": it is cut short" if re.match(r'\s*\{\s*"schema"', text) else ""))
 
 
