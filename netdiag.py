@@ -1875,16 +1875,17 @@ def note_port(seen, rows, queues):
     """Add one look at the sockets of a port, of which some are its queues; see watch_sockets."""
     states = collections.Counter(row["state"] for row in rows        # or it is not accepted
                                  if row["inode"] or row["state"] != "CLOSE_WAIT")
-    waiting, dropped = (sum(row[key] or 0 for row in queues) for key in ("waiting", "dropped"))
+    dropped = sum(row["dropped"] or 0 for row in queues)
+    worst = max(queues, key=lambda row: (row["waiting"] > (row["limit"] or 0), row["waiting"]),
+                default={"waiting": 0, "limit": None})      # each socket has a queue of its own
     strangers = {(row["remote"], row["remote_port"]) for row in rows
                  if not row["inode"] and row["state"] in ("ESTABLISHED", "CLOSE_WAIT")}
     if not seen:
-        seen.update(most={}, fewest=dict(states), half_open={}, peers={}, waiting=waiting,
-                    unaccepted=strangers, dropped=-dropped, limit=max(
-                        [row["limit"] or 0 for row in queues], default=0) or None)
+        seen.update(most={}, fewest=dict(states), half_open={}, peers={}, unaccepted=strangers,
+                    dropped=-dropped, waiting=worst["waiting"], limit=worst["limit"])
     seen["most"].update((s, n) for s, n in states.items() if n > seen["most"].get(s, 0))
     seen["fewest"] = {state: min(n, states[state]) for state, n in seen["fewest"].items()}
-    seen.update(waiting=min(seen["waiting"], waiting), last_dropped=dropped,
+    seen.update(waiting=min(seen["waiting"], worst["waiting"]), last_dropped=dropped,
                 unaccepted=seen["unaccepted"] & strangers)
     for row in rows:
         peer = row["remote"].replace("::ffff:", "")                  # IPv4 on a socket of IPv6
@@ -2061,7 +2062,7 @@ throttled=past maxstartups|maxstartups throttling|exceeded maxstartups|penalt
 throttled=not allowed at this time|refused connect from""")
 SSHD_SAYS = r"\bsshd[\w-]*\[\d+\]: "
 SSHD_PEERS = (r"(?:for|user) (?:invalid user |illegal user )?(.*) from (\S+) port \d+ ssh\d",
-              r"(?:for|user) (?:invalid user )?(.*) from (\S+)", r"()(?:with|from|by) (\S+)")
+              r"(?:for|[Uu]ser) (?:invalid user )?(.*) from (\S+)", r"()(?:with|from|by) (\S+)")
 # Words of trouble in the logs of other programs: web servers, databases, mail, systemd.
 TROUBLE = (r"(?i)refus|denied|fail|not allowed|too many|error|fatal|crit|emerg|exceeded|timed? ?out"
            r"|cannot|unable|limiting|worker_connections|killed|no space|banned")
@@ -2099,8 +2100,8 @@ def parse_sshd_log(text):
             user for kind, user, _, _ in told if kind == "invalid_user" and user)),
         "accepted": [{"user": user, "ip": address, "method": find(method, line)}
                      for kind, user, address, line in told if kind == "accepted"],
-        "lines": [{"kind": kind, "ip": address, "text": log_text(line),
-                   "when": log_time(line)} for kind, _, address, line in told[-LOG_LIMIT:]]}
+        "lines": [{"kind": kind, "ip": address, "user": user, "text": log_text(line),
+                   "when": log_time(line)} for kind, user, address, line in told[-LOG_LIMIT:]]}
 
 
 def parse_log(text):
@@ -2566,15 +2567,17 @@ def parse_ssh(text):
 # [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
 
 HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
+WAY_OUT = ("output", "postrouting")             # and its answer; nat looks at first packets only
 PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "dstnat": -100, "filter": 0,
               "security": 50, "srcnat": 100, "out": 100}    # linux/netfilter_ipv4.h
 CONNTRACK = -200                                # chains before it see no state of a connection
 UNKNOWN = ([], False, None)
-IPTABLES_HOOKS = {"PREROUTING": "prerouting", "INPUT": "input"}
+IPTABLES_HOOKS = {name: name.lower() for name in "PREROUTING INPUT OUTPUT POSTROUTING".split()}
 IPTABLES_FIELDS = pairs(
-    "-p proto -s saddr -d daddr -i iif --dport dport --dports dport --sport sport --sports sport"
-    " --state state --ctstate state --ctstatus status --dst-type dst_type --src-type src_type"
-    " --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype --tcp-flags flags".split())
+    "-p proto -s saddr -d daddr -i iif -o oif --dport dport --dports dport --sport sport"
+    " --sports sport --state state --ctstate state --ctstatus status --dst-type dst_type"
+    " --src-type src_type --src-range saddr --dst-range daddr --mark mark --pkt-type pkttype"
+    " --tcp-flags flags".split())
 IPTABLES_PLAIN = ("-A -c --comment --validmark --loose -m tcp -m udp -m multiport"
                   " -m conntrack -m state -m comment -m addrtype -m iprange -m mark -m pkttype")
 IPTABLES_DO = dict({name: "" for name in (
@@ -2587,6 +2590,7 @@ NFT_FIELDS = dict(row.split("=") for row in (
     "tcp flags=flags,ip saddr=saddr,ip6 saddr=saddr,ip daddr=daddr,ip6 daddr=daddr,"
     "ip protocol=proto,ip6 nexthdr=proto,meta l4proto=proto,meta protocol=ethertype,"
     "meta nfproto=family,iif=iif,iifname=iif,meta iif=iif,meta iifname=iif,ct state=state,"
+    "oif=oif,oifname=oif,meta oif=oif,meta oifname=oif,"
     "ct status=status,mark=mark,meta mark=mark,meta pkttype=pkttype,fib daddr type=dst_type,"
     "fib saddr type=src_type,fib saddr . iif oif=way_back,"
     "fib saddr . mark . iif oif=way_back").split(","))
@@ -2643,7 +2647,8 @@ def iptables_facts(text, tables):
     bases = [base_chain(
         backend, family, table, name, IPTABLES_HOOKS.get(name),
         100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
-        {key: row["rules"] for key, row in chains.items()}, packets=chain["packets"])
+        {key: row["rules"] for key, row in chains.items()}, nat=table == "nat",
+        packets=chain["packets"])
              for table, chains in tables.items() for name, chain in chains.items()]
     return {"tables": {table: {name: dict(chain, rules=len(chain["rules"]))
                                for name, chain in chains.items()}
@@ -2653,13 +2658,14 @@ def iptables_facts(text, tables):
             "backend": backend, "legacy_too": "legacy tables present" in text}
 
 
-def base_chain(backend, family, table, name, hook, priority, policy, chains, **more):
-    """A base chain that a packet to this host passes; None for any other, and for one that is idle.
+def base_chain(backend, family, table, name, hook, priority, policy, chains, nat=False, **more):
+    """A base chain that a packet to this host or its answer passes; None for any other, and for
+    one that is idle.
 
     chains: those of its table, {name: [rule]}; more: packets (that met the policy), nft's sets.
     """
     policy = (policy or "accept").lower()
-    if hook not in HOOKS or not chains[name] and policy == "accept":
+    if hook not in (HOOKS if nat else HOOKS + WAY_OUT) or not chains[name] and policy == "accept":
         return None
     return dict(more, backend=backend, family=family, table=table, chain=name, hook=hook,
                 priority=priority, policy=policy, chains=chains)
@@ -2713,7 +2719,7 @@ def iptables_test(negated, option, words):
         return UNKNOWN                                  # IPv6 takes both another way than IPv4
     if field in ("dport", "sport"):
         words = [word.replace(":", "-") for word in words]
-    if field == "iif":                                  # eth+ is nft's eth*
+    if field in ("iif", "oif"):                         # eth+ is nft's eth*
         words = [re.sub(r"\+$", "*", word) for word in words]
     return [field], negated, [[word] for word in words]
 
@@ -2754,7 +2760,7 @@ def nft_table(table, body):
     heads = {name: nft_head(lines) for name, lines in blocks["chain"]}
     chains = {name: lines[1:] if heads[name]["hook"] else lines for name, lines in blocks["chain"]}
     bases = [base_chain("nf_tables", table["family"], table["name"], name, head["hook"],
-                        head["priority"], head["policy"], chains, sets=sets)
+                        head["priority"], head["policy"], chains, head["type"] == "nat", sets=sets)
              for name, head in heads.items() if not table.get("dormant")]
     facts = dict(table, chains=[dict(heads[name], name=name, rules=len(chains[name]))
                                 for name in heads],
@@ -2920,6 +2926,15 @@ def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
             "way_back": way_back}
 
 
+def answer_packet(packet, port):
+    """What this host sends back to the client of such a packet, as far as it is known."""
+    turned = {"saddr": "daddr", "daddr": "saddr", "iif": "oif", "dst_type": "src_type",
+              "src_type": "dst_type"}
+    return dict({turned.get(field, field): values for field, values in packet.items()
+                 if field not in ("flags", "pkttype", "status", "way_back")},
+                sport=[port], dport=(), state=["established"])
+
+
 def firewall_bases(rulesets):
     """The base chains of all rulesets; what iptables-nft shows is not taken from nft again.
 
@@ -2935,7 +2950,7 @@ def firewall_bases(rulesets):
                    {"INPUT": []})] * unread
 
 
-def packet_fate(bases, packet):
+def packet_fate(bases, packet, hooks=HOOKS):
     """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
 
     fate: accept, drop, reject, or None: cannot tell, `may` has what may happen.  chain and rule
@@ -2946,8 +2961,9 @@ def packet_fate(bases, packet):
     walk = {"packet": packet, "left": WALKED_LIMIT, "doubts": [], "altered": set()}
     families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
     may, accepted, end = {}, (None, None), None
-    for place, base in sorted((((HOOKS.index(base["hook"]), base["priority"]), base)
-                               for base in bases if base["family"] in families),
+    for place, base in sorted((((hooks.index(base["hook"]), base["priority"]), base)
+                               for base in bases if base["family"] in families
+                               and base["hook"] in hooks),
                               key=lambda row: row[0]):
         if end not in (None, place):
             break
@@ -2971,7 +2987,8 @@ def packet_fate(bases, packet):
 
 def base_fates(base, packet, walk):
     """{what a base chain may do with the packet: (chain, rule)}, accept if it lets it pass."""
-    early = (HOOKS.index(base["hook"]), base["priority"]) < (1, CONNTRACK)
+    early = base["hook"] == "ingress" or base["priority"] < CONNTRACK and base["hook"] in (
+        "prerouting", "output")
     walk["packet"] = dict(packet, state=["invalid"]) if early else packet
     fates = chain_fates(base["chain"], base, walk, 0)
     if fates.pop("", None):
@@ -3066,7 +3083,7 @@ def value_is(field, word, value):
         low, high = (PROTOCOLS[port][0] if port in PROTOCOLS else int(port)
                      for port in (low, high if dash else low))
         return low <= value <= high
-    if field == "iif":
+    if field in ("iif", "oif"):
         mine(not word.isdigit(), "the index of an interface that is gone")
         return value == word or word.endswith("*") and value.startswith(word[:-1])
     if field in ("mark", "flags"):
@@ -4313,7 +4330,7 @@ class System:
                       "namespace": named.get(space)}
                      for row in facts.get("udp" if transport == "udp" else "listeners", ())
                      if row["port"] == port]
-        if len(seen) == 1 and self.sees_all()[0] != "ok":
+        if not rows and self.sees_all()[0] != "ok":
             return "unknown", "other network namespaces are for root to look into"
         return "ok", {"listeners": rows, "namespaces": len(seen) - 1}
 
@@ -5762,7 +5779,7 @@ asks("owners", "Which programs hold the listening sockets, with how many descrip
          ask("others", native("sees_all"))], "server")
 asks("rules", "The rules of this host's firewalls, with their counters (for root to read).",
      lambda: [ask(kind + form, *sources) for kind in ("iptables", "ip6tables")
-              for none in [text_file(parse_no_tables, "/proc/net/%s_names" % kind[:-1], "")]
+              for none in [text_file(parse_no_tables, "/proc/net/%s_tables_names" % kind[:-6], "")]
               for form, sources in (
                   ("", (ruleset(parse_iptables_save, kind + "-save", "-c"), none)),
                   (" legacy", (none, ruleset(parse_iptables_save, kind + "-legacy-save", "-c"))))]
@@ -7230,14 +7247,14 @@ sign("""path.mtu_blackhole  where: transit server_network client_network  each: 
 sign("""path.far_end path.nat  where: client_network transit  each: far_ends  severity: info
     means: The greeting of netdiag's `listen` says how the connection arrived there.
     says: The far end, a netdiag listener, saw this connection come from {you} port {you_port}
-      (TTL {ttl}{segments}){nat}.
+      (TTL {ttl}, MSS {mss}){nat}.
     fix: The path works; allow lists at the far end must name {you}.
     fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
       at=2026-11-21T12:00:00+00:00"
     quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
     lambda row, own: dict(
         row.value, code="path.nat" if row.value["nat"] else "path.far_end",
-        segments="" if row.value["mss"] is None else ", MSS %d" % row.value["mss"],
+        mss="-" if row.value["mss"] is None else row.value["mss"],
         nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
 sign("""path.mtu_blackhole
     where: transit server_network client_network  each: outsized  severity: warn  sure: possible
@@ -7771,27 +7788,29 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
 
 
 @rule("""listen.backlog_full  where: service  sure: likely
-    says: {holder} does not accept: {waiting} connections wait on port {port}{limit}{dropped}; new
-      ones get no answer.
-    fix: The program is stuck or too slow: look at its threads, load and log. Then raise its backlog
-      and net.core.somaxconn.
+    says: {holder} does not accept connections; waiting on port {port}: {waiting}{limit}{dropped}.
+      New ones get no answer.
+    fix: Look at the program's threads, load and log. It is stuck or too slow; if it is only slow,
+      raise its backlog and net.core.somaxconn.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
     fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
+    fires: watch/tcp ok 80={"waiting":2,"limit":2} ; loop/127.0.0.1 ok open=0 silent=1
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
 def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss."""
-    waiting, limit, dropped = (watched.get(key) or 0 for key in ("waiting", "limit", "dropped"))
+    waiting, limit, dropped = (watched.get(key) for key in ("waiting", "limit", "dropped"))
     lost = [row for row in grown if said(row, "TcpExtListenOverflows")]
-    if waiting and (limit and waiting > limit or dropped or lost and not limit):
-        mute = saying(loop, "silent", 1)
-        yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if limit
+    mute, known = saying(loop, "silent", 1), limit is not None
+    full = known and (waiting > limit or mute and queue_fills(watched, loop))
+    if full or waiting and (dropped or lost and not known):
+        yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if known
                    else "", dropped=", %d SYNs were dropped meanwhile" % dropped if dropped else "",
-                   confidence="certain" if mute or dropped else "likely",
+                   confidence="certain" if waiting and mute or dropped else "likely",
                    proof=watch + lost + mute)
 
 
 @rule("""service.silent  where: service  severity: warn  sure: likely
-    says: {holder} leaves {waiting} connections on port {port} unaccepted{state}.
+    says: {holder} leaves connections on port {port} unaccepted ({waiting} waiting){state}.
     fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":1,"limit":9}
     fires: watch/tcp ok 80={"waiting":3,"unaccepted":3,"limit":9}
@@ -7799,9 +7818,9 @@ def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     """)
 def rule_not_accepting(wish, watched, watch, listening, owners, holder):
     """Connections stay in the queue all the while: the clients are connected and hear nothing."""
-    waiting, limit = watched.get("waiting") or 0, watched.get("limit") or 0
+    waiting, limit = watched.get("waiting"), watched.get("limit")
     states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
-    if waiting and not (limit and waiting > limit or watched.get("dropped")):
+    if waiting and (limit is None or waiting <= limit) and not watched.get("dropped"):
         yield dict(holder=holder, waiting=waiting, proof=watch + owners,
                    severity="fail" if states or watched["unaccepted"] else "warn",
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
@@ -7821,9 +7840,11 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     for fate in fates if listening else ():
         if fate["fate"] != "accept":
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
+            if fate["fate"] and not wish["asked"] and "dport" not in fate["rule"]:
+                sure = dict(severity="warn")        # most rulesets close all ports but those meant
             yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
                        transport=wish["transport"].upper(), rule=rule_words(fate),
-                       whose=" from " + (wish["client"] or fate["whose"]), proof=rules + rules_now)
+                       whose=" " + fate["whose"], proof=rules + rules_now)
 
 
 @rule("""firewall.local  where: server  sure: likely
@@ -7831,17 +7852,20 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     says: {holder} listens and has room, and a connection of this host to itself ({address} port
       {port}) {how}: a local firewall stops it{unread}.
     fix: Look at the INPUT rules as root: `nft list ruleset`, `iptables-save -c`.
-    given: port/80 ; listener/0.0.0.0 ; watch/tcp ok 80={"waiting":0,"limit":9}
-    fires: loop/127.0.0.1 ok open=0 silent=1   fires: loop/127.0.0.1 ok open=0
-    quiet: loop/127.0.0.1 ok""")
+    given: port/80 ; listener/0.0.0.0 ; loop/127.0.0.1 ok open=0 silent=1
+    fires: watch/tcp ok 80={"waiting":0,"limit":9}   fires: watch/tcp ok 80={"waiting":1,"limit":9}
+    quiet: watch/tcp ok 80={"waiting":9,"limit":9}   quiet: watch/tcp ok 80={"waiting":1,"limit":0}
+    """)
 def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
-    """The kernel completes handshakes for the program: only a filter keeps one from itself."""
-    full = watched.get("limit") and watched["waiting"] > watched["limit"]
+    """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
+    rules may mean that, where they let clients pass; where they do not tell, it counts."""
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
-    room = listening and watched and not full and not known
+    room = listening and watched and not known and not queue_fills(watched, loop)
+    sure = all(fate["fate"] for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
-            row, "silent") else "is refused", severity="warn" if fates else "fail",
+            row, "silent") else "is refused", severity="warn" if fates and sure else "fail",
+            confidence="likely" if sure else "possible",
             unread="" if fates else " (its rules are for root to read)")
 
 
@@ -7896,6 +7920,23 @@ def rule_return_missing(wish, back, listening):
     for row in [row for row in back if said(row, "error")][:wish["mode"] == "server"]:
         yield dict(client=host_of(row), proof=[row], how=NO_WAY.get(
             row.value["error"], row.value["error"]), severity="fail" if wish["client"] else "warn")
+
+
+@rule("""route.return_missing  where: server  sure: likely
+    says: {dropped} SYNs came to port {port} while we looked and were dropped, as this host has no
+      route back to their clients ({count} times).
+    fix: Add the default route, or the route to the clients' network; `ip route get` of a client.
+    given: port/80 ; listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
+    fires: watch/tcp ok 80={"dropped":3,"waiting":0}
+    quiet: watch/tcp ok 80={"dropped":0,"waiting":0}   quiet: watch/tcp ok 80={"dropped":3,
+      "waiting":3}""")
+def rule_return_unrouted(wish, watched, grown):
+    """Without a client to ask the kernel about: OutNoRoutes grows with the drops of the socket."""
+    rows = [row for row in grown if said(row, "IpOutNoRoutes") or said(row, "Ip6OutNoRoutes")]
+    if rows and watched.get("dropped") and not watched["waiting"] and not wish["client"]:
+        yield dict(dropped=watched["dropped"], count=sum(
+            said(row, key) or 0 for row in rows for key in ("IpOutNoRoutes", "Ip6OutNoRoutes")),
+                   proof=rows, severity="warn" if watched.get("peers") else "fail")
 
 
 @rule("""route.return_missing  where: server  sure: likely  hides: handshake.incomplete
@@ -8010,7 +8051,8 @@ def rule_log_lines(wish, logs, local_time):
     client = wish["client"]
     for row in succeeded(logs):
         lines = {LOG_CODES.get(line["kind"], "ssh.denied"): line for line in row.value["lines"]
-                 if (not client or client in line["text"]) and is_recent(line, local_time)}
+                 if (not client or names_address(line["text"], client))
+                 and is_recent(line, local_time)}
         for code, line in lines.items():
             if code:
                 yield dict(code=code, log=row.subject, line=line["text"], proof=[row],
@@ -8104,7 +8146,7 @@ sign("""listen.backlog_full  where: service server  each: attempts  sure: likely
 
 @rule("""oneway.reverse  where: server_network transit client_network client  each: attempts
     hides: oneway.forward
-    says: {server} answers the SYN of {client} to port {server_port} ({often}){again}: {how}.
+    says: {server} answers the SYN of {client} to port {server_port} ({synack} times){again}: {how}.
     fix: Follow the way from {server} back to {client}: its gateway, rp_filter, asymmetric routes,
       firewalls with state that did not see the SYN.
     given: target/- ok host=null mode=capture protocol=tcp
@@ -8117,7 +8159,6 @@ def rule_oneway_reverse(row, fine_flows):
     if flow["state"] != "unconfirmed" or flow["seen_at"] == "client" and again:
         return None
     return dict(flow_severity(row, fine_flows), confidence="likely" if again else "possible",
-                often="%d times" % flow["synack"] if flow["synack"] > 1 else "once",
                 again=", and the SYN comes again (%d times)" % flow["syn"] if again else "",
                 how="its answers are lost on the way back" if again else "its answers are lost on"
                 " the way back, or the client's ACK on its way here, or the client has gone")
@@ -8350,7 +8391,7 @@ sign("""handshake.incomplete  where: server_network transit client_network  each
         scope=None, peers=", ".join(lost_answers(row)[:5])))
 sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
-    says: {target} works now and then: {failed} of {checks} checks failed, in {often} of
+    says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
       {seconds:.0f} s in all: {kinds}.
     fix: See what happened at those times: {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
@@ -8553,9 +8594,12 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
     other = {"tcp": "udp", "udp": "tcp"}[wish["transport"]]
     if listeners(sockets, other, wish["port"]):
         found.append("%s port %d is open" % (other.upper(), wish["port"]))
+    ports = collections.defaultdict(set)
     for row in listeners(sockets, wish["transport"]):
-        names = [p["name"] for p in programs_of([row], owners) if p["name"] in usual_programs(wish)]
-        found += ["%s listens on port %s" % (name, row["port"]) for name in names]
+        for program in programs_of([row], owners):
+            ports[program["name"]].add(str(row["port"]))
+    found += ["%s listens on port %s" % (name, ", ".join(sorted(ports[name])[:6]))
+              for name in usual_programs(wish) if name in ports]
     found += ["%s %s" % (row["unit"], "has failed" if row["state"] == "failed" else "is stopped")
               for row in stopped_units(wish, units)]
     return "".join("; " + words for words in unique(found)[:3])
@@ -8563,13 +8607,23 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
 
 def holder_words(listening, owners):
     """Who listens, in words: program and pid, else whose it is."""
-    users = (about(owners, "self") or {}).get("users", {})
     names = ["%s (pid %d%s)" % (row["name"], row["pid"], ", container " + row["container"]
                                 if row["container"] else "")
              for row in programs_of(listening, owners)]
-    whose = [users.get(str(row.get("uid"))) for row in listening]
-    return ", ".join(names[:2]) or "A program%s" % (
-        " of user " + whose[0] if whose and whose[0] else "")
+    whose = socket_users(listening, owners)
+    return ", ".join(names[:2]) or "A program" + " of user ".join([""] + whose[:1])
+
+
+def socket_users(listening, owners):
+    """The names of the users whose sockets these are, where they are known."""
+    users = (about(owners, "self") or {}).get("users", {})
+    return unique(filter(None, (users.get(str(row.get("uid"))) for row in listening)))
+
+
+def queue_fills(watched, loop):
+    """Do those who wait at a port fill its queue, together with our own connections to it?"""
+    waiting, limit = watched.get("waiting", 0), watched.get("limit")
+    return waiting if limit is None else waiting + len(loop) > limit + (not waiting)
 
 
 def bound_words(listening):
@@ -8596,17 +8650,29 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
         packet = inbound_packet(wish["transport"], wish["port"], ours, [client] if client else (),
                                 unique(ways) or [link["name"] for link in links],
                                 ["exists"] if ways else ())
-        fate = packet_fate(firewall_bases(before), packet)
-        fate.update(whose="clients with IPv%d" % version, count="")
-        if fate["packets"] is not None and after:
-            packets = packet_fate(firewall_bases(after), packet)["packets"] or 0
-            moved = packets - fate["packets"]
-            fate["count"] = " (%d packets so far%s)" % (
-                packets, ", %d of them just now" % moved if moved > 0 else "")
-        sure = fate["fate"] != "accept" or about(rules, "nft")      # it shows iptables' as well
-        if sure and (not fate["rule"] or fate["rule"] not in [row["rule"] for row in found]):
-            found.append(fate)
+        whose = client or "clients with IPv%d" % version
+        inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
+        outbound = fate_of(before, after, answer_packet(packet, wish["port"]), WAY_OUT,
+                           whose="(its answers to %s)" % whose)
+        for fate in [inbound] + [outbound] * (outbound["fate"] != "accept"):
+            sure = fate["fate"] != "accept" or about(rules, "nft")  # it shows iptables' as well
+            same = [row for row in found if fate["rule"] and all(
+                row[key] == fate[key] for key in ("chain", "rule", "fate"))]
+            for row in same:
+                row["whose"] = re.sub(" with IPv4", "", row["whose"])
+            found += [fate] * bool(sure and not same)
     return found
+
+
+def fate_of(before, after, packet, hooks, **more):
+    """`packet_fate` with `count`: what the counter of the rule says, and what it moved by."""
+    fate = dict(packet_fate(firewall_bases(before), packet, hooks), count="", **more)
+    if fate["packets"] is not None and after:
+        packets = packet_fate(firewall_bases(after), packet, hooks)["packets"] or 0
+        moved = packets - fate["packets"]
+        fate["count"] = " (%d packets so far%s)" % (
+            packets, ", %d of them just now" % moved if moved > 0 else "")
+    return fate
 
 
 def rule_words(fate):
@@ -8625,6 +8691,12 @@ def is_recent(line, local_time):
     except NotMine:
         return True
     return age_s < LOG_AGE_S
+
+
+def names_address(text, address):
+    """Does a text name this very address, and not one that begins or ends like it?"""
+    end = r"(?![\w:])" if ":" in address else r"(?!\w|\.\d)"
+    return bool(re.search(r"(?<![\w.])%s%s" % (re.escape(address), end), text))
 
 
 def unique(items):
@@ -8674,9 +8746,11 @@ LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|k
 
 
 def real_links(interfaces):
-    """Interfaces that can lead out: no loopback, no container or tunnel leftovers."""
-    return [link for link in all_links(interfaces)
-            if not link.get("loopback") and not VIRTUAL_LINKS.match(link["name"])]
+    """Interfaces that can lead out: no loopback, no container or tunnel leftovers; the end of a
+    veth pair only where there is nothing else (a container, a namespace)."""
+    links = [link for link in all_links(interfaces) if not link.get("loopback")]
+    return [link for link in links if not VIRTUAL_LINKS.match(link["name"])] or [
+        link for link in links if link["name"].startswith("veth")]
 
 
 def usable_links(interfaces):
@@ -8779,7 +8853,7 @@ def lapse_words(target, outages):
     """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
     kinds = collections.Counter(outage["code"] for outage in outages)
     return dict(
-        target=target, often="%d outages" % len(outages) if outages[1:] else "one outage",
+        target=target, count=len(outages),
         seconds=sum(outage["to"] - outage["from"] for outage in outages),
         kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
         times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
@@ -9151,7 +9225,8 @@ VIEWS = {
     "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
     "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
     "watched": lambda wish, listening, watch: (
-        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening else {},
+        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening and wish[
+            "transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
     "fates": inbound_fates}
 
@@ -9217,11 +9292,13 @@ def finding_of(item, holes, seen):
 
 def not_asked(answers):
     """What could not be asked, and why: one line for each question."""
-    pairs = unique(((PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0],
-                    printable("; ".join(unique(why for _, why in row.tried)), 160))
-                   for row in answers
-                   if row.outcome == "unknown" and row.tried and row.probe in PROBES)
-    return [{"question": what, "why": why} for what, why in pairs if why != "switched off"]
+    reasons = collections.OrderedDict()
+    for row in answers:
+        if row.outcome == "unknown" and row.probe in PROBES:
+            what = (PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0]
+            reasons.setdefault(what, []).extend(why for _, why in row.tried)
+    return [{"question": what, "why": printable("; ".join(unique(whys)), 160)}
+            for what, whys in reasons.items() if whys and whys != ["switched off"]]
 
 
 def hide_consequences(found):
@@ -9294,9 +9371,9 @@ def verdict(findings, seen):
         return MODE_VERDICTS[wish["mode"]](seen, findings)
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
-        unread = wish["mode"] == "server" and wish["port"] and not seen["fates"]   # the firewall
-        return Verdict("ok", [], "likely" if unread else "certain", ok_words(wish, good, seen), [],
-                       None)
+        served = wish["mode"] == "server" and wish["port"]
+        return Verdict("ok", [], how_well(wish, findings, seen) if served else "certain",
+                       ok_words(wish, good, seen), [], None)
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
@@ -9312,6 +9389,17 @@ def verdict(findings, seen):
             row.subject, wish["port"], above)
     return Verdict("undecided", list(places), "possible", words, [
         "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
+
+
+def how_well(wish, findings, seen):
+    """How sure it is that a port of this host is fine: the firewall, the way back, its queue."""
+    warned = [f for f in findings if f.severity == "warn" and f.code in SERVER_FAULTS
+              and not f.code.startswith("listen")]
+    if saying(seen["loop"], "open", 0) and not warned:    # no rule has found out why
+        return "possible"
+    known = {fate["fate"] for fate in seen["fates"]} == {"accept"} and (
+        seen["watched"] or wish["transport"] == "udp")
+    return "certain" if known and not warned else "likely"
 
 
 def capture_verdict(seen, findings):
@@ -9534,8 +9622,9 @@ def columns(text):
 
 
 def pad(text, width):
-    """The text and blanks up to `width` columns."""
-    return text + " " * (width - columns(text))
+    """The text and blanks up to `width` columns; before it where that is negative."""
+    blanks = " " * (abs(width) - columns(text))
+    return text + blanks if width > 0 else blanks + text
 
 
 def wrap(text, front="  ", indent=None, room=None):
@@ -9612,7 +9701,7 @@ def render_text(report, packets, filled=(), color=False, say=str):
     """The whole report: the verdict, and below it each part that has something to say."""
     table, report = by_probe(report.answers), in_words(report, say)
     rows = dict(asked_rows(report, table, say), **ticket_rows(report, table, packets, filled, say))
-    parts = (("FLOWS", flow_lines(report, table["capture"])),
+    parts = (("FLOWS", flow_lines(report, table["capture"], say)),
              ("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
              ("TIMES", time_lines(report.timings_ms, say)),
              ("FINDINGS", finding_lines(report.findings, color, say)),
@@ -9642,16 +9731,28 @@ def places_words(suspects, say):
     return say(" or ").join(say(place.replace("_", " ")) for place in suspects)
 
 
-def title_of(target):
+def short_places(suspects, say):
+    """'server/server_network': the same for a line of a table; the codes where it is English."""
+    return "/".join(place if say is str else say(place.replace("_", " "))
+                    for place in suspects[:2]) or "-"
+
+
+def title_of(target, say=str):
     """What was looked at: 'web.example:443 (https)'."""
-    return "%s (%s)" % (target.text, target.protocol) if target.port else target.text
+    text = unless_name(target.text, say)
+    return "%s (%s)" % (text, target.protocol) if target.port else text
+
+
+def unless_name(text, say):
+    """A target in words, such as 'port 80/tcp', as `say` says it; a name stays."""
+    return say(text) if " " in text else text
 
 
 def render_mode(report, packets=0, filled=(), color=False, say=str):
     """The report of a mode: with a part of its own, and a path where one was drawn from here."""
     if report.target.mode not in MODE_PARTS:
         return render_text(report, packets, filled, color, say)
-    name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers))
+    name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers), say)
     if report.target.mode == "watch" and report.verdict.code not in NO_FAULT:
         return "\n".join([render_text(report, packets, filled, color, say), say(name)]
                          + lines) + "\n"
@@ -9662,11 +9763,11 @@ def render_mode(report, packets=0, filled=(), color=False, say=str):
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def arrival_line(row):
+def arrival_line(row, say=str):
     """One arrival at the stand-in: when, from where, and what the network has made of it."""
-    return "  %s  %-24s TTL %-4s MSS %-6s %d bytes" % (
+    return "  %s  %-24s TTL %-4s MSS %-6s %s" % (
         row["at"][11:19], endpoint(row["from"], row["port"]), row["ttl"] or "?", row["mss"] or "-",
-        row["bytes"])
+        say("%d bytes" % row["bytes"]))
 
 
 def clock_text(epoch):
@@ -9679,36 +9780,43 @@ def outage_times(outage):
     return "%s-%s" % (clock_text(outage["from"]), clock_text(outage["to"]))
 
 
-def outage_line(outage):
+def outage_line(outage, say=str):
     """One line of the outage log."""
-    return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], outage["confidence"],
-                                 outage["summary"])
+    return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], say(outage["confidence"]),
+                                 say(outage["summary"]))
 
 
-def outage_lines(table):
+def outage_lines(table, say):
     """The outage log of `watch`."""
     facts = table["checks"][0].value
-    return ["  %d checks in %d s, %d failed, the slowest connection took %.0f ms" % (
-        facts["checks"], facts["seconds"], facts["failed"], facts["slowest_ms"])] + [
+    return ["  " + say("%d checks in %d s, %d failed" % (
+        facts["checks"], facts["seconds"], facts["failed"]))] + [
             line for row in facts["outages"] for line in wrap(
-                outage_line(row).strip(), "  ", " " * 21)] + [
-                    "  and %d more outages" % facts["more_outages"]] * bool(facts["more_outages"])
+                outage_line(row, say).strip(), "  ", " " * 21)] + more_lines(
+                    facts["more_outages"], "outages", say)
 
 
-def end_lines(table):
+def more_lines(count, what, say):
+    """'and 7 more hosts', where there are more than are shown."""
+    return ["  " + say(("and %d more %s" % (count, what)).rstrip())] * (count > 0)
+
+
+def end_lines(table, say):
     """Who reported what, and when: one line for each report that belongs together."""
-    lines = []
+    lines, width = [], max([7] + [columns(say(row.value["role"])) for row in table["report"]])
     for row in table["report"]:
         value = row.value
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
         role = "server" if is_server_end(value) else value["role"]     # alone it has a client's
-        host = value["host"] if "(" in value["host"] else "%s (%s)" % (value["host"], known)
-        lines += wrap("%-7s %s  %s  %s  %s" % (
-            role, utc_text(value["began_s"]), host, value["target"], value["code"]), "  ", " " * 10)
+        front = "  %s " % pad(say(role), width)
+        lines += wrap("%s  %s  %s  %s" % (
+            utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
+            "%s (%s)" % (value["host"], known), unless_name(value["target"], say), value["code"]),
+                      front)
     return lines
 
 
-def render_group(group, reports, color):
+def render_group(group, reports, say):
     """Many hosts and targets: the one verdict, the matrix, and one line for each that fails."""
     bad = [report for report in reports if report.verdict.code != "ok"]
     hosts, targets = group["matrix"]["hosts"], group["matrix"]["targets"]
@@ -9717,27 +9825,27 @@ def render_group(group, reports, color):
     lines += ["  %-28s" % shorten(host, 28) + " ".join("%3s" % (
         "-" if code is None else "ok" if code == "ok" else "?" if code in NO_FAULT else "X")
         for code in codes[:12]) for host, codes in rows[:40]]
-    lines += ["  and %d more hosts" % len(rows[40:])] * bool(rows[40:])
+    lines += more_lines(len(rows[40:]), "hosts", say)
     lines += [""] + ["  %2d  %s" % (number, shorten(name, 72))
                      for number, name in enumerate(targets[:12], 1)]
-    lines += ["  and %d more targets" % len(targets[12:])] * bool(targets[12:])
-    told = ["%s: %d of those that fail have it, %d of the others" % (
-        shorten("%(what)s %(value)s" % row, 40), row["failed"], row["fine"])
-        for row in group["common"][:6]]
+    lines += more_lines(len(targets[12:]), "targets", say)
+    told = ["%s: %s" % (shorten("%s %s" % (say(row["what"]), row["value"]), 40), say(
+        "%d of those that fail have it, %d of the others" % (row["failed"], row["fine"])))
+            for row in group["common"][:6]]
     parts = [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
             host_of_report(report), report.target.text, report.verdict.code,
-            report.verdict.confidence, "/".join(report.verdict.suspects[:2])), 78)
-        for report in bad[:60]] + ["  and %d more" % len(bad[60:])] * bool(bad[60:]))]
-    return "".join("\n%s\n%s\n" % (name, "\n".join(part)) for name, part in parts if part)
+            say(report.verdict.confidence), short_places(report.verdict.suspects, say)), 78)
+        for report in bad[:60]] + more_lines(len(bad[60:]), "", say))]
+    return "".join("\n%s\n%s\n" % (say(name), "\n".join(part)) for name, part in parts if part)
 
 
 def render_merged(reports, group, filled=(), color=False, say=str):
     """The report of mode `merge`: two ends in full, many as a group, and what was left out."""
-    left_out = [line for text in group["not_joined"] + [
-        "%s: %s" % (printable(path, 60), printable(why, 100))
+    left_out = [line for text in list(map(say, group["not_joined"])) + [
+        "%s: %s" % (printable(path, 60), say(printable(why, 100)))
         for path, why in list(group["unusable"].items())[:20]] for line in wrap(text, "  - ")]
-    left_out += ["  - %d unusable files in all" % len(group["unusable"])] * (
+    left_out += ["  - " + say("%d unusable files in all" % len(group["unusable"]))] * (
         len(group["unusable"]) > 20)
     head = []
     if reports[1:]:
@@ -9747,11 +9855,11 @@ def render_merged(reports, group, filled=(), color=False, say=str):
                 "hosts"]), len(group["matrix"]["targets"])), port=None),
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
         head = ["\n".join(verdict_lines(in_words(whole, say), color, say)) + "\n"
-                + render_group(group, reports, color)]
+                + render_group(group, reports, say)]
     shown = [report for report in reports if not reports[1:] or report.findings][:20]
     texts = head + [render_mode(report, 0, filled, color, say) for report in shown]
     return RULER.join(texts) + (
-        "\nNOT JOINED\n" + "\n".join(left_out) + "\n" if left_out else "")
+        "\n%s\n%s\n" % (say("NOT JOINED"), "\n".join(left_out)) if left_out else "")
 
 
 def host_of_report(report):
@@ -9777,10 +9885,10 @@ def group_json(reports, spare, useless):
 
 
 MODE_PARTS = {
-    "merge": lambda table: ("ENDS", end_lines(table)),
-    "watch": lambda table: ("CHECKS", outage_lines(table)),
-    "listen": lambda table: ("ARRIVALS", [
-        arrival_line(row) for row in table["arrivals"][0].value["arrivals"]])}
+    "merge": lambda table, say: ("ENDS", end_lines(table, say)),
+    "watch": lambda table, say: ("CHECKS", outage_lines(table, say)),
+    "listen": lambda table, say: ("ARRIVALS", [
+        arrival_line(row, say) for row in table["arrivals"][0].value["arrivals"]])}
 
 
 def verdict_lines(report, color, say=str):
@@ -9801,7 +9909,7 @@ def verdict_lines(report, color, say=str):
         lines += wrap(say("with warnings, see FINDINGS") + ": " + ", ".join(warned), room=1)
     if not report.complete:
         lines.append("  " + say("The run was cut short: this rests on what was seen until then."))
-    return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target))),
+    return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target, say))),
             paint(shorten(head), "ok" if result.code == "ok" else "fail", color)] + lines
 
 
@@ -9825,7 +9933,8 @@ def path_lines(report, way, server, say=str):
     if rows[-1][0] != "server":
         rows.append(("server", "", shorten(server, 39), None))
     if target.port:
-        rows.append(("service", "", "%s port %d" % (target.transport.upper(), target.port), None))
+        port = say("%s port %d" % (target.transport.upper(), target.port))
+        rows.append(("service", "", port, None))
     here = say("this host") + (" (%s)" % way["dev"] if way.get("dev") else "")
     told = [(hop["mss"], hop["ttl"]) for hop in report.path if hop["mss"]]
     lines = ["%4s  %s %9s  %s" % (ttl, pad(name, 39), "" if ms is None else "%.1f ms" % ms,
@@ -9840,27 +9949,30 @@ def path_lines(report, way, server, say=str):
         was, now, ttl)) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
 
 
-def flow_lines(report, capture):
+def flow_lines(report, capture, say):
     """What was recorded, and each flow told in words, the failed ones first."""
     lines = []
     for row in succeeded(capture):
         value, port, shown = row.value, report.target.port, 4 if report.target.host else SHOWN_LIMIT
-        lines += wrap("%d packets%s by %s%s: %s." % (
-            value["packets"], "" if value["seconds"] is None else " in %.1f s" % value["seconds"],
-            value["via"], "" if value["dropped"] is None else ", %d dropped" % value["dropped"],
-            ", ".join("%d %s" % (count, state) for state, count in sorted(
-                value["states"].items())) or "no flow"))
-        lines += wrap("It breaks off: %s." % value["problem"]) if value["problem"] else []
+        took = "" if value["seconds"] is None else " in %.1f s" % value["seconds"]
+        lost = "" if value["dropped"] is None else say(", %d dropped" % value["dropped"])
+        lines += wrap(say("%d packets%s by %s" % (value["packets"], took, value["via"])) + lost
+                      + ": " + (say(", ").join(
+                          say("{n} {state}").format(n=count, state=say(state))
+                          for state, count in sorted(value["states"].items()))
+                                or say("no flow")) + say("."))
+        lines += wrap(say("It breaks off: %s." % value["problem"])) if value["problem"] else []
         left = value["protocols"].get("not followed")
-        lines += ["  %d packets belong to more flows than are followed." % left] if left else []
+        lines += wrap(say("%d packets belong to more flows than are followed." % left)
+                      ) if left else []
         told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
                 and (not report.target.host or flow["state"] != "trace")]
         for flow in sorted(told, key=lambda flow: (is_fine(flow), not flow["syn"]))[:shown]:
             lines += wrap("%s > %s %s: %s" % (
-                endpoint(flow["client"], flow["client_port"]), endpoint(
-                    flow["server"], flow["server_port"]), flow["protocol"].upper(), flow["state"]))
-            lines += wrap("; ".join(flow_words(flow)) + ".", "      ")
-        lines += ["  ... and %d more" % (len(told) - shown)] * (len(told) > shown)
+                endpoint(flow["client"], flow["client_port"]), endpoint(flow["server"], flow[
+                    "server_port"]), flow["protocol"].upper(), say(flow["state"])))
+            lines += wrap(say("; ").join(map(say, flow_words(flow))) + say("."), "      ")
+        lines += more_lines(len(told) - shown, "", say)
     return lines
 
 
@@ -9886,7 +9998,7 @@ def flow_words(flow):
     if flow["stuck"]:
         words.append("data of %s acknowledged to %s bytes and stuck (%d bytes behind that %s)" % (
             flow[flow["stuck"]["sender"]], flow["stuck"]["acked"], flow["stuck"]["bytes"],
-            "never came here" if flow["stuck"]["missing"] else "go unheard"))
+            "never came here" if flow["stuck"]["missing"] else "are sent again, in vain"))
     if flow["ended_by"] and flow["state"] in ("reset", "closed", "abandoned"):
         words.append("%s by %s" % (flow["state"], flow[flow["ended_by"]]))
     elif flow["silent"] and flow["state"] != "silent":
@@ -9922,7 +10034,8 @@ def finding_lines(findings, color, say=str):
 def render_ticket(report, packets, filled=(), say=str):
     """Only the text to send: to whom, the request, and the facts that this verdict needs."""
     table, report = by_probe(report.answers), in_words(report, say)
-    result, lines = report.verdict, [shorten("netdiag %s: %s" % (VERSION, title_of(report.target)))]
+    result, title = report.verdict, title_of(report.target, say)
+    lines = [shorten("netdiag %s: %s" % (VERSION, title))]
     if result.code == "ok":
         return "\n".join(lines + wrap(say("Nothing needs to be sent: the target works."), "")
                          + wrap(result.summary, "")) + "\n"
@@ -9942,7 +10055,7 @@ def asked_rows(report, table, say=str):
     cloud = [words for words in clouds.split("; ") if ": " in words]
     if cloud and result.code in ("tcp.filtered", "tcp.rejected", "path.dead_end"):
         ask = dict(ask, who="%s, %s" % (ask["who"], say("the cloud team (%s)" % cloud[0])))
-    return dict(to=ask["who"], about="%s, %s" % (result.code, title_of(report.target)),
+    return dict(to=ask["who"], about="%s, %s" % (result.code, title_of(report.target, say)),
                 request=ask["text"])
 
 
@@ -10059,19 +10172,22 @@ def server_rows(table, rows, packets, say):
     link = interface_named(seen["interfaces"], way.get("dev")) or {}
     own = dict(
         {key: rows[key] for key in ("symptom", "sure") if key in rows},
-        server="%s (%s)" % (rows["client_host"], ", ".join(names[:4])),
+        server="%s (%s)" % (rows["client_host"], ", ".join(names[:4]) or "-"),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
-        listener=seen["listening"] and "%s on %s" % (seen["holder"], seen["bound_to"]) or "-",
+        listener=seen["listening"] and "%s %s %s" % (
+            say(seen["holder"]), say("on"), seen["bound_to"]) or "-",
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
-        queue=watched and "%s waiting of %s, %d dropped meanwhile" % (
-            watched["waiting"], watched["limit"] or "?", watched["dropped"]) or "-",
+        queue=watched and say("%s waiting of %s, %d dropped meanwhile" % (
+            watched["waiting"], "?" if watched["limit"] is None else watched["limit"],
+            watched["dropped"])) or "-",
         states=", ".join("%s %d" % item for item in states) or "-",
         packets_sent=say("about %d, to itself" % packets), client=wish["client"] or say("any"),
         way_back=way.get("dev") and "%s (%s)%s" % (
             way["src"], way["dev"], " > " + way["via"] if way.get("via") else "") or "-",
         interface=rows["interface"] and rows["interface"] + "".join(
             ", %s %s" % (key, link[key]) for key in ("master", "parent") if link.get(key)),
-        firewall="; ".join(unique(fate_words(fate) for fate in seen["fates"])) or say("not read"),
+        firewall="; ".join(unique(fate_words(fate, say) for fate in seen["fates"]))
+        or ("-" if succeeded(table["rules"]) else say("not read")),
         VLAN=rows["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
         switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
@@ -10079,29 +10195,39 @@ def server_rows(table, rows, packets, say):
                         if key not in own and key not in AWAY_ROWS})
 
 
-def fate_words(fate):
+def fate_words(fate, say):
     """What the firewall does with a client's packet, in words."""
     verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
-    return "%s %s%s" % (verb, fate["whose"], ': %s "%s"%s' % (
-        fate["chain"], rule_words(fate), fate["count"]) if fate["rule"] else "")
+    return say("%s %s" % (verb, fate["whose"].replace("from ", ""))) + (': %s "%s"%s' % (
+        fate["chain"], rule_words(fate), say(fate["count"])) if fate["rule"] else "")
 
 
-def render_listeners(reports):
+def render_listeners(reports, say=str):
     """Everybody who listens on this host, a line each, with the verdict on the port."""
-    form, lines = "%-4s %-17s %5s %-20s %7s %s", []
+    rows = [list(map(say, ("", "address", "port", "program, pid, user", "queue", "verdict")))]
     for report in [r for r in reports if r.target.port and r.complete is not None]:
         seen, target = usable(by_probe(report.answers)), report.target
         warned = [f.code for f in report.findings if f.severity == "warn"]
         code = report.verdict.code if report.verdict.code != "ok" or not warned else warned[0]
-        queue = "%s/%s" % (seen["watched"].get("waiting", "-"), seen["watched"].get("limit") or "-")
+        queue = "%s/%s" % tuple("-" if seen["watched"].get(key) is None else seen["watched"][key]
+                                for key in ("waiting", "limit"))
         names = ["%s %d %s" % (row["name"], row["pid"], row["user"] or "")
                  for row in programs_of(seen["listening"], seen["owners"])]
-        lines.append(form % (
-            target.transport, shorten(seen["bound_to"], 17), target.port, shorten((names or [
-                seen["holder"]])[0], 20), queue if target.transport == "tcp" else "-", code))
-    head = form % ("", "address", "port", "program, pid, user", "queue", "verdict")
-    return "\n".join(["LISTENERS", "  on this host: %d ports" % len(lines)]
-                     + [head.rstrip()] * bool(lines) + lines) + "\n"
+        names += ["? ? " + name for name in socket_users(seen["listening"], seen["owners"])]
+        rows.append([target.transport, seen["bound_to"], str(target.port), (names + ["?"])[0],
+                     queue if target.transport == "tcp" else "-", code])
+    lines = [" ".join([pad(shorten(cell, abs(width)), width) for cell, width in zip(
+        row, (4, 17, -6, 20, -7))] + row[-1:]) for row in rows]
+    return "\n".join([say("LISTENERS"), "  " + say("on this host: %d ports" % len(rows[1:]))]
+                     + lines * bool(rows[1:])) + "\n"
+
+
+def untested_once(reports, say=str):
+    """What could not be asked of any of these reports, each question once; "" where nothing is."""
+    asked = collections.OrderedDict((row["question"], row) for report in reports
+                                    for row in in_words(report, say).unjudged)
+    lines = untested_lines(reports[0]._replace(unjudged=list(asked.values())))
+    return "\n".join(["", say("NOT TESTED")] + lines) + "\n" if lines else ""
 
 
 def tls_facts(report, table, say):
@@ -10175,8 +10301,9 @@ def render_transcript(transcript, answers, verbose, say=str):
             shorten(" ".join(entry["argv"]), 60), entry["status"], entry["ms"]))
         lines += ["    " + printable(line.replace("\t", "  "), 200)
                   for line in entry["output"].splitlines()[:height]]
-    lines.append("  " + say("Evidence (probe/subject outcome value), commands and sockets alike:"))
     shown = [a for a in answers if verbose or a.value is not None and a.probe not in NOISY]
+    lines += ["  " + say("Evidence (probe/subject outcome value), commands and sockets alike:")
+              ] * bool(shown)
     for row, line in zip(shown, evidence_lines(shown)):
         lines += wrap("%s %s" % (row.id, printable(line, width)), "    ", "      ")
     return "\n".join(lines) + "\n"
@@ -10189,8 +10316,7 @@ def render_brief(report, say=str):
         text = "%s: %s" % (host_of_report(report), text)
     return shorten("%s %-21s %s %s: %s" % (
         pad(shorten(text, 24), 24), result.code, pad(say(result.confidence), 8),
-        "/".join(say(place.replace("_", " ")) if say is not str else place
-                 for place in result.suspects[:2]) or "-", say(result.summary)), 120) + "\n"
+        short_places(result.suspects, say), say(result.summary)), 120) + "\n"
 
 
 def target_json(report, mark):
@@ -10537,7 +10663,12 @@ def redacted(reports, *others):
 # tried before the others.
 
 ANY_HOLE = re.compile(r"\{(\w+)[^}]*\}(?:\{[^}]*\})*")      # the first of holes in a row takes all
-OTHERS_NAMES = "host name hop router proxy user url path address server wanted".split()
+OTHERS_NAMES = ("host name hop router proxy user url path address server wanted client sender end"
+                " came holder target log chain").split()
+SAID_LIMIT = 800             # characters of a sentence that is taken apart, and its holes again
+QUOTES = ["line", "rule"]                         # holes that hold the words of others
+# Before another sentence: when an outage was (verbatim), or how many hosts and targets fail.
+HEADS = re.compile(r"((?:[\d:]{8}-[\d:]{8}[,:] )+)|\d+ of \d+ fail, .{1,300}?\. ")
 
 
 def japanese():
@@ -10581,24 +10712,37 @@ def speaker(lang):
     pairs = japanese()
     labels = {line.partition(" = ")[0] for line in JAPANESE.partition("\n--\n")[2].split("\n")}
     forms = sorted(((ANY_HOLE.split(english)[::2], ANY_HOLE.findall(english), words)
-                    for english, words in pairs.items() if "{" in english),
+                    for english, words in pairs.items()
+                    if "{" in english and re.search("[^ .]", ANY_HOLE.sub("", english))),
                    key=lambda form: (form[0][-1][-1:] not in (".", "?"), "+" not in form[2],
                                      -len("".join(form[0]))))     # sentences, the narrowest first
 
     def say(text):
-        if text in pairs or " " not in text:
+        if text in pairs or " " not in text or len(text) > SAID_LIMIT:
             return pairs.get(text, text)
+        head = HEADS.match(text)
+        if head:
+            return (head.group(1) or say(head.group().rstrip())) + say(text[head.end():])
+        listed = None if text.endswith(".") else spoken_list(text, "; ")
+        if listed:
+            return listed
         for words, names, template in forms:
             found = unfilled(words, text)
             if found:
                 return fill(template, dict(zip(names, found)))
-        return text
+        return spoken_list(text, ", ") or text
+
+    def spoken_list(text, comma):
+        """A list each part of which can be said, or None."""
+        parts = text.split(comma)
+        told = list(map(say, parts)) if 1 < len(parts) < 10 else parts
+        return pairs[", "].join(told) if all(a != b for a, b in zip(parts, told)) else None
 
     def fill(template, holes):
         def content(hole):
             text, more = holes.get(hole[1], ""), hole[2] or ""
-            foreign = text in labels or " " not in text and hole[1] in OTHERS_NAMES
-            return text if foreign else say(text + more[1:]).rstrip("\u3002" * bool(more))
+            foreign = text in labels or hole[1] in QUOTES + OTHERS_NAMES * (" " not in text)
+            return text if foreign else say(text + more[1:]).rstrip("\u3002." * bool(more))
         return re.sub(r"\{(\w+)(\+[^}]*)?\}", content, template)
     return say
 
@@ -10613,42 +10757,42 @@ JAPANESE = """
 @route_missing このホストには{address}への経路がありません（送信前に到達不能と判定）。
   fix デフォルトルートまたは不足している経路を追加してください。`ip route`とVPNの接続状態を確認してください。
 @route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
-  fix `ip route get {address}`の結果と使用中の範囲を比べ、範囲またはネットマスクを修正してください。
+  fix `ip route get {address}`の結果と使用中の範囲を比べてください。範囲またはネットマスクの修正が必要です。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
-  fix `ip route show table all | grep {kind}`と`ip rule`で該当箇所を探し、削除してください。
+  fix 該当箇所を探して削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
 @host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
 @host_exhausted_silent このホストの接続追跡が上限に達しています（{full}）。新しい接続は破棄されます。
-  fix net.netfilter.nf_conntrack_maxを引き上げるか、接続を大量に開いている元を調べてください（`conntrack -L`）。
+  fix net.netfilter.nf_conntrack_maxを引き上げてください。または、接続を大量に開いている元を調べてください（`conntrack -L`）。
 @firewall_local このホスト自身のファイアウォールが{address}への通信を止めています: {how}。
-  fix このホストで{address}のポート{port}への通信を許可してください（`nft list ruleset`、`iptables -S OUTPUT`）。
+  fix このホストで{address}のポート{port}への通信を許可してください。確認は`nft list ruleset`、`iptables -S OUTPUT`です。
 @firewall_local_undelivered 応答はこのホストに届いていますが、このホスト自身の{what}が破棄しています
     （{address}が無応答に見えた間に、受信{lost}パケットが未配送）。
 @segment_isolated_silent_hops {dev}のセグメントでは誰も応答しません。{hop}のほか、問い合わせた{count}台も無応答です。
   fix VLAN、サブネット、ケーブルの誤りが疑われます。{dev}を正常なホストと比べ、スイッチを確認してください。
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。
-  fix 経路に設定したゲートウェイのアドレス、そのルーターの状態、{dev}のVLANを確認してください。
+  fix ゲートウェイのアドレスと、そのルーターの状態を確認してください。{dev}のVLANも確認してください。
   ask ルーター{hop}は稼働していますか。このVLANにインターフェースがありますか。
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
   fix {hop}は稼働していて{dev}のVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
 @dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
-  fix /etc/resolv.confに`nameserver`行を追加するか、このファイルを生成する仕組み（DHCP）を修復してください。
+  fix /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
 @dns_unreachable 設定されたリゾルバーがどれも応答しません（{servers}、{how}）。
-  fix リゾルバーのアドレスと、経路上でポート53が許可されているかを確認してください。`dig @{server} {name}`も有効です。
+  fix リゾルバーのアドレスと、ポート53の許可を確認してください。`dig @{server} {name}`も有効です。
   ask リゾルバー{server}は稼働していますか。このホストからの問い合わせは許可されていますか。
 @dns_failing リゾルバー{server}は{name}に対して{rcode}を返します{contrast}。
-  fix {server}の運用者に確認してください: {advice}
+  fix {server}の運用者に確認: {advice}
   ask {server}が{name}に対して{rcode}を返す原因を調べてください。
 @dns_failing_unresolved リゾルバーは{host}を知っています（{known}）が、このホスト自身の名前解決が失敗します（{error}）。
-  fix /etc/nsswitch.conf（hosts: files dns）、ローカルキャッシュ（nscd）、/etc/resolv.confを確認してください。
+  fix /etc/nsswitch.confと/etc/resolv.confを確認してください。hosts行（files dns）とローカルキャッシュ（nscd）も対象です。
 @dns_not_found_unresolved 名前{host}は存在しません（{who} NXDOMAIN）。
   fix 綴りと検索ドメインを確認してください。新しい名前であれば、レコードの登録を依頼してください。
   ask {host}のレコードを作成または修正してください。
 @dns_no_address_unresolved 名前{host}は存在しますが、{kind}がありません。
-  fix {host}の不足しているレコードの登録を依頼するか、登録済みのアドレス種別または名前を使ってください。
+  fix {host}のレコードの登録を依頼してください。または、登録済みのアドレス種別か名前を使ってください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
-  fix 先に応答するリゾルバーを/etc/resolv.confの先頭に置くか、遅いリゾルバーを修復してください。
+  fix 遅いリゾルバーを修復するか、順序を変えてください。先に応答するものを/etc/resolv.confの先頭に置きます。
 @dns_bogus リゾルバーは{host}のアドレスとして{bogus}を返しますが、これは{meaning}です。
-  fix {host}がブロックリストに載っていないか、レコードに誤りがないか、別のリゾルバーと比べてください。
+  fix 別のリゾルバーの回答と比べてください。{host}のブロックリスト登録またはレコードの誤りが疑われます。
 @dns_hosts_override /etc/hostsは{host}を{address}としていますが、リゾルバーの回答は{other}です{so}。
   fix /etc/hostsの{host}の行を削除または修正してください。
 @dns_inconsistent {name}に対するリゾルバーの回答が一致しません（{views}）。
@@ -10662,13 +10806,13 @@ JAPANESE = """
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
-  fix {router}のルールで、{here}から{address}のポート{port}への通信を許可してください。
+  fix {router}のルールで許可してください。対象は{here}から{address}のポート{port}への通信です。
 @tcp_refused {address}はポート{port}への接続をRSTで拒否しています。{why}。
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
   ask サービスが{address}のポート{port}で待ち受けるようにするか、正しいポートを教えてください。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
-  fix {here}から{address}のポート{port}への通信を許可してください（場所: {spots}）。サーバーで
+  fix {here}から{address}のポート{port}への通信を許可してください。場所は{spots}です。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
   ask {here}から{address}のポート{port}への通信を許可するか、SYNが破棄される場所を教えてください。
 @path_dead_end {where}より先は無応答です。どのプロトコルでも{address}から応答がありません。
@@ -10676,15 +10820,15 @@ JAPANESE = """
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
   ask {here}から{address}へのパケットが{where}の先で失われています。調査をお願いします。
 @path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます: {how}。
-  fix ICMP「fragmentation needed」（3/4、IPv6は2/0）を通すか、トンネルでMSSを調整してください:
-    `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`。
+  fix ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、調整は
+    `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`です。
 @path_mtu_blackhole_outsized {address}宛ての最大サイズのパケットには応答もICMP「too big」もなく、小さいものには応答があります。
     大きな転送が停止するおそれがあります。
   fix 大きな転送を試してください。停止する場合は、MSSを調整するか、ICMP 3/4を通してください。
 @path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
   fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
 @tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
-  fix 途中のルーターは、印の付いたパケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
+  fix 途中のルーターは、パケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
 @tcp_reset_ended {address}はポート{port}の接続を受け付けますが、データを送る前に直ちに{how}。
   fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 @udp_closed_udp {address}は、UDPポート{port}で何も待ち受けていないと通知しています（{words}）。
@@ -10699,11 +10843,11 @@ JAPANESE = """
 @tls_not_yet_valid_handshakes {address}の証明書（{name}）は{date}から有効です。
   fix まずこのホストの時計を、次に証明書を確認してください。
 @tls_self_signed_handshakes {address}の証明書（{name}）は自己署名で、第三者の保証がありません。
-  fix クライアントが信頼する認証局の証明書を導入するか、この証明書を--cafileで指定してください。
+  fix 信頼された認証局の証明書を導入してください。または、この証明書を--cafileで指定してください。
 @tls_incomplete_chain_handshakes {address}は中間証明書「{issuer}」を送らないため、証明書チェーンが途切れています。
-  fix サーバーがチェーン全体（証明書、中間証明書の順）を送るように設定し、再読み込みさせてください。
+  fix サーバーがチェーン全体を送るように設定してください。証明書、中間証明書の順とし、再読み込みが必要です。
 @tls_untrusted_ca_handshakes {address}の証明書（{name}）の発行元「{issuer}」は、{store}に登録されていない認証局です{others}。
-  fix 自組織の認証局であれば、このホストで信頼するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
+  fix 自組織の認証局なら、信頼済みに登録するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
   ask 「{issuer}」は{name}の証明書の正しい認証局ですか。違う場合、途中の機器が通信を検査しています。
 @tls_name_mismatch_handshakes {address}の証明書は{names}用で、{wanted}用ではありません。
   fix 証明書にある名前を使うか、証明書に{wanted}を追加してください。宛先アドレスが正しいかも確認してください。
@@ -10712,7 +10856,7 @@ JAPANESE = """
 @tls_handshake_stalled_handshakes {address}はClientHelloの後に何も返しません（TCPは接続済み）。
   fix サービスの停止や、別プロトコルのポートではないかを確認してください。該当しなければMTUまたはフィルターが疑われます。
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
-  fix このポートでは平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
+  fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
 @tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。
   ask {address}のポート{port}とのTLSハンドシェイクが失敗します: {why}。
     サーバー側のログを確認してください。
@@ -10721,7 +10865,7 @@ JAPANESE = """
 @http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
   fix このポートにはhttps://を使ってください。
 @http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
-  fix アプリケーションの停止や異常終了がないか、サーバーのログと負荷を確認してください。
+  fix アプリケーションの停止や異常終了がないか確認してください。サーバーのログと負荷が手がかりです。
 @http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
   fix ポート番号を確認してください。そこで応答しているプロトコルのクライアントを使ってください。
 @http_redirect_loop_redirects {host}のリダイレクトが循環しているか、終わりません（{count}段、最後は{url}）。
@@ -10752,7 +10896,7 @@ JAPANESE = """
   fix 403はプロキシの規則による禁止、407はログイン要求です。プロキシ担当に依頼してください。
   ask {here}から{proxy}経由で{host}:{port}へ接続できるように許可してください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
-  fix ブラウザーでネットワーク（キャプティブポータル）にログインしてから、再度試してください。
+  fix ブラウザーで、ネットワークのログイン画面からログインしてください。その後、再度試してください。
   ask このホストをキャプティブポータルの対象から除外してください。
 @http_status {address}は{path}に対してHTTP {status} {reason}を返します（{meaning}）。
   ask {when} UTCに、{address}が{path}に対して{status}を返しました。ログを確認してください。
@@ -10810,6 +10954,133 @@ JAPANESE = """
 ?large 耐量子鍵と同じ大きさのClientHello（失敗時は小さいもの）
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証
 ?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
+@listen_none このホストの{transport}ポート{port}では、何も待ち受けていません{nearest}。
+@listen_narrow {holder}は{bound_to}だけで待ち受けているため、{who}からは到達できません。
+  fix 0.0.0.0と[::]、またはクライアント向けアドレスで待ち受けさせてください。反映には再起動が必要です。
+@listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
+  fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
+@listen_backlog {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です。新しい接続には応答がありません。
+  fix プログラムのスレッド、負荷、ログを確認してください。停止または処理の遅れが原因です。そのうえで
+    backlogとnet.core.somaxconnを引き上げてください。
+@not_accepting {holder}はポート{port}の接続{waiting}件を受け付けていません{state}。
+  fix プログラムの状態（`ps`、スレッド、ログ）を確認し、再起動してください。
+@firewall_inbound このホストのファイアウォールが{transport}ポート{port}{whose}を{fate}。
+    該当箇所は{chain}の「{rule}」です{count}。
+  fix このルールを変更するか、その前に許可ルールを追加してください。ルールの設定元
+    （ufw、firewalld、fail2ban、nftなど）で行ってください。
+@firewall_loop {holder}は待ち受けており余裕もありますが、このホスト自身への接続（{address}のポート{port}）は{how}。
+    ローカルのファイアウォールが止めています{unread}。
+  fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
+@wrappers {holder}はTCP Wrappers（/etc/hosts.allow、/etc/hosts.deny）により{client}を拒否します。
+  fix /etc/hosts.allowに`{daemon}: {client}`を追加してください。
+@firewall_undelivered 観測中に{lost}パケットが届いたものの配送されず、{client}からポート{port}へは何も届いていません。
+    ローカルのファイアウォールが止めている可能性があります（ルールの参照にはrootが必要です）。
+  fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
+@return_missing このホストには{client}への復路がありません（{how}）。
+  fix クライアントへの経路（またはデフォルトルート）を追加してください。`ip route get {client}`で確認できます。
+@return_filtered このホストは、復路が別の経路になるパケットを破棄しています（rp_filter）。観測中に{count}件です{client}。
+  fix 非対称な経路を修正するか、rp_filterを2（loose）にしてください。設定はnet.ipv4.conf.*.rp_filterです。
+@handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません。
+  fix ここから{peer}への復路を確認してください。ゲートウェイ、非対称な経路、ステートフルファイアウォールが
+    疑われます。`tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
+  ask サーバーのポート{port}から{peer}へのSYN/ACKがどこで失われているかを調べてください。
+@close_wait {holder}が接続を閉じません。ポート{port}で、相手が終了済みの接続{count}件がCLOSE_WAITのままです。
+  fix プログラムが接続を解放していません。スレッドを確認し、再起動したうえで修正してください。
+@descriptors_exhausted {name}（pid {pid}）はファイルディスクリプター{limit}個中{descriptors}個を使用しており、
+    新しい接続を受け付けられません。
+  fix LimitNOFILE（`ulimit -n`）を引き上げるか、リークを調べてください。
+@server_limits このホストの資源が不足しています: {what}。
+@log_lines ログ{log}に記録があります{whose}: 「{line}」
+?sockets このホストで待ち受けているソケット（TCPとUDP）
+?owners 待ち受けソケットを持つプログラムとディスクリプター数
+?rules このホストのファイアウォールのルールとカウンター（参照にはrootが必要です）
+?wrappers TCP Wrappersのルール（libwrapを使うプログラム）
+?watch 全ポートの接続の観測（短時間、または--forの時間）
+?rules_now 観測後の同じルールとカウンター
+?grown 観測中に増えた計数
+?limits このホストの上限と不足（キュー、ファイル、メモリー、ディスク）
+?kernel_log 破棄や不足に関する最近のカーネルログ
+?switch スイッチとそのポート（lldpctl、またはLLDPとCDPの受信、--lldp）
+?elsewhere ほかのネットワーク名前空間（コンテナなど）での待ち受け
+?units 失敗または停止しているsystemdのサービス
+?loop このホストから自ポートへの接続（プログラムの問題かネットワークの問題か）
+?back 復路（クライアントまたは未完了の接続元への経路選択）
+?logs ポートのプログラムまたは停止中のユニットのログの末尾
+@firewall_local_recorded {server}のSYN/ACKは{client}に届いています（{synack}回）が、{client}はSYNを送り続けています。
+    自身のファイアウォールまたはリバースパスフィルターが破棄しています。
+  fix {client}のINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
+@flow_reset {end}を名乗るRSTが{client}とポート{server_port}の接続を切断しましたが、届く距離（TTL {forged}）が
+    ほかのパケット（TTL {genuine}）と異なります。途中の機器が送っています。
+  fix 途中のファイアウォールまたは検査装置の管理者に確認してください。場所は{client}と{server}の間、
+    記録地点から{routers}ホップです。
+@oneway_forward_unheard_of {seconds}秒間、このホストの{goal}にはパケット{of}が届きませんでした{others}。
+  fix その間に接続を試していたなら、手前で失われたか、宛先が違います。
+    両端で記録（相手側で`netdiag.py capture TARGET`）して比べてください。
+@tls_handshake_stalled_talks {address}はポート{port}で接続を受け付けますが、その後のデータに確認応答がありません（{again}回再送）。
+    SYNより後のパケットが往路で失われています。
+  fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
+    サーバーでは`netdiag.py capture --port {port} --for 60s`で何が届くか、`ss -ltn`で受け付けキューの満杯を確認してください。
+@return_unrouted 確認中にポート{port}宛てのSYNが{dropped}個届きましたが、クライアントへ戻る経路がないため破棄しました（{count}回）。
+  fix デフォルトルートまたはクライアントのネットワークへの経路を追加してください。`ip route get`で確認できます。
+@oneway_forward_stalled_ends {client}は{server}のポート{port}のSYN/ACKを受け取りますが、その後に送ったものが届いていません。
+    サーバーはACKを待ち続け、SYN/ACKを再送しています。
+  fix {client}と{server}の間で、SYNだけを通し後続を破棄するファイアウォールを探してください。
+    非対称な経路や接続テーブルの満杯も確認してください。
+@oneway_forward_recorded {client}は{server}のSYN/ACKを受け取り確認応答を返しますが、届いていません。
+    SYN/ACKが{synack}回届き、データへの確認応答がありません。往路でSYNより後のパケットが失われています。
+  fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
+    サーバーでは`ss -ltn`で受け付けキューの満杯を確認してください。
+@listen_backlog_full_attempts {client}は{server}のポート{server_port}への接続を確認しましたが、SYN/ACKが
+    {synack}回再送されています。サービスの受け付けキューが満杯です。
+  fix `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
+@oneway_reverse {server}はポート{server_port}への{client}のSYNに応答しています（{synack}回）{again}: {how}。
+  fix {server}から{client}への復路を確認してください。ゲートウェイ、rp_filter、非対称な経路、
+    SYNを見ていないステートフルファイアウォールが疑われます。
+@flow_dropped {client}のSYNはポート{server_port}宛てに、{server}であるこのホストへ届きました（{times}）が、
+    何も送出されません。{why}。
+@flow_silent {client}から{server}のポート{server_port}へのSYN（{times}）に応答がありません{contrast}。
+  fix サーバーでも記録し、SYNが届くかを確認してください。コマンドは`netdiag.py capture --port {server_port} --for 60s`です。
+@flow_refused {server}は{client}のSYNにRSTを返しました{after}{ttls}: {why}。
+  fix サーバーで`ss -ltnp sport = :{server_port}`の待ち受けを確認してください。
+@flow_rejected {client}から{server}の{protocol}ポート{server_port}への要求に、{router}が「{words}」を返しました{unseen}。
+@flow_stuck {sender}のデータが{size}バイトで{fate}{passed}。
+@flow_ended {server}はポート{server_port}で{client}の接続を受け付けますが、データを送る前に{how}。
+  fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
+@flow_mute {server}はポート{server_port}で{client}のデータに確認応答を返しますが、{quiet_s}秒間データを送っていません。
+  fix サービスが停止していませんか。ログを確認し、サーバーでも記録して応答の有無を確認してください。
+@path_loss_attempts {client}と{server}のポート{server_port}の間で、{packets}パケット中{retransmits}パケットが再送されました。
+  fix 両端から`mtr -T -P {server_port} {server}`を実行してください。最終ホップまで続く損失が実際の損失です。
+@udp_no_reply_attempts {client}が{server}のUDPポート{server_port}へ送った{packets}データグラムに応答がありません。
+  fix {server}でも記録し、到着と応答の有無を確認してください。
+?waiting ほかのホストのパケットの待ち受け
+?capture ポートのパケット（ここでの記録、またはファイル）
+?dropped 記録中にカーネルが破棄したパケットの計数
+@path_mtu_blackhole_patterns {way}、小さいパケットは通り、大きいパケットが失われます。
+  fix ICMP「fragmentation needed」を通すか、MSSを調整してください。ICMPは3/4（IPv6は2/0）、調整はその方向のトンネルで行います。
+@path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}、MSS {mss}）{nat}。
+  fix 経路は正常です。相手側の許可リストには{you}を登録してください。
+@listen_none_ends {client}では{seen}。{server}の報告: {why}
+  fix {cure}これは{server}で実施してください。
+@handshake_incomplete_arrivals {peers}からのSYNは届いて応答していますが、応答が復路で失われ、接続が一度も完了していません。
+  fix {peers}への復路を確認してください。このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
+@intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{count}回、
+    合計{seconds}秒でした（{kinds}）。
+  fix 次の時刻に何が起きたかを確認してください: {times}。
+@oneway_reverse_ends {client}の送信は{server}のポート{port}に届きます{how}が、応答が戻りません。
+  fix {server}から{came}への復路を確認してください。ゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
+@tcp_filtered_ends {client}のSYNは{server}のポート{port}に届きますが、{server}は何も返していません。
+  fix {server}で`netdiag.py server {port}`を実行してください。ファイアウォール、rp_filter、キューの満杯が疑われます。
+@oneway_forward_ends {client}の送信が{server}のポート{port}に届きません。{server}は同時刻に{looked}が、
+    {came}からは何も届いていません。
+  fix {client}から{server}への往路を確認してください。経路、サーバー手前のファイアウォール、{came}の許可リストが疑われます。
+@tcp_refused_ends {client}はポート{port}で拒否されましたが、{server}は同時刻に{looked}ものの、{came}からは何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+  fix {server}の手前で代わりに応答している機器を特定してください。MACアドレスとTTLの比較が有効です。
+@path_nat_ends 経路上にNATがあります。{server}には{client}が{came}として届いています。
+  fix サーバーのルール、経路、許可リストには{came}を登録してください。
+@report_changed_changes {when}は{was}でしたが、現在は{code_now}です。この間の変化: {what}。
+  fix まず変化した点を確認してください。
+?exchange netdiagの`listen`が相手の場合の、複数パケットの往復（往復で失われる場合は片道ずつ）
 switched off (down) = 無効化された状態（down）
 without carrier (no cable or peer) = キャリアなし（ケーブルまたは対向機器がない状態）
 anything beyond its own segments: no default route = 自セグメントの外（デフォルトルートなし）
@@ -10835,7 +11106,7 @@ the SYN is sent and dropped before it leaves (TCP_INFO) = SYNがホストを出�
 connecting is not permitted ({errno}) = 接続が許可されていません（{errno}）
 the reset comes from hop 0, this host = RSTの送信元はホップ0、このホスト自身です
 the resolver {server} = リゾルバー{server}
-firewall = ファイアウォール
+firewall = FWルール
 Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?
     = このホストのINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
 reverse-path filter = リバースパスフィルター
@@ -10953,13 +11224,13 @@ a box before it (hop {one} or {two} of {far}) cuts it, the ClientHello never got
 a box before it (hop {one} of {far}) cuts it, the ClientHello never got to the server
     = 手前の機器（ホップ{one}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
 Configure the client's certificate and key; netdiag has none to offer.
-    = クライアント証明書と鍵を設定してください（netdiagには提示できるものがありません）。
+    = クライアント証明書と鍵を設定してください。netdiagには提示できるものがありません。
 Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.
     = サーバーでTLS 1.2または1.3を有効にしてください。古いバージョンは安全上の理由でこのホストでは無効です。
 Is this name configured there as a virtual host? Is this the right address?
-    = この名前がサーバーのバーチャルホストに設定されているか、宛先アドレスが正しいかを確認してください。
+    = この名前のバーチャルホスト設定を確認してください。宛先アドレスが正しいかも確認してください。
 Compare what both sides offer (`openssl s_client -connect`); widen the server's list.
-    = 双方の対応方式を比べ（`openssl s_client -connect`）、サーバー側の対応を広げてください。
+    = 双方の対応方式を比べ、サーバー側の対応を広げてください。比較は`openssl s_client -connect`です。
 Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or this name): compare
     with another name, from another network.
     = サービスのログを確認してください。記録がなければ、途中のフィルターがTLS（またはこの名前）を切断しています。別の名前や別のネットワークと比べてください。
@@ -11010,7 +11281,7 @@ Look at the application's log on {address}. = {address}でアプリケーショ�
 the front works, what is behind it does not = フロントは正常ですが、その背後が応答しません
 Look at the back end of {front} on {address}: is it running, and can the front reach it? Its error
     log says which one.
-    = {address}の{front}のバックエンドが稼働し、フロントから到達できるかを確認してください。エラーログで特定できます。
+    = {address}の{front}のバックエンドを確認してください。稼働状況とフロントからの到達性は、エラーログで特定できます。
 the front = フロント
 {sentence} (also {others}). = {sentence+.}（{others}も同様）。
 {advice} Here also: {environment}. = {advice+}。この環境では次も確認してください: {environment}。
@@ -11034,7 +11305,7 @@ Not enough was seen to name a cause for {host}. = {host}の原因を特定でき
 {address} port {port} opens, what lies above TCP could not be tested.
     = {address}のポート{port}は開いていますが、TCPより上位は試験できませんでした。
 See 'not tested' below; run again with more time (--deadline 60) or as root.
-    = 下の「未確認の項目」を参照し、時間を延ばして（--deadline 60）またはrootで再実行してください。
+    = 時間を延ばす（--deadline 60）か、rootで再実行してください。下の「未確認の項目」も参照してください。
 Interrupted before it was looked at. = 調査の前に中断されました。
 The diagnosis crashed: {why} = 診断が異常終了しました: {why}
 the rule crashed: {why} = 規則が異常終了しました: {why}
@@ -11056,6 +11327,324 @@ udp = UDP
 {count} of {total} connections {words} = 接続{total}回中{count}回が{words}
 {count} SYNs in the first = 1回目のSYN送信は{count}回
 {count} datagrams to {address} = {address}宛てに{count}データグラム
+Nobody listens on {transport} port {port} of this host; {nearest}.
+    = このホストの{transport}ポート{port}では、何も待ち受けていません（{nearest}）。
+{finding}. What is there cannot be seen from here. = {finding+.}。転送先の状態はここからは分かりません。
+{program} (pid {pid}) does in another network namespace ({namespace})
+    = 別のネットワーク名前空間（{namespace}）では{program}（pid {pid}）が待ち受け
+{program} (pid {pid}) does in another network namespace
+    = 別のネットワーク名前空間では{program}（pid {pid}）が待ち受け
+TCP port {port} = TCPポート{port}
+UDP port {port} = UDPポート{port}
+TCP port {port} is open = TCPポート{port}は開いています
+UDP port {port} is open = UDPポート{port}は開いています
+{program} listens on port {port} = {program}はポート{port}で待ち受け
+{unit} has failed = {unit}は異常終了
+{unit} is stopped = {unit}は停止中
+a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
+Start the service, or correct the port that it or the client uses.
+    = サービスを起動するか、双方のポート番号を確認してください。
+Publish the port of that container or namespace here.
+    = そのコンテナまたは名前空間のポートを、このホストで公開してください。
+{cure}; its log ends: "{line}". = {cure+.}。ログの末尾: 「{line}」
+A program = プログラム
+A program of user {user} = ユーザー{user}のプログラム
+{program} (pid {pid}, container {container}) = {program}（pid {pid}、コンテナ{container}）
+nobody else = ほかのホスト
+a client with IPv{version} = IPv{version}のクライアント
+{holder} listens on {bound_to} only: anybody (no interface of this host has that address) cannot
+    reach it.
+    = {holder}は{bound_to}だけで待ち受けていますが、このアドレスを持つインターフェースがないため、どこからも到達できません。
+a client behind {dev}, such as {client}, = {dev}側のクライアント（{client}など）
+{port} (its backlog is {limit}) = {port}（backlogは{limit}）
+{holder} does not accept: {waiting} connections wait on port {port}, {dropped} SYNs were dropped
+    meanwhile; new ones get no answer.
+    = {holder}が接続を受け付けません。ポート{port}で{waiting}件が待機中です（その間にSYN {dropped}件を破棄）。新しい接続には応答がありません。
+: the process is stopped (SIGSTOP) = （プロセスは停止中、SIGSTOP）
+: the process is held by a debugger = （プロセスはデバッガーが停止中）
+: the process is stuck in the kernel (state D) = （プロセスはカーネル内で停止、状態D）
+: the process is dead (a zombie) = （プロセスは終了済み、ゾンビ）
+This host's firewall {fate} {transport} port {port} from {client}, in {chain} by "{rule}"{count}.
+    = このホストのファイアウォールが、{client}から{transport}ポート{port}への通信を{fate}。該当箇所は{chain}の「{rule}」です{count}。
+This host's firewall may or may not accept {transport} port {port} from {client}, in {chain} by
+    "{rule}"{count}.
+    = このホストのファイアウォールが、{client}から{transport}ポート{port}への通信を許可するか不明です。該当箇所は{chain}の「{rule}」です{count}。
+drops = 破棄します
+rejects = 拒否します
+clients with IPv{version} = IPv{version}クライアント
+accepts {whose} = {whose}を許可
+drops {whose} = {whose}を破棄
+rejects {whose} = {whose}を拒否
+may or may not accept {whose} = {whose}の許可は不明
+ ({count} packets so far) = （これまでに{count}パケット）
+ ({count} packets so far, {now} of them just now) = （これまでに{count}パケット、うち{now}は観測中）
+gets no answer = 応答がありません
+is refused = 拒否されます
+ (its rules are for root to read) = （ルールの参照にはrootが必要です）
+no route to it (network unreachable) = 経路なし、ネットワーク到達不能
+a blackhole route = blackhole経路
+an unreachable route = unreachable経路
+a prohibit route = prohibit経路
+; nothing of {client} got here = （{client}からは何も届いていません）
+it tracks as many connections as it may ({used} of {most}) = 接続追跡が上限（{most}件中{used}件）
+{disk} has {free} % free = {disk}の空きが{free} %
+{used} of {most} files are open = 開いているファイルが{most}個中{used}個
+programs wait for memory {share} % of the time = プログラムが時間の{share} %でメモリー待ち
+more handshakes are open than its SYN backlog takes (SYN cookies)
+    = 未完了のハンドシェイクがSYNバックログを超過（SYN cookies）
+the kernel says "{line}" = カーネルログに「{line}」
+Raise net.netfilter.nf_conntrack_max. = net.netfilter.nf_conntrack_maxを引き上げてください。
+Make room: see `df -h -i`, `free`. = `df -h -i`と`free`を確認し、空きを確保してください。
+A flood, or answers that get lost: see `ss -tn state syn-recv`.
+    = SYNフラッドか、応答が失われています。`ss -tn state syn-recv`を確認してください。
+See `dmesg -T`. = `dmesg -T`を確認してください。
+ of {client} = （{client}）
+Read the log around that line. = ログのこの行の前後を確認してください。
+Wait until the penalty ends, or raise MaxStartups and PerSourcePenalties in sshd_config.
+    = 制限の終了を待つか、sshd_configの上限を緩めてください。項目はMaxStartupsとPerSourcePenaltiesです。
+Check the user's name, its key in authorized_keys, AllowUsers.
+    = ユーザー名、authorized_keysの鍵、AllowUsersを確認してください。
+Bring client and server to common algorithms: `ssh -Q kex`.
+    = クライアントとサーバーで共通の方式を使えるようにしてください（`ssh -Q kex`）。
+No program listens on this host. = このホストで待ち受けているプログラムはありません。
+{holder} listens on {bound}, TCP port {port}. = {holder}が{bound}のTCPポート{port}で待ち受けています。
+{holder} listens on {bound}, UDP port {port}. = {holder}が{bound}のUDPポート{port}で待ち受けています。
+{holder} listens on {bound}, TCP port {port}, {words}.
+    = {holder+}が{bound}のTCPポート{port}で待ち受けています（{words}）。
+{holder} listens on {bound}, UDP port {port}, {words}.
+    = {holder+}が{bound}のUDPポート{port}で待ち受けています（{words}）。
+answers this host itself = このホスト自身からの接続は成功
+has room in its queue = キューに余裕あり
+no rule of this host's firewall stops it = このホストのファイアウォールは許可
+the way back to {client} leaves by {dev} = {client}への復路は{dev}
+once = 1回
+{count} times (t+{times} s) = {count}回、t+{times}秒
+No packet of {client} came to this host's {goal} in {seconds} s{others}.
+    = {seconds}秒間、このホストの{goal}には{client}からのパケットが届きませんでした{others}。
+No packet came to this host's address in {seconds} s.
+    = {seconds}秒間、このホストにはパケットが届きませんでした。
+port {port} = ポート{port}
+, though {others} came: is there a NAT or a proxy between?
+    = （{others}からは届いています。途中にNATやプロキシはありませんか）
+, and the SYN comes again ({count} times) = が、SYNが再び届きます（{count}回）
+its answers are lost on the way back = 応答が復路で失われています
+its answers are lost on the way back, or the client's ACK on its way here, or the client has gone
+    = 応答またはクライアントのACKが途中で失われたか、クライアントがすでに終了しています
+this host's own firewall drops it (or rp_filter, or a full accept queue)
+    = このホスト自身のファイアウォールが破棄しています（またはrp_filter、受け付けキューの満杯）
+See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.
+    = `nft list ruleset`と`iptables-save`を確認してください。`netdiag.py server`で詳しく分かります。
+others were answered, and the kernel counts SYNs that found the accept queue full
+    = ほかのSYNには応答しており、カーネルの計数では受け付けキューの満杯が起きています
+See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough.
+    = `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
+the kernel counts as many that its reverse-path filter dropped
+    = カーネルのリバースパスフィルターが同数のパケットを破棄しています
+Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).
+    = クライアントへの経路を修正するか、rp_filter=2にしてください（`sysctl net.ipv4.conf`）。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, nor any other packet from
+    there. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。ほかのパケットも一切届いていません。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, though port {other} there
+    answers. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。同じホストのポート{other}は応答します。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, though it arrives on the
+    server's segment.
+    = {client}から{server}のポート{port}へのSYN（{times}）は、サーバーのセグメントまで届いていますが、応答がありません。
+ (TTL {ttl}) = （TTL {ttl}）
+ after {ms} ms (TTL {ttl}) = （{ms} ms後、TTL {ttl}）
+nobody listens on port {port}, or a firewall says so in its place
+    = ポート{port}で待ち受けているプログラムがないか、ファイアウォールが代わりに応答しています
+but its SYN/ACKs come with TTL {ttl}: a firewall on the way answers in its place
+    = このサーバーのSYN/ACKはTTL {ttl}で届くため、途中のファイアウォールが代わりに応答しています
+Allow {client} to port {port} in the rules (or the routes) of {router}.
+    = {router}のルール（または経路）で許可してください。対象は{client}からポート{port}への通信です。
+Start the service or correct the port: `ss -lunp` there.
+    = サービスを起動するか、ポート番号を訂正してください（サーバーで`ss -lunp`）。
+, which the client may never see: it goes on asking
+    = が、クライアントには届いていない可能性があります（要求が続いています）
+Data of {sender} is missing in what arrives: later segments come, but not {size} bytes{passed}.
+    = {sender}のデータが{size}バイト欠けています。後続のセグメントは届いています{passed}。
+Data of {sender} is acknowledged to {acked} bytes and stuck: sent again {count} times, in vain, are
+    segments of {size} bytes{passed}.
+    = {sender}のデータが{acked}バイトまでの確認応答で止まっています。{size}バイトのセグメントを{count}回再送しましたが届いていません{passed}。
+no = 0
+, while segments of {size} bytes got through = （{size}バイトのセグメントは届いています）
+Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel
+    (`--clamp-mss-to-pmtu`).
+    = ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、
+    調整は`--clamp-mss-to-pmtu`です。
+Record at the other end as well: do these segments arrive there?
+    = 相手側でも記録し、これらのセグメントが届いているかを確認してください。
+on the way back from {address}: it got all, and its answer stops after {size} bytes
+    = {address}からの復路で（往路はすべて到達、応答は{size}バイトで停止）
+on the way to {address} = {address}への往路で
+: an address that this host does not have, so NAT is on the way
+    = 。このホストにないアドレスのため、途中にNATがあります
+{fine} of {all} connections that were recorded went well, and none failed.
+    = 記録した接続{all}件中{fine}件が正常で、失敗はありません。
+No connection was recorded from its beginning to an answer ({count} flows).
+    = 開始から応答までを記録できた接続がありません（{count}フロー）。
+Nothing could be recorded. = 何も記録できませんでした。
+See 'not tested' below; record as root, longer (--for 60s), while the client tries; `netdiag.py
+    server {port} --for 60s` needs no right.
+    = 接続を試す間に、rootで長めに（--for 60s）記録してください。下の「未確認の項目」も参照してください。
+    `netdiag.py server {port} --for 60s`なら権限は不要です。
+{packets} packets in {seconds} s by {via} = {packets}パケット（{via}、{seconds}秒間）
+{packets} packets by file = {packets}パケット（ファイル）
+{packets} packets by {via} = {packets}パケット（{via}）
+, {dropped} dropped = 、破棄{dropped}
+{n} {state} = {state}{n}件
+no flow = フローなし
+established = 確立
+closed = 終了
+answered = 応答あり
+opening = 開始直後
+partial = 途中から
+trace = 経路調査
+rejected = ICMP拒否
+reset = リセット
+abandoned = 放棄
+unconfirmed = ACK未着
+It breaks off: {why}. = 途中で切れています: {why}。
+the file ends in the head of a packet = ファイルがパケットの見出しで終わっています
+the file ends in the middle of a packet = ファイルがパケットの途中で終わっています
+the file ends in the head of a block = ファイルがブロックの見出しで終わっています
+a packet of {size} bytes cannot be = {size}バイトのパケットはあり得ません
+a section of no byte order = セクションのバイト順が不明です
+a block cannot be so long = ブロックの長さが不正です
+an interface that cannot be = インターフェースの記述が不正です
+a packet longer than its block = パケットがブロックより長くなっています
+only the first {count} packets were read = 先頭の{count}パケットだけを読み取りました
+{count} packets belong to more flows than are followed. = {count}パケットは追跡数の上限を超えたフローのものです。
+and {count} more = ほか{count}件
+and {count} more hosts = ほか{count}ホスト
+and {count} more targets = ほか{count}対象
+and {count} more outages = ほか障害{count}件
+SYN sent {times} = SYN送信{times}
+SYN/ACK{more} from TTL {ttl} = SYN/ACK{more}、TTL {ttl}
+RST{more} from TTL {ttl} = RST{more}、TTL {ttl}
+ {count} times = （{count}回）
+ after {ms} ms = （{ms} ms後）
+ {count} times after {ms} ms = （{count}回、{ms} ms後）
+ICMP {words} from {sender} = {sender}からのICMP「{words}」
+no answer = 応答なし
+MSS {one} and {two}, window scale {three} and {four}
+    = MSSは{one}と{two}、ウィンドウスケールは{three}と{four}
+{packets} packets, {there} bytes there and {back} back = {packets}パケット（往路{there}バイト、復路{back}バイト）
+{count} segments sent again = 再送{count}セグメント
+{count} out of order = 順序の入れ替わり{count}件
+{count} zero windows (its program does not read) = ゼロウィンドウ{count}件（プログラムが読み出していない）
+data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind that never came here)
+    = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトがここに届かず停止
+data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind that are sent again,
+    in vain) = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトを再送しても届かず停止
+closed by {end} = {end}が終了
+reset by {end} = {end}がリセット
+abandoned by {end} = {end}が放棄
+{end} stopped answering = {end}の応答が途絶
+nothing that tells = 特記事項なし
+this host as a server = このホスト（サーバーとして）
+every port = 全ポート
+This host cannot listen on {place}: {why}. = このホストは{place}で待ち受けできません: {why}。
+another program listens there already (`ss -ltnp`): the service is not absent
+    = 別のプログラムがすでに待ち受けています（`ss -ltnp`）。サービスは存在します
+ports below 1024 need root = 1024未満のポートにはrootが必要です
+it has no such address = このアドレスを持っていません
+Choose another port or address, or run it as root.
+    = 別のポートまたはアドレスを指定するか、rootで実行してください。
+Nothing arrived at {place}. = {place}には何も届きませんでした。
+Run `netdiag.py {url}` on the client meanwhile; --bind says which address it shall reach.
+    = その間にクライアントで`netdiag.py {url}`を実行してください。待ち受けるアドレスは--bindで指定します。
+A connection arrived at {place}: {clients}. = {place}に接続が届きました: {clients}。
+{count} connections arrived at {place}: {clients}. = {place}に接続が{count}件届きました: {clients}。
+{count} bytes = {count}バイト
+listening on {place} for {seconds} s; Ctrl-C ends it = {place}で{seconds}秒間待ち受けます（Ctrl-Cで終了）
+watching {target} for {seconds} s; Ctrl-C ends it = {target}を{seconds}秒間監視します（Ctrl-Cで終了）
+works again = 復旧
+It ended before the first check. = 最初の確認の前に終了しました。
+{target} answered all {checks} checks in {seconds} s, the slowest in {ms} ms.
+    = {target}は{seconds}秒間の確認{checks}回すべてに応答しました（最も遅い応答は{ms} ms）。
+{checks} checks in {seconds} s, {failed} failed = {seconds}秒間に確認{checks}回、失敗{failed}回
+{client} sees {seen}, and the report of {server} says why: {why}.
+    = {client}では{seen}。{server}の報告: {why+.}。
+{cure} Do that on {server}. = {cure+}。これは{server}で実施してください。
+See its report. = その報告を参照してください。
+the client = クライアント
+What {client} sends arrives at {server} port {port}, which sends its SYN/ACK again and again; the
+    answer does not come back.
+    = {client}の送信は{server}のポート{port}に届き、SYN/ACKが繰り返し返されていますが、戻ってきません。
+What {client} sends arrives at {server} port {port}, which answers; the answer does not come back.
+    = {client}の送信は{server}のポート{port}に届き、応答も返されていますが、戻ってきません。
+{port} as {came} (NAT) = {port}（NATにより{came}として）
+What {client} sends does not arrive at {server} port {port}: {server} listens there, looked at the
+    same time and saw nothing of {came}.
+    = {client}の送信が{server}のポート{port}に届きません。{server}は待ち受けており同時刻に観測しましたが、{came}からは何も届いていません。
+What {client} sends does not arrive at {server} port {port}: {server} captured there at the same
+    time and saw nothing of {came}.
+    = {client}の送信が{server}のポート{port}に届きません。{server}は同時刻に記録しましたが、{came}からは何も届いていません。
+{client} is refused on port {port}, though {server} listens there, looked at the same time and saw
+    nothing of {came}: a box in between says no, or another host has this address.
+    = {client}はポート{port}で拒否されましたが、待ち受けている{server}の同時刻の観測では{came}から何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+{client} is refused on port {port}, though {server} captured there at the same time and saw nothing
+    of {came}: a box in between says no, or another host has this address.
+    = {client}はポート{port}で拒否されましたが、{server}の同時刻の記録では{came}から何も届いていません。
+    途中の機器が拒否しているか、別のホストがこのアドレスを使っています。
+nothing that both runs have seen = 双方の実行で観測された項目にはありません
+route ({then} -> {now}) = 経路（{then} -> {now}）
+way ({then} -> {now}) = 通過ホップ（{then} -> {now}）
+resolvers ({then} -> {now}) = リゾルバー（{then} -> {now}）
+addresses of the name ({then} -> {now}) = 名前のアドレス（{then} -> {now}）
+HTTP status ({then} -> {now}) = HTTPステータス（{then} -> {now}）
+certificate ({then} -> {now}) = 証明書（{then} -> {now}）
+system ({then} -> {now}) = システム（{then} -> {now}）
+proxy ({then} -> {now}) = プロキシ変数（{then} -> {now}）
+No client has reported. = クライアントの報告がありません。
+{client} sees {target} ({code}), and the report of {server} was made {apart} apart: at another time
+    it proves nothing.
+    = {client}から見た{target}は{code}です。{server}の報告は{apart}離れた時刻のもので、証拠になりません。
+Run both at the same time: on the server `netdiag.py server {port} --for 30s --client {address}`,
+    meanwhile netdiag on the client.
+    = 両方を同時に実行してください。サーバーで`netdiag.py server {port} --for 30s --client {address}`、
+    その間にクライアントでnetdiagを実行します。
+{summary}. ({server}: {code}) = {summary+.}。（{server}: {code}）
+{count} of {all} work. = {all}件中{count}件が正常です。
+{count} of {all} work, the others are undecided. = {all}件中{count}件が正常で、残りは判定不能です。
+{bad} of {all} fail, all with {code}. = {all}件中{bad}件が失敗し、すべて{code+}です。
+{bad} of {all} fail, it with {code}. = {all}件中{bad}件が失敗し、原因は{code+}です。
+{bad} of {all} fail, {count} with {code}. = {all}件中{bad}件が失敗し、うち{count}件が{code+}です。
+{code}; they have nothing in common = {code}（共通点なし）
+{code}; what they share is {trait} = {code}（共通点は{trait}）
+{code}; what they share is {trait}, and all that lacks it works
+    = {code}（共通点は{trait}で、それ以外はすべて正常）
+{code}; what they share is {trait}, which {count} others have too, and work
+    = {code}（共通点は{trait}。ただし同じ条件の{count}件は正常）
+See what is special about {trait}. = {trait}に特有の点を調べてください。
+the host {value} = ホスト {value}
+the target {value} = 対象 {value}
+the target host {value} = 対象ホスト {value}
+the source segment {value} = 送信元セグメント {value}
+the hop {value} = ホップ {value}
+the port {value} = ポート {value}
+{hosts} hosts, {targets} targets = {hosts}ホスト、{targets}対象
+{failed} of those that fail have it, {fine} of the others = 失敗のうち{failed}件、それ以外の{fine}件に該当
+The report of {host} about {target} ({code}) is about no service that a client's report is about.
+    = {host}の{target}についての報告（{code}）は、クライアントの報告にあるどのサービスのものでもありません。
+{count} unusable files in all = 使用できないファイルは全部で{count}個
+no netdiag report in it = netdiagの報告が含まれていません
+no netdiag report in it: it is cut short = netdiagの報告が途中で切れています
+it is merged already = すでにmergeされた報告です
+larger than {size} MB = {size} MBを超えています
+of other users' processes only root sees them = ほかのユーザーのプロセスの分はrootだけが参照できます
+other network namespaces are for root to look into = ほかのネットワーク名前空間の参照にはrootが必要です
+root hears it with --lldp 35s = rootで--lldp 35sを指定すると受信できます
+listening for LLDP and CDP: {errno} = LLDPとCDPの受信: {errno}
+nobody tells of sockets = ソケットの一覧を取得できません
+systemd runs here and was not asked = systemdに問い合わせていません
+root or CAP_NET_RAW is needed ({errno}) = rootまたはCAP_NET_RAWが必要です（{errno}）
+this Python has no ssl module = このPythonにはsslモジュールがありません
+,  = 、
+;  = 、
+. = 。
 --
 the administrator of this host = このホストの管理者
 the network team of this site = この拠点のネットワーク担当
@@ -11150,6 +11739,34 @@ address = アドレス
 route = 経路
 tls = TLS
 Nothing needs to be sent: the target works. = 送付は不要です。対象は正常に動作しています。
+FLOWS = フロー
+ENDS = 両端の報告
+CHECKS = 確認
+ARRIVALS = 到着
+LISTENERS = 待ち受け
+MATRIX = 一覧表
+IN COMMON = 共通点
+FAILING = 失敗
+NOT JOINED = 対応付けできなかった報告
+on this host: {n} ports = このホスト: {n}ポート
+port = ポート
+program, pid, user = 名前 pid ユーザー
+queue = キュー
+verdict = 判定
+listener = 待受
+on = 待受:
+unit = ユニット
+states = 状態
+not read = 未取得
+any = 不特定
+{waiting} waiting of {limit}, {dropped} dropped meanwhile = 待機{waiting}件（上限{limit}）、観測中の破棄{dropped}件
+about {n}, to itself = 自身宛てに約{n}パケット
+before = 以前
+host = ホスト
+hop = ホップ
+target = 対象
+target host = 対象ホスト
+source segment = 送信元セグメント
 Redacted: names, addresses, users and keys are masked; the same value has the same mask.
     = 秘匿済み: 名前、アドレス、ユーザー、鍵は伏せてあります（同じ値は同じ表記です）。
 """
@@ -11160,7 +11777,8 @@ Redacted: names, addresses, users and keys are masked; the same value has the sa
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
 MODES = "server capture listen watch merge explain".split()
 HELP = """usage: netdiag.py [-h | --help] [options] [TARGET...]
-       netdiag.py server [options] [PORT...]  |  explain [CODE]
+       netdiag.py server [PORT...] | capture [TARGET] | listen PORT |
+                  watch TARGET | merge REPORT... | explain [CODE]
 
 examples:
   netdiag.py web.example                  is the host there?
@@ -11168,16 +11786,15 @@ examples:
   netdiag.py https://web.example/path     name, way, TCP, TLS and HTTP
   netdiag.py ssh://web.example [2001:db8::1]:22
   netdiag.py                              this host alone: link, route, resolver
-  netdiag.py capture web.example:443      record what the probes meet
-  netdiag.py capture --port 443 --for 60s on the server: what comes, what leaves
-  netdiag.py server                       this host as the server: who listens, what looks wrong
+  netdiag.py server                       who listens here, what looks wrong
   netdiag.py server 443 --client 192.0.2.9
-  netdiag.py explain                      all causes by their codes
+  netdiag.py capture web.example:443      record what the probes meet
+  netdiag.py capture --port 443 --for 60s what comes to this server, what leaves
+  netdiag.py listen 8443 --bind 0.0.0.0   stand in for a service
+  netdiag.py watch https://web.example/ --for 30m
+  netdiag.py merge client.json server.json
   netdiag.py explain tcp.rejected         the manual page of one cause
   ssh box python3 - web.example:443 < netdiag.py
-  netdiag.py listen 8443 --bind 0.0.0.0   stand in for a service, say what arrives
-  netdiag.py merge client.json server.json         what neither end could say
-  netdiag.py watch https://web.example/ --for 30m  diagnose when it fails
 
 exit status: 0 fine, 1 a fault was found, 3 undecided or cut short,
 64 wrong command line, 130 interrupted (after the partial report)
@@ -11201,8 +11818,8 @@ options:
   --skip PROBE,...     leave these probes out
   --no-tools           run no installed command
   --targets FILE       targets from a file, one a line; - for stdin
-  --redact             mask addresses, names, users, keys; the same value by the same mask
-  --lang en|ja         language of the report and the ticket (JSON stays English)
+  --redact             mask names, addresses, users and keys, each always alike
+  --lang en|ja         language of report and ticket (JSON stays English)
   --ticket             only the text to send, for whom the verdict names
   --set KEY=VALUE      fill a blank of the ticket, such as site, switch, switch_port
   --client ADDR        server, capture: the client that it is about
@@ -11460,7 +12077,8 @@ def examine(mode, find_targets, system, options, out):
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     reports = [unseen(target, shared) for target in targets]
     if complete is not None:                      # else it was Ctrl-C in the first moments
-        reports = diagnose_many(targets, shared, system, options, watched and show_progress)
+        reports = [report._replace(complete=report.complete and complete) for report in
+                   diagnose_many(targets, shared, system, options, watched and show_progress)]
     if watched:
         show_progress(())
     return publish(render_document(reports, system, options, started, began), reports, system,
@@ -11553,9 +12171,10 @@ def run_listen(texts, system, options, out):
     target = Target(place, address, port, kind, kind, False, None, None, is_address(address),
                     "listen")
     shared = see_host(system, options)
-    first = "listening on %s for %d s; Ctrl-C ends it" % (place, seconds)
+    say = speaker(options.lang)
+    first = say("listening on %s for %d s; Ctrl-C ends it" % (place, seconds))
     outcome, facts = system.stand_in(address, port, options.udp, seconds, lambda row: tell(
-        arrival_line(row) if row else first, stream))
+        arrival_line(row, say) if row else first, stream))
     row = Answer("arrivals", place, outcome, facts, "socket")
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
                        complete=None if facts["interrupted"] else True)
@@ -11568,7 +12187,8 @@ def run_watch(texts, system, options, out):
     mine(len(texts) == 1, "watch takes one target")
     target, began, started = read_target(texts[0]), system.monotonic(), iso_time(system.now())
     stream = live_stream(options, out)
-    tell("watching %s for %d s; Ctrl-C ends it" % (target.text, options.for_s or WATCH_S), stream)
+    tell(speaker(options.lang)("watching %s for %d s; Ctrl-C ends it" % (
+        target.text, options.for_s or WATCH_S)), stream)
     facts = {"checks": 0, "failed": 0, "slowest_ms": 0, "outages": [], "more_outages": 0}
     seen = [see_host(system, options), None]      # what is known of this host; the last failure
     complete = True
@@ -11618,12 +12238,12 @@ def check(target, seen, facts, system, options, stream):
         facts["slowest_ms"] = max(facts["slowest_ms"], report.timings_ms["tcp"] or 0)
         for outage in lasts:
             outage["over"] = True
-            tell("  %s  works again" % clock_text(now), stream)
+            tell("  %s  %s" % (clock_text(now), speaker(options.lang)("works again")), stream)
     else:
         facts["failed"] += 1
         if not lasts:
             begin_outage(report, target, seen, facts, system, options)
-            tell(outage_line(facts["outages"][-1]), stream)
+            tell(outage_line(facts["outages"][-1], speaker(options.lang)), stream)
         facts["outages"][-1].update(to=system.now())
     facts["took_s"] = system.monotonic() - began
 
@@ -11761,27 +12381,26 @@ def render_document(reports, system, options, started, began, group=None):
             system.packets, redacted=bool(options.redact), **{"group": group} if group else {})
     if options.brief:
         return "".join(render_brief(report, say) for report in reports) + note
-    color, mode, parts = wants_color(options, system), reports[0].target.mode, []
-    answers = [] if reports[1:] else reports[0].answers
+    color, answers = wants_color(options, system), [] if reports[1:] else reports[0].answers
     if options.ticket:
-        parts = [render_ticket(report, system.packets, filled, say) for report in reports]
-        answers = [row for row in answers if row in proof_of(reports[0])]
-        if all(report.verdict.code == "ok" for report in reports):
-            return "\n".join(parts) + note
-    elif group:
+        text = RULER.join(render_ticket(report, system.packets, filled, say) for report in reports)
+        if any(report.verdict.code != "ok" for report in reports):
+            text += "\n" + render_transcript(
+                transcript, [row for row in answers if row in proof_of(reports[0])],
+                options.verbose, say)
+        return text + note
+    if group:
         return render_merged(reports, group, filled, color, say) + note
-    else:
-        parts = [render_listeners(reports)] if options.overview else []
-        parts += [render_mode(report, system.packets, filled, color, say) for report in reports
-                  if not options.overview or report.verdict.code != "ok"]
-    calm = options.overview and not parts[1:]                  # a table, and nothing looks wrong
-    parts = [RULER.join(parts)]
-    if options.verbose or not calm and mode not in MODE_PARTS:
-        parts.append(render_transcript(transcript, answers, options.verbose, say))
+    worth = [report for report in reports if not options.overview or report.verdict.code != "ok"]
+    text = RULER.join(
+        [render_listeners(reports, say) + untested_once(reports, say)] * bool(options.overview)
+        + [render_mode(report, system.packets, filled, color, say) for report in worth])
+    if options.verbose or worth and reports[0].target.mode not in MODE_PARTS:
+        text += "\n" + render_transcript(transcript, answers, options.verbose, say)
     if options.verbose and not options.redact:
-        parts.append(pack_report(render_document(
-            reports, system, options._replace(json=True), started, began)))
-    return "\n".join(parts) + note
+        text += "\n" + pack_report(render_document(
+            reports, system, options._replace(json=True), started, began))
+    return text + note
 
 
 if __name__ == "__main__":

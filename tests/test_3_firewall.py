@@ -215,6 +215,28 @@ class Decisions(unittest.TestCase):
             "hook input", "hook ingress device \"eth0\"")
         self.assertEqual(fate(ingress)["fate"], None)
 
+    def test_the_answer(self):
+        """What the host sends back: out of the interface where it came in, from the port."""
+        hooks = netdiag.WAY_OUT
+        for rule, wanted in (
+                ("tcp sport 22 drop", "drop"), ("oifname \"eth0\" tcp sport 22 drop", "drop"),
+                ("oif \"lo\" drop", "accept"), ("ip daddr 192.0.2.9 drop", "drop"),
+                ("ct state established accept\n\t\tdrop", "accept"), ("ct state new drop", "accept"),
+                ("tcp dport 40000 drop", None), ("meta skuid 33 drop", None),
+                ("iifname \"eth0\" drop", None)):
+            text = nft(rule, hook="output")
+            packet = netdiag.answer_packet(netdiag.inbound_packet(
+                "tcp", 22, ["198.18.0.1"], ["192.0.2.9"], ["eth0"]), 22)
+            found = netdiag.packet_fate(netdiag.parse_nft_list_ruleset(text)["bases"], packet, hooks)
+            self.assertEqual(found["fate"], wanted, rule)
+            self.assertEqual(fate(text)["fate"], "accept", "the way in passes no such chain")
+        saved = save("-A OUTPUT -o eth0 -p tcp -m tcp --sport 22 -j REJECT").replace(
+            ":INPUT", ":OUTPUT ACCEPT [0:0]\n:INPUT")
+        found = netdiag.packet_fate(netdiag.parse_iptables_save(saved)["bases"], packet, hooks)
+        self.assertEqual(found["fate"], "reject")
+        nat = netdiag.parse_nft_list_ruleset(nft("drop", hook="output").replace("filter hook", "nat hook"))
+        self.assertEqual(nat["bases"], [])
+
     def test_two_commands_show_one_chain(self):
         """What iptables-nft shows is not judged by nft's words; legacy tables are others."""
         shown = netdiag.parse_iptables_save(save("-A INPUT -m socket -j DROP"))

@@ -13,8 +13,11 @@ from test_9_report import SCHEMA, make_report, misfits, scenarios
 
 netdiag = support.load()
 SAY = netdiag.speaker("ja")
-# Words that stay as they are: commands, quoted words of a server, codes.
-QUOTED = re.compile(r"`[^`]*`|\"[^\"]*\"|'[^']*'")
+# Words that stay as they are: commands, quoted words of a server (or of a made report), codes.
+QUOTED = re.compile(r"It is so|`[^`]*`|\"[^\"]*\"|'[^']*'")
+KNOWN_WORDS = set("chrony nscd ufw firewalld nft nginx ssh sshd ping netdiag merge pid hosts files"
+                  " dns down loose blackhole unreachable prohibit inet filter input backlog cookies"
+                  " kex publickey root me box web db pod www ok via from it ms min".split())
 # Sentences that rules make of parts which their own cases do not have.
 MORE = """
 Port 443 on 192.0.2.1 is silent (4 SYNs in 3.4 s), though other packets get to hop 4 and this port
@@ -62,6 +65,12 @@ def english(text):
     return re.findall(r"(?:\b[A-Za-z]{2,},? ){2,}[A-Za-z]{2,}", QUOTED.sub(" ", text))
 
 
+def words_left(text):
+    """Single English words in a sentence that are no names of programs, options or states."""
+    return set(re.findall(r"(?<![\w./:@-])[a-z]{2,}(?![\w./:(@=-]|\.\w)", QUOTED.sub(
+        " ", re.sub(u"\u300c[^\u300d]*\u300d", " ", text)), re.ASCII)) - KNOWN_WORDS
+
+
 def width(text):
     """The columns of a line on a terminal (UAX 11)."""
     return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
@@ -89,7 +98,7 @@ class Table(unittest.TestCase):
         pairs = netdiag.japanese()
         for row in netdiag.RULES.values():
             for text in filter(None, (row.says, row.fix, row.ask)):
-                if netdiag.ANY_HOLE.sub("", text):
+                if re.search("[A-Za-z]", netdiag.ANY_HOLE.sub("", text)):
                     self.assertIn(text, pairs, row.name)
         for item in netdiag.PROBES.values():
             self.assertIn(item.function.__doc__.split("\n")[0].rstrip("."), pairs, item.name)
@@ -108,6 +117,17 @@ class Table(unittest.TestCase):
         for text in rows + MORE:
             self.assertRegex(SAY(text), u"[\u3040-\u9fff]|DNS", text)
             self.assertEqual(english(SAY(text)), [], text)
+
+    def test_said(self):
+        """And what the rooms 9 and 10 say themselves."""
+        with open(support.PROGRAM, encoding="utf-8") as stream:
+            rooms = re.sub(r'"\s*\n\s*"', "", stream.read().partition("# == 9 report")[2])
+        texts = re.findall(r'\bsay\(\s*"([^"]+)"', rooms)
+        self.assertGreater(len(texts), 50)
+        more = ["and %d more " + what for what in ("hosts", "targets", "outages")]
+        for text in [text for text in texts + more if re.sub("%[sd]| ", "", text)]:
+            text = re.sub(r"(?<=\w)%s", "", text).replace("%s", "TCP").replace("%d", "7")
+            self.assertNotEqual(SAY(text), text)
 
     def test_holes(self):
         """No Japanese sentence has a hole that the English one has not."""
@@ -142,6 +162,14 @@ class Table(unittest.TestCase):
         say("The name " + "x says " * 50 + "y does not exist (z NXDOMAIN).")
         self.assertLess(time.perf_counter() - began, 1.0)
 
+    def test_nested(self):
+        """Sentences in the holes of sentences end, however deep they are."""
+        began = time.perf_counter()
+        for english_form in [text for text in netdiag.japanese() if text.count("{") == 1]:
+            front, end = netdiag.ANY_HOLE.split(english_form)[::2]
+            for depth in (5, 10, 20, 40, 80, 160, 320):
+                self.assertTrue(SAY(front * depth + "x" + end * depth))
+        self.assertLess(time.perf_counter() - began, 20)
 
     def test_only_here(self):
         """Outside of the table the rooms 9 and 10 are ASCII."""
@@ -171,13 +199,14 @@ class Japanese(unittest.TestCase):
                 report = make_report(answers)
                 text = rendered([report], lang="ja", **changes)
                 self.check(text, name)
-                self.assertIn(report.verdict.code.replace("ok", report.target.text), text, name)
+                self.assertIn(report.verdict.code.replace(
+                    "ok", netdiag.title_of(report.target, SAY)), text, name)
             spoken = netdiag.in_words(report, SAY)
             told = [spoken.verdict.summary] + spoken.verdict.fix
             told += [text for f in spoken.findings for text in [f.summary] + f.fix]
             told += list((spoken.verdict.ask or {}).values())
             for text in told:
-                self.assertEqual(english(text), [], name)
+                self.assertEqual((english(text), words_left(text)), ([], set()), name)
                 self.assertRegex(text, u"[\u3040-\u9fff]", name)
             line = rendered([report], lang="ja", brief=True)
             self.assertLessEqual(width(line.rstrip("\n")), 120)
@@ -211,6 +240,195 @@ class Japanese(unittest.TestCase):
                 env={"LANG": lang, "LC_ALL": lang, "PYTHONCOERCECLOCALE": "0",
                      "PYTHONUTF8": "0"}).stdout.decode("utf-8")
             self.assertEqual(bool(re.search(u"[\u3040-\u30ff]", out)), bool(args), out[:300])
+
+
+# Phrases of other modes that no case of a rule and no report below has.
+MODE_MORE = """
+Nobody listens on TCP port 80 of this host; nginx (pid 7) does in another network namespace (pod);
+  UDP port 80 is open; nginx.service has failed.
+Nobody listens on TCP port 80 of this host; a rule sends it elsewhere, "tcp dport 80 redirect to
+  :1". What is there cannot be seen from here.
+Start the service, or correct the port that it or the client uses; its log ends: "no
+  file".
+nginx (pid 7, container web) listens on 127.0.0.1 only: a client behind eth1, such as 192.0.2.1,
+  cannot reach it.
+A program of user www leaves 3 connections on port 80 unaccepted: the process is stopped (SIGSTOP).
+This host's firewall may or may not accept TCP port 80 from 192.0.2.1, in inet filter input by
+  "accept" (5 packets so far, 2 of them just now).
+This host runs short: /var has 0.1 % free; 98 of 99 files are open; programs wait for memory 30 % of
+  the time.
+No packet of 192.0.2.1 came to this host's port 80 in 30 s, though 192.0.2.8 came: is there a NAT or
+  a proxy between?.
+nginx (pid 7), nginx (pid 8) listens on 0.0.0.0, ::, TCP port 80, answers this host itself, has room
+  in its queue, no rule of this host's firewall stops it, the way back to 192.0.2.1 leaves by eth0.
+192.0.2.1 answers the SYN of 192.0.2.2 with a reset after 3.5 ms (TTL 60): but its SYN/ACKs come
+  with TTL 63: a firewall on the way answers in its place.
+192.0.2.2 asks 192.0.2.1 for tcp port 80 and 192.0.2.1 answers 'administratively prohibited
+  (3/13)', which the client may never see: it goes on asking.
+What web sends does not arrive at db port 80: db captured there at the same time and saw nothing of
+  192.0.2.1.
+web sees tcp.refused, and the report of db says why: Nobody listens on TCP port 80 of this host.
+Let it listen on 0.0.0.0 and [::], or on the address that the clients use; restart it. Do that on
+  db.
+At 2026-11-21 10:00 it was ok, now it is tcp.refused. What changed in between: route (via 192.0.2.1,
+  eth0, from 192.0.2.2 -> via 192.0.2.3, eth0, from 192.0.2.2); HTTP status (200 -> 503).
+12:00:05-12:00:17, 12:01:05-12:01:17: 192.0.2.1 refuses port 80 with a real reset: nothing listens
+  there, or a firewall answers in its place.
+3 of 4 fail, all with tcp.refused; what they share is the source segment 192.0.2.0/24, and all that
+  lacks it works. 192.0.2.1 port 80 answers.
+3 of 4 fail, 2 with tcp.refused; what they share is the hop 192.0.2.9, which 2 others have too, and
+  work. 192.0.2.1 port 80 answers.
+2 of 4 fail, 1 with tcp.refused; they have nothing in common. 192.0.2.1 port 80 answers.
+1 of 4 fail, it with tcp.refused. 192.0.2.1 port 80 answers.
+3 of 4 work, the others are undecided.
+web sees db:80 (tcp.filtered), and the report of db was made 7 min apart: at another time it proves
+  nothing.
+192.0.2.1 port 80 answers. (db: ok)
+See what is special about the target host db.
+This host cannot listen on 192.0.2.1:80/tcp: ports below 1024 need root.
+no netdiag report in it: it is cut short
+root or CAP_NET_RAW is needed (EPERM)
+3 of 4 fail, all with tcp.refused; what they share is the target db:80. 192.0.2.1 port 80 answers.
+See what is special about the port 80.
+3 of 3 work.
+Run both at the same time: on the server `netdiag.py server 80 --for 30s --client 192.0.2.1`,
+  meanwhile netdiag on the client.
+it is merged already
+SYN/ACK after 0.5 ms from TTL 60
+web is refused on port 80, though db captured there at the same time and saw nothing of 192.0.2.1: a
+  box in between says no, or another host has this address.
+watching db:80 for 300 s; Ctrl-C ends it
+Publish the port of that container or namespace here.
+nginx (pid 7) listens on 127.0.0.1, UDP port 53.
+This host drops packets because the way back would be another one (rp_filter), 3 while we looked;
+  nothing of 192.0.2.10 got here.
+Data of 192.0.2.1 is acknowledged to no bytes and stuck: sent again 3 times, in vain, are segments
+  of 1448 bytes.
+The log auth.log says of 192.0.2.2: "x".
+data of 192.0.2.1 acknowledged to 9 bytes and stuck (1448 bytes behind that never came here)
+SYN/ACK 3 times after 0.5 ms from TTL 60
+""".replace("\n  ", " ").strip().split("\n")
+
+
+class Modes(unittest.TestCase):
+    """The parts of a report that only one mode has, in Japanese."""
+
+    def check(self, text, *words):
+        """No label and no sentence is left in English; 80 columns."""
+        Japanese.check(self, text, text[:300])
+        report = text.partition("\n" + SAY("TRANSCRIPT"))[0]
+        self.assertEqual(english(report), [], report)
+        self.assertEqual(re.findall(r"(?m)^[A-Z ]{4,}$|^  [a-z]+(?: [a-z]+)?: ", report), [])
+        for word in words:
+            self.assertRegex(word, u"[\u3040-\u9fff]")
+            self.assertIn(word, re.sub(r"\n *", "", text), text)
+
+    def of_mode(self, case, mode, text="this host as a server", **parts):
+        """The report of a case as one of a mode."""
+        report = make_report(support.read_case(case + " ; identity/self ok ; marks/self ok"))
+        wish = report.answers[0].value
+        return report._replace(target=report.target._replace(
+            text=text, mode=mode, port=wish["port"], protocol=wish["protocol"] or "tcp"), **parts)
+
+    def test_phrases(self):
+        """What the rules of these modes put together."""
+        tables = [netdiag.NO_WAY, netdiag.LOG_CURES, netdiag.LISTEN_ERRORS,
+                  dict(enumerate(text for row in netdiag.DROPPED_HERE.values() for text in row)),
+                  {key: verb + " clients with IPv4" for key, verb in netdiag.FATES.items()},
+                  {key: "5 " + words for key, words in netdiag.FLOW_TROUBLE.items()},
+                  dict(enumerate(netdiag.FINE_FLOWS + "silent refused rejected reset abandoned"
+                                 " unconfirmed before".split())),
+                  {key: ": the process is " + words for key, words in netdiag.STUCK.items()}]
+        for text in MODE_MORE + [words for table in tables for words in table.values()]:
+            self.assertRegex(SAY(text), u"[\u3040-\u9fff]", text)
+            self.assertEqual((english(SAY(text)), words_left(SAY(text))), ([], set()), text)
+            self.assertNotRegex(SAY(text), r"[{}]", text)
+
+    def test_rule_cases(self):
+        """Each case of a rule of `server` and `capture`: report, ticket, table."""
+        for case in support.all_cases():
+            mode = re.search(r"port/\d+|mode=capture", case.text)
+            if mode:
+                report = self.of_mode(case.text, "capture" if "=" in mode.group() else "server")
+                for changes in ({}, {"ticket": True}, {"overview": "=" not in mode.group()}):
+                    self.check(rendered([report], lang="ja", **changes))
+
+    def test_server(self):
+        """The table of listeners and the ticket."""
+        report = self.of_mode(
+            "port/80 client=192.0.2.10 ; listener/0.0.0.0 port=80 ; iface/eth0 ; back/192.0.2.10 ok"
+            ' dev=eth0 ; watch/tcp ok 80={"waiting":3,"limit":2} ; rules/nft ok bases=[{"backend":'
+            '"nf_tables","family":"inet","table":"t","chain":"i","hook":"input","priority":0,'
+            '"policy":"drop","chains":{"i":[]},"sets":{}}]', "server", "80/tcp")
+        self.check(rendered([report], lang="ja", overview=True), SAY("LISTENERS"), SAY("queue"))
+        self.check(rendered([report], lang="ja"), SAY("A program"), SAY("drops clients with IPv4"),
+                   SAY("3 waiting of 2, 0 dropped meanwhile"))
+
+    def test_capture(self):
+        """Flows in words."""
+        flows = [dict(support.FLOW, **changes) for changes in (
+            dict(state="silent", syn=4, syn_s=[0.0, 1.0, 3.0]),
+            dict(state="refused", syn=1, rst=1),
+            dict(state="reset", syn=1, synack=2, handshake=True, ended_by="server", bytes=[5, 5]),
+            dict(state="rejected", syn=1, icmp=[dict(
+                support.read_case("tcp/A refused icmp=3/13@G")[1].value["icmp"][0], ttl=63)]),
+            dict(state="established", stuck=support.STUCK, retransmits=3, zero_window=1),
+            dict(state="unconfirmed", silent="client"))]
+        states = {flow["state"]: 1 for flow in flows}
+        value = dict(support.CAPTURE, flows=flows, states=states, packets=50,
+                     problem="the file ends in the head of a packet", protocols={"not followed": 7})
+        rows = support.read_case("target/- ok host=null mode=capture protocol=tcp ;"
+                                 " identity/self ok")
+        report = make_report(rows + [support.make_answer("capture", "live", "ok", value)])
+        report = report._replace(target=report.target._replace(text="every port", mode="capture"))
+        self.check(rendered([report], lang="ja"), SAY("FLOWS"), SAY("every port"),
+                   SAY("{n} {state}").format(n=1, state=SAY("refused")))
+
+    def test_listen(self):
+        """Arrivals, and none."""
+        came = {"at": "2026-11-21T10:00:00+00:00", "from": "192.0.2.10", "port": 4000, "ttl": 61,
+                "mss": 1460, "bytes": 17}
+        for arrivals in ([], [came], [came, came]):
+            rows = support.read_case("target/A ok mode=listen ; arrivals/A ok ; identity/self ok")
+            rows[1].value["arrivals"] = arrivals
+            for ticket in (False, True):
+                self.check(rendered([make_report(rows)], lang="ja", ticket=ticket))
+
+    def test_watch(self):
+        """The outage log."""
+        outage = dict(netdiag.Verdict(
+            "tcp.refused", ["service"], "likely", "192.0.2.1 refuses port 443 with a real reset:"
+            " nothing listens there, or a firewall answers in its place.", [], None)._asdict(),
+            **{"from": 5000, "to": 5010, "over": True})
+        for failed, more in ((0, 0), (5, 7)):
+            rows = support.read_case("target/A ok mode=watch ; checks/A ok ; identity/self ok")
+            rows[1].value.update(checks=60, failed=failed, seconds=60, slowest_ms=5.0,
+                                 outages=[outage] * bool(failed), more_outages=more)
+            self.check(rendered([make_report(rows)], lang="ja"), SAY("60 checks in 60 s, %d failed"
+                                                                    % failed))
+
+    def test_merge(self):
+        """Two ends, and many hosts."""
+        def merged(*cases):
+            rows = [support.read_answer("report/f%d ok %s" % (number, case))
+                    for number, case in enumerate(cases)]
+            rows = [support.make_answer(*row) for row in rows]
+            groups, spare = netdiag.join_reports(rows)
+            given = support.options(mode="merge")
+            reports = [netdiag.report_of(netdiag.target_of(group[0].value), {"report": group}, {},
+                                         support.FakeSystem(), given, 0) for group in groups]
+            group = netdiag.group_json(reports, spare, {"x.json": "no netdiag report in it"})
+            system = support.FakeSystem()
+            system.wants_color, system.transcript = lambda stream: False, []
+            return netdiag.render_document(reports, system, support.options(lang="ja"), "", 0,
+                                           group)
+        refused = ("code=tcp.refused suspects=[\"service\"] summary=\"192.0.2.1 port 80 answers.\""
+                   " fix=[\"Do_it.\"]")
+        server = 'mode=server host=db addresses=["192.0.2.1"] goals=[] goal=- listens=true'
+        self.check(merged(refused, server), SAY("ENDS"), SAY("NOT JOINED"))
+        self.check(merged(refused, server + " code=listen.none"))
+        self.check(merged(refused + " host=a", "host=b", refused + " host=c", server + " port=9"),
+                   SAY("MATRIX"), SAY("FAILING"), SAY("IN COMMON"), SAY("3 hosts, 1 targets"))
 
 
 class Wrapping(unittest.TestCase):

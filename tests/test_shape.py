@@ -14,7 +14,7 @@ import support
 
 netdiag = support.load()
 
-LINES, COLUMNS = 12000, 100
+LINES, COLUMNS = 12500, 100
 MEDIAN, NINE_IN_TEN, LONGEST = 10, 30, 50
 CHEAP = {"collections", "os", "re", "socket", "struct", "sys", "time"}
 LATE = {"base64", "hmac", "calendar", "ctypes", "errno", "hashlib", "ipaddress", "json", "pwd",
