@@ -9998,7 +9998,8 @@ def flow_words(flow):
     if flow["stuck"]:
         words.append("data of %s acknowledged to %s bytes and stuck (%d bytes behind that %s)" % (
             flow[flow["stuck"]["sender"]], flow["stuck"]["acked"], flow["stuck"]["bytes"],
-            "never came here" if flow["stuck"]["missing"] else "are sent again, in vain"))
+            "never came here" if flow["stuck"]["missing"] else
+            "are sent again, in vain" if flow["stuck"]["again"] else "are not acknowledged"))
     if flow["ended_by"] and flow["state"] in ("reset", "closed", "abandoned"):
         words.append("%s by %s" % (flow["state"], flow[flow["ended_by"]]))
     elif flow["silent"] and flow["state"] != "silent":
