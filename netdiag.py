@@ -2270,9 +2270,13 @@ def parse_reports(text):
     """netdiag's reports in a file: JSON, or text that carries it -> [what merge needs of each
     target]; NotMine says why there are none."""
     parts = (part for texts in ([text], unpack_reports(text)) for part in texts)
-    found = [row for part in parts for document in json_documents(part)
-             for row in report_rows(document)]
-    return mine(found, "no netdiag report in it" + (
+    found, problem = [], None
+    for document in (document for part in parts for document in json_documents(part)):
+        try:
+            found += report_rows(document)
+        except NotMine as error:                  # the other reports in the file still count
+            problem = "its report cannot be read: %s" % error
+    return mine(found, problem or "no netdiag report in it" + (
         ": it is cut short" if re.match(r'\s*\{\s*"schema"', text) else ""))
 
 
@@ -3601,17 +3605,20 @@ def stuck_part(sender, side, other, until_s):
     """What one end sent and the other does not acknowledge, or None.
 
     `missing`: for a while only what was sent behind it came by here; else it was sent `again` so
-    many times.  Before it, `acked` bytes were taken, in segments of up to `passed`.
+    many times, or the other end speaks on without it.  Before it, `acked` bytes were taken, in
+    segments of up to `passed`.
     """
     if not side.flying or other.ack is None:
         return None
     begin = side.flying[0][0]
     missing = after(begin, other.ack) and until_s - side.next_s > FIRST_LOOK_S
     again = side.resent[2] if side.resent and after(side.resent[1], other.ack) else 0
-    if not missing and again < 2:
+    if not missing and again < 2 and other.ack_s - side.next_s < FIRST_LOOK_S:
         return None
-    first, end = (other.ack, begin) if missing else side.resent[:2]
-    return {"sender": sender, "bytes": end - first & 0xffffffff, "again": again,
+    first, end = (other.ack, begin) if missing else (side.resent if again else side.flying[0])[:2]
+    size = end - first & 0xffffffff
+    return {"sender": sender, "again": again,
+            "bytes": size if missing else min(size, other.mss or size),      # offloading sends more
             "missing": missing, "passed": side.passed,
             "acked": None if side.isn is None else other.ack - side.isn - 1 & 0xffffffff}
 
@@ -7248,14 +7255,14 @@ sign("""path.mtu_blackhole  where: transit server_network client_network  each: 
 sign("""path.far_end path.nat  where: client_network transit  each: far_ends  severity: info
     means: The greeting of netdiag's `listen` says how the connection arrived there.
     says: The far end, a netdiag listener, saw this connection come from {you} port {you_port}
-      (TTL {ttl}{segments}){nat}.
+      (TTL {ttl}, MSS {mss}){nat}.
     fix: The path works; allow lists at the far end must name {you}.
     fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
       at=2026-11-21T12:00:00+00:00"
     quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
     lambda row, own: dict(
         row.value, code="path.nat" if row.value["nat"] else "path.far_end",
-        segments="" if row.value["mss"] is None else ", MSS %d" % row.value["mss"],
+        mss="-" if row.value["mss"] is None else row.value["mss"],
         nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
 sign("""path.mtu_blackhole
     where: transit server_network client_network  each: outsized  severity: warn  sure: possible
@@ -8095,8 +8102,10 @@ def rule_flow_reset(row):
     flow = row.value
     for place, end in enumerate(("client", "server")):
         if flow["foreign_rst"][place]:
+            routers = hops_of(flow["rst_ttl"][place])
+            near = flow["seen_at"] and not routers and [flow["seen_at"] + "_network", "transit"]
             return dict(end=flow[end], genuine=flow["ttl"][place], forged=flow["rst_ttl"][place],
-                        routers=hops_of(flow["rst_ttl"][place]),
+                        routers=routers, suspects=near,
                         hides="tcp.reset tcp.closed tls.handshake_cut http.no_response")
     return None
 
@@ -8113,7 +8122,7 @@ sign("""oneway.forward
     lambda row, wish, flow: dict(
         of=" of " + wish["client"] if wish["client"] else "",
         goal="port %d" % wish["port"] if wish["port"] else "address",
-        others=", though %s came: is there a NAT or a proxy between?" % ", ".join(unique(
+        others=", though %s came (is there a NAT or a proxy between?)" % ", ".join(unique(
             r.value["client"] for r in flow)[:3]) if flow else ""))
 
 
@@ -8147,7 +8156,7 @@ sign("""listen.backlog_full  where: service server  each: attempts  sure: likely
 
 @rule("""oneway.reverse  where: server_network transit client_network client  each: attempts
     hides: oneway.forward
-    says: {server} answers the SYN of {client} to port {server_port} ({often}){again}: {how}.
+    says: {server} answers the SYN of {client} to port {server_port} ({synack} times){again}: {how}.
     fix: Follow the way from {server} back to {client}: its gateway, rp_filter, asymmetric routes,
       firewalls with state that did not see the SYN.
     given: target/- ok host=null mode=capture protocol=tcp
@@ -8160,7 +8169,6 @@ def rule_oneway_reverse(row, fine_flows):
     if flow["state"] != "unconfirmed" or flow["seen_at"] == "client" and again:
         return None
     return dict(flow_severity(row, fine_flows), confidence="likely" if again else "possible",
-                often="%d times" % flow["synack"] if flow["synack"] > 1 else "once",
                 again=", and the SYN comes again (%d times)" % flow["syn"] if again else "",
                 how="its answers are lost on the way back" if again else "its answers are lost on"
                 " the way back, or the client's ACK on its way here, or the client has gone")
@@ -8216,7 +8224,8 @@ def rule_flow_silent(row, live, flow, fine_flows):
                     contrast=", though it arrives on the server's segment")
     others = [r.value["server_port"] for r in rows_about(flow, row.subject)
               if r.value["synack"] or r.value["state"] == "refused"]
-    alive = ", though port %d there answers" % others[0] if others else ""
+    alive = "" if not others else ", though it answers others" \
+        if row.value["server_port"] in others else ", though port %d there answers" % others[0]
     return dict(words, code="tcp.filtered" if others else "path.dead_end",
                 confidence="likely" if others else "possible",
                 contrast=alive or ", nor any other packet from there")
@@ -8289,8 +8298,9 @@ def rule_flow_stuck(row):
     told = any(icmp_kind(flow["server"], error) in TOO_BIG for error in flow["icmp"])
     large = told or stuck["bytes"] > CLAMP_MSS and stuck["passed"] < stuck["bytes"]
     fate = "missing in what arrives: later segments come, but not" if stuck["missing"] else (
-        "acknowledged to %s bytes and stuck: sent again %d times, in vain, are segments of" % (
-            stuck["acked"] or "no", stuck["again"]))
+        "acknowledged to %s bytes and stuck: %s segments of" % (
+            stuck["acked"] or "no", "sent again %d times, in vain, are" % stuck["again"]
+            if stuck["again"] else "not taken by the other end, which goes on, are"))
     return dict(code="path.mtu_blackhole" if large else "path.loss", sender=flow[stuck["sender"]],
                 confidence="likely" if large and (told or stuck["passed"]) else "possible",
                 fate=fate, size=stuck["bytes"],
@@ -8351,13 +8361,19 @@ sign("""udp.no_reply
     where: service server server_network  each: attempts  severity: warn  sure: possible
     means: Datagrams of a protocol that answers, and no answer.
     says: No reply from {server} to {packets} datagrams of {client} to UDP port {server_port}.
-    fix: Record at {server} as well: do they arrive there, and does an answer leave?
+    fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok protocol=udp state=silent server_port=53
+    fires: flow/A ok protocol=udp state=silent server_port=53 seen_at=server ; capture/live ok
     quiet: flow/A ok protocol=udp state=silent server_port=514
     quiet: flow/A ok protocol=udp state=answered server_port=53""",
-    lambda row: (row.value["protocol"], row.value["state"]) == ("udp", "silent")
-    and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS)
+    lambda row, live: (row.value["protocol"], row.value["state"]) == ("udp", "silent")
+    and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS and (
+        dict(suspects=["service", "server"], cure="They arrive here: look at the log of the service"
+             " and at this host's own firewall (`netdiag.py server %d/udp`)."
+             % row.value["server_port"]) if live and row.value["seen_at"] == "server" else
+        dict(cure="Record at %s as well: do they arrive there, and does an answer leave?"
+             % row.value["server"])))
 
 
 # -- reports of two ends, and of two times --------------------------------------------------------
@@ -8385,7 +8401,7 @@ sign("""handshake.incomplete  where: server_network transit client_network  each
         scope=None, peers=", ".join(lost_answers(row)[:5])))
 sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
-    says: {target} works now and then: {failed} of {checks} checks failed, in {often} of
+    says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
       {seconds:.0f} s in all: {kinds}.
     fix: See what happened at those times: {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
@@ -8847,7 +8863,7 @@ def lapse_words(target, outages):
     """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
     kinds = collections.Counter(outage["code"] for outage in outages)
     return dict(
-        target=target, often="%d outages" % len(outages) if outages[1:] else "one outage",
+        target=target, count=len(outages),
         seconds=sum(outage["to"] - outage["from"] for outage in outages),
         kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
         times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
@@ -9302,7 +9318,7 @@ def hide_consequences(found):
         for _, other in found:
             same = not cause.scope or cause.scope == other.scope \
                 or not other.scope and cause.code != other.code
-            if same and cause.severity == "fail" and other is not cause \
+            if same and cause.severity == "fail" and other.layer != cause.layer \
                     and other.code in hides and other.severity != "info":
                 cause.consequences[:] = unique(cause.consequences + [other.code])
                 hidden.add(id(other))
@@ -9426,10 +9442,13 @@ def listen_verdict(seen, _):
     if not came:
         return Verdict("undecided", [], "possible", "Nothing arrived at %s." % place, [
             "Run `netdiag.py %s://%s` on the client meanwhile; --bind says which address it"
-            " shall reach." % (wish["transport"], endpoint(wish["host"], wish["port"]))], None)
+            " shall reach." % (wish["transport"], endpoint(
+                "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"],
+                wish["port"]))], None)
+    what = "connection" if wish["transport"] == "tcp" else "datagram"
     return Verdict("ok", [], "certain", "%s arrived at %s: %s." % (
-        "A connection" if len(facts["arrivals"]) == 1 else "%d connections" % len(
-            facts["arrivals"]), place, ", ".join(
+        "A " + what if len(facts["arrivals"]) == 1 else "%d %ss" % (
+            len(facts["arrivals"]), what), place, ", ".join(
                 "%s (%d)" % row for row in came.most_common(5))), [], None)
 
 
@@ -9780,8 +9799,8 @@ def outage_line(outage, say=str):
 def outage_lines(table, say):
     """The outage log of `watch`."""
     facts = table["checks"][0].value
-    return ["  " + say("%d checks in %d s, %d failed, the slowest connection took %.0f ms" % (
-        facts["checks"], facts["seconds"], facts["failed"], facts["slowest_ms"]))] + [
+    return ["  " + say("%d checks in %d s, %d failed" % (
+        facts["checks"], facts["seconds"], facts["failed"]))] + [
             line for row in facts["outages"] for line in wrap(
                 outage_line(row, say).strip(), "  ", " " * 21)] + more_lines(
                     facts["more_outages"], "outages", say)
@@ -9798,7 +9817,8 @@ def end_lines(table, say):
     for row in table["report"]:
         value = row.value
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
-        front = "  %s " % pad(say(value["role"]), width)
+        role = "server" if is_server_end(value) else value["role"]     # alone it has a client's
+        front = "  %s " % pad(say(role), width)
         lines += wrap("%s  %s  %s  %s" % (
             utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
             "%s (%s)" % (value["host"], known), unless_name(value["target"], say), value["code"]),
@@ -9988,7 +10008,8 @@ def flow_words(flow):
     if flow["stuck"]:
         words.append("data of %s acknowledged to %s bytes and stuck (%d bytes behind that %s)" % (
             flow[flow["stuck"]["sender"]], flow["stuck"]["acked"], flow["stuck"]["bytes"],
-            "never came here" if flow["stuck"]["missing"] else "are sent again, in vain"))
+            "never came here" if flow["stuck"]["missing"] else
+            "are sent again, in vain" if flow["stuck"]["again"] else "are not acknowledged"))
     if flow["ended_by"] and flow["state"] in ("reset", "closed", "abandoned"):
         words.append("%s by %s" % (flow["state"], flow[flow["ended_by"]]))
     elif flow["silent"] and flow["state"] != "silent":
