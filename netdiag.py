@@ -7141,30 +7141,40 @@ sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_
         own=" (the server's own firewall)" * (row.value["router"] == row.subject)))
 
 
-@rule("""tcp.refused  where: service server  each: connections  hides: path.loss
+@rule("""tcp.refused  where: service server  each: refusals  sure: likely  hides: path.loss
     says: {address} refuses port {port} with a real reset: {why}.
     fix: {where}, `ss -ltnp sport = :{port}` shows who listens. Start the service, let it listen on
       {address}, or correct the port.
     ask: Let it listen on {address} port {port}; if it shall not, which port is right?
     fires: tcp/A refused   quiet: tcp/A refused icmp=3/3@A""")
-def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
-    """A RST and no ICMP: nothing listens there, or a box on the way answers in its place."""
-    if row.outcome != "refused" or row.value["icmp"] or row.subject in stopped:
+def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
+    """A RST and no ICMP: nothing listens there, or a box before it answers unseen."""
+    here = row.subject in own
+    far, proof = distance(other_traces, row.subject), rows_about(trace_tcp, row.subject)
+    if not here and reset_hops(row.subject, trace_tcp, reset_ttl, far):
         return None
+    return dict(
+        why="nothing listens there%s" % (
+            " on this host" if here else ", or a firewall answers in its place"), proof=proof,
+        where="On this host" if here else "On the server",
+        confidence="certain" if here else "likely", suspects=["service", "server"][:2 - here])
+
+
+@rule("""tcp.refused  where: server_network transit client_network  each: refusals
+    hides: path.loss
+    says: {address} refuses port {port} with a real reset: it comes from hop {hops}, before the
+      server (hop {far}): a firewall.
+    fix: Allow {here} to {address} port {port} on that firewall.
+    given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
+    fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
+    quiet: trace_tcp/A ok hops=[{"ttl":4,"address":"A","kind":"refused"}]""")
+def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
+    """A RST that comes from nearer than the server: a box on the way answers in its place."""
     far = distance(other_traces, row.subject)
-    boxes = reset_hops(row.subject, trace_tcp, reset_ttl, far)
-    where, places, sure = "On the server", ["service", "server"], "likely"
-    why = "nothing listens there, or a firewall answers in its place"
-    if row.subject in own:
-        where, places, sure = "On this host", ["service"], "certain"
-        why = "nothing listens there on this host"
-    elif boxes:
-        places, sure = unique(p for hop in boxes for p in place_of(hop, far)), "certain"
-        where = "Allow it on that firewall; on the server"
-        why = "it comes from hop %s, before the server (hop %d): a firewall" % (
-            " or ".join(map(str, boxes)), far)
-    return dict(why=why, where=where, suspects=places, confidence=sure,
-                proof=rows_about(trace_tcp + reset_ttl, row.subject))
+    boxes = row.subject not in own and reset_hops(row.subject, trace_tcp, reset_ttl, far)
+    return boxes and dict(hops=" or ".join(map(str, boxes)), far=far, suspects=unique(
+        p for hop in boxes for p in place_of(hop, far)), proof=rows_about(
+            trace_tcp + reset_ttl, row.subject))
 
 
 @rule("""tcp.filtered  where: server server_network  each: silent  sure: likely
@@ -9163,6 +9173,8 @@ VIEWS = {
     "stopped": lambda tcp, own, trace_tcp, egress: {                      # {address: how, in words}
         row.subject: how for row in tcp for how in [
             row.value and local_refusal(row, own, trace_tcp, egress)] if how},
+    "refusals": lambda connections, stopped: [         # by a reset, and no ICMP
+        r for r in met(connections, "refused") if not r.value["icmp"] and r.subject not in stopped],
     "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall
         r for r in icmp_errors if r.value["kind"] in HOST_UNREACHABLE
         and r.value["router"] != r.subject and (is_late(r) or r.subject not in alive)],
@@ -10838,6 +10850,9 @@ JAPANESE = """
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
   ask サービスが{address}のポート{port}で待ち受けるようにするか、正しいポートを教えてください。
+@tcp_refused_by_box {address}はポート{port}への接続をRSTで拒否しています。RSTはホップ{hops}からで、サーバー（ホップ{far}）より
+    手前です。ファイアウォールによる拒否です。
+  fix そのファイアウォールで{here}から{address}のポート{port}への通信を許可してください。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
   fix {here}から{address}のポート{port}への通信を許可してください。場所は{spots}です。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
