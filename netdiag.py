@@ -2270,9 +2270,13 @@ def parse_reports(text):
     """netdiag's reports in a file: JSON, or text that carries it -> [what merge needs of each
     target]; NotMine says why there are none."""
     parts = (part for texts in ([text], unpack_reports(text)) for part in texts)
-    found = [row for part in parts for document in json_documents(part)
-             for row in report_rows(document)]
-    return mine(found, "no netdiag report in it" + (
+    found, problem = [], None
+    for document in (document for part in parts for document in json_documents(part)):
+        try:
+            found += report_rows(document)
+        except NotMine as error:                  # the other reports in the file still count
+            problem = "its report cannot be read: %s" % error
+    return mine(found, problem or "no netdiag report in it" + (
         ": it is cut short" if re.match(r'\s*\{\s*"schema"', text) else ""))
 
 
@@ -3601,17 +3605,20 @@ def stuck_part(sender, side, other, until_s):
     """What one end sent and the other does not acknowledge, or None.
 
     `missing`: for a while only what was sent behind it came by here; else it was sent `again` so
-    many times.  Before it, `acked` bytes were taken, in segments of up to `passed`.
+    many times, or the other end speaks on without it.  Before it, `acked` bytes were taken, in
+    segments of up to `passed`.
     """
     if not side.flying or other.ack is None:
         return None
     begin = side.flying[0][0]
     missing = after(begin, other.ack) and until_s - side.next_s > FIRST_LOOK_S
     again = side.resent[2] if side.resent and after(side.resent[1], other.ack) else 0
-    if not missing and again < 2:
+    if not missing and again < 2 and other.ack_s - side.next_s < FIRST_LOOK_S:
         return None
-    first, end = (other.ack, begin) if missing else side.resent[:2]
-    return {"sender": sender, "bytes": end - first & 0xffffffff, "again": again,
+    first, end = (other.ack, begin) if missing else (side.resent if again else side.flying[0])[:2]
+    size = end - first & 0xffffffff
+    return {"sender": sender, "again": again,
+            "bytes": size if missing else min(size, other.mss or size),      # offloading sends more
             "missing": missing, "passed": side.passed,
             "acked": None if side.isn is None else other.ack - side.isn - 1 & 0xffffffff}
 
@@ -7134,30 +7141,40 @@ sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_
         own=" (the server's own firewall)" * (row.value["router"] == row.subject)))
 
 
-@rule("""tcp.refused  where: service server  each: connections  hides: path.loss
+@rule("""tcp.refused  where: service server  each: refusals  sure: likely  hides: path.loss
     says: {address} refuses port {port} with a real reset: {why}.
     fix: {where}, `ss -ltnp sport = :{port}` shows who listens. Start the service, let it listen on
       {address}, or correct the port.
     ask: Let it listen on {address} port {port}; if it shall not, which port is right?
     fires: tcp/A refused   quiet: tcp/A refused icmp=3/3@A""")
-def rule_tcp_refused(row, stopped, own, trace_tcp, other_traces, reset_ttl):
-    """A RST and no ICMP: nothing listens there, or a box on the way answers in its place."""
-    if row.outcome != "refused" or row.value["icmp"] or row.subject in stopped:
+def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
+    """A RST and no ICMP: nothing listens there, or a box before it answers unseen."""
+    here = row.subject in own
+    far, proof = distance(other_traces, row.subject), rows_about(trace_tcp, row.subject)
+    if not here and reset_hops(row.subject, trace_tcp, reset_ttl, far):
         return None
+    return dict(
+        why="nothing listens there%s" % (
+            " on this host" if here else ", or a firewall answers in its place"), proof=proof,
+        where="On this host" if here else "On the server",
+        confidence="certain" if here else "likely", suspects=["service", "server"][:2 - here])
+
+
+@rule("""tcp.refused  where: server_network transit client_network  each: refusals
+    hides: path.loss
+    says: {address} refuses port {port} with a real reset: it comes from hop {hops}, before the
+      server (hop {far}): a firewall.
+    fix: Allow {here} to {address} port {port} on that firewall.
+    given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
+    fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
+    quiet: trace_tcp/A ok hops=[{"ttl":4,"address":"A","kind":"refused"}]""")
+def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
+    """A RST that comes from nearer than the server: a box on the way answers in its place."""
     far = distance(other_traces, row.subject)
-    boxes = reset_hops(row.subject, trace_tcp, reset_ttl, far)
-    where, places, sure = "On the server", ["service", "server"], "likely"
-    why = "nothing listens there, or a firewall answers in its place"
-    if row.subject in own:
-        where, places, sure = "On this host", ["service"], "certain"
-        why = "nothing listens there on this host"
-    elif boxes:
-        places, sure = unique(p for hop in boxes for p in place_of(hop, far)), "certain"
-        where = "Allow it on that firewall; on the server"
-        why = "it comes from hop %s, before the server (hop %d): a firewall" % (
-            " or ".join(map(str, boxes)), far)
-    return dict(why=why, where=where, suspects=places, confidence=sure,
-                proof=rows_about(trace_tcp + reset_ttl, row.subject))
+    boxes = row.subject not in own and reset_hops(row.subject, trace_tcp, reset_ttl, far)
+    return boxes and dict(hops=" or ".join(map(str, boxes)), far=far, suspects=unique(
+        p for hop in boxes for p in place_of(hop, far)), proof=rows_about(
+            trace_tcp + reset_ttl, row.subject))
 
 
 @rule("""tcp.filtered  where: server server_network  each: silent  sure: likely
@@ -7248,14 +7265,14 @@ sign("""path.mtu_blackhole  where: transit server_network client_network  each: 
 sign("""path.far_end path.nat  where: client_network transit  each: far_ends  severity: info
     means: The greeting of netdiag's `listen` says how the connection arrived there.
     says: The far end, a netdiag listener, saw this connection come from {you} port {you_port}
-      (TTL {ttl}{segments}){nat}.
+      (TTL {ttl}, MSS {mss}){nat}.
     fix: The path works; allow lists at the far end must name {you}.
     fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
       at=2026-11-21T12:00:00+00:00"
     quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
     lambda row, own: dict(
         row.value, code="path.nat" if row.value["nat"] else "path.far_end",
-        segments="" if row.value["mss"] is None else ", MSS %d" % row.value["mss"],
+        mss="-" if row.value["mss"] is None else row.value["mss"],
         nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
 sign("""path.mtu_blackhole
     where: transit server_network client_network  each: outsized  severity: warn  sure: possible
@@ -8095,8 +8112,10 @@ def rule_flow_reset(row):
     flow = row.value
     for place, end in enumerate(("client", "server")):
         if flow["foreign_rst"][place]:
+            routers = hops_of(flow["rst_ttl"][place])
+            near = flow["seen_at"] and not routers and [flow["seen_at"] + "_network", "transit"]
             return dict(end=flow[end], genuine=flow["ttl"][place], forged=flow["rst_ttl"][place],
-                        routers=hops_of(flow["rst_ttl"][place]),
+                        routers=routers, suspects=near,
                         hides="tcp.reset tcp.closed tls.handshake_cut http.no_response")
     return None
 
@@ -8113,7 +8132,7 @@ sign("""oneway.forward
     lambda row, wish, flow: dict(
         of=" of " + wish["client"] if wish["client"] else "",
         goal="port %d" % wish["port"] if wish["port"] else "address",
-        others=", though %s came (a NAT or a proxy in between?)" % ", ".join(unique(
+        others=", though %s came (is there a NAT or a proxy between?)" % ", ".join(unique(
             r.value["client"] for r in flow)[:3]) if flow else ""))
 
 
@@ -8147,7 +8166,7 @@ sign("""listen.backlog_full  where: service server  each: attempts  sure: likely
 
 @rule("""oneway.reverse  where: server_network transit client_network client  each: attempts
     hides: oneway.forward
-    says: {server} answers the SYN of {client} to port {server_port} ({often}){again}: {how}.
+    says: {server} answers the SYN of {client} to port {server_port} ({synack} times){again}: {how}.
     fix: Follow the way from {server} back to {client}: its gateway, rp_filter, asymmetric routes,
       firewalls with state that did not see the SYN.
     given: target/- ok host=null mode=capture protocol=tcp
@@ -8160,7 +8179,6 @@ def rule_oneway_reverse(row, fine_flows):
     if flow["state"] != "unconfirmed" or flow["seen_at"] == "client" and again:
         return None
     return dict(flow_severity(row, fine_flows), confidence="likely" if again else "possible",
-                often="%d times" % flow["synack"] if flow["synack"] > 1 else "once",
                 again=", and the SYN comes again (%d times)" % flow["syn"] if again else "",
                 how="its answers are lost on the way back" if again else "its answers are lost on"
                 " the way back, or the client's ACK on its way here, or the client has gone")
@@ -8216,7 +8234,8 @@ def rule_flow_silent(row, live, flow, fine_flows):
                     contrast=", though it arrives on the server's segment")
     others = [r.value["server_port"] for r in rows_about(flow, row.subject)
               if r.value["synack"] or r.value["state"] == "refused"]
-    alive = ", though port %d there answers" % others[0] if others else ""
+    alive = "" if not others else ", though it answers others" \
+        if row.value["server_port"] in others else ", though port %d there answers" % others[0]
     return dict(words, code="tcp.filtered" if others else "path.dead_end",
                 confidence="likely" if others else "possible",
                 contrast=alive or ", nor any other packet from there")
@@ -8289,8 +8308,9 @@ def rule_flow_stuck(row):
     told = any(icmp_kind(flow["server"], error) in TOO_BIG for error in flow["icmp"])
     large = told or stuck["bytes"] > CLAMP_MSS and stuck["passed"] < stuck["bytes"]
     fate = "missing in what arrives: later segments come, but not" if stuck["missing"] else (
-        "acknowledged to %s bytes and stuck: sent again %d times, in vain, are segments of" % (
-            stuck["acked"] or "no", stuck["again"]))
+        "acknowledged to %s bytes and stuck: %s segments of" % (
+            stuck["acked"] or "no", "sent again %d times, in vain, are" % stuck["again"]
+            if stuck["again"] else "not taken by the other end, which goes on, are"))
     return dict(code="path.mtu_blackhole" if large else "path.loss", sender=flow[stuck["sender"]],
                 confidence="likely" if large and (told or stuck["passed"]) else "possible",
                 fate=fate, size=stuck["bytes"],
@@ -8351,13 +8371,19 @@ sign("""udp.no_reply
     where: service server server_network  each: attempts  severity: warn  sure: possible
     means: Datagrams of a protocol that answers, and no answer.
     says: No reply from {server} to {packets} datagrams of {client} to UDP port {server_port}.
-    fix: Record at {server} as well: do they arrive there, and does an answer leave?
+    fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok protocol=udp state=silent server_port=53
+    fires: flow/A ok protocol=udp state=silent server_port=53 seen_at=server ; capture/live ok
     quiet: flow/A ok protocol=udp state=silent server_port=514
     quiet: flow/A ok protocol=udp state=answered server_port=53""",
-    lambda row: (row.value["protocol"], row.value["state"]) == ("udp", "silent")
-    and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS)
+    lambda row, live: (row.value["protocol"], row.value["state"]) == ("udp", "silent")
+    and PORT_PROTOCOL.get(row.value["server_port"]) in UDP_QUESTIONS and (
+        dict(suspects=["service", "server"], cure="They arrive here: look at the log of the service"
+             " and at this host's own firewall (`netdiag.py server %d/udp`)."
+             % row.value["server_port"]) if live and row.value["seen_at"] == "server" else
+        dict(cure="Record at %s as well: do they arrive there, and does an answer leave?"
+             % row.value["server"])))
 
 
 # -- reports of two ends, and of two times --------------------------------------------------------
@@ -8385,7 +8411,7 @@ sign("""handshake.incomplete  where: server_network transit client_network  each
         scope=None, peers=", ".join(lost_answers(row)[:5])))
 sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
-    says: {target} works now and then: {failed} of {checks} checks failed, in {often} of
+    says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
       {seconds:.0f} s in all: {kinds}.
     fix: See what happened at those times: {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
@@ -8847,7 +8873,7 @@ def lapse_words(target, outages):
     """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
     kinds = collections.Counter(outage["code"] for outage in outages)
     return dict(
-        target=target, often="%d outages" % len(outages) if outages[1:] else "one outage",
+        target=target, count=len(outages),
         seconds=sum(outage["to"] - outage["from"] for outage in outages),
         kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
         times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
@@ -9147,6 +9173,8 @@ VIEWS = {
     "stopped": lambda tcp, own, trace_tcp, egress: {                      # {address: how, in words}
         row.subject: how for row in tcp for how in [
             row.value and local_refusal(row, own, trace_tcp, egress)] if how},
+    "refusals": lambda connections, stopped: [         # by a reset, and no ICMP
+        r for r in met(connections, "refused") if not r.value["icmp"] and r.subject not in stopped],
     "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall
         r for r in icmp_errors if r.value["kind"] in HOST_UNREACHABLE
         and r.value["router"] != r.subject and (is_late(r) or r.subject not in alive)],
@@ -9302,7 +9330,7 @@ def hide_consequences(found):
         for _, other in found:
             same = not cause.scope or cause.scope == other.scope \
                 or not other.scope and cause.code != other.code
-            if same and cause.severity == "fail" and other is not cause \
+            if same and cause.severity == "fail" and other.layer != cause.layer \
                     and other.code in hides and other.severity != "info":
                 cause.consequences[:] = unique(cause.consequences + [other.code])
                 hidden.add(id(other))
@@ -9426,10 +9454,13 @@ def listen_verdict(seen, _):
     if not came:
         return Verdict("undecided", [], "possible", "Nothing arrived at %s." % place, [
             "Run `netdiag.py %s://%s` on the client meanwhile; --bind says which address it"
-            " shall reach." % (wish["transport"], endpoint(wish["host"], wish["port"]))], None)
+            " shall reach." % (wish["transport"], endpoint(
+                "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"],
+                wish["port"]))], None)
+    what = "connection" if wish["transport"] == "tcp" else "datagram"
     return Verdict("ok", [], "certain", "%s arrived at %s: %s." % (
-        "A connection" if len(facts["arrivals"]) == 1 else "%d connections" % len(
-            facts["arrivals"]), place, ", ".join(
+        "A " + what if len(facts["arrivals"]) == 1 else "%d %ss" % (
+            len(facts["arrivals"]), what), place, ", ".join(
                 "%s (%d)" % row for row in came.most_common(5))), [], None)
 
 
@@ -9780,8 +9811,8 @@ def outage_line(outage, say=str):
 def outage_lines(table, say):
     """The outage log of `watch`."""
     facts = table["checks"][0].value
-    return ["  " + say("%d checks in %d s, %d failed, the slowest connection took %.0f ms" % (
-        facts["checks"], facts["seconds"], facts["failed"], facts["slowest_ms"]))] + [
+    return ["  " + say("%d checks in %d s, %d failed" % (
+        facts["checks"], facts["seconds"], facts["failed"]))] + [
             line for row in facts["outages"] for line in wrap(
                 outage_line(row, say).strip(), "  ", " " * 21)] + more_lines(
                     facts["more_outages"], "outages", say)
@@ -9798,7 +9829,8 @@ def end_lines(table, say):
     for row in table["report"]:
         value = row.value
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
-        front = "  %s " % pad(say(value["role"]), width)
+        role = "server" if is_server_end(value) else value["role"]     # alone it has a client's
+        front = "  %s " % pad(say(role), width)
         lines += wrap("%s  %s  %s  %s" % (
             utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
             "%s (%s)" % (value["host"], known), unless_name(value["target"], say), value["code"]),
@@ -9988,7 +10020,8 @@ def flow_words(flow):
     if flow["stuck"]:
         words.append("data of %s acknowledged to %s bytes and stuck (%d bytes behind that %s)" % (
             flow[flow["stuck"]["sender"]], flow["stuck"]["acked"], flow["stuck"]["bytes"],
-            "never came here" if flow["stuck"]["missing"] else "are sent again, in vain"))
+            "never came here" if flow["stuck"]["missing"] else
+            "are sent again, in vain" if flow["stuck"]["again"] else "are not acknowledged"))
     if flow["ended_by"] and flow["state"] in ("reset", "closed", "abandoned"):
         words.append("%s by %s" % (flow["state"], flow[flow["ended_by"]]))
     elif flow["silent"] and flow["state"] != "silent":
@@ -10817,6 +10850,9 @@ JAPANESE = """
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
   ask サービスが{address}のポート{port}で待ち受けるようにするか、正しいポートを教えてください。
+@tcp_refused_by_box {address}はポート{port}への接続をRSTで拒否しています。RSTはホップ{hops}からで、サーバー（ホップ{far}）より
+    手前です。ファイアウォールによる拒否です。
+  fix そのファイアウォールで{here}から{address}のポート{port}への通信を許可してください。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
   fix {here}から{address}のポート{port}への通信を許可してください。場所は{spots}です。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
@@ -11039,7 +11075,7 @@ JAPANESE = """
 @listen_backlog_full_attempts {client}は{server}のポート{server_port}への接続を確認しましたが、SYN/ACKが
     {synack}回再送されています。サービスの受け付けキューが満杯です。
   fix `ss -ltn`を確認してください（Recv-QがSend-Qを超えています）。サービスの受け付けが追いついていません。
-@oneway_reverse {server}はポート{server_port}への{client}のSYNに応答しています（{often}）{again}: {how}。
+@oneway_reverse {server}はポート{server_port}への{client}のSYNに応答しています（{synack}回）{again}: {how}。
   fix {server}から{client}への復路を確認してください。ゲートウェイ、rp_filter、非対称な経路、
     SYNを見ていないステートフルファイアウォールが疑われます。
 @flow_dropped {client}のSYNはポート{server_port}宛てに、{server}であるこのホストへ届きました（{times}）が、
@@ -11057,19 +11093,18 @@ JAPANESE = """
 @path_loss_attempts {client}と{server}のポート{server_port}の間で、{packets}パケット中{retransmits}パケットが再送されました。
   fix 両端から`mtr -T -P {server_port} {server}`を実行してください。最終ホップまで続く損失が実際の損失です。
 @udp_no_reply_attempts {client}が{server}のUDPポート{server_port}へ送った{packets}データグラムに応答がありません。
-  fix {server}でも記録し、到着と応答の有無を確認してください。
 ?waiting ほかのホストのパケットの待ち受け
 ?capture ポートのパケット（ここでの記録、またはファイル）
 ?dropped 記録中にカーネルが破棄したパケットの計数
 @path_mtu_blackhole_patterns {way}、小さいパケットは通り、大きいパケットが失われます。
   fix ICMP「fragmentation needed」を通すか、MSSを調整してください。ICMPは3/4（IPv6は2/0）、調整はその方向のトンネルで行います。
-@path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}）{nat}。
+@path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}、MSS {mss}）{nat}。
   fix 経路は正常です。相手側の許可リストには{you}を登録してください。
 @listen_none_ends {client}では{seen}。{server}の報告: {why}
   fix {cure}これは{server}で実施してください。
 @handshake_incomplete_arrivals {peers}からのSYNは届いて応答していますが、応答が復路で失われ、接続が一度も完了していません。
   fix {peers}への復路を確認してください。このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
-@intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{often}、
+@intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{count}回、
     合計{seconds}秒でした（{kinds}）。
   fix 次の時刻に何が起きたかを確認してください: {times}。
 @oneway_reverse_ends {client}の送信は{server}のポート{port}に届きます{how}が、応答が戻りません。
@@ -11165,14 +11200,13 @@ unreachable ({n}) = 到達不能 {n}
  (the server's own firewall) = （サーバー自身のファイアウォール）
 On the server = サーバーで
 On this host = このホストで
-Allow it on that firewall; on the server = そのファイアウォールで許可し、サーバーで
 nothing listens there, or a firewall answers in its place
     = 待ち受けているプログラムがないか、ファイアウォールが代わりに応答しています
 nothing listens there on this host = このホストのそのポートには、待ち受けているプログラムがありません
-it comes from hop {hop}, before the server (hop {far}): a firewall
-    = 送信元はホップ{hop}で、サーバー（ホップ{far}）の手前のファイアウォールです
-it comes from hop {one} or {two}, before the server (hop {far}): a firewall
-    = 送信元はホップ{one}または{two}で、サーバー（ホップ{far}）の手前のファイアウォールです
+{address} refuses port {port} with a real reset: it comes from hop {one} or {two}, before the server
+    (hop {far}): a firewall.
+    = {address}はポート{port}への接続をRSTで拒否しています。RSTはホップ{one}または{two}からで、サーバー（ホップ{far}）より
+    手前です。ファイアウォールによる拒否です。
 other packets get to hop {further} and this port only to hop {stop}
     = ほかのパケットはホップ{further}まで、このポート宛てはホップ{stop}までしか届きません
 the trace reaches the host = 経路調査はホストまで到達します
@@ -11433,10 +11467,6 @@ has room in its queue = キューに余裕あり
 no rule of this host's firewall stops it = このホストのファイアウォールは許可
 the way back to {client} leaves by {dev} = {client}への復路は{dev}
 once = 1回
-{count} times = {count}回
-one outage = 1回
-{count} outages = {count}回
-{ttl}, MSS {mss} = {ttl}、MSS {mss}
 {count} times (t+{times} s) = {count}回、t+{times}秒
 No packet of {client} came to this host's {goal} in {seconds} s{others}.
     = {seconds}秒間、このホストの{goal}には{client}からのパケットが届きませんでした{others}。
@@ -11445,7 +11475,7 @@ No packet of {client} came to this host's address in {seconds} s{others}.
 No packet came to this host's address in {seconds} s{others}.
     = {seconds}秒間、このホストにはパケットが届きませんでした{others}。
 port {port} = ポート{port}
-, though {others} came (a NAT or a proxy in between?)
+, though {others} came (is there a NAT or a proxy between?)
     = （{others}からは届いています。途中にNATやプロキシはありませんか）
 , and the SYN comes again ({count} times) = が、SYNが再び届きます（{count}回）
 its answers are lost on the way back = 応答が復路で失われています
@@ -11467,6 +11497,8 @@ No answer to the SYN of {client} to {server} port {port}, sent {times}, nor any 
     there. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。ほかのパケットも一切届いていません。
 No answer to the SYN of {client} to {server} port {port}, sent {times}, though port {other} there
     answers. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。同じホストのポート{other}は応答します。
+No answer to the SYN of {client} to {server} port {port}, sent {times}, though it answers others.
+    = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。ほかのSYNには応答しています。
 No answer to the SYN of {client} to {server} port {port}, sent {times}, though it arrives on the
     server's segment.
     = {client}から{server}のポート{port}へのSYN（{times}）は、サーバーのセグメントまで届いていますが、応答がありません。
@@ -11487,12 +11519,22 @@ Data of {sender} is missing in what arrives: later segments come, but not {size}
 Data of {sender} is acknowledged to {acked} bytes and stuck: sent again {count} times, in vain, are
     segments of {size} bytes{passed}.
     = {sender}のデータが{acked}バイトまでの確認応答で止まっています。{size}バイトのセグメントを{count}回再送しましたが届いていません{passed}。
+Data of {sender} is acknowledged to {acked} bytes and stuck: not taken by the other end, which goes
+    on, are segments of {size} bytes{passed}.
+    = {sender}のデータが{acked}バイトまでの確認応答で止まっています。相手側は通信を続けていますが、{size}バイトのセグメントを
+    受け取っていません{passed}。
 no = 0
 , while segments of {size} bytes got through = （{size}バイトのセグメントは届いています）
 Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel
     (`--clamp-mss-to-pmtu`).
     = ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、
     調整は`--clamp-mss-to-pmtu`です。
+Record at {server} as well: do they arrive there, and does an answer leave?
+    = {server}でも記録し、到着と応答の有無を確認してください。
+They arrive here: look at the log of the service and at this host's own firewall (`netdiag.py server
+    {port}/udp`).
+    = このホストまでは届いています。サービスのログと、このホスト自身のファイアウォール（`netdiag.py server {port}/udp`）を
+    確認してください。
 Record at the other end as well: do these segments arrive there?
     = 相手側でも記録し、これらのセグメントが届いているかを確認してください。
 on the way back from {address}: it got all, and its answer stops after {size} bytes
@@ -11560,6 +11602,8 @@ data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind th
     = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトがここに届かず停止
 data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind that are sent again,
     in vain) = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトを再送しても届かず停止
+data of {sender} acknowledged to {acked} bytes and stuck ({size} bytes behind that are not
+    acknowledged) = {sender}のデータは{acked}バイトまで確認応答があり、その先の{size}バイトは確認応答がなく停止
 closed by {end} = {end}が終了
 reset by {end} = {end}がリセット
 abandoned by {end} = {end}が放棄
@@ -11579,6 +11623,9 @@ Run `netdiag.py {url}` on the client meanwhile; --bind says which address it sha
     = その間にクライアントで`netdiag.py {url}`を実行してください。待ち受けるアドレスは--bindで指定します。
 A connection arrived at {place}: {clients}. = {place}に接続が届きました: {clients}。
 {count} connections arrived at {place}: {clients}. = {place}に接続が{count}件届きました: {clients}。
+A datagram arrived at {place}: {clients}. = {place}にデータグラムが届きました: {clients}。
+{count} datagrams arrived at {place}: {clients}.
+    = {place}にデータグラムが{count}件届きました: {clients}。
 {count} bytes = {count}バイト
 listening on {place} for {seconds} s; Ctrl-C ends it = {place}で{seconds}秒間待ち受けます（Ctrl-Cで終了）
 watching {target} for {seconds} s; Ctrl-C ends it = {target}を{seconds}秒間監視します（Ctrl-Cで終了）
@@ -11586,8 +11633,7 @@ works again = 復旧
 It ended before the first check. = 最初の確認の前に終了しました。
 {target} answered all {checks} checks in {seconds} s, the slowest in {ms} ms.
     = {target}は{seconds}秒間の確認{checks}回すべてに応答しました（最も遅い応答は{ms} ms）。
-{checks} checks in {seconds} s, {failed} failed, the slowest connection took {ms} ms
-    = {seconds}秒間に確認{checks}回、失敗{failed}回、最も遅い接続は{ms} ms
+{checks} checks in {seconds} s, {failed} failed = {seconds}秒間に確認{checks}回、失敗{failed}回
 {client} sees {seen}, and the report of {server} says why: {why}.
     = {client}では{seen}。{server}の報告: {why+.}。
 {cure} Do that on {server}. = {cure+}。これは{server}で実施してください。
@@ -11658,6 +11704,7 @@ The report of {host} about {target} ({code}) belongs to no client's report: anot
 {count} unusable files in all = 使用できないファイルは全部で{count}個
 no netdiag report in it = netdiagの報告が含まれていません
 no netdiag report in it: it is cut short = netdiagの報告が途中で切れています
+its report cannot be read: {why} = 報告を読み取れません: {why}
 it is merged already = すでにmergeされた報告です
 larger than {size} MB = {size} MBを超えています
 of other users' processes only root sees them = ほかのユーザーのプロセスの分はrootだけが参照できます

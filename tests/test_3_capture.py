@@ -217,6 +217,15 @@ class FlowTest(unittest.TestCase):
         cured = flow_of(*records + (tcp(2.5, ACK, 500, 1748, back=True),))
         self.assertEqual((cured["stuck"], cured["silent"]), (None, None))
 
+    def test_unheeded(self):
+        """The reader closes after a while and has taken nothing; offloaded data has no real size."""
+        records = OPEN + (tcp(.1, ACK, 100, 500, 80), tcp(.2, ACK, 500, 180, 7240, back=True))
+        flow = flow_of(*records + (tcp(5, FIN | ACK, 180, 500),))
+        self.assertEqual((flow["state"], flow["stuck"]["bytes"], flow["stuck"]["acked"],
+                          flow["stuck"]["again"]), ("closed", 7240, 0, 0))
+        self.assertIsNone(flow_of(*records + (tcp(.3, FIN | ACK, 180, 500),))["stuck"])
+        self.assertIsNone(flow_of(*records + (tcp(5, FIN | ACK, 180, 7740),))["stuck"])
+
     def test_missing(self):
         """Seen at the reader: the tail of an answer comes, what stood before it never does."""
         records = OPEN + (tcp(1, ACK, 100, 500, 80), tcp(1.1, ACK, 1948, 180, 300, back=True),

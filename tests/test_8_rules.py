@@ -350,6 +350,13 @@ class Hiding(unittest.TestCase):
                 lost = {f.code for f in alone} - explained(mentioned(findings))
                 self.assertEqual(lost, set(), "%s: %s" % (rule, shown(answers)))
 
+    def test_twins(self):
+        """One cause seen in two flows: neither hides the other, so that none would be left."""
+        forged = "flow/A ok state=reset foreign_rst=[false,true] ttl=[64,60] rst_ttl=[null,62]"
+        verdict = netdiag.judge(support.read_case(
+            "target/- ok host=null mode=capture protocol=tcp ; %s ; %s" % (forged, forged)))[0]
+        self.assertEqual(verdict.code, "tcp.reset")
+
     def test_known_causes(self):
         """Some pairs that the contract names: the cause is the verdict, the rest is explained."""
         for text, cause, consequence in (

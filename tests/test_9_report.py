@@ -226,7 +226,7 @@ class Bricks(unittest.TestCase):
     def test_explain_own_rule_first(self):
         """A rule of its own explains a code; a rule of many codes is one line below it."""
         text = netdiag.render_explain("tcp.refused")
-        self.assertEqual(text.count("  says:"), 2)         # of a target, and of a capture
+        self.assertEqual(text.count("  says:"), 3)         # of a target, by a box, of a capture
         self.assertRegex(text, r"\n\n  also said by: The redirect [^\n]*\n\Z")
         self.assertEqual(netdiag.render_explain("firewall.local").count("  says:"), 7)
         self.assertNotIn("also said by", netdiag.render_explain("tls.handshake_cut"))

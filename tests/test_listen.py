@@ -184,6 +184,11 @@ class StandIn(unittest.TestCase):
         self.assertEqual(run.status, 3, run.out)
         self.assertIn("Nothing arrived", run.out)
 
+    def test_nothing_arrives_anywhere(self):
+        """The client is not sent to 0.0.0.0."""
+        run = support.netdiag_run("listen", str(free_port()), "--bind", "0.0.0.0", "--for", "1s")
+        self.assertIn("tcp://THIS_HOST:", run.out)
+
     def test_port_taken(self):
         """The service is there: that is said, in one document."""
         with support.Server(support.silent) as server:

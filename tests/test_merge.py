@@ -380,6 +380,14 @@ class Files(MergeCase):
         text = "e24 rules/iptables ok {\"targets\": {}}\n" + json.dumps(client(**SILENT))
         self.assertEqual([r["code"] for r in netdiag.parse_reports(text)], [SILENT["code"]])
 
+    def test_damaged_beside_whole(self):
+        """One report of a file that cannot be read takes nothing from the other."""
+        damaged = dict(client(), started="some day")
+        text = json.dumps(damaged) + json.dumps(client(**SILENT))
+        self.assertEqual(len(netdiag.parse_reports(text)), 1)
+        with self.assertRaisesRegex(netdiag.NotMine, "cannot be read"):
+            netdiag.parse_reports(json.dumps(damaged))
+
     def test_wrapped(self):
         """Several documents in one text, log lines between them, Ansible's wrapping, UTF-16."""
         one, two = (json.dumps(client(name=name), indent=1) for name in ("a", "b"))
