@@ -7811,16 +7811,21 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
     fix: Look at the program's threads, load and log. It is stuck or too slow; if it is only slow,
       raise its backlog and net.core.somaxconn.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
-    fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
+    fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4} ; grown//proc/net/netstat ok
+      TcpExtListenOverflows=4
+    quiet: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
     fires: watch/tcp ok 80={"waiting":2,"limit":2} ; loop/127.0.0.1 ok open=0 silent=1
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
 def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
-    """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss."""
+    """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss.
+
+    A socket counts as dropped also SYNs that no route leads back to: an overflow has a counter.
+    """
     waiting, limit, dropped = (watched.get(key) for key in ("waiting", "limit", "dropped"))
     lost = [row for row in grown if said(row, "TcpExtListenOverflows")]
     mute, known = saying(loop, "silent", 1), limit is not None
     full = known and (waiting > limit or mute and queue_fills(watched, loop))
-    if full or waiting and (dropped or lost and not known):
+    if full or waiting and lost and (dropped or not known):
         yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if known
                    else "", dropped=", %d SYNs were dropped meanwhile" % dropped if dropped else "",
                    confidence="certain" if waiting and mute or dropped else "likely",
