@@ -8425,6 +8425,15 @@ sign("""intermittent  where: server_network service transit  each: lapses
       "code":"tcp.refused","suspects":["service"]}]""",
     lambda row: 0 < row.value["failed"] < row.value["checks"] and dict(
         lapse_words(row.subject, row.value["outages"]), scope=None))
+sign("""intermittent  where: server_network service transit  each: lapse_causes
+    means: What was diagnosed in the outages, once for each cause, under that cause's own code.
+    says: {when}: {words}   fix: {cure}   ask: {request}
+    fires: checks/A ok checks=9 failed=5 outages=[{"from":5,"to":9,"code":"tcp.refused","ask":null,
+      "suspects":["service"],"confidence":"likely","summary":"It ended before the first check.",
+      "fix":["Renew it now."],"when":"10:00:00-10:00:04"}]   quiet: checks/A ok
+    quiet: checks/A ok checks=5 failed=5 outages=[{"code":"tcp.refused","when":"10:00:00"}]""",
+    lambda row: {key: row.value[key] for key in (
+        "code", "suspects", "confidence", "when", "words", "cure", "request", "scope")})
 sign("""oneway.reverse  where: server_network transit client_network  each: ends
     hides: oneway.forward
     means: The server answers this client's SYNs, and the client hears nothing.
@@ -8886,6 +8895,19 @@ def lapse_words(target, outages):
         suspects=unique(place for outage in outages for place in outage["suspects"]))
 
 
+def lapse_causes(lapses):
+    """Outages between working times, by cause: an answer each, with the first one's diagnosis."""
+    causes = collections.OrderedDict()
+    for row in [r for r in lapses if r.value["failed"] < r.value["checks"]]:
+        for outage in [outage for outage in row.value["outages"] if "when" in outage]:
+            causes.setdefault(outage["code"], (row, []))[1].append(outage)
+    return [row._replace(value=dict(
+        first, scope=None, when=", ".join(outage["when"] for outage in [first] + more[:5]),
+        words=first["summary"], cure=(first["fix"] or ["-"])[0],
+        request=(first["ask"] or {}).get("text") or (first["fix"] or ["-"])[0]))
+        for row, (first, *more) in causes.values()]
+
+
 def server_fault(row):
     """Holes of the fault that the server's report names; a capture there proves its own reset."""
     client, server = row.value["client"], row.value["server"]
@@ -9193,7 +9215,7 @@ VIEWS = {
          for r in saying(neighbor, "state", *ALIVE)}, **alive),
     "outsized": lambda sizes: [rows_about(sizes, a)[0]._replace(subject=a)
                                for a in size_suspects(saying(sizes, "by", "echo"))],
-    "lapses": lambda checks: succeeded(checks),                    # (watch) all that was checked
+    "lapses": lambda checks: succeeded(checks), "lapse_causes": lapse_causes,    # (watch)
     "ends": lambda report: list(ends_of(report)),                  # (merge) client beside server
     "stalled_ends": lambda ends: [                     # the client has the SYN/ACK, and no more
         row for row in ends for client in [row.value["client"]]
@@ -12348,24 +12370,17 @@ def watch_report(target, seen, facts, system, options, began):
     base, target = seen[1], target._replace(mode="watch")
     facts["seconds"] = round(system.monotonic() - began)
     facts.pop("took_s", None)
+    for outage in facts["outages"]:
+        outage["when"] = outage_times(outage)         # by this host's clock, as in the log
     answers = base.answers if base else number_answers(seen[0])
     row = Answer("checks", target.text, "ok", facts, id="e%d" % (len(answers) + 1))
     report = report_of(target, {"checks": [row]}, {}, system, options, began)
     if base and facts["failed"] == facts["checks"]:
         report = base._replace(target=target)
-    kinds = collections.OrderedDict()
-    for outage in facts["outages"]:
-        kinds.setdefault(outage["code"], []).append(outage)
-    found = [Finding(
-        code, "fail", first["suspects"], first["confidence"], "%s: %s" % (
-            ", ".join(map(outage_times, [first] + more[:5])), first["summary"]),
-        first["fix"][:1] or ["-"], (first["ask"] or {}).get("text"), [row], (), [], layer)
-             for layer, (code, (first, *more)) in enumerate(kinds.items(), len(RULES))]
-    return report._replace(
-        path=base.path if base else [], answers=answers + [row],
-        findings=[f._replace(proof=[row]) for f in report.findings] + found
-        if facts["failed"] < facts["checks"] else report.findings,
-        elapsed_s=round(system.monotonic() - began, 2))
+    elif facts["failed"]:
+        report = report._replace(findings=[f._replace(proof=[row]) for f in report.findings])
+    return report._replace(path=base.path if base else [], answers=answers + [row],
+                           elapsed_s=round(system.monotonic() - began, 2))
 
 
 def run_merge(texts, system, options, out):
