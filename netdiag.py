@@ -1188,7 +1188,10 @@ RCODES = numbered("0 NOERROR 1 FORMERR 2 SERVFAIL 3 NXDOMAIN 4 NOTIMP 5 REFUSED"
 @guarded
 def dns_labels(name):
     """A host name as wire labels; NotMine for a name that DNS cannot carry."""
-    raw = dns_bytes(name.rstrip("."))
+    try:
+        raw = dns_bytes(name.rstrip("."))
+    except UnicodeError:
+        raise NotMine("not a DNS name: it has no form in ASCII")
     labels = raw.split(b".") if raw else []
     mine(len(raw) <= 253 and all(1 <= len(label) <= 63 for label in labels),
          "not a DNS name: a label is empty or longer than 63")
@@ -10452,7 +10455,7 @@ def render_explain(code):
                 ("sure", "%s; taken alone it is %s" % (row.sure, SEVERITY_WORDS[row.severity]))):
             lines += wrap(text, "  %-7s " % (label + ":"))
     for row in rules[len(own):]:
-        lines += ["", shorten("  also said by: " + plain_words(row.says))]
+        lines += [""] + wrap(plain_words(row.says), "  also said by: ", " " * 10)
     return "\n".join(lines) + "\n"
 
 
@@ -12007,8 +12010,9 @@ def check_options(options, system):
             (options.client, is_address, "--client takes an IP address"),
             (options.bind, is_address, "--bind takes an IP address"),
             (options.source, system.is_own, "--source %(value)s is not an address of this host"),
-            (options.proxy, lambda url: read_proxy(url, "--proxy")["host"],
-             "--proxy takes a URL such as http://proxy.example:3128")):
+            (options.proxy, lambda url: read_proxy(url, "--proxy")["host"] and re.match(
+                "(?i)(https?|socks5?h?)://", full_url(url)),
+             "--proxy takes a URL such as http://proxy.example:3128 or socks5://...")):
         mine(not value or good(value), words % {"value": value})
     try:
         mine(not options.sni or check_name(options.sni))
@@ -12018,7 +12022,7 @@ def check_options(options, system):
     mine(not problem, "--cafile %s: %s" % (options.cafile, problem))
 
 
-def read_target(text):
+def read_target(text, family=None):
     """A target as it was typed -> Target; Usage with one clear line where it is absurd."""
     mine(text.strip(), "a target is empty")
     try:
@@ -12028,6 +12032,8 @@ def read_target(text):
         host, scheme = parts["host"], SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
         mine(not scheme or scheme in PROTOCOLS, "unknown scheme %s://" % scheme)
         mine(is_address(host) or check_name(host))
+        mine(is_address(host) in (0, family or is_address(host)),
+             "not an IPv%s address, as -%s wants" % (family, family))
         word = SAME_PROTOCOL.get(parts["port"], parts["port"])
         number = re.match(r"[0-9]{1,6}$", word or "")
         port = int(word) if number else PROTOCOLS.get(word, (None,))[0]
@@ -12146,7 +12152,7 @@ def run_targets(texts, system, options, out):
     if options.targets:
         texts += system.target_lines(options.targets)
         mine(texts, "--targets %s: there is no target in it" % options.targets)
-    targets = list(map(read_target, texts)) or [THIS_HOST]
+    targets = [read_target(text, options.family) for text in texts] or [THIS_HOST]
     return examine(targets[0].mode, lambda shared: targets, system, options, out)
 
 
@@ -12213,7 +12219,7 @@ def run_capture(texts, system, options, out):
     target = THIS_HOST._replace(text=printable(options.read or words), port=port, mode="capture",
                                 protocol=PORT_PROTOCOL.get(port, "tcp"))
     if texts:
-        target = read_target(texts[0])._replace(mode="capture")
+        target = read_target(texts[0], options.family)._replace(mode="capture")
     elif not options.read:
         options = options._replace(for_s=options.for_s or CAPTURE_S)
     if options.read:
@@ -12285,7 +12291,8 @@ def run_listen(texts, system, options, out):
 def run_watch(texts, system, options, out):
     """Mode `watch`: check for a while, diagnose what fails when it fails; -> exit status."""
     mine(len(texts) == 1, "watch takes one target")
-    target, began, started = read_target(texts[0]), system.monotonic(), iso_time(system.now())
+    target = read_target(texts[0], options.family)
+    began, started = system.monotonic(), iso_time(system.now())
     stream = live_stream(options, out)
     tell(speaker(options.lang)("watching %s for %d s; Ctrl-C ends it" % (
         target.text, options.for_s or WATCH_S)), stream)

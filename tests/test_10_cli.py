@@ -68,7 +68,9 @@ class Wrong(CliCase):
         ("--proxy", "::::", HERE), ("--targets", "/no/such/file"), ("--color", "pink", HERE),
         ("--lang", "xx", HERE), ("explain", "no.such_code"), ("explain", "a", "b"),
         ("--interface", "no such device", HERE), ("--sni", "x" * 10000, "https://" + HERE),
-        ("--sni", "a b\r\n", "https://" + HERE), (HERE + ":9", "-4", "--port"))
+        ("--sni", "a b\r\n", "https://" + HERE), (HERE + ":9", "-4", "--port"),
+        ("-6", HERE + ":9"), ("-4", "http://[::1]:9/"), ("--proxy", "ftp://p.example", HERE),
+        ("--proxy", "socks4://p.example:1080", HERE))
 
     def test_issue(self):
         """The rows of the issue, as a program (in an empty network: nothing can leave)."""
