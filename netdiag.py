@@ -7125,11 +7125,13 @@ sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONL
     lambda row, traces: row.value["kind"] in NET_UNREACHABLE and sender_facts(row, traces))
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
-    says: The last router, {router}, says that {address} does not answer there ({words} after
-      {seconds:.1f} s).
+    says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
     fix: Is {address} up and in the right VLAN? Check from a host next to it.
-    fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G""",
+    fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G
+    fires: tcp/A unreachable icmp=3/1@A ms=3080   quiet: tcp/A unreachable icmp=3/1@A ms=9""",
     lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
+        teller="The last router, %s," % row.value["router"] if row.value["router"] != row.subject
+        else "This very address, so a NAT or balancer with a dead host behind it,",
         seconds=(row.value["ms"] or 0) / 1000, confidence="certain" if is_late(row) else "likely"))
 sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_end
     means: An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4-6.
@@ -9204,7 +9206,7 @@ VIEWS = {
         r for r in met(connections, "refused") if not r.value["icmp"] and r.subject not in stopped],
     "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall
         r for r in icmp_errors if r.value["kind"] in HOST_UNREACHABLE
-        and r.value["router"] != r.subject and (is_late(r) or r.subject not in alive)],
+        and (is_late(r) or r.subject not in alive and r.value["router"] != r.subject)],
     "rejections": lambda icmp_errors, asked_in_vain: [  # without those of udp.closed
         r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE
         and r not in asked_in_vain and (r.probe, r.value["router"]) != ("udp", r.subject)],
@@ -10867,8 +10869,7 @@ JAPANESE = """
   fix {routers}の経路を修正してください。{address}宛てを互いに相手へ送っています。
 @path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
   fix {router}の、{address}のネットワークへの経路を修正してください。
-@path_host_unreachable_asked_in_vain 最後のルーター{router}が、
-    {address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
+@path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
@@ -11224,6 +11225,8 @@ address unreachable ({n}) = アドレス到達不能 {n}
 source address failed policy ({n}) = 送信元アドレスのポリシー違反 {n}
 reject route ({n}) = 拒否経路 {n}
 unreachable ({n}) = 到達不能 {n}
+The last router, {router}, = 最後のルーター{router}が、
+This very address, so a NAT or balancer with a dead host behind it, = 宛先自身（NATか負荷分散装置で、その先のホストが停止中）が、
  (the server's own firewall) = （サーバー自身のファイアウォール）
 On the server = サーバーで
 On this host = このホストで
