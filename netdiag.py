@@ -6501,9 +6501,12 @@ def all_links(interfaces):
     return (about(interfaces, "all") or {}).get("interfaces", [])
 
 
+LOOPBACKS = ("127.0.0.1", "::1", "0.0.0.0", "::")      # the last two connect to this host as well
+
+
 def own_addresses(interfaces):
     """This host's own addresses."""
-    return {a for row in all_links(interfaces) for a in link_addresses(row)} | {"127.0.0.1", "::1"}
+    return {a for row in all_links(interfaces) for a in link_addresses(row)}.union(LOOPBACKS)
 
 
 def link_addresses(link):
@@ -8815,7 +8818,7 @@ def is_local_bridge(link):
 def local_refusal(row, own, trace_tcp, egress):
     """How this host itself stopped a connection, in words; None where it did not."""
     value, address, info = row.value, row.subject, row.value.get("info") or {}
-    for error in [e for e in value["icmp"] if e["from"] in own and address not in own][:1]:
+    for error in [e for e in value["icmp"] if e["from"] in own][:1]:
         if icmp_kind(address, error) in HOST_UNREACHABLE and is_late(row):
             return None                           # a failed ARP, and no rule
         return "its own address answers '%s'" % icmp_words(address, error)
@@ -9181,7 +9184,9 @@ def alive_words(ping, other_ports, other_traces):
 
 
 VIEWS = {
-    "own": own_addresses, "failing": failing_ways, "heard": is_heard, "silent_hops": silent_hops,
+    "own": lambda interfaces, route: own_addresses(interfaces).union(
+        r.subject for r in saying(route, "type", "local")),               # 127.0.1.1
+    "failing": failing_ways, "heard": is_heard, "silent_hops": silent_hops,
     "icmp_errors": icmp_errors, "alive": alive_words, "environment": environment_words,
     "full": full_words, "proxy": proxy_for, "goals": addresses,           # (the target's own)
     "wish": lambda target: target[0].value,                               # what was asked for
@@ -10411,7 +10416,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
         complete=all(report.complete for report in reports),
         host=dict({key: who.get(key) for key in "name system user root python".split()},
                   container=any("dmi" not in p and "hypervisor" not in p for p in marks),
-                  addresses=sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})),
+                  addresses=sorted(own_addresses(table["interfaces"]).difference(LOOPBACKS))),
         targets=[target_json(report, ids) for ids, report in rows],
         evidence=[dict(row._asdict(), id=name, value=public(row.value))
                   for name, row in evidence.items()],
