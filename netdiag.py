@@ -6783,12 +6783,16 @@ class Seen(dict):
     says: The interface {dev} is {state}: nothing can leave this host by it.
     fix: `ip link set {dev} up`; check its cable, switch port or virtual network card.
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
-    quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
-def rule_link_down(wish, interfaces, interfaces_now, failing):
+    fires: iface/lo loopback=true up=false ; tcp/127.0.0.1 timeout
+    quiet: iface/eth0 ; route/A ok error=ENETUNREACH   quiet: iface/lo loopback=true ; tcp/::1 timeout""")
+def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
     """The interface that should carry the connection is down or has no carrier."""
     proof = succeeded(interfaces_now) or interfaces
     down = [link for link in real_links(proof) if not is_up(link)]
     only = [] if usable_links(proof) else down         # nothing else leads out
+    for row in [r for r in tcp if r.outcome != "ok" and r.subject in own]:
+        for link in [lo for lo in all_links(proof) if lo.get("loopback") and not lo["up"]]:
+            yield blame(row, proof, dev=link["name"], state="switched off (down)")
     for row in failing if wish["host"] else proof:
         found = [d for d in down if d["name"] == said(row, "dev") and not is_local_bridge(d)]
         if not wish["host"] or said(row, "error"):
