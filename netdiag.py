@@ -6784,7 +6784,7 @@ class Seen(dict):
     fix: `ip link set {dev} up`; check its cable, switch port or virtual network card.
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
     fires: iface/lo loopback=true up=false ; tcp/127.0.0.1 timeout
-    quiet: iface/eth0 ; route/A ok error=ENETUNREACH   quiet: iface/lo loopback=true ; tcp/::1 timeout""")
+    quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
 def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
     """The interface that should carry the connection is down or has no carrier."""
     proof = succeeded(interfaces_now) or interfaces
@@ -7018,19 +7018,20 @@ sign("""dns.failing  where: client  each: unresolved  sure: likely
     says: The resolvers know {host} ({known}), but this host's own look-up fails ({error}).
     fix: Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.
     fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]
-    quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]""",
-    lambda row, dns, known: known and dict(known=known[0], proof=dns))
+    quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]
+    quiet: lookup/N refused ; dns/R,A,N ok rcode=NXDOMAIN ; dns/S,A,N ok addresses=["192.0.2.7"]""",
+    lambda row, dns, known, absent: known and not absent and dict(known=known[0], proof=dns))
 sign("""dns.not_found  where: dns  each: unresolved
     means: NXDOMAIN from the resolvers: every name that the search list allows is unknown.
     says: The name {host} does not exist ({who} NXDOMAIN).
     fix: Check the spelling and the search list; if the name is new, ask for the record.
     ask: Please create or correct the record {host}.
     given: lookup/N refused error=EAI_NONAME   fires: dns/R,A,N ok rcode=NXDOMAIN
-    quiet: dns/R,A,N ok""",
-    lambda row, dns, absent: (
+    fires: dns/R,A,N ok rcode=NXDOMAIN ; dns/S,A,N ok   quiet: dns/R,A,N ok""",
+    lambda row, dns, absent, known: (
         absent or not dns and row.value["error"] == "EAI_NONAME") and dict(
-            who=host_of(absent[0]) + " says" if absent else "the look-up says", proof=dns,
-            confidence="certain" if absent else "likely"))
+            who=host_of(absent[0]) + ", asked first," * bool(known) + " says" if absent else
+            "the look-up says", proof=dns, confidence="certain" if absent else "likely"))
 sign("""dns.no_address  where: dns  each: unresolved  means: NOERROR, no address of that family.
     says: The name {host} exists but has no {kind}.
     fix: Ask for the missing record of {host}, or use the family or name that has one.
@@ -9201,7 +9202,9 @@ VIEWS = {
     "unresolved": lambda lookup: met(lookup, "refused"),
     "dead_first": lambda dns: [] if not succeeded(dns) or met(            # while another answered
         rows_about(dns, host_of(dns[0])), "ok") else rows_about(dns, host_of(dns[0])),
-    "absent": lambda dns: not saying(dns, "rcode", "NOERROR") and saying(dns, "rcode", "NXDOMAIN"),
+    "answering": lambda dns: (lambda rows: rows and rows_about(       # who answers first decides
+        rows, host_of(rows[0])))(saying(dns, "rcode", "NOERROR", "NXDOMAIN")),
+    "absent": lambda answering: [] if saying(answering, "rcode", "NOERROR") else answering,
     "known": lambda wish, dns: [                                          # by the resolvers
         a for a in dns_addresses(dns) if wish["family"] in (0, None, is_address(a))],
     "connections": lambda wish, tcp: tcp if wish["port"] is not None else [],   # a bare host's: no
