@@ -6783,7 +6783,7 @@ class Seen(dict):
     says: The interface {dev} is {state}: nothing can leave this host by it.
     fix: `ip link set {dev} up`; check its cable, switch port or virtual network card.
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
-    fires: iface/lo loopback=true up=false ; tcp/127.0.0.1 timeout
+    fires: iface/eth0 loopback=true up=false ; tcp/127.0.0.1 timeout
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
 def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
     """The interface that should carry the connection is down or has no carrier."""
@@ -6877,7 +6877,8 @@ sign("""route.blocked  where: client  each: failing  hides: AWAY
     means: A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
     says: This host's own routing refuses {address}: a {kind} route or rule.
     fix: Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.
-    fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH""",
+    fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH
+    fires: route/A ok ; tcp/A unreachable immediate=true errno=EHOSTUNREACH""",
     lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and dict(
         kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)))
 sign("""host.exhausted  where: client  each: knock  hides: AWAY
@@ -6939,6 +6940,14 @@ sign("""gateway.silent  where: client_network client  each: silent_hops  hides: 
     quiet: neighbor/G,eth0 ok state=REACHABLE""",
     lambda row, tcp, gateways: row.value["ip"] in gateways and hop_silence(
         row, tcp, "certain" if row.value["company"] else "likely"))
+sign("""gateway.silent  where: client client_network  each: astray  sure: likely  hides: AWAY
+    means: The kernel asked for a MAC in vain, and not for that of the next hop that it named.
+    says: The next hop of this connection to {address} does not answer at layer 2, though the usual
+      one does: a multipath route, or a rule (`ip rule`: port, mark, user), leads it elsewhere.
+    fix: `ip neigh | grep FAILED` names that hop; correct the route or the rule that leads to it.
+    given: iface/eth0 ; egress/A ok via=G ; tcp/A unreachable icmp=3/1@198.51.100.9 ms=3080
+    fires: neighbor/G,eth0 ok state=REACHABLE   quiet: neighbor/G,eth0 ok state=FAILED""",
+    lambda row, neighbor: dict(proof=neighbor))
 sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: likely  hides: AWAY
     means: The target should be next door, and nobody answers ARP or neighbor discovery for it.
     says: {hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).
@@ -8545,6 +8554,7 @@ STALLS = "oneway.forward tls.handshake_stalled http.no_response service.silent".
 SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent"
             " udp.no_reply").split()
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
+RULED_OUT = {"EINVAL": "EINVAL", "EHOSTUNREACH": "EHOSTUNREACH", "ENETUNREACH": "EHOSTUNREACH"}
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {
     "EMFILE": FILES, "ENFILE": FILES,
@@ -9096,7 +9106,10 @@ def failing_ways(wish, goals, route, tcp):
     """Route decisions that matter: of addresses that failed; of resolvers when all of them fail."""
     rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
     if goals:
-        return [r for r in rows if not met(rows_about(tcp, r.subject), "ok")]
+        refused = {r.subject: RULED_OUT.get(r.value["errno"]) for r in saying(
+            tcp, "immediate", True)}             # by a rule that knows ports, marks, users
+        return [r._replace(value=dict(r.value, error=r.value["error"] or refused.get(r.subject)))
+                for r in rows if not met(rows_about(tcp, r.subject), "ok")]
     return rows[:1] if wish["host"] and all(r.value["error"] for r in rows) else []
 
 
@@ -9207,6 +9220,10 @@ VIEWS = {
     "absent": lambda answering: [] if saying(answering, "rcode", "NOERROR") else answering,
     "known": lambda wish, dns: [                                          # by the resolvers
         a for a in dns_addresses(dns) if wish["family"] in (0, None, is_address(a))],
+    "astray": lambda tcp, own, silent_hops: [
+        r for r in met(tcp, "unreachable") if is_late(r) and not rows_about(silent_hops, r.subject)
+        and any(icmp_kind(r.subject, e) in HOST_UNREACHABLE and e["from"] in own
+                for e in r.value["icmp"])],
     "connections": lambda wish, tcp: tcp if wish["port"] is not None else [],   # a bare host's: no
     "silent": lambda tcp: [r for r in saying(tcp, "state", "silent") if not r.value["icmp"]],
     "undelivered": lambda silent, unheard: [
@@ -10852,6 +10869,9 @@ JAPANESE = """
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。
   fix ゲートウェイのアドレスと、そのルーターの状態を確認してください。{dev}のVLANも確認してください。
   ask ルーター{hop}は稼働していますか。このVLANにインターフェースがありますか。
+@gateway_silent_astray {address}へのこの接続のネクストホップがレイヤー2で応答しません。通常のものは応答するため、
+    マルチパス経路か`ip rule`（ポート、マーク、ユーザー）が別のホップへ導いています。
+  fix そのホップは`ip neigh | grep FAILED`でわかります。そこへ導く経路またはルールを修正してください。
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
   fix {hop}は稼働していて{dev}のVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
 @dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
@@ -11198,6 +11218,7 @@ silence = 無応答
 its port is closed = ポートが閉じています
 {sender} says {words} = {sender}の応答は{words}
 {server} says = {server}の応答:
+{server}, asked first, says = 最初に尋ねた{server}の応答:
 the look-up says = 名前解決の結果:
 {name}, and answers other names = {name}（ほかの名前には正常に応答）
 , and answers other names = （ほかの名前には正常に応答）
