@@ -4643,7 +4643,7 @@ class System:
     def count(self, sock):
         """The tcp_info of a connection, whose packets after the SYN are counted."""
         info = tcp_info(sock) if sock else {}
-        self.packets += info.get("segs_out", 1) - 1
+        self.packets += max(info.get("segs_out", 1) - 1, 0)       # 0: it failed at once
         return info
 
     def open_tcp(self, address, port, seconds, option=None):
