@@ -6961,16 +6961,16 @@ sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: 
 # -- the name -------------------------------------------------------------------------------------
 
 @rule("""dns.unconfigured  where: client  hides: dns.unreachable dns.failing dns.not_found
-    says: No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.
+    says: No resolver is configured: /etc/resolv.conf names no address, so no name can be looked up.
     fix: Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).
     fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
-    fires: target/- ok host=null mode=host ; resolv_conf/resolv.conf ok nameservers=[]
+    fires: target/- ok host=null mode=host ; resolv_conf/resolv.conf ok nameservers=["192.0.2.1:53"]
     quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
     quiet: lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]""")
 def rule_dns_unconfigured(wish, resolv_conf, lookup):
     """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1."""
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
-    if conf and not conf.get("nameservers") and (failed or wish["mode"] == "host"):
+    if conf and not resolvers(resolv_conf) and (failed or wish["mode"] == "host"):
         yield dict(proof=failed + resolv_conf)
 
 
