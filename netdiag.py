@@ -4458,7 +4458,8 @@ class System:
         """One question to one resolver over UDP; over TCP (RFC 7766) if the answer was cut."""
         packet = build_dns_query(name, qtype, random_number())
         outcome, raw = self.udp(server, 53, packet, timeout_s, DNS_SENDS, lambda reply: (
-            reply[:2] == packet[:2] and reply[2:3] >= b"\x80"))       # QR: a response
+            reply[:2] == packet[:2] and reply[2:3] >= b"\x80"         # QR: a response to this
+            and (reply[4:6] != b"\0\1" or reply.lower().startswith(packet[12:-11].lower(), 12))))
         raw["over"] = "udp"
         if outcome == "ok" and raw["reply"][2] & 2:
             _, facts = self.say_once(server, 53, counted(packet), timeout_s, lambda data: (
@@ -6900,17 +6901,19 @@ sign("""host.exhausted  where: client  each: silent  sure: likely  hides: AWAY f
     fix: Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).
     fires: tcp/A timeout info={"retrans":0,"total_retrans":3}
     fires: iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9
+    fires: target/- ok host=null mode=host ; general_dns/R,A,N denied error=EPERM
     quiet: tcp/A timeout info={"retrans":1,"total_retrans":3}
     quiet: iface/eth0 ; tcp/A refused icmp=3/3@A""")
-def rule_firewall_local(tcp, stopped, udp, dns):
+def rule_firewall_local(wish, tcp, stopped, udp, dns, general_dns):
     """Refused by our own address, EPERM, or packets that never left (tcpi_retrans stays 0)."""
     forbidden = "sending is not permitted (EPERM)"
     for row in [r for r in tcp if r.subject in stopped]:
         yield blame(row, how=stopped[row.subject])
     for row in saying(udp, "error", "EPERM"):
         yield blame(row, how=forbidden)
-    mute = saying(dns, "error", "EPERM")
-    if mute and len(mute) == len(dns):
+    asked = dns + general_dns * (wish["mode"] == "host")
+    mute = saying(asked, "error", "EPERM")
+    if mute and len(mute) == len(asked):
         yield dict(address="the resolver " + host_of(mute[0]), port=53, how=forbidden, proof=mute)
 
 
@@ -9110,7 +9113,7 @@ def failing_ways(wish, goals, route, tcp):
             tcp, "immediate", True)}             # by a rule that knows ports, marks, users
         return [r._replace(value=dict(r.value, error=r.value["error"] or refused.get(r.subject)))
                 for r in rows if not met(rows_about(tcp, r.subject), "ok")]
-    return rows[:1] if wish["host"] and all(r.value["error"] for r in rows) else []
+    return rows[:1] if all(r.value["error"] for r in rows) else []
 
 
 def full_words(conntrack):
