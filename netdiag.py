@@ -6981,9 +6981,9 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
     says: No configured resolver answers ({servers}): {how}.
     fix: Is the resolver's address right and port 53 allowed on the way? Try `dig @{server} {name}`.
     ask: Is the resolver {server} up, and may this host ask it?
-    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout
+    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout ; neighbor/R,eth0 ok ip=R state=FAILED
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
-def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
+def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor):
     """Silence or ICMP from every resolver; the system's look-up failed as well."""
     rows = dns or (general_dns if wish["mode"] == "host" else [])
     if not rows or met(rows, "ok") or succeeded(lookup):
@@ -6998,6 +6998,8 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
             "client_network" if sender in gateways else "transit", "dns"]
     if not errors and met(rows, "refused"):
         how, places = "its port is closed", ["dns"]
+    if servers[0] in [r.value["ip"] for r in saying(neighbor, "state", *DEAD)]:
+        how, places = "it should be on the own segment, and is not there", ["dns", "client"]
     if servers[0].startswith("127."):
         places = ["dns", "client"]
     yield dict(servers=", ".join(servers), server=servers[0], how=how, suspects=places, proof=rows,
@@ -7189,6 +7191,7 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
     fix: Allow {here} to {address} port {port} on that firewall.
     given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
     fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
+    quiet: trace_tcp/A ok hops=[{"ttl":2,"kind":"refused"}] ; reset_ttl/A ok ttl=60 host_ttl=60
     quiet: trace_tcp/A ok hops=[{"ttl":4,"address":"A","kind":"refused"}]""")
 def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
     """A RST that comes from nearer than the server: a box on the way answers in its place."""
@@ -8879,8 +8882,8 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
     """The hops that a reset may come from when it is not the server's; [] where it may be."""
     for row in succeeded(rows_about(reset_ttl, address)):
         nearer = (row.value["ttl"] or 0) - row.value["host_ttl"]
-        if far and 0 < nearer < far:       # its TTL is higher than that of the host's own ICMP
-            return [far - nearer]
+        if far and 0 <= nearer < far:      # its TTL is higher than that of the host's own ICMP
+            return [far - nearer] * (nearer > 0)       # or as high: a box rewrites TTLs on the way
     first = refused_at(trace_tcp, address)     # a Linux firewall resets behind its TTL check
     return [first - 1, first] if first and far and first < far else []
 
@@ -11221,6 +11224,7 @@ silence = 無応答
 its port is closed = ポートが閉じています
 {sender} says {words} = {sender}の応答は{words}
 {server} says = {server}の応答:
+it should be on the own segment, and is not there = 同じセグメントにあるはずですが、見つかりません
 {server}, asked first, says = 最初に尋ねた{server}の応答:
 the look-up says = 名前解決の結果:
 {name}, and answers other names = {name}（ほかの名前には正常に応答）
