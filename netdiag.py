@@ -4461,7 +4461,8 @@ class System:
         """One question to one resolver over UDP; over TCP (RFC 7766) if the answer was cut."""
         packet = build_dns_query(name, qtype, random_number())
         outcome, raw = self.udp(server, 53, packet, timeout_s, DNS_SENDS, lambda reply: (
-            reply[:2] == packet[:2] and reply[2:3] >= b"\x80"))       # QR: a response
+            reply[:2] == packet[:2] and reply[2:3] >= b"\x80"         # QR: a response to this
+            and (reply[4:6] != b"\0\1" or reply.lower().startswith(packet[12:-11].lower(), 12))))
         raw["over"] = "udp"
         if outcome == "ok" and raw["reply"][2] & 2:
             _, facts = self.say_once(server, 53, counted(packet), timeout_s, lambda data: (
@@ -4646,7 +4647,7 @@ class System:
     def count(self, sock):
         """The tcp_info of a connection, whose packets after the SYN are counted."""
         info = tcp_info(sock) if sock else {}
-        self.packets += info.get("segs_out", 1) - 1
+        self.packets += max(info.get("segs_out", 1) - 1, 0)       # 0: it failed at once
         return info
 
     def open_tcp(self, address, port, seconds, option=None):
@@ -6504,9 +6505,12 @@ def all_links(interfaces):
     return (about(interfaces, "all") or {}).get("interfaces", [])
 
 
+LOOPBACKS = ("127.0.0.1", "::1", "0.0.0.0", "::")      # the last two connect to this host as well
+
+
 def own_addresses(interfaces):
     """This host's own addresses."""
-    return {a for row in all_links(interfaces) for a in link_addresses(row)} | {"127.0.0.1", "::1"}
+    return {a for row in all_links(interfaces) for a in link_addresses(row)}.union(LOOPBACKS)
 
 
 def link_addresses(link):
@@ -6783,12 +6787,16 @@ class Seen(dict):
     says: The interface {dev} is {state}: nothing can leave this host by it.
     fix: `ip link set {dev} up`; check its cable, switch port or virtual network card.
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
+    fires: iface/eth0 loopback=true up=false ; tcp/127.0.0.1 timeout
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
-def rule_link_down(wish, interfaces, interfaces_now, failing):
+def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
     """The interface that should carry the connection is down or has no carrier."""
     proof = succeeded(interfaces_now) or interfaces
     down = [link for link in real_links(proof) if not is_up(link)]
     only = [] if usable_links(proof) else down         # nothing else leads out
+    for row in [r for r in tcp if r.outcome != "ok" and r.subject in own]:
+        for link in [lo for lo in all_links(proof) if lo.get("loopback") and not lo["up"]]:
+            yield blame(row, proof, dev=link["name"], state="switched off (down)")
     for row in failing if wish["host"] else proof:
         found = [d for d in down if d["name"] == said(row, "dev") and not is_local_bridge(d)]
         if not wish["host"] or said(row, "error"):
@@ -6873,7 +6881,8 @@ sign("""route.blocked  where: client  each: failing  hides: AWAY
     means: A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
     says: This host's own routing refuses {address}: a {kind} route or rule.
     fix: Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.
-    fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH""",
+    fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH
+    fires: route/A ok ; tcp/A unreachable immediate=true errno=EHOSTUNREACH""",
     lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and dict(
         kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)))
 sign("""host.exhausted  where: client  each: knock  hides: AWAY
@@ -6895,17 +6904,19 @@ sign("""host.exhausted  where: client  each: silent  sure: likely  hides: AWAY f
     fix: Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).
     fires: tcp/A timeout info={"retrans":0,"total_retrans":3}
     fires: iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9
+    fires: target/- ok host=null mode=host ; general_dns/R,A,N denied error=EPERM
     quiet: tcp/A timeout info={"retrans":1,"total_retrans":3}
     quiet: iface/eth0 ; tcp/A refused icmp=3/3@A""")
-def rule_firewall_local(tcp, stopped, udp, dns):
+def rule_firewall_local(wish, tcp, stopped, udp, dns, general_dns):
     """Refused by our own address, EPERM, or packets that never left (tcpi_retrans stays 0)."""
     forbidden = "sending is not permitted (EPERM)"
     for row in [r for r in tcp if r.subject in stopped]:
         yield blame(row, how=stopped[row.subject])
     for row in saying(udp, "error", "EPERM"):
         yield blame(row, how=forbidden)
-    mute = saying(dns, "error", "EPERM")
-    if mute and len(mute) == len(dns):
+    asked = dns + general_dns * (wish["mode"] == "host")
+    mute = saying(asked, "error", "EPERM")
+    if mute and len(mute) == len(asked):
         yield dict(address="the resolver " + host_of(mute[0]), port=53, how=forbidden, proof=mute)
 
 
@@ -6935,6 +6946,14 @@ sign("""gateway.silent  where: client_network client  each: silent_hops  hides: 
     quiet: neighbor/G,eth0 ok state=REACHABLE""",
     lambda row, tcp, gateways: row.value["ip"] in gateways and hop_silence(
         row, tcp, "certain" if row.value["company"] else "likely"))
+sign("""gateway.silent  where: client client_network  each: astray  sure: likely  hides: AWAY
+    means: The kernel asked for a MAC in vain, and not for that of the next hop that it named.
+    says: The next hop of this connection to {address} does not answer at layer 2, though the usual
+      one does: a multipath route, or a rule (`ip rule`: port, mark, user), leads it elsewhere.
+    fix: `ip neigh | grep FAILED` names that hop; correct the route or the rule that leads to it.
+    given: iface/eth0 ; egress/A ok via=G ; tcp/A unreachable icmp=3/1@198.51.100.9 ms=3080
+    fires: neighbor/G,eth0 ok state=REACHABLE   quiet: neighbor/G,eth0 ok state=FAILED""",
+    lambda row, neighbor: dict(proof=neighbor))
 sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: likely  hides: AWAY
     means: The target should be next door, and nobody answers ARP or neighbor discovery for it.
     says: {hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).
@@ -6948,16 +6967,16 @@ sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: 
 # -- the name -------------------------------------------------------------------------------------
 
 @rule("""dns.unconfigured  where: client  hides: dns.unreachable dns.failing dns.not_found
-    says: No resolver is configured: /etc/resolv.conf names none, so no name can be looked up.
+    says: No resolver is configured: /etc/resolv.conf names no address, so no name can be looked up.
     fix: Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).
     fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
-    fires: target/- ok host=null mode=host ; resolv_conf/resolv.conf ok nameservers=[]
+    fires: target/- ok host=null mode=host ; resolv_conf/resolv.conf ok nameservers=["192.0.2.1:53"]
     quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
     quiet: lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]""")
 def rule_dns_unconfigured(wish, resolv_conf, lookup):
     """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1."""
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
-    if conf and not conf.get("nameservers") and (failed or wish["mode"] == "host"):
+    if conf and not resolvers(resolv_conf) and (failed or wish["mode"] == "host"):
         yield dict(proof=failed + resolv_conf)
 
 
@@ -6965,9 +6984,9 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
     says: No configured resolver answers ({servers}): {how}.
     fix: Is the resolver's address right and port 53 allowed on the way? Try `dig @{server} {name}`.
     ask: Is the resolver {server} up, and may this host ask it?
-    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout
+    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout ; neighbor/R,eth0 ok ip=R state=FAILED
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
-def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
+def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor):
     """Silence or ICMP from every resolver; the system's look-up failed as well."""
     rows = dns or (general_dns if wish["mode"] == "host" else [])
     if not rows or met(rows, "ok") or succeeded(lookup):
@@ -6982,6 +7001,8 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
             "client_network" if sender in gateways else "transit", "dns"]
     if not errors and met(rows, "refused"):
         how, places = "its port is closed", ["dns"]
+    if servers[0] in [r.value["ip"] for r in saying(neighbor, "state", *DEAD)]:
+        how, places = "it should be on the own segment, and is not there", ["dns", "client"]
     if servers[0].startswith("127."):
         places = ["dns", "client"]
     yield dict(servers=", ".join(servers), server=servers[0], how=how, suspects=places, proof=rows,
@@ -7014,19 +7035,20 @@ sign("""dns.failing  where: client  each: unresolved  sure: likely
     says: The resolvers know {host} ({known}), but this host's own look-up fails ({error}).
     fix: Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.
     fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]
-    quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]""",
-    lambda row, dns, known: known and dict(known=known[0], proof=dns))
+    quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]
+    quiet: lookup/N refused ; dns/R,A,N ok rcode=NXDOMAIN ; dns/S,A,N ok addresses=["192.0.2.7"]""",
+    lambda row, dns, known, absent: known and not absent and dict(known=known[0], proof=dns))
 sign("""dns.not_found  where: dns  each: unresolved
     means: NXDOMAIN from the resolvers: every name that the search list allows is unknown.
     says: The name {host} does not exist ({who} NXDOMAIN).
     fix: Check the spelling and the search list; if the name is new, ask for the record.
     ask: Please create or correct the record {host}.
     given: lookup/N refused error=EAI_NONAME   fires: dns/R,A,N ok rcode=NXDOMAIN
-    quiet: dns/R,A,N ok""",
-    lambda row, dns, absent: (
+    fires: dns/R,A,N ok rcode=NXDOMAIN ; dns/S,A,N ok   quiet: dns/R,A,N ok""",
+    lambda row, dns, absent, known: (
         absent or not dns and row.value["error"] == "EAI_NONAME") and dict(
-            who=host_of(absent[0]) + " says" if absent else "the look-up says", proof=dns,
-            confidence="certain" if absent else "likely"))
+            who=host_of(absent[0]) + ", asked first," * bool(known) + " says" if absent else
+            "the look-up says", proof=dns, confidence="certain" if absent else "likely"))
 sign("""dns.no_address  where: dns  each: unresolved  means: NOERROR, no address of that family.
     says: The name {host} exists but has no {kind}.
     fix: Ask for the missing record of {host}, or use the family or name that has one.
@@ -7128,11 +7150,13 @@ sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONL
     lambda row, traces: row.value["kind"] in NET_UNREACHABLE and sender_facts(row, traces))
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
-    says: The last router, {router}, says that {address} does not answer there ({words} after
-      {seconds:.1f} s).
+    says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
     fix: Is {address} up and in the right VLAN? Check from a host next to it.
-    fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G""",
+    fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G
+    fires: tcp/A unreachable icmp=3/1@A ms=3080   quiet: tcp/A unreachable icmp=3/1@A ms=9""",
     lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
+        teller="The last router, %s," % row.value["router"] if row.value["router"] != row.subject
+        else "This very address, so a NAT or balancer with a dead host behind it,",
         seconds=(row.value["ms"] or 0) / 1000, confidence="certain" if is_late(row) else "likely"))
 sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_end
     means: An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4-6.
@@ -7170,6 +7194,7 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
     fix: Allow {here} to {address} port {port} on that firewall.
     given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
     fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
+    quiet: trace_tcp/A ok hops=[{"ttl":2,"kind":"refused"}] ; reset_ttl/A ok ttl=60 host_ttl=60
     quiet: trace_tcp/A ok hops=[{"ttl":4,"address":"A","kind":"refused"}]""")
 def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
     """A RST that comes from nearer than the server: a box on the way answers in its place."""
@@ -8538,6 +8563,7 @@ STALLS = "oneway.forward tls.handshake_stalled http.no_response service.silent".
 SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent"
             " udp.no_reply").split()
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
+RULED_OUT = {"EINVAL": "EINVAL", "EHOSTUNREACH": "EHOSTUNREACH", "ENETUNREACH": "EHOSTUNREACH"}
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {
     "EMFILE": FILES, "ENFILE": FILES,
@@ -8816,7 +8842,7 @@ def is_local_bridge(link):
 def local_refusal(row, own, trace_tcp, egress):
     """How this host itself stopped a connection, in words; None where it did not."""
     value, address, info = row.value, row.subject, row.value.get("info") or {}
-    for error in [e for e in value["icmp"] if e["from"] in own and address not in own][:1]:
+    for error in [e for e in value["icmp"] if e["from"] in own][:1]:
         if icmp_kind(address, error) in HOST_UNREACHABLE and is_late(row):
             return None                           # a failed ARP, and no rule
         return "its own address answers '%s'" % icmp_words(address, error)
@@ -8859,8 +8885,8 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
     """The hops that a reset may come from when it is not the server's; [] where it may be."""
     for row in succeeded(rows_about(reset_ttl, address)):
         nearer = (row.value["ttl"] or 0) - row.value["host_ttl"]
-        if far and 0 < nearer < far:       # its TTL is higher than that of the host's own ICMP
-            return [far - nearer]
+        if far and 0 <= nearer < far:      # its TTL is higher than that of the host's own ICMP
+            return [far - nearer] * (nearer > 0)       # or as high: a box rewrites TTLs on the way
     first = refused_at(trace_tcp, address)     # a Linux firewall resets behind its TTL check
     return [first - 1, first] if first and far and first < far else []
 
@@ -9089,8 +9115,11 @@ def failing_ways(wish, goals, route, tcp):
     """Route decisions that matter: of addresses that failed; of resolvers when all of them fail."""
     rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
     if goals:
-        return [r for r in rows if not met(rows_about(tcp, r.subject), "ok")]
-    return rows[:1] if wish["host"] and all(r.value["error"] for r in rows) else []
+        refused = {r.subject: RULED_OUT.get(r.value["errno"]) for r in saying(
+            tcp, "immediate", True)}             # by a rule that knows ports, marks, users
+        return [r._replace(value=dict(r.value, error=r.value["error"] or refused.get(r.subject)))
+                for r in rows if not met(rows_about(tcp, r.subject), "ok")]
+    return rows[:1] if all(r.value["error"] for r in rows) else []
 
 
 def full_words(conntrack):
@@ -9182,7 +9211,9 @@ def alive_words(ping, other_ports, other_traces):
 
 
 VIEWS = {
-    "own": own_addresses, "failing": failing_ways, "heard": is_heard, "silent_hops": silent_hops,
+    "own": lambda interfaces, route: own_addresses(interfaces).union(
+        r.subject for r in saying(route, "type", "local")),               # 127.0.1.1
+    "failing": failing_ways, "heard": is_heard, "silent_hops": silent_hops,
     "icmp_errors": icmp_errors, "alive": alive_words, "environment": environment_words,
     "full": full_words, "proxy": proxy_for, "goals": addresses,           # (the target's own)
     "wish": lambda target: target[0].value,                               # what was asked for
@@ -9193,9 +9224,15 @@ VIEWS = {
     "unresolved": lambda lookup: met(lookup, "refused"),
     "dead_first": lambda dns: [] if not succeeded(dns) or met(            # while another answered
         rows_about(dns, host_of(dns[0])), "ok") else rows_about(dns, host_of(dns[0])),
-    "absent": lambda dns: not saying(dns, "rcode", "NOERROR") and saying(dns, "rcode", "NXDOMAIN"),
+    "answering": lambda dns: (lambda rows: rows and rows_about(       # who answers first decides
+        rows, host_of(rows[0])))(saying(dns, "rcode", "NOERROR", "NXDOMAIN")),
+    "absent": lambda answering: [] if saying(answering, "rcode", "NOERROR") else answering,
     "known": lambda wish, dns: [                                          # by the resolvers
         a for a in dns_addresses(dns) if wish["family"] in (0, None, is_address(a))],
+    "astray": lambda tcp, own, silent_hops: [
+        r for r in met(tcp, "unreachable") if is_late(r) and not rows_about(silent_hops, r.subject)
+        and any(icmp_kind(r.subject, e) in HOST_UNREACHABLE and e["from"] in own
+                for e in r.value["icmp"])],
     "connections": lambda wish, tcp: tcp if wish["port"] is not None else [],   # a bare host's: no
     "silent": lambda tcp: [r for r in saying(tcp, "state", "silent") if not r.value["icmp"]],
     "undelivered": lambda silent, unheard: [
@@ -9207,7 +9244,7 @@ VIEWS = {
         r for r in met(connections, "refused") if not r.value["icmp"] and r.subject not in stopped],
     "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall
         r for r in icmp_errors if r.value["kind"] in HOST_UNREACHABLE
-        and r.value["router"] != r.subject and (is_late(r) or r.subject not in alive)],
+        and (is_late(r) or r.subject not in alive and r.value["router"] != r.subject)],
     "rejections": lambda icmp_errors, asked_in_vain: [  # without those of udp.closed
         r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE
         and r not in asked_in_vain and (r.probe, r.value["router"]) != ("udp", r.subject)],
@@ -10412,7 +10449,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
         complete=all(report.complete for report in reports),
         host=dict({key: who.get(key) for key in "name system user root python".split()},
                   container=any("dmi" not in p and "hypervisor" not in p for p in marks),
-                  addresses=sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})),
+                  addresses=sorted(own_addresses(table["interfaces"]).difference(LOOPBACKS))),
         targets=[target_json(report, ids) for ids, report in rows],
         evidence=[dict(row._asdict(), id=name, value=public(row.value))
                   for name, row in evidence.items()],
@@ -10841,6 +10878,9 @@ JAPANESE = """
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。
   fix ゲートウェイのアドレスと、そのルーターの状態を確認してください。{dev}のVLANも確認してください。
   ask ルーター{hop}は稼働していますか。このVLANにインターフェースがありますか。
+@gateway_silent_astray {address}へのこの接続のネクストホップがレイヤー2で応答しません。通常のものは応答するため、
+    マルチパス経路か`ip rule`（ポート、マーク、ユーザー）が別のホップへ導いています。
+  fix そのホップは`ip neigh | grep FAILED`でわかります。そこへ導く経路またはルールを修正してください。
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
   fix {hop}は稼働していて{dev}のVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
 @dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
@@ -10870,8 +10910,7 @@ JAPANESE = """
   fix {routers}の経路を修正してください。{address}宛てを互いに相手へ送っています。
 @path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
   fix {router}の、{address}のネットワークへの経路を修正してください。
-@path_host_unreachable_asked_in_vain 最後のルーター{router}が、
-    {address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
+@path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
@@ -11188,6 +11227,8 @@ silence = 無応答
 its port is closed = ポートが閉じています
 {sender} says {words} = {sender}の応答は{words}
 {server} says = {server}の応答:
+it should be on the own segment, and is not there = 同じセグメントにあるはずですが、見つかりません
+{server}, asked first, says = 最初に尋ねた{server}の応答:
 the look-up says = 名前解決の結果:
 {name}, and answers other names = {name}（ほかの名前には正常に応答）
 , and answers other names = （ほかの名前には正常に応答）
@@ -11227,6 +11268,8 @@ address unreachable ({n}) = アドレス到達不能 {n}
 source address failed policy ({n}) = 送信元アドレスのポリシー違反 {n}
 reject route ({n}) = 拒否経路 {n}
 unreachable ({n}) = 到達不能 {n}
+The last router, {router}, = 最後のルーター{router}が、
+This very address, so a NAT or balancer with a dead host behind it, = 宛先自身（NATか負荷分散装置で、その先のホストが停止中）が、
  (the server's own firewall) = （サーバー自身のファイアウォール）
 On the server = サーバーで
 On this host = このホストで
