@@ -5666,7 +5666,8 @@ asks("hello",
          ask("%s %s" % (row.subject, "named" if name else "bare"),
              native("hello", row.subject, wish["port"], name, parse=parse_tls_flight))
          for row in wish["tls"] and saying(tls, "ended", "untrusted")[:1] + [
-             row for row in tls if said(row, "ended") not in ("done", "untrusted")] or ()
+             row for row in tls if said(row, "ended") not in ("done", "untrusted")
+             or said(row, "ended") == "untrusted" and not (said(row, "chain") or "")[1:]] or ()
          for name in unique([wish["sni"] or None, None])])
 asks("versions", "After a refusal: which old versions does the server still offer?",
      lambda wish, hello: [
@@ -6723,7 +6724,7 @@ CERTIFICATE: tls.expired tls.not_yet_valid tls.self_signed tls.untrusted_ca tls.
 TLS: CERTIFICATE tls.name_mismatch tls.version tls.cipher tls.client_cert tls.sni tls.not_tls
 HTTP: http.client_error http.server_error http.gateway_error http.no_response http.not_http
 WEB: HTTP http.redirect_loop http.https_expected
-ABOVE_TCP: TLS tls.handshake_cut tls.handshake_stalled WEB
+ABOVE_TCP: TLS tls.unacceptable tls.handshake_cut tls.handshake_stalled WEB
 SERVICE: ABOVE_TCP service.silent service.unexpected service.error
 THROUGH: PORT_ONLY PATH SERVICE
 BEYOND: THROUGH proxy.unreachable
@@ -7136,8 +7137,7 @@ def rule_path_loop(row, traces):
     routers = list(hops.values())
     again = sorted({a for a in routers if routers.count(a) > 1})
     places = ["client_network"] * (hops.get(1) in again) + ["transit", "server_network"]
-    return row.value["kind"] in TIME_EXCEEDED and dict(
-        sender_facts(row, traces), suspects=places,
+    return row.value["kind"] in TIME_EXCEEDED and dict(sender_facts(row, traces), suspects=places,
         between=", between %s" % " and ".join(again) if again else "",
         routers=" and ".join(again or [row.value["router"]]))
 
@@ -7298,8 +7298,7 @@ sign("""path.far_end path.nat  where: client_network transit  each: far_ends  se
     fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
       at=2026-11-21T12:00:00+00:00"
     quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
-    lambda row, own: dict(
-        row.value, code="path.nat" if row.value["nat"] else "path.far_end",
+    lambda row, own: dict(row.value, code="path.nat" if row.value["nat"] else "path.far_end",
         mss="-" if row.value["mss"] is None else row.value["mss"],
         nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
 sign("""path.mtu_blackhole
@@ -7435,6 +7434,11 @@ cert("""tls.untrusted_ca  where: service client  sure: likely
     fix: If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?
     ask: Is '{issuer}' the CA of your certificate for {name}? If not, somebody inspects the traffic.
     fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok""")
+cert("""tls.unacceptable  where: service
+    says: The certificate chain of {address} ({name}) is refused by this host: '{breach}'.
+    fix: Have it issued anew: for this name and for servers, RSA 2048 or more, SHA-256.
+    fires: tls/A ok ended=untrusted verify_code=26 cert.aia=true
+    quiet: tls/A ok ended=untrusted verify_code=20""")
 cert("""tls.name_mismatch  where: service
     says: The certificate of {address} is for {names}, not for {wanted}.
     fix: Use a name that the certificate holds, or add {wanted} to it; is this the right address?
@@ -7665,8 +7669,7 @@ sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in 
     says: sshd on {address} has no {kinds} in common with a current client; it offers {offers}.
     fix: Update the server; until then let this client use an old one (`ssh -o {option}=+...`).
     fires: ssh/A ok lacks=["kex"]   quiet: ssh/A ok""",
-    lambda row: said(row, "lacks") and dict(
-        scope=None, kinds=", ".join(row.value["lacks"]),
+    lambda row: said(row, "lacks") and dict(scope=None, kinds=", ".join(row.value["lacks"]),
         option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
         offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
 sign("""ssh.host_key  where: client  each: ssh  severity: info
@@ -7698,8 +7701,7 @@ sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS
         proxy=row.subject, variable=proxy["variable"],
         bypass="" if proxy["variable"] == "--proxy" else ", add the target to NO_PROXY",
         how={"lookup": "its name has no address", "connect": "no connection"}.get(
-            said(row, "stage"), "no HTTP answer"),
-        error=said(row, "error") or said(row, "ended")))
+            said(row, "stage"), "no HTTP answer"), error=said(row, "error") or said(row, "ended")))
 sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
     means: The way out leads only through a proxy, which the variables do not let this target use.
     says: {host} is not reached directly, but would be by the proxy {proxy}: NO_PROXY forbids it.
@@ -7720,8 +7722,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     ask: Please exempt this host from the captive portal.
     fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login""",
-    lambda row, wish: not wish["tls"] and (
-        said(row, "status") == 511 and dict(how="HTTP 511")
+    lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
         or PORTAL.match(redirect_of(row) or "") and dict(
             how="it redirects to " + hide_secret(printable(redirect_of(row), 80)))))
 
@@ -8162,8 +8163,7 @@ sign("""oneway.forward
     fires: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok
     quiet: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok ;
       flow/A ok""",
-    lambda row, wish, flow: dict(
-        of=" of " + wish["client"] if wish["client"] else "",
+    lambda row, wish, flow: dict(of=" of " + wish["client"] if wish["client"] else "",
         goal="port %d" % wish["port"] if wish["port"] else "address",
         others=", though %s came (is there a NAT or a proxy between?)" % ", ".join(unique(
             r.value["client"] for r in flow)[:3]) if flow else ""))
@@ -8545,8 +8545,7 @@ sign("""report.changed  where: client service  each: changes  severity: info
     given: report/c ok role=client code=tcp.refused began_s=9000
     fires: report/b ok role=before code=ok facts={"route":"via G"}
     quiet: report/b ok role=before code=tcp.refused""",
-    lambda row: dict(
-        row.value, scope=None, when=utc_text(row.value["before"]["began_s"]),
+    lambda row: dict(row.value, scope=None, when=utc_text(row.value["before"]["began_s"]),
         was=row.value["before"]["code"], code_now=row.value["now"]["code"],
         what="; ".join("%s (%s -> %s)" % (name, *pair) for name, pair in row.value["what"].items())
         or "nothing that both runs have seen"))
@@ -8580,14 +8579,12 @@ PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
 MISMADE = ("tls.expired", "tls.not_yet_valid", "tls.name_mismatch")
 DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to do
-    "firewall.local": (
-        "this host's own firewall drops it (or rp_filter, or a full accept queue)",
+    "firewall.local": ("this host's own firewall drops it (or rp_filter, or a full accept queue)",
         "See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more."),
     "listen.backlog_full": (
         "others were answered, and the kernel counts SYNs that found the accept queue full",
         "See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough."),
-    "route.return_missing": (
-        "the kernel counts as many that its reverse-path filter dropped",
+    "route.return_missing": ("the kernel counts as many that its reverse-path filter dropped",
         "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
 SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
@@ -9028,8 +9025,7 @@ def changes_of(report):
         before, now = row.value, last.value
         what = differences(before, now)
         if what or before["code"] != now["code"]:
-            yield row._replace(value=dict(
-                before=before, now=now, what=what, proof=[last, row]))
+            yield row._replace(value=dict(before=before, now=now, what=what, proof=[last, row]))
 
 
 def is_next_door(egress, address):
@@ -9044,6 +9040,10 @@ def untimely(chain, now):
             for c in chain if not c["not_before"] <= now <= c["not_after"]]
 
 
+# What OpenSSL says of a chain that leads to a CA which it knows: purposes, limits, weak keys.
+BREACHES = (7, 23, 24, 25, 26, 32, 34, 47, 48, 66, 67, 68, 79)
+
+
 def trust_faults(value, chain, wish, now):
     """(code, holes) of what is wrong with the certificates of one handshake, told apart."""
     if now is None:
@@ -9055,7 +9055,7 @@ def trust_faults(value, chain, wish, now):
         if value["ended"] == "unverified":            # by nobody: a CA's name proves nothing
             dated = dated or not (chain and chain[0]["self_issued"])
         if not dated or value["ended"] == "untrusted" and value["verify_code"] not in (None, 9, 10):
-            yield chain_fault(chain, value.get("store") or {})
+            yield chain_fault(chain, value.get("store") or {}, value)
     for leaf in chain[:1]:
         left_s, wanted = leaf["not_after"] - now, wish.get("sni") or wish["host"]
         if 0 < left_s < CERT_SOON_S:
@@ -9066,21 +9066,34 @@ def trust_faults(value, chain, wish, now):
             yield "tls.name_mismatch", dict(names=names, wanted=wanted)
 
 
-def chain_fault(chain, store):
+def chain_end(chain):
+    """Where the walk from the leaf ends: to each issuer the first of its name is taken."""
+    link = chain[0]
+    for _ in chain:
+        link = next((c for c in chain if c["subject"] == link["issuer"] != link["subject"]), link)
+    return link
+
+
+def chain_fault(chain, store, value):
     """Self-signed, incomplete or unknown CA: from what was sent, not from OpenSSL's number 20."""
     holes = dict(name="unknown", issuer="unknown", store=store.get("file")
                  or "this host's trust store")
+    breach = value["verify_code"] in BREACHES and "tls.unacceptable"
     if not chain:
-        return "tls.untrusted_ca", holes
-    leaf, last = chain[0], chain[-1]
+        return breach or "tls.untrusted_ca", holes
+    leaf, last = chain[0], chain_end(chain)
     holes.update(name=name_text(leaf["subject"]), issuer=name_text(last["issuer"]))
-    if leaf["self_issued"]:
-        return "tls.self_signed", holes
-    issuer = dict(reversed([tuple(p) for p in last["issuer"]]))
-    related = any(issuer.get(key) and issuer[key] in (store.get("owners") or ())
-                  for key in ("O", "CN"))
+    issuer, owners = dict(reversed([tuple(p) for p in last["issuer"]])), store.get("owners") or ()
+    known = issuer.get("CN") in owners                # then nothing is missing but the right key
+    breach = breach or known and value["verify_code"] is None and "tls.unacceptable"     # by 3.6
+    if breach or leaf["self_issued"]:
+        why = find(r"verify failed: (.*?) *(?:\(_ssl|$)", value["error"] or "")
+        return breach or "tls.self_signed", dict(holes, breach=why or "OpenSSL")
     middle = re.search(r"(?i)intermediate|issuing|sub.?ca", issuer.get("CN") or "")
-    if not last["self_issued"] and (related or middle or len(chain) == 1 and leaf["aia"]):
+    if known:
+        holes["store"] += ", though it has one of that name,"
+    elif not last["self_issued"] and (
+            issuer.get("O") in owners or middle or len(chain) == 1 and leaf["aia"]):
         return "tls.incomplete_chain", holes
     return "tls.untrusted_ca", holes
 
@@ -9289,8 +9302,7 @@ VIEWS = {
         and row.value["stage"] == "http" and not is_unheeded(row)],
     "mute": lambda wish, connections, unanswered: saying(
         connections if wish["speaks_first"] and not wish["tls"] else [], "after", "open") + saying(
-            unanswered, "ended", "silent"),
-    "ended": lambda connections, unanswered: connections + [
+            unanswered, "ended", "silent"), "ended": lambda connections, unanswered: connections + [
         row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
     "flow": lambda capture: [row._replace(subject=flow["server"], value=flow)
                              for row in succeeded(capture) for flow in row.value["flows"]],
@@ -9316,8 +9328,7 @@ VIEWS = {
     "watched": lambda wish, listening, watch: (
         about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening and wish[
             "transport"] == "tcp" else {},
-    "local_time": lambda clock: clock[0].value["local"] if clock else None,
-    "fates": inbound_fates}
+    "local_time": lambda clock: clock[0].value["local"] if clock else None, "fates": inbound_fates}
 
 
 LISTEN_ERRORS = {
@@ -9581,8 +9592,7 @@ def group_verdict(reports, common):
     bad = [report.verdict for report in reports if report.verdict.code not in NO_FAULT]
     unsure = [report for report in reports if report.verdict.code in ("undecided", "udp.no_reply")]
     if not bad:
-        return Verdict(
-            "undecided" if unsure else "ok", [], "possible" if unsure else "certain",
+        return Verdict("undecided" if unsure else "ok", [], "possible" if unsure else "certain",
             "%d of %d work%s." % (len(reports) - len(unsure), len(reports), ", the others are"
                                   " undecided" if unsure else ""), [], None)
     code, count = collections.Counter(result.code for result in bad).most_common(1)[0]
@@ -9691,8 +9701,7 @@ NOISY = ("target", "counters", "marks", "interfaces_now")
 CLAUSE = re.compile(r"(?:`[^`]*`|\([^)]*\)|[^`(])+?(?:\?(?= |$)|(?=(?: \([^)]*\))?[.;:](?: |$)))")
 # What stays together at the end of a line: a word, or one wide character; no line begins with a
 # Japanese full stop, closing bracket or small kana, none ends with an opening bracket (JIS X 4051).
-PIECE = re.compile(
-    "\\s*[\uff08\u300c]*(?:[^\\s\u3000-\uffef]{1,62}|[\u3000-\uffef])"
+PIECE = re.compile("\\s*[\uff08\u300c]*(?:[^\\s\u3000-\uffef]{1,62}|[\u3000-\uffef])"
     "[\u3001\u3002\uff09\u300d\uff1a\uff1f\u30fc\u30fb\u3005\u3083\u3085\u3087\u3063"
     "\u30a1\u30a3\u30a5\u30a7\u30a9\u30c3\u30e3\u30e5\u30e7]*")
 
@@ -9963,8 +9972,7 @@ def group_json(reports, spare, useless):
     codes = {(host_of_report(report), report.target.text): report.verdict.code
              for report in reports}
     common = common_ground(reports)
-    return dict(
-        verdict=group_verdict(reports, common)._asdict(), common=common,
+    return dict(verdict=group_verdict(reports, common)._asdict(), common=common,
         matrix={"hosts": hosts, "targets": targets,
                 "codes": [[codes.get((host, name)) for name in targets] for host in hosts]},
         not_joined=["The report of %s about %s (%s) belongs to no client's report: another service,"
@@ -9973,8 +9981,7 @@ def group_json(reports, spare, useless):
                     for row in spare[:20]], unusable=useless)
 
 
-MODE_PARTS = {
-    "merge": lambda table, say: ("ENDS", end_lines(table, say)),
+MODE_PARTS = {"merge": lambda table, say: ("ENDS", end_lines(table, say)),
     "watch": lambda table, say: ("CHECKS", outage_lines(table, say)),
     "listen": lambda table, say: ("ARRIVALS", [
         arrival_line(row, say) for row in table["arrivals"][0].value["arrivals"]])}
@@ -10046,8 +10053,7 @@ def flow_lines(report, capture, say):
         took = "" if value["seconds"] is None else " in %.1f s" % value["seconds"]
         lost = "" if value["dropped"] is None else say(", %d dropped" % value["dropped"])
         lines += wrap(say("%d packets%s by %s" % (value["packets"], took, value["via"])) + lost
-                      + ": " + (say(", ").join(
-                          say("{n} {state}").format(n=count, state=say(state))
+                      + ": " + (say(", ").join(say("{n} {state}").format(n=count, state=say(state))
                           for state, count in sorted(value["states"].items()))
                                 or say("no flow")) + say("."))
         lines += wrap(say("It breaks off: %s." % value["problem"])) if value["problem"] else []
@@ -10098,8 +10104,7 @@ def flow_words(flow):
 
 def time_lines(timings_ms, say=str):
     """A bar for each phase, to one scale."""
-    rows = [(name, timings_ms[key]) for key, name in PHASES.items()
-            if timings_ms[key] is not None]
+    rows = [(name, timings_ms[key]) for key, name in PHASES.items() if timings_ms[key] is not None]
     scale = max([ms for _, ms in rows], default=0) or 1
     return ["  %s %9.1f ms  %s" % (pad(say(name), 10), ms, "#" * max(1, int(50 * ms / scale)))
             for name, ms in rows]
@@ -10164,8 +10169,7 @@ def ticket_rows(report, table, packets, filled, say=str):
     if result.ask and result.ask["text"] not in result.fix:
         rows.update(advice=result.fix[0])
     rows.update(TICKET_FACTS.get(result.code.partition(".")[0], way_facts)(report, table, say))
-    rows.update(
-        time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
+    rows.update(time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
         ruled_out=ruled_out(table, result, say),
         packets_sent=say("about %d to the target" % packets),
         run_by="%s%s, Python %s, netdiag %s" % (
@@ -10238,8 +10242,7 @@ def way_facts(report, table, say):
 def dns_facts(report, table, say):
     """For a DNS team: each question with its resolver, its answer and its time."""
     conf = about(table["resolv_conf"], "resolv.conf") or {}
-    return dict(
-        questions="\n".join("%s: %s %s(%.1f ms)" % (
+    return dict(questions="\n".join("%s: %s %s(%.1f ms)" % (
             printable(row.subject), said(row, "rcode") or row.outcome, "".join(
                 address + " " for address in said(row, "addresses") or ()), row.ms or 0)
             for row in table["dns"] + table["general_dns"]) or "-",
@@ -10326,8 +10329,7 @@ def tls_facts(report, table, say):
     chain = max([said(row, "chain") or [] for row in talks], key=len, default=[])
     rows = way_facts(report, table, say)
     for leaf in chain[:1]:
-        rows = dict(
-            certificate="%s, SHA-256 %s" % (name_text(leaf["subject"]), leaf["sha256"]),
+        rows = dict(certificate="%s, SHA-256 %s" % (name_text(leaf["subject"]), leaf["sha256"]),
             names=", ".join(printable(name, 60) for name in names_of(leaf)[:8]) or "-",
             valid="%s - %s UTC" % (utc_text(leaf["not_before"]), utc_text(leaf["not_after"])),
             chain="\n".join("%s < %s" % (name_text(c["subject"]), name_text(c["issuer"]))
@@ -10338,8 +10340,7 @@ def tls_facts(report, table, say):
 def http_facts(report, table, say):
     """For the owner of a service: status line, server software, times."""
     rows = [row for row in latest(succeeded(table["http"])) if said(row, "status")]
-    return dict(
-        answer="\n".join("%s: HTTP %s %s, Server: %s" % (
+    return dict(answer="\n".join("%s: HTTP %s %s, Server: %s" % (
             row.subject, said(row, "status"), said(row, "reason"),
             (said(row, "headers") or {}).get("server") or "-") for row in rows) or "-",
         path=hide_secret(report.target.path or "/"),
@@ -10443,8 +10444,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
     rows = list(zip(evidence_ids(reports), reports))
     evidence = collections.OrderedDict((ids[row.id], row) for ids, report in rows
                                        for row in report.answers)
-    document = dict(
-        schema=1, netdiag={"version": VERSION, "sha256": sha256},
+    document = dict(schema=1, netdiag={"version": VERSION, "sha256": sha256},
         mode=reports[0].target.mode, started=started, elapsed_s=elapsed_s,
         complete=all(report.complete for report in reports),
         host=dict({key: who.get(key) for key in "name system user root python".split()},
@@ -10486,8 +10486,7 @@ def render_explain(code):
     for row in own:
         cure = "It depends: the report says it." if row.fix == "{cure}" else plain_words(row.fix)
         lines += [""] + wrap(" ".join(row.function.__doc__.split("fires:")[0].split()))
-        for label, text in (
-                ("says", plain_words(row.says)), ("do", cure),
+        for label, text in (("says", plain_words(row.says)), ("do", cure),
                 ("where", ", or ".join(PLACE_WORDS[p] for p in row.where)),
                 ("sure", "%s; taken alone it is %s" % (row.sure, SEVERITY_WORDS[row.severity]))):
             lines += wrap(text, "  %-7s " % (label + ":"))
@@ -10957,6 +10956,8 @@ JAPANESE = """
   fix 信頼された認証局の証明書を導入してください。または、この証明書を--cafileで指定してください。
 @tls_incomplete_chain_handshakes {address}は中間証明書「{issuer}」を送らないため、証明書チェーンが途切れています。
   fix サーバーがチェーン全体を送るように設定してください。証明書、中間証明書の順とし、再読み込みが必要です。
+@tls_unacceptable_handshakes {address}の証明書チェーン（{name}）はこのホストで拒否されます（{breach}）。
+  fix 証明書を再発行してください。この名前のサーバー用で、RSA 2048ビット以上、SHA-256とします。
 @tls_untrusted_ca_handshakes {address}の証明書（{name}）の発行元「{issuer}」は、{store}に登録されていない認証局です{others}。
   fix 自組織の認証局なら、信頼済みに登録するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
   ask 「{issuer}」は{name}の証明書の正しい認証局ですか。違う場合、途中の機器が通信を検査しています。
@@ -12120,8 +12121,7 @@ def check_name(host):
 def wish_of(target, options):
     """The answer that stands for the target itself: all that probes and rules may know of it."""
     host, named = target.host, target.host and not options.no_sni
-    return dict(
-        zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
+    return dict(zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
         family=options.family, sni=options.sni or sni_for(host) if named else None,
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,

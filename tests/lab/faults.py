@@ -598,6 +598,8 @@ TLS = [fault("tls-" + name.replace("_", "-"), "https://%s.lab.example/" % host,
     # Whose fault an unknown authority is depends on the trust store: the client's side counts.
     fault("tls-untrusted-ca", "https://untrusted.lab.example/", "tls.untrusted_ca",
           "service server client"),
+    # For clients only (extended key usage): the chain is whole and its CA is known.
+    fault("tls-wrong-purpose", "https://purpose.lab.example/", "tls.unacceptable", "service"),
     fault("tls-version", "https://web.lab.example:4431/", "tls.version", "service server"),
     fault("tls-cipher", "https://web.lab.example:4432/", "tls.cipher", "service server"),
     fault("tls-client-cert", "https://web.lab.example:4434/", "tls.client_cert",

@@ -32,7 +32,8 @@ DEAD4, DEAD6 = "203.0.113.99", "2001:db8:3::99"
 # -- the zone ----------------------------------------------------------------------------------
 
 BOTH = (WEB4, WEB6)
-TLS_NAMES = ("expired", "notyet", "wrongname", "selfsigned", "untrusted", "nochain", "expiring")
+TLS_NAMES = ("expired", "notyet", "wrongname", "selfsigned", "untrusted", "nochain", "expiring",
+             "purpose")
 HTTP_NAMES = ("web", "www", "mail", "private", "slow")
 ZONE = {name + ".lab.example": BOTH for name in HTTP_NAMES + TLS_NAMES}
 ZONE.update({

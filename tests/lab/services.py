@@ -41,6 +41,8 @@ CERTS = (
     Cert("untrusted", "other", "DNS:untrusted.lab.example", -10, 300, True),
     Cert("intercepted", "other", GOOD_NAMES, -10, 300, True),
     Cert("nochain", "inter", "DNS:nochain.lab.example", -10, 300, False),
+    Cert("purpose", "inter", "DNS:purpose.lab.example,DNS:*.purpose.lab.example"
+         "\nextendedKeyUsage=clientAuth", -10, 300, True),
     Cert("expiring", "inter", "DNS:expiring.lab.example", -80, 5, True),
     # What is valid for a server that lives 400 days before or after us; see the liar `dated`.
     Cert("past", "inter", GOOD_NAMES, -700, -200, True),
