@@ -4307,9 +4307,8 @@ class System:
 
     def process(self, pid):
         """A process: its name, user, state letter (proc_pid_stat(5)), unit, container, limit."""
-        name, limits, groups, stat, maps = (
-            self.read("/proc/%s/%s" % (pid, part), "")[1]
-            for part in ("comm", "limits", "cgroup", "stat", "maps"))
+        name, limits, groups, stat, maps = (self.read("/proc/%s/%s" % (pid, part), "")[1]
+                                            for part in "comm limits cgroup stat maps".split())
         return {"name": printable(name.strip(), 40),
                 "user": user_name(getattr(or_none(os.stat, "/proc/%s" % pid), "st_uid", -1)),
                 "state": find(r"\) (\w) ", stat), "wrapped": "libwrap" in maps,
@@ -7837,13 +7836,15 @@ def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":1,"limit":9}
     fires: watch/tcp ok 80={"waiting":3,"unaccepted":3,"limit":9}
+    fires: listener/0.0.0.0 inode=7 ; owners/self ok inodes={"7":5} processes={"5":{"state":"T"}}
     quiet: watch/tcp ok 80={"waiting":0,"limit":9}   quiet: watch/tcp ok 80={"waiting":9,"limit":2}
     """)
 def rule_not_accepting(wish, watched, watch, listening, owners, holder):
-    """Connections stay in the queue all the while: the clients are connected and hear nothing."""
-    waiting, limit = watched.get("waiting"), watched.get("limit")
-    states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
-    if waiting and (limit is None or waiting <= limit) and not watched.get("dropped"):
+    """Connections stay in the queue, as they will where all that could accept them is halted."""
+    waiting, limit = watched.get("waiting") or 0, watched.get("limit")
+    states = {row["state"] for row in programs_of(listening, owners)}
+    halted, states = bool(states) and states <= {"T", "t"}, states & set(STUCK)
+    if (waiting or halted) and (limit is None or waiting <= limit) and not watched.get("dropped"):
         yield dict(holder=holder, waiting=waiting, proof=watch + owners,
                    severity="fail" if states or watched["unaccepted"] else "warn",
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
@@ -8641,9 +8642,8 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
 
 def holder_words(listening, owners):
     """Who listens, in words: program and pid, else whose it is."""
-    names = ["%s (pid %d%s)" % (row["name"], row["pid"], ", container " + row["container"]
-                                if row["container"] else "")
-             for row in programs_of(listening, owners)]
+    names = ["%s (pid %d%s)" % (row["name"], row["pid"], row["container"] and ", container "
+             + row["container"] or "") for row in programs_of(listening, owners)]
     whose = socket_users(listening, owners)
     return ", ".join(names[:2]) or "A program" + " of user ".join([""] + whose[:1])
 
