@@ -2572,7 +2572,7 @@ def parse_ssh(text):
 # [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
 
 HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
-WAY_OUT = ("output", "postrouting")             # and its answer; nat looks at first packets only
+WAY_OUT = ("output", "postrouting", "egress")   # and its answer; nat looks at first packets only
 PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "dstnat": -100, "filter": 0,
               "security": 50, "srcnat": 100, "out": 100}    # linux/netfilter_ipv4.h
 CONNTRACK = -200                                # chains before it see no state of a connection
@@ -2765,7 +2765,8 @@ def nft_table(table, body):
     heads = {name: nft_head(lines) for name, lines in blocks["chain"]}
     chains = {name: lines[1:] if heads[name]["hook"] else lines for name, lines in blocks["chain"]}
     bases = [base_chain("nf_tables", table["family"], table["name"], name, head["hook"],
-                        head["priority"], head["policy"], chains, head["type"] == "nat", sets=sets)
+                        head["priority"], head["policy"], chains, head["type"] == "nat", sets=sets,
+                        devices=head["devices"])
              for name, head in heads.items() if not table.get("dormant")]
     facts = dict(table, chains=[dict(heads[name], name=name, rules=len(chains[name]))
                                 for name in heads],
@@ -2775,13 +2776,14 @@ def nft_table(table, body):
 
 def nft_head(lines):
     """type, hook, priority and policy of a chain: its first line, if it is a base chain."""
-    found = re.match(r"type (\w+) hook (\w+) (?:devices? .{0,200}? )?priority (-?\w+)"
+    found = re.match(r"type (\w+) hook (\w+) (?:devices? (.{0,200}?) )?priority (-?\w+)"
                      r"(?: ([+-]) ([0-9]+))?; ?(?:policy (\w+);)?", (lines or [""])[0])
     if not found:
-        return {"type": None, "hook": None, "priority": None, "policy": None}
-    kind, hook, word, sign_, more, policy = found.groups()
-    return {"type": kind, "hook": hook, "policy": policy, "priority": PRIORITIES.get(
-        word, to_int(word)) + (to_int(more) or 0) * (-1 if sign_ == "-" else 1)}
+        return {"type": None, "hook": None, "devices": [], "priority": None, "policy": None}
+    kind, hook, devices, word, sign_, more, policy = found.groups()
+    return {"type": kind, "hook": hook, "policy": policy,
+            "devices": re.findall(r"[^\s={},\"]+", devices or ""),
+            "priority": PRIORITIES.get(word, to_int(word)) + int((sign_ or "") + (more or "0"))}
 
 
 def nft_rows(text, sets):
@@ -3000,9 +3002,11 @@ def base_fates(base, packet, walk):
         count = "" if base.get("packets") is None else "[%d] " % base["packets"]
         fates.setdefault(base["policy"], (chain_name(base, base["chain"]),
                                           count + "policy " + base["policy"]))
-    if base["hook"] == "ingress" and set(fates) != {"accept"}:   # its devices are not looked at
+    side, devices = {"ingress": "iif", "egress": "oif"}.get(base["hook"]), base.get("devices")
+    here = not side or test_holds(([side], False, [[name] for name in devices or ()]), walk)
+    if here is None:
         fates["unknown"] = list(fates.values())[0]
-    return fates
+    return fates if here is not False else {"accept": (None, "policy accept")}
 
 
 def chain_name(base, name):
@@ -4805,8 +4809,7 @@ class System:
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
-        return self.aside().http_by_name(
-            proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+        return self.aside().http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -5250,8 +5253,7 @@ def collect_trace(probes, hops, until):
     poller, waiting = select.poll(), {}
     for probe in [probe for probe in probes if probe["ttl"] not in hops]:
         if probe["errno"]:
-            hops[probe["ttl"]] = dict(
-                NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
+            hops[probe["ttl"]] = dict(NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
         else:
             waiting[probe["sock"].fileno()] = probe
             writable = select.POLLOUT if probe["mode"] == "tcp" else 0
@@ -8999,8 +9001,7 @@ def changes_of(report):
         before, now = row.value, last.value
         what = differences(before, now)
         if what or before["code"] != now["code"]:
-            yield row._replace(value=dict(
-                before=before, now=now, what=what, proof=[last, row]))
+            yield row._replace(value=dict(before=before, now=now, what=what, proof=[last, row]))
 
 
 def is_next_door(egress, address):
@@ -10058,8 +10059,7 @@ def flow_words(flow):
 
 def time_lines(timings_ms, say=str):
     """A bar for each phase, to one scale."""
-    rows = [(name, timings_ms[key]) for key, name in PHASES.items()
-            if timings_ms[key] is not None]
+    rows = [(name, timings_ms[key]) for key, name in PHASES.items() if timings_ms[key] is not None]
     scale = max([ms for _, ms in rows], default=0) or 1
     return ["  %s %9.1f ms  %s" % (pad(say(name), 10), ms, "#" * max(1, int(50 * ms / scale)))
             for name, ms in rows]
