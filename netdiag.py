@@ -2575,7 +2575,7 @@ def parse_ssh(text):
 # [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
 
 HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
-WAY_OUT = ("output", "postrouting")             # and its answer; nat looks at first packets only
+WAY_OUT = ("output", "postrouting", "egress")   # and its answer; nat looks at first packets only
 PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "dstnat": -100, "filter": 0,
               "security": 50, "srcnat": 100, "out": 100}    # linux/netfilter_ipv4.h
 CONNTRACK = -200                                # chains before it see no state of a connection
@@ -2768,7 +2768,8 @@ def nft_table(table, body):
     heads = {name: nft_head(lines) for name, lines in blocks["chain"]}
     chains = {name: lines[1:] if heads[name]["hook"] else lines for name, lines in blocks["chain"]}
     bases = [base_chain("nf_tables", table["family"], table["name"], name, head["hook"],
-                        head["priority"], head["policy"], chains, head["type"] == "nat", sets=sets)
+                        head["priority"], head["policy"], chains, head["type"] == "nat", sets=sets,
+                        devices=head["devices"])
              for name, head in heads.items() if not table.get("dormant")]
     facts = dict(table, chains=[dict(heads[name], name=name, rules=len(chains[name]))
                                 for name in heads],
@@ -2778,13 +2779,14 @@ def nft_table(table, body):
 
 def nft_head(lines):
     """type, hook, priority and policy of a chain: its first line, if it is a base chain."""
-    found = re.match(r"type (\w+) hook (\w+) (?:devices? .{0,200}? )?priority (-?\w+)"
+    found = re.match(r"type (\w+) hook (\w+) (?:devices? (.{0,200}?) )?priority (-?\w+)"
                      r"(?: ([+-]) ([0-9]+))?; ?(?:policy (\w+);)?", (lines or [""])[0])
     if not found:
-        return {"type": None, "hook": None, "priority": None, "policy": None}
-    kind, hook, word, sign_, more, policy = found.groups()
-    return {"type": kind, "hook": hook, "policy": policy, "priority": PRIORITIES.get(
-        word, to_int(word)) + (to_int(more) or 0) * (-1 if sign_ == "-" else 1)}
+        return {"type": None, "hook": None, "devices": [], "priority": None, "policy": None}
+    kind, hook, devices, word, sign_, more, policy = found.groups()
+    return {"type": kind, "hook": hook, "policy": policy,
+            "devices": re.findall(r"[^\s={},\"]+", devices or ""),
+            "priority": PRIORITIES.get(word, to_int(word)) + int((sign_ or "") + (more or "0"))}
 
 
 def nft_rows(text, sets):
@@ -3003,9 +3005,11 @@ def base_fates(base, packet, walk):
         count = "" if base.get("packets") is None else "[%d] " % base["packets"]
         fates.setdefault(base["policy"], (chain_name(base, base["chain"]),
                                           count + "policy " + base["policy"]))
-    if base["hook"] == "ingress" and set(fates) != {"accept"}:   # its devices are not looked at
+    side, devices = {"ingress": "iif", "egress": "oif"}.get(base["hook"]), base.get("devices")
+    here = not side or test_holds(([side], False, [[name] for name in devices or ()]), walk)
+    if here is None:
         fates["unknown"] = list(fates.values())[0]
-    return fates
+    return fates if here is not False else {"accept": (None, "policy accept")}
 
 
 def chain_name(base, name):
@@ -4310,9 +4314,8 @@ class System:
 
     def process(self, pid):
         """A process: its name, user, state letter (proc_pid_stat(5)), unit, container, limit."""
-        name, limits, groups, stat, maps = (
-            self.read("/proc/%s/%s" % (pid, part), "")[1]
-            for part in ("comm", "limits", "cgroup", "stat", "maps"))
+        name, limits, groups, stat, maps = (self.read("/proc/%s/%s" % (pid, part), "")[1]
+                                            for part in "comm limits cgroup stat maps".split())
         return {"name": printable(name.strip(), 40),
                 "user": user_name(getattr(or_none(os.stat, "/proc/%s" % pid), "st_uid", -1)),
                 "state": find(r"\) (\w) ", stat), "wrapped": "libwrap" in maps,
@@ -4810,8 +4813,7 @@ class System:
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
-        return self.aside().http_by_name(
-            proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+        return self.aside().http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -5255,8 +5257,7 @@ def collect_trace(probes, hops, until):
     poller, waiting = select.poll(), {}
     for probe in [probe for probe in probes if probe["ttl"] not in hops]:
         if probe["errno"]:
-            hops[probe["ttl"]] = dict(
-                NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
+            hops[probe["ttl"]] = dict(NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
         else:
             waiting[probe["sock"].fileno()] = probe
             writable = select.POLLOUT if probe["mode"] == "tcp" else 0
@@ -7866,13 +7867,15 @@ def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":1,"limit":9}
     fires: watch/tcp ok 80={"waiting":3,"unaccepted":3,"limit":9}
+    fires: listener/0.0.0.0 inode=7 ; owners/self ok inodes={"7":5} processes={"5":{"state":"T"}}
     quiet: watch/tcp ok 80={"waiting":0,"limit":9}   quiet: watch/tcp ok 80={"waiting":9,"limit":2}
     """)
 def rule_not_accepting(wish, watched, watch, listening, owners, holder):
-    """Connections stay in the queue all the while: the clients are connected and hear nothing."""
-    waiting, limit = watched.get("waiting"), watched.get("limit")
-    states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
-    if waiting and (limit is None or waiting <= limit) and not watched.get("dropped"):
+    """Connections stay in the queue, as they will where all that could accept them is halted."""
+    waiting, limit = watched.get("waiting") or 0, watched.get("limit")
+    states = {row["state"] for row in programs_of(listening, owners)}
+    halted, states = bool(states) and states <= {"T", "t"}, states & set(STUCK)
+    if (waiting or halted) and (limit is None or waiting <= limit) and not watched.get("dropped"):
         yield dict(holder=holder, waiting=waiting, proof=watch + owners,
                    severity="fail" if states or watched["unaccepted"] else "warn",
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
@@ -8667,9 +8670,8 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
 
 def holder_words(listening, owners):
     """Who listens, in words: program and pid, else whose it is."""
-    names = ["%s (pid %d%s)" % (row["name"], row["pid"], ", container " + row["container"]
-                                if row["container"] else "")
-             for row in programs_of(listening, owners)]
+    names = ["%s (pid %d%s)" % (row["name"], row["pid"], row["container"] and ", container "
+             + row["container"] or "") for row in programs_of(listening, owners)]
     whose = socket_users(listening, owners)
     return ", ".join(names[:2]) or "A program" + " of user ".join([""] + whose[:1])
 

@@ -213,7 +213,9 @@ class Decisions(unittest.TestCase):
         self.assertEqual(fate("table inet f {\n\tflags dormant\n" + drop[15:])["fate"], "accept")
         ingress = drop.replace("inet f", "netdev f").replace(
             "hook input", "hook ingress device \"eth0\"")
-        self.assertEqual(fate(ingress)["fate"], None)
+        self.assertEqual(fate(ingress)["fate"], "drop")
+        self.assertEqual(fate(ingress.replace("eth0", "eth1"))["fate"], "accept")
+        self.assertEqual(fate(ingress.replace('"eth0"', "= { eth0, eth1 }"))["fate"], "drop")
 
     def test_the_answer(self):
         """What the host sends back: out of the interface where it came in, from the port."""
@@ -230,6 +232,12 @@ class Decisions(unittest.TestCase):
             found = netdiag.packet_fate(netdiag.parse_nft_list_ruleset(text)["bases"], packet, hooks)
             self.assertEqual(found["fate"], wanted, rule)
             self.assertEqual(fate(text)["fate"], "accept", "the way in passes no such chain")
+            if wanted != "drop" or "sport" in rule:
+                egress = text.replace("inet f", "netdev f").replace(
+                    "hook output", 'hook egress device "eth0"')
+                found = netdiag.packet_fate(
+                    netdiag.parse_nft_list_ruleset(egress)["bases"], packet, hooks)
+                self.assertEqual(found["fate"], wanted, rule)
         saved = save("-A OUTPUT -o eth0 -p tcp -m tcp --sport 22 -j REJECT").replace(
             ":INPUT", ":OUTPUT ACCEPT [0:0]\n:INPUT")
         found = netdiag.packet_fate(netdiag.parse_iptables_save(saved)["bases"], packet, hooks)
