@@ -1044,7 +1044,7 @@ def netlink_number(raw):
 @guarded
 def parse_netlink_interfaces(messages):
     """RTM_NEWLINK and RTM_NEWADDR payloads, as (kind, payload) -> the shape of `parse_ip_addr`."""
-    links = collections.OrderedDict()
+    links = {}
     for index, flags, found in netlink_rows(messages, 16, "=4xiI4x"):
         kinds = netlink_attributes(found[18])[1]              # IFLA_LINKINFO: 'bridge', 'veth' ...
         name, kind = (raw.rstrip(b"\0").decode("ascii", "replace") for raw in (found[3], kinds))
@@ -2945,7 +2945,7 @@ def firewall_bases(rulesets):
 
     A backend that exists and was not read is a chain whose policy nobody knows.
     """
-    bases = collections.OrderedDict()
+    bases = {}
     for base in [base for ruleset in rulesets for base in ruleset["bases"] or ()]:
         bases.setdefault(tuple(base[key] for key in "backend family table chain".split()), base)
     unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and not any(
@@ -6556,7 +6556,7 @@ def timings_of(answers):
 
 def read_files(paths, system):
     """Report files -> (answers `report`, one for each target in them; {path: why not})."""
-    rows, useless = [], collections.OrderedDict()
+    rows, useless = [], {}
     for path in paths:
         question = ask(path, native("reports", path, parse=parse_reports))
         row = answer("report", question, system, None)
@@ -6591,7 +6591,7 @@ def join_reports(rows):
     """Answers `report` -> ([the answers about one host and target, each with its role], the
     servers' answers that belong to none).  Without any client, the servers speak for themselves."""
     rows = sorted(tell_apart(rows), key=lambda row: row.value["began_s"])
-    ends, clients = collections.OrderedDict(), collections.OrderedDict()
+    ends, clients = {}, {}
     for row in rows:
         value = row.value
         if is_server_end(value):
@@ -6704,7 +6704,7 @@ def differences(before, now):
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
-RULES = collections.OrderedDict()
+RULES = {}
 CARD = re.compile(r"\s+(where|each|severity|sure|hides|means|says|fix|ask|given|fires|quiet): ")
 # What `hides` says in capitals, from the port upwards; AWAY needs the way out of this host.
 CODE_GROUPS = dict(line.split(": ") for line in """\
@@ -7088,7 +7088,7 @@ def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
     quiet: dns/S,A,N ok addresses=["192.0.2.7"]""")
 def rule_dns_inconsistent(dns):
     """Two configured resolvers give different answers to the same question."""
-    questions = collections.OrderedDict()
+    questions = {}
     for row in saying(succeeded(dns), "rcode", "NOERROR", "NXDOMAIN"):
         questions.setdefault(tuple(row.subject.split()[1:3]), []).append(row)
     for (_, name), rows in questions.items():
@@ -8735,7 +8735,7 @@ def names_address(text, address):
 
 def unique(items):
     """The items without repeats, in order."""
-    return list(collections.OrderedDict.fromkeys(items))
+    return list(dict.fromkeys(items))
 
 
 def rows_about(answers, subject):
@@ -8897,7 +8897,7 @@ def lapse_words(target, outages):
 
 def lapse_causes(lapses):
     """Outages between working times, by cause: an answer each, with the first one's diagnosis."""
-    causes = collections.OrderedDict()
+    causes = {}
     for row in [r for r in lapses if r.value["failed"] < r.value["checks"]]:
         for outage in [outage for outage in row.value["outages"] if "when" in outage]:
             causes.setdefault(outage["code"], (row, []))[1].append(outage)
@@ -9142,7 +9142,7 @@ def clear_handshakes(tls, hello):
 
 def icmp_errors(tcp, udp, own):
     """Each kind of ICMP error from elsewhere: an answer with its `kind`, `router` and `words`."""
-    found = collections.OrderedDict()
+    found = {}
     for row in tcp + udp:
         for error in said(row, "icmp") or ():
             kind = icmp_kind(row.subject, error)
@@ -9341,7 +9341,7 @@ def finding_of(item, holes, seen):
 
 def not_asked(answers):
     """What could not be asked, and why: one line for each question."""
-    reasons = collections.OrderedDict()
+    reasons = {}
     for row in answers:
         if row.outcome == "unknown" and row.probe in PROBES:
             what = (PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0]
@@ -9366,7 +9366,7 @@ def hide_consequences(found):
 
 def merge(findings):
     """One finding for the same code on several addresses; the others are named in its words."""
-    merged = collections.OrderedDict()
+    merged = {}
     for row in findings:
         key = row.code, row.severity, tuple(row.suspects)
         first = merged.setdefault(key, row)
@@ -9522,7 +9522,7 @@ def network_of(address):
 
 def common_ground(reports):
     """What the failing reports share and the others do not -> [{what, value, failed, fine}]."""
-    failed, fine = collections.OrderedDict(), collections.Counter()
+    failed, fine = {}, collections.Counter()
     bad = sum(report.verdict.code not in NO_FAULT for report in reports)
     for report in reports:
         for trait in traits_of(report):
@@ -10274,8 +10274,7 @@ def render_listeners(reports, say=str):
 
 def untested_once(reports, say=str):
     """What could not be asked of any of these reports, each question once; "" where nothing is."""
-    asked = collections.OrderedDict((row["question"], row) for report in reports
-                                    for row in in_words(report, say).unjudged)
+    asked = {row["question"]: row for report in reports for row in in_words(report, say).unjudged}
     lines = untested_lines(reports[0]._replace(unjudged=list(asked.values())))
     return "\n".join(["", say("NOT TESTED")] + lines) + "\n" if lines else ""
 
@@ -10401,8 +10400,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
     table = by_probe(reports[0].answers)
     who, marks = (about(table[name], "self") or {} for name in ("identity", "marks"))
     rows = list(zip(evidence_ids(reports), reports))
-    evidence = collections.OrderedDict((ids[row.id], row) for ids, report in rows
-                                       for row in report.answers)
+    evidence = {ids[row.id]: row for ids, report in rows for row in report.answers}
     document = dict(
         schema=1, netdiag={"version": VERSION, "sha256": sha256},
         mode=reports[0].target.mode, started=started, elapsed_s=elapsed_s,
