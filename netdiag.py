@@ -255,10 +255,15 @@ def find(pattern, text):
     return found.group(1) if found else None
 
 
+def first_of(items):
+    """The first of some items, or None where there are none."""
+    return next(iter(items), None)
+
+
 def find_kind(table, text):
     """The first kind of ((kind, pattern), ...) whose pattern is in the lower-cased text."""
     text = text.lower()
-    return next((kind for kind, pattern in table if re.search(pattern, text, re.M)), None)
+    return first_of(kind for kind, pattern in table if re.search(pattern, text, re.M))
 
 
 def is_address(word):
@@ -276,7 +281,7 @@ def first_address(line):
     """The first address in a sentence, without its punctuation, or None."""
     words = re.findall(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?", line)
     spellings = (form for word in words for form in (word, word.rstrip(".:"), word.strip(".:")))
-    return next((form for form in spellings if form != "::" and is_address(form)), None)
+    return first_of(form for form in spellings if form != "::" and is_address(form))
 
 
 def to_mac(word):
@@ -823,7 +828,7 @@ def parse_arp(text):
     entries, device = [], None
     for line in text.splitlines():
         device = first_address(line) if re.search(r" --- 0x[0-9a-fA-F]", line) else device
-        found = next(filter(None, (re.match(form, line) for form in ARP_FORMS)), None)
+        found = first_of(filter(None, (re.match(form, line) for form in ARP_FORMS)))
         facts = found.groupdict() if found else {"mac": None}
         mac, host, ip_word = to_mac(facts["mac"]), facts.get("host"), facts.get("ip")
         if not (mac or host) or not is_address(ip_word or "::"):
@@ -1513,7 +1518,7 @@ def parse_handshake(raw):
     # OpenSSL's own text ("tlsv1 alert ..." of 1.x): `reason` lies on 3.6 and 3.7 for newer codes.
     text = find(r"((?:alert|tlsv1[03]?|sslv3) [a-z_ ]+)", (raw.get("error") or "").lower()) or ""
     told = (name for name in ALERTS.values() if name in text.replace(" ", "_"))
-    return dict(raw, chain=read_chain(raw["chain"]), alert=next(told, None))
+    return dict(raw, chain=read_chain(raw["chain"]), alert=first_of(told))
 
 
 OPENSSL_FAILURES = kinds(r"""
@@ -1676,7 +1681,7 @@ REFUSALS = kinds(r"""
 def guess_protocol(data, table=FIRST_BYTES):
     """The protocol whose first bytes these are: the name in the first row that matches, or None."""
     text = data.decode("latin-1")
-    return next((name for name, pattern in table if re.match(pattern, text)), None)
+    return first_of(name for name, pattern in table if re.match(pattern, text))
 
 
 def read_first_words(data):
@@ -1924,8 +1929,8 @@ def parse_netstat_an(text):
     rows, error = [], "usage" if re.search("(?m)^Usage: *netstat", text) else None
     for line in text.splitlines() if not error else ():
         words = line.split()
-        at = next((n for n, word in enumerate(words[:3]) if re.match(
-            r"(?i)(?:tcp|udp)(?:4|6|46)?$", word)), None)
+        at = first_of(n for n, word in enumerate(words[:3])
+                      if re.match(r"(?i)(?:tcp|udp)(?:4|6|46)?$", word))
         program = re.match(r"\s*\[(.+)\]\s*$", line)            # Windows, -b: below its socket
         if at is not None:
             rows.append(netstat_row(line, words[at], words[at + 1:]))
@@ -1953,7 +1958,7 @@ def parse_lsof(text):
     """`lsof -nP -i`: COMMAND PID ... TYPE DEVICE SIZE/OFF NODE NAME, heading or not."""
     rows = []
     for words in word_rows(text):
-        at = next((n for n, word in enumerate(words) if word in ("TCP", "UDP")), None)
+        at = first_of(n for n, word in enumerate(words) if word in ("TCP", "UDP"))
         if at and words[1].isdigit():
             local, _, remote = mine(words[at + 1:], "no name")[0].partition("->")
             state = socket_state(" ".join(words[at + 2:]))
@@ -2077,7 +2082,7 @@ def sshd_words(line):
     """
     text = re.sub("^error: ", "", line.partition("]: ")[2])[:400]
     kind = find_kind(SSHD_LINES, text)
-    found = next(filter(None, (re.search(p, text) for p in SSHD_PEERS)), None) if kind else None
+    found = first_of(filter(None, (re.search(p, text) for p in SSHD_PEERS))) if kind else None
     user, address = found.groups() if found else (None, None)
     method = find(r"Failed ([\w-]+)", text) if kind == "failed" else None
     return ("failed_" + method.replace("-", "_") if method else kind, user or None,
@@ -3192,8 +3197,8 @@ def capture_records(read):
     head = read(4)
     if head == SECTION:
         return pcapng_records(read)
-    order = next((o for o in "<>" if len(head) == 4 and struct.unpack(o + "I", head)[0]
-                  in PCAP_MAGIC), None)
+    order = first_of(o for o in "<>" if len(head) == 4 and struct.unpack(o + "I", head)[0]
+                     in PCAP_MAGIC)
     mine(order, "this is no pcap or pcapng file")
     return pcap_records(read, order, *PCAP_MAGIC[struct.unpack(order + "I", head)[0]])
 
@@ -3968,7 +3973,7 @@ def find_program(name):
     folders = os.environ.get("PATH", "").split(os.pathsep)
     folders += "/usr/sbin /sbin /usr/local/sbin /usr/bin /bin".split()
     paths = [os.path.join(folder, name) for folder in folders if folder]
-    return next((p for p in paths if os.path.isfile(p) and os.access(p, os.X_OK)), None)
+    return first_of(p for p in paths if os.path.isfile(p) and os.access(p, os.X_OK))
 
 
 class System:
@@ -4628,7 +4633,7 @@ class System:
                      waited_s=round(time.monotonic() - attempt["started"], 2))
         facts.update({key: attempt[key] for key in ("state", "errno", "immediate", "icmp", "ms")})
         if attempt["state"] == "open":
-            facts["local"] = (or_none(sock.getsockname) or [None])[0]
+            facts["local"] = first_of(or_none(sock.getsockname) or ())
             seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
             heard = converse(sock, b"", seconds, greeting_is_whole)
             after = "open" if heard["ended"] in (None, "silent") else heard["ended"]
@@ -4702,7 +4707,7 @@ class System:
                 sock, server_hostname=(server_name or "").encode("ascii", "replace") or None,
                 do_handshake_on_connect=False)
             sock.do_handshake()
-            facts.update(version=sock.version(), cipher=(sock.cipher() or [None])[0],
+            facts.update(version=sock.version(), cipher=first_of(sock.cipher() or ()),
                          chain=peer_chain(sock), alpn=sock.selected_alpn_protocol())
         except (OSError, ValueError) as error:
             words = (type(error).__name__, errno_name(getattr(error, "errno", None)), error)
@@ -4974,7 +4979,7 @@ class System:
             return None
         ttls = [struct.unpack_from("=i", raw)[0] for level, kind, raw in packet[1]
                 if (level, kind) in RECEIVED_TTL]
-        row = self.arrival(sock, packet[3], bytes=len(packet[0]), ttl=(ttls or [None])[0])
+        row = self.arrival(sock, packet[3], bytes=len(packet[0]), ttl=first_of(ttls))
         facts["arrivals"].append(row)
         if packet[0] == b"netdiag\n":
             or_none(sock.sendto, build_greeting(row), packet[3])
@@ -5241,8 +5246,8 @@ def read_netlink(sock, dump, found):
 
 def trace_end(hops):
     """The lowest TTL whose answer is not "time exceeded", or None."""
-    return next((hops[ttl] for ttl in sorted(hops)
-                 if hops[ttl]["kind"] not in ("hop", "error")), None)
+    return first_of(hops[ttl] for ttl in sorted(hops)
+                    if hops[ttl]["kind"] not in ("hop", "error"))
 
 
 def collect_trace(probes, hops, until):
@@ -5570,7 +5575,7 @@ def probe_sizes(knock, egress):
     """Do packets as large as the first link allows get through?  Large, small; twice over."""
     rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
     for small in (None, SMALL_BYTES, None, SMALL_BYTES, None):
-        sizes = [small or (about(egress, r.subject) or {}).get("mtu") or 1500 for r in rows]
+        sizes = [small or about(egress, r.subject).get("mtu") or 1500 for r in rows]
         answers = yield [ask("%s %d" % (r.subject, size), native(
             "fits", r.subject, size, max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0))))
             for r, size in zip(rows, sizes)]
@@ -5827,7 +5832,7 @@ asks("loop", "A connection of this host to its own port: it splits the program f
 
 def probe_back(wish, sockets, watch):
     """The way back: the kernel's route to the client, or to those whose handshakes hang."""
-    seen = (about(watch, "tcp") or {}).get(str(wish["port"]), {})
+    seen = about(watch, "tcp").get(str(wish["port"]), {})
     hanging = [peer for peer, resent in seen.get("half_open", {}).items() if resent]
     rows = yield [ask(client, *route_sources(client, None))
                   for client in [wish["client"]] * bool(wish["client"]) or hanging[:3]]
@@ -6021,8 +6026,8 @@ def versions_of(row):
 
 
 def about(answers, subject):
-    """The value of the one answer about `subject`, or None."""
-    return next((a.value for a in answers if a.subject == subject and a.outcome == "ok"), None)
+    """The value of the one answer about `subject`; {} where there is none."""
+    return first_of(a.value for a in answers if a.subject == subject and a.outcome == "ok") or {}
 
 
 def dump(kind, size, family=0):
@@ -6060,8 +6065,8 @@ def latest(answers):
 
 def resolvers(resolv_conf):
     """The resolvers that are asked directly: at most three, as glibc does, and a stub's own."""
-    conf, upstream = (list(filter(is_address, (about(resolv_conf, name) or {}).get(
-        "nameservers", ()))) for name in ("resolv.conf", "upstream"))
+    conf, upstream = (list(filter(is_address, about(resolv_conf, name).get("nameservers", ())))
+                      for name in ("resolv.conf", "upstream"))
     return unique(conf[:3] + upstream[:2])
 
 
@@ -6290,7 +6295,7 @@ def read_proxy(url, variable):
 
 def named_proxy(wish, proxy_env):
     """The proxy that the variables name for this protocol (only HTTP uses them), or falsy."""
-    known = about(proxy_env, "self") or {}
+    known = about(proxy_env, "self")
     return wish["protocol"] in ("http", "https") and (
         known.get(wish["protocol"]) or known.get("all"))
 
@@ -6458,7 +6463,7 @@ def hop_table(traces, address):
 
 def hop_address(hop):
     """The router of one hop, in the shape of a trace or of a traceroute command."""
-    return hop.get("address") or hop.get("addr") or (hop.get("addrs") or [None])[0]
+    return hop.get("address") or hop.get("addr") or first_of(hop.get("addrs") or ())
 
 
 def distance(traces, address):
@@ -6498,7 +6503,7 @@ def sender_places(sender, address, traces, own):
 
 def all_links(interfaces):
     """The rows of all interfaces."""
-    return (about(interfaces, "all") or {}).get("interfaces", [])
+    return about(interfaces, "all").get("interfaces", [])
 
 
 def own_addresses(interfaces):
@@ -6513,7 +6518,7 @@ def link_addresses(link):
 
 def interface_named(interfaces, name):
     """The row of one interface, or None."""
-    return next((row for row in all_links(interfaces) if row["name"] == name), None)
+    return first_of(row for row in all_links(interfaces) if row["name"] == name)
 
 
 def found_addresses(table):
@@ -6532,7 +6537,7 @@ def path_of(answers):
     mss, times = {}, {}
     for hop in reversed(hops_to(traces, address)):
         mss[hop["ttl"]] = mss.get(hop["ttl"]) or hop.get("mss")
-        times[hop["ttl"], hop_address(hop)] = hop.get("ms") or (hop.get("rtts_ms") or [None])[0]
+        times[hop["ttl"], hop_address(hop)] = hop.get("ms") or first_of(hop.get("rtts_ms") or ())
     if far:
         routers[far] = address
     return [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
@@ -6545,9 +6550,9 @@ def timings_of(answers):
     table = by_probe(answers)
 
     def first(name, key):
-        return next((row.value[key] for row in succeeded(table[name])
-                     if said(row, key) is not None), None)
-    return {"dns": next((r.ms for r in table["lookup"] if r.outcome != "unknown"), None),
+        return first_of(row.value[key] for row in succeeded(table[name])
+                        if said(row, key) is not None)
+    return {"dns": first_of(r.ms for r in table["lookup"] if r.outcome != "unknown"),
             "tcp": first("tcp", "ms"), "tls": first("tls", "ms") or first("http", "tls_ms"),
             "first_byte": first("http", "first_byte_ms")}
 
@@ -8041,9 +8046,9 @@ def rule_server_limits(wish, full, conntrack, limits, kernel_log, grown):
     if full:
         yield dict(what="it tracks as many connections as it may (%s)" % full, proof=conntrack,
                    cure="Raise net.netfilter.nf_conntrack_max.", severity="fail")
-    short = ["%s has %.1f %% free" % item for item in sorted((about(limits, "disk") or {}).items())
+    short = ["%s has %.1f %% free" % item for item in sorted(about(limits, "disk").items())
              if item[1] < 1]
-    kernel = about(limits, "kernel") or {}
+    kernel = about(limits, "kernel")
     used, _, most = (kernel.get("/proc/sys/fs/file-nr", "").split() + [None] * 3)[:3]
     if to_int(most) and to_int(used) > to_int(most) * 0.98:
         short.append("%s of %s files are open" % (used, most))
@@ -8650,7 +8655,7 @@ def holder_words(listening, owners):
 
 def socket_users(listening, owners):
     """The names of the users whose sockets these are, where they are known."""
-    users = (about(owners, "self") or {}).get("users", {})
+    users = about(owners, "self").get("users", {})
     return unique(filter(None, (users.get(str(row.get("uid"))) for row in listening)))
 
 
@@ -8950,7 +8955,7 @@ def seen_as(row):
         return client["greeted"]["you"]
     lone = client["code"] in SILENCES and row.value["witnessed"] and not peers[1:] and [
         peer for peer in peers if server["half_open"][peer]]
-    return (known or lone or [None])[0]
+    return first_of(known or lone or ())
 
 
 def answered_in_vain(row):
@@ -9092,7 +9097,7 @@ def failing_ways(wish, goals, route, tcp):
 
 def full_words(conntrack):
     """How full the table of tracked connections is, or None while there is room."""
-    used, most = [(about(conntrack, name) or {}).get("entries") or 0 for name in ("count", "max")]
+    used, most = [about(conntrack, name).get("entries") or 0 for name in ("count", "max")]
     return "%d of %d" % (used, most) if most and used > most * 0.98 else None
 
 
@@ -9117,7 +9122,7 @@ def silent_hops(neighbor, ways, tcp, heard, segment):
         outdated = met(talks, "ok") or any(
             t.value["icmp"] and t.value["icmp"][0]["from"] and t.value["errno"] != "EHOSTUNREACH"
             for t in talks)
-        others = dict(about(segment, row.subject) or {}, **{row.value["ip"]: None})
+        others = dict(about(segment, row.subject), **{row.value["ip"]: None})
         value = dict(row.value, hop=row.value["ip"], company=company, count=len(others) - 1,
                      answering=set(others.values()) & set(ALIVE))
         found += [row._replace(subject=a, value=value) for a in behind if not outdated]
@@ -9155,7 +9160,7 @@ def icmp_errors(tcp, udp, own):
 
 def environment_words(marks, proxy_env):
     """Container, cloud and Kubernetes marks in words: they say whose firewall may be meant."""
-    marks, env = about(marks, "self") or {}, about(proxy_env, "self") or {}
+    marks, env = about(marks, "self"), about(proxy_env, "self")
     pod = env.get("kubernetes") or any("kubernetes" in path for path in marks)
     box = "/.dockerenv" in marks or "/run/.containerenv" in marks
     maker = " ".join(text.lower() for path, text in marks.items() if "dmi" in path)
@@ -9273,9 +9278,8 @@ VIEWS = {
     "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
     "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
     "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
-    "watched": lambda wish, listening, watch: (
-        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening and wish[
-            "transport"] == "tcp" else {},
+    "watched": lambda wish, listening, watch: about(watch, "tcp").get(
+        str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
     "fates": inbound_fates}
 
@@ -9325,7 +9329,7 @@ def finding_of(item, holes, seen):
     sources = [way.value.get("src") for way in seen["ways"] if scope in (None, way.subject)]
     facts = holes["proof"][0].value if isinstance(holes["proof"][0].value, dict) else {}
     words = dict(facts, host=wish.get("host"), port=wish.get("port") or wish.get("knock_port"),
-                 here=(sources or [None])[0] or "this host")
+                 here=first_of(sources) or "this host")
     words.update(holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
@@ -10101,7 +10105,7 @@ def asked_rows(report, table, say=str):
     result, clouds = report.verdict, environment_words(table["marks"], table["proxy_env"])
     if result.code == "ok":
         return {}
-    ask = result.ask or {"who": None, "text": (result.fix or [None])[0]}
+    ask = result.ask or {"who": None, "text": first_of(result.fix)}
     cloud = [words for words in clouds.split("; ") if ": " in words]
     if cloud and result.code in ("tcp.filtered", "tcp.rejected", "path.dead_end"):
         ask = dict(ask, who="%s, %s" % (ask["who"], say("the cloud team (%s)" % cloud[0])))
@@ -10111,7 +10115,7 @@ def asked_rows(report, table, say=str):
 
 def ticket_rows(report, table, packets, filled, say=str):
     """{label: text} of what its reader needs; None where nobody here can know."""
-    result, target, host = report.verdict, report.target, about(table["identity"], "self") or {}
+    result, target, host = report.verdict, report.target, about(table["identity"], "self")
     clock, filled = about(table["clock"], "self"), dict(filled)
     places = result.suspects and "; %s: %s" % (say("suspected"), places_words(result.suspects, say))
     seen = unique(filter(None, map(exact_words, proof_of(report))))[:SEEN_LINES]
@@ -10125,7 +10129,7 @@ def ticket_rows(report, table, packets, filled, say=str):
         rows.update(advice=result.fix[0])
     rows.update(TICKET_FACTS.get(result.code.partition(".")[0], way_facts)(report, table, say))
     rows.update(
-        time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
+        time="%s (%s UTC)" % (clock["local"], clock["utc"][:19]) if clock else None,
         ruled_out=ruled_out(table, result, say),
         packets_sent=say("about %d to the target" % packets),
         run_by="%s%s, Python %s, netdiag %s" % (
@@ -10197,7 +10201,7 @@ def way_facts(report, table, say):
 
 def dns_facts(report, table, say):
     """For a DNS team: each question with its resolver, its answer and its time."""
-    conf = about(table["resolv_conf"], "resolv.conf") or {}
+    conf = about(table["resolv_conf"], "resolv.conf")
     return dict(
         questions="\n".join("%s: %s %s(%.1f ms)" % (
             printable(row.subject), said(row, "rcode") or row.outcome, "".join(
@@ -10398,7 +10402,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
     """Exactly one JSON document: the reports, and what is known of the whole run."""
     import json
     table = by_probe(reports[0].answers)
-    who, marks = (about(table[name], "self") or {} for name in ("identity", "marks"))
+    who, marks = (about(table[name], "self") for name in ("identity", "marks"))
     rows = list(zip(evidence_ids(reports), reports))
     evidence = {ids[row.id]: row for ids, report in rows for row in report.answers}
     document = dict(
@@ -10536,7 +10540,7 @@ def facts_of(values, own):
     """{text in small letters: its kind} of what a run was told or found out about who is who."""
     facts = {}
     for report in values[0]:
-        who = about(by_probe(report.answers)["identity"], "self") or {}
+        who = about(by_probe(report.answers)["identity"], "self")
         facts.update({str(who.get("name")).lower(): "host", str(who.get("user")).lower(): "user"})
     for key, text in leaves(values):
         if key in FACT_KINDS:
@@ -10680,7 +10684,7 @@ class Masks:
         import ipaddress
         size, word = number.max_prefixlen, str(number)
         bits = "{:0{}b}".format(int(number), size)
-        kept = next((kept for net, kept in CLASSES.items() if in_network(word, net)), None)
+        kept = first_of(kept for net, kept in CLASSES.items() if in_network(word, net))
         plain = size == 128 and int(number) & (2 ** 64 - 1) < 65536      # ::1, ::53: no EUI-64
         end = 24 if size == 32 else 64 if plain and kept != 104 else 128
         front = bits[:kept or 0]
