@@ -382,6 +382,11 @@ def numbered(text):
     return {int(number): word for number, word in re.findall(r"(\S+) (\S+)", text)}
 
 
+def table_of(text):
+    """"ESTAB=ESTABLISHED CLOSE=CLOSED" -> {"ESTAB": "ESTABLISHED", "CLOSE": "CLOSED"}."""
+    return dict(word.split("=") for word in text.split())
+
+
 def counted(body, form="!H"):
     """`body` behind its length, as binary protocols want it."""
     return struct.pack(form, len(body)) + body
@@ -724,7 +729,7 @@ def parse_ifconfig(text):
 ROUTE_TYPES = "unicast local broadcast multicast anycast blackhole unreachable prohibit throw nat"
 ROUTE_FLAGS = "linkdown onlink pervasive dead offload trap".split()
 ROUTE_KEYS = set("via dev proto scope src metric table from nhid error".split())
-COLUMN_NAMES = dict(Flag="Flags", Met="Metric", If="Iface", Netif="Iface", Interface="Iface")
+COLUMN_NAMES = table_of("Flag=Flags Met=Metric If=Iface Netif=Iface Interface=Iface")
 NUD_STATES = set("REACHABLE STALE DELAY PROBE FAILED INCOMPLETE PERMANENT NOARP NONE".split())
 ARP_FORMS = (
     # "host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0"; arp -n; arp -a of Windows
@@ -1109,6 +1114,7 @@ def parse_netlink_rules(messages):
         for to_bits, bits, table, action, found in netlink_rows(messages, 32, "=xBBxB2xB4x")]}
 
 
+BLOCKING_ROUTES = table_of("EINVAL=blackhole EHOSTUNREACH=unreachable EACCES=prohibit")
 ROUTE_ERRORS = kinds("""
     ENETUNREACH=network.*unreachable   EHOSTUNREACH=no route|host.*unreachable
     EACCES=not permitted|permission denied   EINVAL=invalid argument   ENETDOWN=network.*down""")
@@ -1124,9 +1130,9 @@ def parse_route_answer(text):
 
 def route_answer(row):
     """One route row as the answer to 'which way?'; a row that refuses carries its errno."""
-    refusal = {"blackhole": "EINVAL", "unreachable": "EHOSTUNREACH", "prohibit": "EACCES"}
     found = {key: row.get(key) for key in "dev via src table mtu".split()}
-    return dict(found, type=row.get("type") or "unicast", error=refusal.get(row.get("type")))
+    return dict(found, type=row.get("type") or "unicast", error=first_of(
+        errno for errno, kind in BLOCKING_ROUTES.items() if kind == row.get("type")))
 
 
 ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
@@ -1281,9 +1287,9 @@ def search_names(name, search, ndots):
 
 # -- X.509 and TLS (X.690, RFC 5280, 5246, 8446) --------------------------------------------------
 
-OID_NAMES = dict(re.findall(
-    r"(\S+)=(\S+)", "2.5.4.3=CN 2.5.4.6=C 2.5.4.7=L 2.5.4.8=ST 2.5.4.10=O 2.5.4.11=OU"
-    " 2.5.4.5=serialNumber 1.2.840.113549.1.9.1=emailAddress 0.9.2342.19200300.100.1.25=DC"))
+OID_NAMES = table_of(
+    "2.5.4.3=CN 2.5.4.6=C 2.5.4.7=L 2.5.4.8=ST 2.5.4.10=O 2.5.4.11=OU 2.5.4.5=serialNumber"
+    " 1.2.840.113549.1.9.1=emailAddress 0.9.2342.19200300.100.1.25=DC")
 STRING_TYPES = {12: "utf-8", 28: "utf-32-be", 30: "utf-16-be"}
 
 
@@ -1667,8 +1673,8 @@ FIRST_BYTES = kinds(r"""
     another AMQP=AMQP   mqtt=\x20\x02[\x00\x01][\x00-\x05]$   rdp=(?s)\x03\x00..[\x06-\x0e]\xd0
     kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01\x01a   xmpp=<\?xml|<stream:stream
     http2=(?s)\x00\x00.\x04\x00\x00\x00\x00\x00""")
-GREETS_AS = dict(re.findall(r"(\S+)=(\S+)", "smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp"
-                            " mqtts=mqtt ldaps=ldap rediss=redis submission=smtp sftp=ssh"))
+GREETS_AS = table_of("smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp mqtts=mqtt ldaps=ldap"
+                     " rediss=redis submission=smtp sftp=ssh")
 # The service itself says no.  A login that it asks for is none: that one works.
 REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
@@ -1762,8 +1768,8 @@ WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
 SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20                         # linux/sock_diag.h
 SOCKET_STATES = numbered("1 ESTABLISHED 2 SYN_SENT 3 SYN_RECV 4 FIN_WAIT1 5 FIN_WAIT2 6 TIME_WAIT"
                          " 7 CLOSED 8 CLOSE_WAIT 9 LAST_ACK 10 LISTEN 11 CLOSING 12 SYN_RECV")
-STATE_ALIASES = dict(ESTAB="ESTABLISHED", LISTENING="LISTEN", SYN_RCVD="SYN_RECV",
-                     SYN_RECEIVED="SYN_RECV", CLOSE="CLOSED")
+STATE_ALIASES = table_of("ESTAB=ESTABLISHED LISTENING=LISTEN SYN_RCVD=SYN_RECV"
+                         " SYN_RECEIVED=SYN_RECV CLOSE=CLOSED")
 IDLE = (None, "CLOSED", "UNCONN")                              # of a UDP socket without a peer
 
 
@@ -1975,8 +1981,8 @@ def parse_lsof(text):
 
 LLDP_NEIGHBOR = dict(dict.fromkeys("local_if via chassis_id sysname sysdescr port_id port_descr ttl"
                                    " vlan".split()), mgmt_ips=[], capabilities_on=[])
-LLDPCTL_KEYS = dict(ChassisID="chassis_id", SysName="sysname", SysDescr="sysdescr",
-                    PortID="port_id", PortDescr="port_descr")
+LLDPCTL_KEYS = table_of("ChassisID=chassis_id SysName=sysname SysDescr=sysdescr PortID=port_id"
+                        " PortDescr=port_descr")
 LLDP_TEXTS = {4: "port_descr", 5: "sysname", 6: "sysdescr"}
 LLDP_CAPABILITIES = "Other Repeater Bridge Wlan Router Tel Docsis Station".split()
 LLDP_IDS = {(1, 4): "mac", (1, 5): "ip", (1, 6): "ifname", (1, 7): "local",
@@ -2612,7 +2618,7 @@ NFT_ENDS = dict({name: name for name in "accept drop reject return jump goto".sp
     {name: "unknown" for name in "dnat redirect tproxy queue fwd synproxy xt vmap".split()},
     snat="accept", masquerade="accept"))        # all that may end a rule (nft(8), STATEMENTS)
 NFT_NOTES = (":", "timeout", "expires", "counter", "limit", "comment")   # behind an element's key
-PROTOCOL_NUMBERS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
+PROTOCOL_NUMBERS = table_of("6=tcp 17=udp 1=icmp 58=ipv6-icmp icmpv6=ipv6-icmp")
 
 
 def unwarned(text):
@@ -2938,8 +2944,7 @@ def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
 
 def answer_packet(packet, port):
     """What this host sends back to the client of such a packet, as far as it is known."""
-    turned = {"saddr": "daddr", "daddr": "saddr", "iif": "oif", "dst_type": "src_type",
-              "src_type": "dst_type"}
+    turned = table_of("saddr=daddr daddr=saddr iif=oif dst_type=src_type src_type=dst_type")
     return dict({turned.get(field, field): values for field, values in packet.items()
                  if field not in ("flags", "pkttype", "status", "way_back")},
                 sport=[port], dport=(), state=["established"])
@@ -3746,12 +3751,12 @@ ETH_LLDP, LLDP_GROUP = 0x88cc, bytes.fromhex("0180c200000e")
 ETH_802_2, CDP_GROUP = 4, bytes.fromhex("01000ccccccc")
 TCP_INFO_FIELDS = {
     "unacked": 24, "retrans": 36, "rtt_us": 68, "total_retrans": 100, "segs_out": 136}
-TLS_ENDINGS = (                      # of exceptions: their type, errno and text
-    ("stalled", "^timeout"),
-    ("closed", "eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror"),
-    ("reset", "econnreset|epipe|econnaborted"), ("untrusted", "certificate[ _]verify[ _]failed"),
-    ("not_tls", "wrong version number|unknown protocol|http request|record layer failure"
-                "|packet length too long"))
+# Of exceptions of the `ssl` module: in their type, errno and text.
+TLS_ENDINGS = kinds("""
+    stalled=^timeout   closed=eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror
+    reset=econnreset|epipe|econnaborted   untrusted=certificate[ _]verify[ _]failed
+    not_tls=wrong version number|unknown protocol|http request|record layer failure
+    not_tls=packet length too long""")
 HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store alpn ms".split()),
                  ended="no_connection", chain=[])
 UNHEARD_COUNTERS = (("/proc/net/snmp", "Ip", "IpForwDatagrams"),
@@ -8539,7 +8544,6 @@ TRAIT_PLACES = {"host": ("client", "client_network"), "source segment": ("client
 STALLS = "oneway.forward tls.handshake_stalled http.no_response service.silent".split()
 SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent"
             " udp.no_reply").split()
-BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {
     "EMFILE": FILES, "ENFILE": FILES,
@@ -8566,12 +8570,12 @@ DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to d
         "the kernel counts as many that its reverse-path filter dropped",
         "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
-SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
+SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciphers mac=MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
-STAGES = {"lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
-          10: "tls.expired", "untrusted": "tls.untrusted_ca", "ECONNREFUSED": "tcp.refused",
-          "EHOSTUNREACH": "path.host_unreachable", "ENETUNREACH": "path.net_unreachable",
-          "connect": "tcp.filtered"}
+STAGES = {10: "tls.expired", **table_of(
+    "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
+    " ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
+    " ENETUNREACH=path.net_unreachable connect=tcp.filtered")}
 STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
 400 / the server does not understand the request / Check the URL and the Host name.
 401 / it asks for a login / Give credentials; the network works.
@@ -9644,7 +9648,7 @@ MODE_VERDICTS = {"capture": capture_verdict, "listen": listen_verdict, "watch": 
 
 WIDTH = 80
 RULER = "\n" + "-" * WIDTH + "\n"              # between two reports
-COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36"}
+COLORS = table_of("ok=32 fail=31 warn=33 info=36")
 SEVERITY_WORDS = {"fail": "a fault", "warn": "a warning", "info": "a remark"}  # the worst first
 NO_FAULT = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}
 PHASES = dict(dns="lookup", tcp="connect", tls="TLS", first_byte="first byte")
@@ -10499,16 +10503,15 @@ TRACES = r"""(?x)
 NO_NAMES = re.compile(r"(?i)net\.ip|(?:open|lib)ssh\.|lysator|localhost\.|.*\.(?:conf|py|pem|crt|so"
                       r"|service|socket|txt|json|pcap|log|sh|pub)$")
 # {network: how many leading bits of an address in it stay}: the class; 128: all of it.
-CLASSES = {"127.0.0.0/8": 32, "0.0.0.0/8": 32, "224.0.0.0/3": 32, "10.0.0.0/8": 8,
-           "172.16.0.0/12": 12, "192.168.0.0/16": 16, "169.254.0.0/16": 16, "100.64.0.0/10": 10,
-           "::/127": 128, "ff02::1:ff00:0/104": 104, "ff00::/8": 128, "fe80::/64": 64,
-           "fc00::/7": 8}
+CLASSES = {net: int(kept) for net, kept in table_of(
+    "127.0.0.0/8=32 0.0.0.0/8=32 224.0.0.0/3=32 10.0.0.0/8=8 172.16.0.0/12=12 192.168.0.0/16=16"
+    " 169.254.0.0/16=16 100.64.0.0/10=10 ::/127=128 ff02::1:ff00:0/104=104 ff00::/8=128"
+    " fe80::/64=64 fc00::/7=8").items()}
 MASK_TURNS = 9
 # What facts are about, by their key; a * for each list in which they stand.
-FACT_KINDS = {"user": "user", "sni": "host", "host": "host", "search*": "host", "names*": "host",
-              "no_proxy*": "host", "san**": "host", "subject**": "name", "issuer**": "name",
-              "client_cert*": "name", "serial": "key", "digest": "key", "key": "key",
-              "sha256": "key", "path": "path", "location": "path"}
+FACT_KINDS = table_of("user=user sni=host host=host search*=host names*=host no_proxy*=host"
+                      " san**=host subject**=name issuer**=name client_cert*=name serial=key"
+                      " digest=key key=key sha256=key path=path location=path")
 
 
 def leaves(value, key=""):
@@ -11943,9 +11946,8 @@ DEFAULTS = dict(mode="target", family=0, deadline_s=DEADLINE_S, lang="en", color
 # [(its flags, what it takes or "")]: the help is the table of the options
 OPTION_TABLE = [(flags.split(", "), takes) for flags, takes in re.findall(
     r"(?m)^  ((?:-\w|--[\w-]+)(?:, --\w+)?) (\S*) ", HELP)]
-OPTION_NAMES = {"-4": "family", "-6": "family", "-n": "numeric", "-v": "verbose",
-                "--timeout": "timeout_s", "--deadline": "deadline_s", "--for": "for_s",
-                "--from": "from_dir"}
+OPTION_NAMES = table_of("-4=family -6=family -n=numeric -v=verbose --timeout=timeout_s"
+                        " --deadline=deadline_s --for=for_s --from=from_dir")
 THIS_HOST = Target("this host", None, None, None, "tcp", False, None, None, 0, "host")
 
 
