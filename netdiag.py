@@ -9429,8 +9429,8 @@ def verdict(findings, seen):
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
         served = wish["mode"] == "server" and wish["port"]
-        return Verdict("ok", [], how_well(wish, findings, seen) if served else "certain",
-                       ok_words(wish, good, seen), [], None)
+        return works_well(ok_words(wish, good, seen),
+                          how_well(wish, findings, seen) if served else "certain")
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
@@ -9444,8 +9444,8 @@ def verdict(findings, seen):
             seen["handshakes"], "ended", "done") else "what lies above TCP"
         places, words = ["service"], "%s port %s opens, %s could not be tested." % (
             row.subject, wish["port"], above)
-    return Verdict("undecided", list(places), "possible", words, [
-        "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
+    return undecided(words, "See 'not tested' below; run again with more time (--deadline 60) or as"
+                     " root.", places)
 
 
 def how_well(wish, findings, seen):
@@ -9463,18 +9463,17 @@ def capture_verdict(seen, findings):
     """A capture in which nothing failed: does anything in it show that it works?"""
     fine, asked = len(seen["fine_flows"]), len(seen["attempts"])
     if fine:
-        return Verdict("ok", [], "likely", "%d of %d connections that were recorded went well, and"
-                       " none failed." % (fine, asked), [], None)
+        return works_well("%d of %d connections that were recorded went well, and none failed."
+                          % (fine, asked), "likely")
     telling = [f for f in findings if f.code in ("udp.no_reply", "path.loss")]
     if telling:
         return finding_verdict(telling[0])
     words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
     live = "See 'not tested' below; record as root, longer (--for 60s), while the client tries;" \
         " `netdiag.py server %s --for 60s` needs no right." % (seen["wish"]["port"] or "PORT")
-    return Verdict("undecided", [], "possible", words if seen["capture"] else
-                   "Nothing could be recorded.", [
-                       "Record while the client tries, from before its first packet."
-                       if seen["wish"]["file"] else live], None)
+    return undecided(words if seen["capture"] else "Nothing could be recorded.",
+                     "Record while the client tries, from before its first packet."
+                     if seen["wish"]["file"] else live)
 
 
 def listen_verdict(seen, _):
@@ -9482,31 +9481,29 @@ def listen_verdict(seen, _):
     facts, wish = seen["arrivals"][0].value, seen["wish"]
     place = "%s/%s" % (endpoint(wish["host"], wish["port"]), wish["transport"])
     if facts["error"]:
-        return Verdict("undecided", ["client"], "certain", "This host cannot listen on %s: %s." % (
-            place, LISTEN_ERRORS.get(facts["error"], facts["error"])), [
-                "Choose another port or address, or run it as root."], None)
+        return undecided(
+            "This host cannot listen on %s: %s." % (
+                place, LISTEN_ERRORS.get(facts["error"], facts["error"])),
+            "Choose another port or address, or run it as root.", ["client"], "certain")
     came = collections.Counter(row["from"] for row in facts["arrivals"])
     if not came:
-        return Verdict("undecided", [], "possible", "Nothing arrived at %s." % place, [
-            "Run `netdiag.py %s://%s` on the client meanwhile; --bind says which address it"
-            " shall reach." % (wish["transport"], endpoint(
-                "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"],
-                wish["port"]))], None)
+        return undecided(
+            "Nothing arrived at %s." % place, "Run `netdiag.py %s://%s` on the client meanwhile;"
+            " --bind says which address it shall reach." % (wish["transport"], endpoint(
+                "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"], wish["port"])))
     what = "connection" if wish["transport"] == "tcp" else "datagram"
-    return Verdict("ok", [], "certain", "%s arrived at %s: %s." % (
-        "A " + what if len(facts["arrivals"]) == 1 else "%d %ss" % (
-            len(facts["arrivals"]), what), place, ", ".join(
-                "%s (%d)" % row for row in came.most_common(5))), [], None)
+    return works_well("%s arrived at %s: %s." % (
+        "A " + what if len(facts["arrivals"]) == 1 else "%d %ss" % (len(facts["arrivals"]), what),
+        place, ", ".join("%s (%d)" % row for row in came.most_common(5))))
 
 
 def watch_verdict(seen, _):
     """Always the same: it always worked, or it always failed, and then how."""
     facts, wish = seen["checks"][0].value, seen["wish"]
     if not facts["checks"]:
-        return Verdict("undecided", [], "possible", "It ended before the first check.", [], None)
-    return Verdict("ok", [], "certain", "%s answered all %d checks in %d s, the slowest in %.0f ms."
-                   % (wish["host"], facts["checks"], facts["seconds"], facts["slowest_ms"]), [],
-                   None)
+        return undecided("It ended before the first check.")
+    return works_well("%s answered all %d checks in %d s, the slowest in %.0f ms." % (
+        wish["host"], facts["checks"], facts["seconds"], facts["slowest_ms"]))
 
 
 def traits_of(report):
@@ -9549,10 +9546,9 @@ def group_verdict(reports, common):
     bad = [report.verdict for report in reports if report.verdict.code not in NO_FAULT]
     unsure = [report for report in reports if report.verdict.code in ("undecided", "udp.no_reply")]
     if not bad:
-        return Verdict(
-            "undecided" if unsure else "ok", [], "possible" if unsure else "certain",
-            "%d of %d work%s." % (len(reports) - len(unsure), len(reports), ", the others are"
-                                  " undecided" if unsure else ""), [], None)
+        return (undecided if unsure else works_well)("%d of %d work%s." % (
+            len(reports) - len(unsure), len(reports),
+            ", the others are undecided" if unsure else ""))
     code, count = collections.Counter(result.code for result in bad).most_common(1)[0]
     first = next(result for result in bad if result.code == code)
     words = "%d of %d fail, %s with %s" % (len(bad), len(reports), count if count < len(
@@ -9569,41 +9565,53 @@ def group_verdict(reports, common):
             words += ", which %d others have too, and work" % trait["fine"]
     elif bad[1:]:
         words += "; they have nothing in common"
-    owner = PLACE_OWNER.get((list(places) or ["client"])[0])
-    return Verdict(code, list(places), sure, words + ". " + first.summary, fix, fix and {
-        "who": owner, "text": fix[0]} or None)
+    return Verdict(code, list(places), sure, words + ". " + first.summary, fix,
+                   ask_owner(places, fix[0]) if fix else None)
 
 
 def merge_verdict(seen, _):
     """Where both ends give no more: the client's own verdict, or why they do not fit together."""
     clients, words = with_role(seen["report"], "client"), ""
     if not clients:
-        return Verdict("undecided", [], "possible", "No client has reported.", [], None)
+        return undecided("No client has reported.")
     client = clients[0].value
     doubtful = client["code"] in SILENCES + ["tcp.refused", "tcp.rejected"]
     for row in sorted(seen["ends"], key=lambda row: row.value["apart_s"])[:1]:
         server, far_s = row.value["server"], row.value["apart_s"]
         if doubtful and not row.value["witnessed"]:
-            return Verdict(
-                "undecided", client["suspects"], "possible", "%s sees %s (%s), and the report of %s"
-                " was made %s apart: at another time it proves nothing." % (
+            return undecided(
+                "%s sees %s (%s), and the report of %s was made %s apart: at another time it proves"
+                " nothing." % (
                     client["host"], client["target"], client["code"], server["host"],
-                    "%d min" % (far_s / 60) if far_s >= 120 else "%d s" % far_s), [
-                        "Run both at the same time: on the server `netdiag.py server %s --for 30s"
-                        " --client %s`, meanwhile netdiag on the client." % (
-                            client["port"], (client["sources"] + ["ADDRESS"])[0])], None)
+                    "%d min" % (far_s / 60) if far_s >= 120 else "%d s" % far_s),
+                "Run both at the same time: on the server `netdiag.py server %s --for 30s"
+                " --client %s`, meanwhile netdiag on the client." % (
+                    client["port"], (client["sources"] + ["ADDRESS"])[0]), client["suspects"])
         words = " (%s: %s)" % (server["host"], server["code"])
-    owner = PLACE_OWNER.get((client["suspects"] or ["client"])[0])
-    asked = {"who": owner, "text": client["fix"][0]} if client["fix"] else None
     return Verdict(client["code"], client["suspects"], client["confidence"],
-                   client["summary"] + words, client["fix"], asked)
+                   client["summary"] + words, client["fix"],
+                   ask_owner(client["suspects"], client["fix"][0]) if client["fix"] else None)
 
 
 def finding_verdict(finding):
     """The verdict that a finding is."""
-    owner = PLACE_OWNER.get(finding.suspects[0] if finding.suspects else "client")
     return Verdict(finding.code, finding.suspects, finding.confidence, finding.summary,
-                   finding.fix, {"who": owner, "text": finding.ask})
+                   finding.fix, ask_owner(finding.suspects, finding.ask))
+
+
+def ask_owner(places, text):
+    """The `ask` of a verdict: this of whoever owns the likeliest place."""
+    return {"who": PLACE_OWNER.get((list(places) or ["client"])[0]), "text": text}
+
+
+def works_well(words, sure="certain"):
+    """The verdict that nothing is wrong."""
+    return Verdict("ok", [], sure, words, [], None)
+
+
+def undecided(words, advice=None, places=(), sure="possible"):
+    """The verdict that no cause can be named."""
+    return Verdict("undecided", list(places), sure, words, [advice] if advice else [], None)
 
 
 def served_words(wish, seen):
@@ -12445,8 +12453,8 @@ def diagnose_many(targets, shared, system, options, progress=None):
 def unseen(target, shared, why="Interrupted before it was looked at.", complete=None):
     """The report about a target that Ctrl-C left out (None), or whose diagnosis crashed (False)."""
     unjudged = [] if complete is None else [{"question": "this target", "why": why}]
-    return Report(target, Verdict("undecided", [], "possible", why, [], None), [], unjudged, [],
-                  timings_of([]), number_answers(shared), 0, complete)
+    return Report(target, undecided(why), [], unjudged, [], timings_of([]), number_answers(shared),
+                  0, complete)
 
 
 def exit_status(reports):
