@@ -1169,10 +1169,7 @@ def short_at(data, offset=0):
 
 def quoted_mss(segment):
     """The MSS in a SYN that an ICMP error quotes: who rewrote it on the way is seen by hop."""
-    options = segment[20:(segment[12] >> 4) * 4] if len(segment) > 20 else b""
-    while len(options) >= 4 and options[0] != 2:
-        options = options[1 if options[0] == 1 else max(options[1], 2):]
-    return short_at(options, 2) if len(options) >= 4 else None
+    return tcp_options(segment[20:(segment[12] >> 4) * 4])[0] if len(segment) > 20 else None
 
 
 def is_echo_reply(packet, version, header, sequence):
@@ -2199,10 +2196,8 @@ def half_open_peers(text, port):
     rows = [words for words in word_rows(text)[1:] if len(words) > 6 and words[3] == "03"
             and words[1].endswith(":%04X" % port)]
     found = {}
-    for words in rows:                            # one or four numbers of this machine each
-        raw = b"".join(struct.pack("=I", int(part, 16)) for part in re.findall(
-            ".{8}", words[2].partition(":")[0]))
-        peer = address_text(raw).replace("::ffff:", "")
+    for words in rows:                            # the last line of a long table may be cut
+        peer = proc_end(words[2])[0].replace("::ffff:", "")
         found[peer] = max(int(words[6], 16), found.get(peer, 0))
     return found
 
@@ -3774,6 +3769,11 @@ def errno_name(number):
     return errno.errorcode.get(number, str(number)) if number is not None else None
 
 
+def failure(what, error):
+    """What the system did not do, and why, as a reason: '/etc/hosts: EACCES'."""
+    return "%s: %s" % (what, errno_name(error.errno))
+
+
 def outcome_of(name):
     """The outcome word for an errno name of a connection or a datagram."""
     if name in ("ECONNREFUSED", "ECONNRESET"):
@@ -4036,7 +4036,7 @@ class System:
             return ("unknown", "%s is absent" % path) if absent is None else ("ok", absent)
         except OSError as error:
             return ("denied" if isinstance(error, PermissionError) else "unknown",
-                    "%s: %s" % (path, errno_name(error.errno)))
+                    failure(path, error))
 
     def marks(self, paths, timeout_s=None):
         """Short texts of marker files: {path: first line}, those that exist."""
@@ -4060,7 +4060,7 @@ class System:
                     stderr=subprocess.STDOUT, start_new_session=True,
                     env=dict(os.environ, LC_ALL="C", LANG="C"))
             except OSError as error:
-                return "denied", "%s: %s" % (argv[0], errno_name(error.errno))
+                return "denied", failure(argv[0], error)
             self.children.add(child)
         raw, late = read_child(child, began + timeout_s)
         end_child(child)
@@ -4089,7 +4089,7 @@ class System:
                             route_answer({}), error=errno_name(failed))
             return "ok", {"messages": found, "names": dict(socket.if_nameindex())}
         except OSError as error:
-            return "unknown", "netlink: %s" % errno_name(error.errno)
+            return "unknown", failure("netlink", error)
 
     def poke(self, addresses, dev, wait_s, timeout_s=None):
         """Send one empty datagram to on-link addresses, so that the kernel asks for their MAC.
@@ -4212,7 +4212,7 @@ class System:
             with open_private(path, "w", "utf-8") as stream:
                 stream.write(text)
         except OSError as error:
-            return "%s: %s" % (printable(path, 100), errno_name(error.errno))
+            return failure(printable(path, 100), error)
         return None
 
     def hush(self):
@@ -4250,7 +4250,7 @@ class System:
         try:
             self.recording = Recording(self, port)
         except OSError as error:
-            raise Usage("--write %s: %s" % (self.options.write, errno_name(error.errno)))
+            raise Usage(failure("--write " + self.options.write, error))
 
     def recorded(self, own=None, timeout_s=None):
         """What was recorded, as `read_capture` tells it; unknown: why nothing could be."""
@@ -4274,7 +4274,7 @@ class System:
                 return "ok", dict(read_capture(capture_records(stream.read), client=(
                     self.options.client)), via="file", dropped=None, seconds=None)
         except OSError as error:
-            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+            return "unknown", failure(path, error)
 
     def wait(self, seconds, timeout_s=None):
         """Let others act, as long as that is recorded."""
@@ -4383,7 +4383,7 @@ class System:
         except FileNotFoundError:
             return "ok", ""
         except OSError as error:
-            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+            return "unknown", failure(path, error)
 
     def kernel_log(self, timeout_s=None):
         """What the kernel has logged in the last LOG_AGE_S seconds (/dev/kmsg: for root)."""
@@ -4391,7 +4391,7 @@ class System:
         try:
             descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
-            return "unknown", "/dev/kmsg: %s" % errno_name(error.errno)
+            return "unknown", failure("/dev/kmsg", error)
         for _ in range(20000):                    # one record a read; EPIPE: it was overwritten
             try:
                 head, _, text = os.read(descriptor, 8192).decode("utf-8", "replace").partition(";")
@@ -4435,7 +4435,7 @@ class System:
                     except NotMine:
                         continue
         except OSError as error:
-            return "unknown", "listening for LLDP and CDP: %s" % errno_name(error.errno)
+            return "unknown", failure("listening for LLDP and CDP", error)
         finally:
             for sock in sockets:
                 sock.close()
@@ -4578,7 +4578,7 @@ class System:
                 if done or end:
                     break
         except OSError as error:
-            return "denied", "%s trace: %s" % (mode, errno_name(error.errno))
+            return "denied", failure(mode + " trace", error)
         finally:
             for probe in probes:
                 abort(probe["sock"])
@@ -4944,8 +4944,7 @@ class System:
         try:
             sock = passive_socket(address, port, udp)
         except OSError as error:
-            name = errno_name(error.errno)
-            return "denied", dict(facts, error=name)
+            return "denied", dict(facts, error=errno_name(error.errno))
         with sock:
             try:
                 tell(None)
@@ -5072,7 +5071,7 @@ class Recording:
             self.told = follow_records(self.saved(records) if self.file else records,
                                        self.options.client)
         except OSError as error:                          # the disk is full
-            self.told["problem"] = "--write %s: %s" % (self.options.write, errno_name(error.errno))
+            self.told["problem"] = failure("--write " + self.options.write, error)
 
     def saved(self, records):
         """The same records, which are also written to the file."""
@@ -12130,7 +12129,7 @@ def main(argv=None, system=None, out=None):
     except OSError as error:                      # the reader has gone, or the disk is full
         (system or System(None)).hush()
         return EXIT_OK if isinstance(error, BrokenPipeError) else complain(
-            "the report could not be written: %s" % errno_name(error.errno), EXIT_UNDECIDED)
+            failure("the report could not be written", error), EXIT_UNDECIDED)
     finally:
         if system:
             system.close()
