@@ -6418,6 +6418,11 @@ def unwanted(options):
     return {name for name in PROBES if options.only and name not in names or name in options.skip}
 
 
+def probes_of(*scopes):
+    """The probes that run in these scopes, in their order."""
+    return [item for item in PROBES.values() if item.scope in scopes]
+
+
 def number_answers(done):
     """All answers in the order of the probes, each with its id."""
     rows = [a for name in [*GIVEN, *PROBES] for a in done.get(name, ())]
@@ -12082,27 +12087,26 @@ def check_name(host):
 def wish_of(target, options):
     """The answer that stands for the target itself: all that probes and rules may know of it."""
     host, named = target.host, target.host and not options.no_sni
-    return dict(
+    return Answer("target", target.text, "ok", dict(
         zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
         family=options.family, sni=options.sni or sni_for(host) if named else None,
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
         asked=not options.overview, watched_s=options.for_s, file=options.read,
-        speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
+        speaks_first=bool(host) and PROTOCOLS[target.protocol][3]))
 
 
 def diagnose(target, shared, system, options, progress=None):
     """One target: gather, judge, and make the report."""
     began = system.monotonic()
-    wish = Answer("target", target.text, "ok", wish_of(target, options))
-    items = [item for item in PROBES.values() if item.scope == SCOPES[target.mode][1]
-             or target.mode == "capture" and target.host and item.scope == "target"]
-    done, complete = gather(items, dict(shared, target=[wish]), system, options,
-                            began + options.deadline_s, progress)
+    scopes = [SCOPES[target.mode][1]] + ["target"] * bool(target.mode == "capture" and target.host)
+    done, complete = gather(
+        probes_of(*scopes), dict(shared, target=[wish_of(target, options)]), system, options,
+        began + options.deadline_s, progress)
     if target.mode == "capture":
-        items = [item for item in PROBES.values() if item.scope == "closing"]
-        done, closed = gather(items, done, system, options, system.monotonic() + CLOSING_S)
+        done, closed = gather(probes_of("closing"), done, system, options,
+                              system.monotonic() + CLOSING_S)
         complete = complete and closed
     answers = number_answers(done)
     return Report(target, *judge(answers), path_of(answers), timings_of(answers), answers,
@@ -12120,7 +12124,6 @@ def main(argv=None, system=None, out=None):
         options, texts = read_arguments(argv)
         system = system or System(options)
         check_options(options, system)
-        mine(options.mode in RUNNERS, "the mode '%s' is not built into this version" % options.mode)
         return RUNNERS[options.mode](texts, system, options, out)
     except (Usage, NotMine) as error:
         return complain(error, EXIT_USAGE)
@@ -12182,8 +12185,8 @@ def listening_targets(shared):
 def examine(mode, find_targets, system, options, out):
     """Ask what a mode asks once, find its targets in that, diagnose all; -> exit status."""
     began, started = system.monotonic(), iso_time(system.now())
-    once = [item for item in PROBES.values() if item.scope in SCOPES[mode][0]]
-    shared, complete = gather(once, {}, system, options, began + options.deadline_s)
+    shared, complete = gather(probes_of(*SCOPES[mode][0]), {}, system, options,
+                              began + options.deadline_s)
     targets = find_targets(shared)
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     reports = [unseen(target, shared) for target in targets]
@@ -12192,12 +12195,12 @@ def examine(mode, find_targets, system, options, out):
                    diagnose_many(targets, shared, system, options, watched and show_progress)]
     if watched:
         show_progress(())
-    return publish(render_document(reports, system, options, started, began), reports, system,
-                   options, out)
+    return publish(reports, system, options, started, began, out)
 
 
-def publish(text, reports, system, options, out):
-    """Print a document, or save it where --output says; -> exit status."""
+def publish(reports, system, options, started, began, out, group=None):
+    """Print the document about these reports, or save it where --output says; -> exit status."""
+    text = render_document(reports, system, options, started, began, group)
     failed = options.output and system.save(options.output, text)
     if failed:
         complain("--output %s; the report follows on standard output" % failed)
@@ -12231,7 +12234,7 @@ def run_capture(texts, system, options, out):
         problem = system.check_capture(options.read)
         mine(not problem, "--read %s: %s" % (options.read, problem))
         options = options._replace(skip=[           # it says nothing of this host
-            name for name, item in PROBES.items() if item.scope == "host" and name != "identity"])
+            item.name for item in probes_of("host") if item.name != "identity"])
     else:
         system.start_recording(target.port or target.host and 443)
     return examine("capture", lambda shared: [target], system, options._replace(
@@ -12249,8 +12252,7 @@ def see_host(system, options):
 
 def report_of(target, given, shared, system, options, began, **parts):
     """A report that rests on what was given, and not on probes of its own."""
-    wish = Answer("target", target.text, "ok", wish_of(target, options))
-    answers = number_answers(dict(shared, target=[wish], **given))
+    answers = number_answers(dict(shared, target=[wish_of(target, options)], **given))
     verdict, findings, unjudged = judge([row for row in answers if row.probe in GIVEN])
     return Report(target, verdict, findings, unjudged, parts.get("path", []), timings_of([]),
                   answers, round(system.monotonic() - began, 2), parts.get("complete", True))
@@ -12289,8 +12291,7 @@ def run_listen(texts, system, options, out):
     row = Answer("arrivals", place, outcome, facts, "socket")
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
                        complete=None if facts["interrupted"] else True)
-    return publish(render_document([report], system, options, started, began), [report], system,
-                   options, out)
+    return publish([report], system, options, started, began, out)
 
 
 def run_watch(texts, system, options, out):
@@ -12313,8 +12314,7 @@ def run_watch(texts, system, options, out):
     except KeyboardInterrupt:
         complete = None
     report = watch_report(target, seen, facts, system, options, began)._replace(complete=complete)
-    return publish(render_document([report], system, options, started, began), [report], system,
-                   options, out)
+    return publish([report], system, options, started, began, out)
 
 
 def pace_s(target):
@@ -12363,8 +12363,8 @@ def begin_outage(report, target, seen, facts, system, options):
     """Diagnose at the moment of failure; an outage that is over by then has the cheap check's."""
     system.rest(0)
     before, now = len(system.transcript), system.now()
-    once = [item for item in PROBES.values() if item.scope in SCOPES["target"][0]]
-    shared, asked = gather(once, {}, system, options, system.monotonic() + options.deadline_s)
+    shared, asked = gather(probes_of(*SCOPES["target"][0]), {}, system, options,
+                           system.monotonic() + options.deadline_s)
     whole = diagnose(target, shared, system, options) if asked is not None else report
     seen[1] = report if works(whole) else whole
     del system.transcript[:before]                # of the last outage only
@@ -12410,8 +12410,7 @@ def run_merge(texts, system, options, out):
     group = group_json(reports, spare, useless)
     for path in [path for path in texts if path in useless]:
         complain("%s: %s" % (path, useless[path]))
-    return publish(render_document(reports, system, options, started, began, group), reports,
-                   system, options, out)
+    return publish(reports, system, options, started, began, out, group)
 
 
 def target_of(client):
