@@ -5403,9 +5403,14 @@ SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
 ONCE = ("host", "server")
 
 
+def parameters(function):
+    """The names of a function's parameters: what a probe needs, what a rule looks at."""
+    return function.__code__.co_varnames[:function.__code__.co_argcount]
+
+
 def register(name, function, needy, steps=False, scope=None):
     """Add a probe; the parameters of `needy` name its needs, `scope` when it runs (SCOPES)."""
-    names = needy.__code__.co_varnames[:needy.__code__.co_argcount]
+    names = parameters(needy)
     split = len(names) - len(needy.__defaults__ or ())
     PROBES[name] = Probe(name, function, names[:split], names[split:],
                          scope or ("target" if names else "host"), steps)
@@ -5599,7 +5604,7 @@ def probe_resends(wish, tcp, tls, http, sizes, retries):
     for row in one_of_each(tcp, "ok"):
         talks = rows_about([row] + tls + http, row.subject)
         resent = saying(talks, "stage", "connect") or any(
-            (said(talk, "info") or {}).get("total_retrans") for talk in talks)
+            said(talk, "info", "total_retrans") for talk in talks)
         large = {r.value["answered"] for r in rows_about(succeeded(sizes), row.subject)
                  if r.value["size"] > SMALL_BYTES}
         if (resent or large == {True, False}) and not rows_about(retries, row.subject):
@@ -6741,11 +6746,6 @@ DEAD = ("FAILED", "INCOMPLETE", "incomplete")       # one that does not,
 BELIEVED = ("CACHED", "DELAY", "PROBE")             # and one that was not asked lately
 
 
-def parameters(function):
-    """The names of a function's parameters."""
-    return function.__code__.co_varnames[:function.__code__.co_argcount]
-
-
 def codes_of(words):
     """The codes that a card names, those of its groups too."""
     return [code for word in words.split() for code in (
@@ -7314,9 +7314,8 @@ def rule_path_loss(retries, resends, tcp, tls, http):
         talks = first + rows_about(tls + http, row.subject)
         gone = met(first, "timeout") + saying(talks, "stage", "connect")
         mute = gone + [t for t in saying(talks, "ended", "silent", "stalled")
-                       if (t.value.get("info") or {}).get("unacked")]        # by the peer's kernel
-        late = [t for t in met(talks, "ok") if (said(t, "info") or {}).get("total_retrans")
-                and t not in mute]
+                       if said(t, "info", "unacked")]        # by the peer's kernel
+        late = [t for t in met(talks, "ok") if said(t, "info", "total_retrans") and t not in mute]
         lost = value["silent"] + value["resent"] + len(mute) + sum(
             talk.value["info"]["total_retrans"] for talk in late)
         words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
@@ -7830,7 +7829,7 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
     quiet: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
     fires: watch/tcp ok 80={"waiting":2,"limit":2} ; loop/127.0.0.1 ok open=0 silent=1
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
-def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
+def rule_listen_backlog(watched, watch, grown, loop, holder):
     """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss.
 
     A socket counts as dropped also SYNs that no route leads back to: an overflow has a counter.
@@ -7853,7 +7852,7 @@ def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     fires: watch/tcp ok 80={"waiting":3,"unaccepted":3,"limit":9}
     quiet: watch/tcp ok 80={"waiting":0,"limit":9}   quiet: watch/tcp ok 80={"waiting":9,"limit":2}
     """)
-def rule_not_accepting(wish, watched, watch, listening, owners, holder):
+def rule_not_accepting(watched, watch, listening, owners, holder):
     """Connections stay in the queue all the while: the clients are connected and hear nothing."""
     waiting, limit = watched.get("waiting"), watched.get("limit")
     states = {row["state"] for row in programs_of(listening, owners)} & set(STUCK)
@@ -7893,7 +7892,7 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     fires: watch/tcp ok 80={"waiting":0,"limit":9}   fires: watch/tcp ok 80={"waiting":1,"limit":9}
     quiet: watch/tcp ok 80={"waiting":9,"limit":9}   quiet: watch/tcp ok 80={"waiting":1,"limit":0}
     """)
-def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
+def rule_firewall_loop(listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
     rules may mean that, where they let clients pass; where they do not tell, it counts."""
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
@@ -7952,7 +7951,7 @@ def rule_firewall_undelivered(wish, watched, grown, fates):
     fix: Add the route to the client's network, or the default route; `ip route get {client}`.
     given: port/80 client=192.0.2.10   fires: back/192.0.2.10 ok error=ENETUNREACH
     fires: back/192.0.2.10 ok type=blackhole error=EINVAL   quiet: back/192.0.2.10 ok""")
-def rule_return_missing(wish, back, listening):
+def rule_return_missing(wish, back):
     """The kernel finds no route to the client, or refuses it: RTM_GETROUTE says so."""
     for row in [row for row in back if said(row, "error")][:wish["mode"] == "server"]:
         yield dict(client=host_of(row), proof=[row], how=NO_WAY.get(
@@ -8008,7 +8007,7 @@ def rule_handshake_incomplete(wish, watched, watch, back):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
     stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
     ours = [peer for peer in stuck if peer == wish["client"]]
-    others = [peer for peer, state in watched.get("peers", {}).items() if peer not in stuck]
+    others = set(watched.get("peers", ())) - set(stuck)
     if stuck:               # a public server always meets some that never answer
         yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0],
                    proof=watch + back, severity="fail" if ours or not wish["client"]
@@ -8021,7 +8020,7 @@ def rule_handshake_incomplete(wish, watched, watch, back):
     fix: The program leaks connections: look at its threads; restart it, then mend it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":20}}
     quiet: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":1}}""")
-def rule_close_wait(wish, watched, watch, holder):
+def rule_close_wait(watched, watch, holder):
     """CLOSE_WAIT is left only by the program's close()."""
     count = watched.get("fewest", {}).get("CLOSE_WAIT", 0)
     if count >= CLOSE_WAIT_LIMIT:
@@ -8035,7 +8034,7 @@ def rule_close_wait(wish, watched, watch, holder):
     given: port/80 ; listener/0.0.0.0 inode=7
     fires: owners/self ok inodes={"7":5} processes={"5":{"descriptors":99,"limit":99}}
     quiet: owners/self ok inodes={"7":5} processes={"5":{"descriptors":9,"limit":99}}""")
-def rule_descriptors_exhausted(wish, listening, owners):
+def rule_descriptors_exhausted(listening, owners):
     """A process at its limit of descriptors gets EMFILE from accept()."""
     for row in programs_of(listening, owners):
         if row["limit"] and row["descriptors"] >= row["limit"] - 1:
@@ -8766,9 +8765,12 @@ def met(answers, *outcomes):
     return [a for a in answers if a.outcome in outcomes]
 
 
-def said(row, key):
-    """What an answer says of `key`, or None."""
-    return row.value.get(key) if isinstance(row.value, dict) else None
+def said(row, *keys):
+    """What an answer says of a key, or of a key in that; None where it says nothing."""
+    value = row.value
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def saying(answers, key, *values):
@@ -8813,8 +8815,7 @@ def is_up(link):
 def far_reaching(link):
     """The addresses of an interface that lead beyond its link (not 169.254/16 and fe80::/10)."""
     return [] if link.get("loopback") or link["name"] == "lo" else [
-        cidr.partition("/")[0] for cidr in link["inet"] + link["inet6"]
-        if not re.match(r"(?i)169\.254\.|fe[89ab]", cidr)]
+        a for a in link_addresses(link) if not re.match(r"(?i)169\.254\.|fe[89ab]", a)]
 
 
 def is_local_bridge(link):
@@ -8877,9 +8878,8 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
 
 def is_unheeded(row):
     """Was what we said sent again and again, without an ACK of the peer's kernel (tcp_info)?"""
-    info = row.value.get("info") or {}
     return row.value["ended"] in ("silent", "stalled") and bool(
-        info.get("unacked") and info.get("total_retrans", 0) > 1)
+        said(row, "info", "unacked") and (said(row, "info", "total_retrans") or 0) > 1)
 
 
 def lost_answers(row):
@@ -9513,13 +9513,18 @@ def watch_verdict(seen, _):
 def traits_of(report):
     """What the report about one host and target may have in common with others: [(kind, value)],
     the kinds that say most first."""
-    client = next(row.value for row in report.answers if row.probe == "report")
+    client = client_of(report)
     source = (client["sources"] + client["addresses"] + [None])[0]
     segment = source and network_of(source)
     return unique([("target", client["target"]), ("target host", client["goal"])] + [
         ("host", client["host"])] + [("source segment", segment)] * bool(segment) + [
             ("hop", hop["address"]) for hop in client["path"][::-1]
             if hop["address"] not in client["goals"] + [None]] + [("port", client["port"])])
+
+
+def client_of(report):
+    """What the client has reported of one target of a merged report."""
+    return next(row.value for row in report.answers if row.probe == "report")
 
 
 def network_of(address):
@@ -9903,7 +9908,7 @@ def render_group(group, reports, say):
             for row in group["common"][:6]]
     parts = [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
-            host_of_report(report), report.target.text, report.verdict.code,
+            client_of(report)["host"], report.target.text, report.verdict.code,
             say(report.verdict.confidence), short_places(report.verdict.suspects, say)), 78)
         for report in bad[:60]] + more_lines(len(bad[60:]), "", say))]
     return "".join("\n%s\n%s\n" % (say(name), "\n".join(part)) for name, part in parts if part)
@@ -9931,16 +9936,11 @@ def render_merged(reports, group, filled=(), color=False, say=str):
         "\n%s\n%s\n" % (say("NOT JOINED"), "\n".join(left_out)) if left_out else "")
 
 
-def host_of_report(report):
-    """The client of one target of a merged report."""
-    return next(row.value["host"] for row in report.answers if row.probe == "report")
-
-
 def group_json(reports, spare, useless):
     """What mode `merge` adds to the document: the matrix, what fails have in common, the rest."""
     hosts, targets = (unique(names) for names in zip(*[
-        (host_of_report(report), report.target.text) for report in reports]))
-    codes = {(host_of_report(report), report.target.text): report.verdict.code
+        (client_of(report)["host"], report.target.text) for report in reports]))
+    codes = {(client_of(report)["host"], report.target.text): report.verdict.code
              for report in reports}
     common = common_ground(reports)
     return dict(
@@ -10198,7 +10198,7 @@ def how_often(table, say):
     counts = {key: len(met(first, outcome)) + sum(value.get(key) or 0 for value in again)
               for outcome, key in (("ok", "open"), ("refused", "refused"), ("timeout", "silent"))}
     counts["unreachable"] = total - sum(counts.values())
-    syns = max([1 + (said(row, "info") or {}).get("total_retrans", 0) for row in first], default=0)
+    syns = max([1 + (said(row, "info", "total_retrans") or 0) for row in first], default=0)
     told = [say("%d of %d connections %s" % (count, total, words))
             for words, count in counts.items() if count > 0]
     told += [say("%d SYNs in the first" % syns)] * (syns > 1)
@@ -10320,7 +10320,7 @@ def http_facts(report, table, say):
     return dict(
         answer="\n".join("%s: HTTP %s %s, Server: %s" % (
             row.subject, said(row, "status"), said(row, "reason"),
-            (said(row, "headers") or {}).get("server") or "-") for row in rows) or "-",
+            said(row, "headers", "server") or "-") for row in rows) or "-",
         path=hide_secret(report.target.path or "/"),
         times=", ".join("%s %.1f ms" % (say(name), report.timings_ms[key])
                         for key, name in PHASES.items()
@@ -10382,7 +10382,7 @@ def render_brief(report, say=str):
     """One line for one target, of at most 120 columns."""
     result, text = report.verdict, report.target.text
     if report.target.mode == "merge":
-        text = "%s: %s" % (host_of_report(report), text)
+        text = "%s: %s" % (client_of(report)["host"], text)
     return shorten("%s %-21s %s %s: %s" % (
         pad(shorten(text, 24), 24), result.code, pad(say(result.confidence), 8),
         short_places(result.suspects, say), say(result.summary)), 120) + "\n"
@@ -10410,7 +10410,7 @@ def target_json(report, ids):
                 addresses=found_addresses(by_probe(report.answers)),
                 verdict=report.verdict._asdict(), findings=findings, unjudged=report.unjudged,
                 path=report.path, timings_ms=report.timings_ms, elapsed_s=report.elapsed_s,
-                complete=report.complete, **({"client": host_of_report(report)} if
+                complete=report.complete, **({"client": client_of(report)["host"]} if
                                              report.target.mode == "merge" else {}))
 
 
