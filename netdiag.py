@@ -9775,15 +9775,24 @@ def render_text(report, packets, filled=(), color=False, say=str):
     """The whole report: the verdict, and below it each part that has something to say."""
     table, report = by_probe(report.answers), in_words(report, say)
     rows = dict(asked_rows(report, table, say), **ticket_rows(report, table, packets, filled, say))
-    parts = (("FLOWS", flow_lines(report, table["capture"], say)),
-             ("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
-             ("TIMES", time_lines(report.timings_ms, say)),
-             ("FINDINGS", finding_lines(report.findings, color, say)),
-             ("NOT TESTED", untested_lines(report)),
-             ("TICKET (copy from here)", row_lines(rows, say)))
-    blocks = [verdict_lines(report, color, say)]
-    blocks += [[say(name)] + lines for name, lines in parts if lines]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return below_verdict(report, (
+        ("FLOWS", flow_lines(report, table["capture"], say)),
+        ("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
+        ("TIMES", time_lines(report.timings_ms, say)),
+        ("FINDINGS", finding_lines(report.findings, color, say)),
+        ("NOT TESTED", untested_lines(report)),
+        ("TICKET (copy from here)", row_lines(rows, say))), color, say)
+
+
+def below_verdict(report, parts, color, say):
+    """A report as text: its verdict, and below it [(heading, lines)]."""
+    return "\n".join(verdict_lines(report, color, say)) + "\n" + "".join(
+        headed(name, lines, say) for name, lines in parts)
+
+
+def headed(name, lines, say):
+    """A part under its heading, behind a blank line; "" where it has nothing to say."""
+    return "\n%s\n%s\n" % (say(name), "\n".join(lines)) if lines else ""
 
 
 def untested_lines(report):
@@ -9828,13 +9837,10 @@ def render_mode(report, packets=0, filled=(), color=False, say=str):
         return render_text(report, packets, filled, color, say)
     name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers), say)
     if report.target.mode == "watch" and report.verdict.code not in NO_FAULT:
-        return "\n".join([render_text(report, packets, filled, color, say), say(name)]
-                         + lines) + "\n"
+        return render_text(report, packets, filled, color, say) + headed(name, lines, say)
     report = in_words(report, say)
-    parts = ((name, lines), ("FINDINGS", finding_lines(report.findings, color, say)))
-    blocks = [verdict_lines(report, color, say)]
-    blocks += [[say(name)] + lines for name, lines in parts if lines]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return below_verdict(report, (
+        (name, lines), ("FINDINGS", finding_lines(report.findings, color, say))), color, say)
 
 
 def arrival_line(row, say=str):
@@ -9890,8 +9896,8 @@ def end_lines(table, say):
     return lines
 
 
-def render_group(group, reports, say):
-    """Many hosts and targets: the one verdict, the matrix, and one line for each that fails."""
+def group_parts(group, reports, say):
+    """Many hosts and targets: the matrix, what they share, and one line for each that fails."""
     bad = [report for report in reports if report.verdict.code != "ok"]
     hosts, targets = group["matrix"]["hosts"], group["matrix"]["targets"]
     lines = [" " * 30 + " ".join("%3d" % n for n in range(1, len(targets[:12]) + 1))]
@@ -9906,12 +9912,11 @@ def render_group(group, reports, say):
     told = ["%s: %s" % (shorten("%s %s" % (say(row["what"]), row["value"]), 40), say(
         "%d of those that fail have it, %d of the others" % (row["failed"], row["fine"])))
             for row in group["common"][:6]]
-    parts = [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
+    return [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
             client_of(report)["host"], report.target.text, report.verdict.code,
             say(report.verdict.confidence), short_places(report.verdict.suspects, say)), 78)
         for report in bad[:60]] + more_lines(len(bad[60:]), "", say))]
-    return "".join("\n%s\n%s\n" % (say(name), "\n".join(part)) for name, part in parts if part)
 
 
 def render_merged(reports, group, filled=(), color=False, say=str):
@@ -9928,12 +9933,10 @@ def render_merged(reports, group, filled=(), color=False, say=str):
             target=first.target._replace(text="%d hosts, %d targets" % (len(group["matrix"][
                 "hosts"]), len(group["matrix"]["targets"])), port=None),
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
-        head = ["\n".join(verdict_lines(in_words(whole, say), color, say)) + "\n"
-                + render_group(group, reports, say)]
+        head = [below_verdict(in_words(whole, say), group_parts(group, reports, say), color, say)]
     shown = [report for report in reports if not reports[1:] or report.findings][:20]
     texts = head + [render_mode(report, 0, filled, color, say) for report in shown]
-    return RULER.join(texts) + (
-        "\n%s\n%s\n" % (say("NOT JOINED"), "\n".join(left_out)) if left_out else "")
+    return RULER.join(texts) + headed("NOT JOINED", left_out, say)
 
 
 def group_json(reports, spare, useless):
@@ -10109,11 +10112,11 @@ def render_ticket(report, packets, filled=(), say=str):
     if result.code == "ok":
         return "\n".join(lines + wrap(say("Nothing needs to be sent: the target works."), "")
                          + wrap(result.summary, "")) + "\n"
-    asked, untested = asked_rows(report, table, say), untested_lines(report)
+    asked = asked_rows(report, table, say)
     request = asked.pop("request") or "________"
-    lines += row_lines(asked, say) + [""] + wrap(request, "") + ["", say("FACTS")]
-    lines += row_lines(ticket_rows(report, table, packets, filled, say), say)
-    return "\n".join(lines + ["", say("NOT TESTED")] * bool(untested) + untested) + "\n"
+    rows = ticket_rows(report, table, packets, filled, say)
+    return "\n".join(lines + row_lines(asked, say) + [""] + wrap(request, "")) + "\n" + headed(
+        "FACTS", row_lines(rows, say), say) + headed("NOT TESTED", untested_lines(report), say)
 
 
 def asked_rows(report, table, say=str):
@@ -10295,8 +10298,8 @@ def render_listeners(reports, say=str):
 def untested_once(reports, say=str):
     """What could not be asked of any of these reports, each question once; "" where nothing is."""
     asked = {row["question"]: row for report in reports for row in in_words(report, say).unjudged}
-    lines = untested_lines(reports[0]._replace(unjudged=list(asked.values())))
-    return "\n".join(["", say("NOT TESTED")] + lines) + "\n" if lines else ""
+    return headed("NOT TESTED", untested_lines(
+        reports[0]._replace(unjudged=list(asked.values()))), say)
 
 
 def tls_facts(report, table, say):
