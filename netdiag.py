@@ -2013,7 +2013,7 @@ def parse_lldpctl(text):
 
 
 @guarded
-def parse_lldp(frame, local_if=None):
+def parse_lldp(frame, local_if):
     """An LLDP frame (IEEE 802.1AB: TLVs with 7 bits of type and 9 of length) as `parse_lldpctl`."""
     row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="LLDP", mgmt_ips=[]), 14
     while at + 2 <= len(frame):
@@ -2045,7 +2045,7 @@ def lldp_id(kind, body):
 
 
 @guarded
-def parse_cdp(frame, local_if=None):
+def parse_cdp(frame, local_if):
     """A CDP frame: 802.3 and SNAP (22 bytes), version, TTL, checksum; TLVs count their heads."""
     mine(frame[14:22] == b"\xaa\xaa\3\0\0\x0c\x20\0", "no CDP")
     row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="CDP", ttl=frame[23], mgmt_ips=[]), 26
@@ -2923,7 +2923,7 @@ def nft_facts(tables, error):
             "bases": None if error else [base for _, bases in rows for base in bases]}
 
 
-def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
+def inbound_packet(transport, port, daddr, saddr, iif, way_back=()):
     """The first packet of a client to this host: for each field what it may hold, () for unknown.
 
     daddr, saddr: addresses of one family; iif: names of the interfaces where it may come in;
@@ -3454,7 +3454,7 @@ def new_flow(packet):
                 sides=(Side(), Side()))
 
 
-def read_flows(packets, client=None):
+def read_flows(packets, client):
     """Packets -> (flows in the order of their first packets, {protocol: packets}).
 
     Beside FLOWS_LIMIT flows there is as much room for the client that is asked about.
@@ -3577,7 +3577,7 @@ def resent_kind(side, other, packet):
     return "reordered" if near else "retransmits"
 
 
-def judge_flows(flows, own=None, until_s=None):
+def judge_flows(flows, own, until_s):
     """Flows as plain facts: their state, where they were seen, what hangs, who stopped answering.
 
     An end is near when its address is one of `own`, or when no router has lowered its TTL.
@@ -9820,7 +9820,7 @@ def short_places(suspects, say):
                     for place in suspects[:2]) or "-"
 
 
-def title_of(target, say=str):
+def title_of(target, say):
     """What was looked at: 'web.example:443 (https)'."""
     text = unless_name(target.text, say)
     return "%s (%s)" % (text, target.protocol) if target.port else text
@@ -9831,7 +9831,7 @@ def unless_name(text, say):
     return say(text) if " " in text else text
 
 
-def render_mode(report, packets=0, filled=(), color=False, say=str):
+def render_mode(report, packets, filled, color, say):
     """The report of a mode: with a part of its own, and a path where one was drawn from here."""
     if report.target.mode not in MODE_PARTS:
         return render_text(report, packets, filled, color, say)
@@ -9843,7 +9843,7 @@ def render_mode(report, packets=0, filled=(), color=False, say=str):
         (name, lines), ("FINDINGS", finding_lines(report.findings, color, say))), color, say)
 
 
-def arrival_line(row, say=str):
+def arrival_line(row, say):
     """One arrival at the stand-in: when, from where, and what the network has made of it."""
     return "  %s  %-24s TTL %-4s MSS %-6s %s" % (
         row["at"][11:19], endpoint(row["from"], row["port"]), row["ttl"] or "?", row["mss"] or "-",
@@ -9860,7 +9860,7 @@ def outage_times(outage):
     return "%s-%s" % (clock_text(outage["from"]), clock_text(outage["to"]))
 
 
-def outage_line(outage, say=str):
+def outage_line(outage, say):
     """One line of the outage log."""
     return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], say(outage["confidence"]),
                                  say(outage["summary"]))
@@ -9963,7 +9963,7 @@ MODE_PARTS = {
         arrival_line(row, say) for row in table["arrivals"][0].value["arrivals"]])}
 
 
-def verdict_lines(report, color, say=str):
+def verdict_lines(report, color, say):
     """Under the title at most five lines: code, place and sureness; what; do this; ask them."""
     result = report.verdict
     head = "%s  %s, %s" % (say(NO_FAULT.get(result.code, "FAULT")), result.code,
@@ -9994,7 +9994,7 @@ def request_words(result, say=str):
     return "%s - %s" % (who, text)
 
 
-def path_lines(report, way, server, say=str):
+def path_lines(report, way, server, say):
     """The way drawn from client to service, with a mark behind the place suspected most."""
     target, result = report.target, report.verdict
     if not target.host or not report.path and result.code.startswith("dns."):
@@ -10079,7 +10079,7 @@ def flow_words(flow):
     return words or ["nothing that tells"]
 
 
-def time_lines(timings_ms, say=str):
+def time_lines(timings_ms, say):
     """A bar for each phase, to one scale."""
     rows = [(name, timings_ms[key]) for key, name in PHASES.items()
             if timings_ms[key] is not None]
@@ -10088,7 +10088,7 @@ def time_lines(timings_ms, say=str):
             for name, ms in rows]
 
 
-def finding_lines(findings, color, say=str):
+def finding_lines(findings, color, say):
     """Findings, the worst first and then by layer: what was seen, how sure, what to do."""
     lines = []
     for row in sorted(findings, key=lambda f: (list(SEVERITY_WORDS).index(f.severity), f.layer)):
@@ -10104,7 +10104,7 @@ def finding_lines(findings, color, say=str):
 
 # -- the ticket -----------------------------------------------------------------------------------
 
-def render_ticket(report, packets, filled=(), say=str):
+def render_ticket(report, packets, filled, say):
     """Only the text to send: to whom, the request, and the facts that this verdict needs."""
     table, report = by_probe(report.answers), in_words(report, say)
     result, title = report.verdict, title_of(report.target, say)
@@ -10119,7 +10119,7 @@ def render_ticket(report, packets, filled=(), say=str):
         "FACTS", row_lines(rows, say), say) + headed("NOT TESTED", untested_lines(report), say)
 
 
-def asked_rows(report, table, say=str):
+def asked_rows(report, table, say):
     """Whom to ask for what; the first advice where nobody can be named."""
     result, clouds = report.verdict, environment_words(table["marks"], table["proxy_env"])
     if result.code == "ok":
@@ -10132,7 +10132,7 @@ def asked_rows(report, table, say=str):
                 request=ask["text"])
 
 
-def ticket_rows(report, table, packets, filled, say=str):
+def ticket_rows(report, table, packets, filled, say):
     """{label: text} of what its reader needs; None where nobody here can know."""
     result, target, host = report.verdict, report.target, about(table["identity"], "self")
     clock, filled = about(table["clock"], "self"), dict(filled)
@@ -10275,7 +10275,7 @@ def fate_words(fate, say):
         fate["chain"], rule_words(fate), say(fate["count"])) if fate["rule"] else "")
 
 
-def render_listeners(reports, say=str):
+def render_listeners(reports, say):
     """Everybody who listens on this host, a line each, with the verdict on the port."""
     rows = [list(map(say, ("", "address", "port", "program, pid, user", "queue", "verdict")))]
     for report in [r for r in reports if r.target.port and r.complete is not None]:
@@ -10295,7 +10295,7 @@ def render_listeners(reports, say=str):
                      + lines * bool(rows[1:])) + "\n"
 
 
-def untested_once(reports, say=str):
+def untested_once(reports, say):
     """What could not be asked of any of these reports, each question once; "" where nothing is."""
     asked = {row["question"]: row for report in reports for row in in_words(report, say).unjudged}
     return headed("NOT TESTED", untested_lines(
@@ -10348,7 +10348,7 @@ SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason gree
              " not_tls refuses mac key_type sha256").split()
 
 
-def ruled_out(table, result, say=str):
+def ruled_out(table, result, say):
     """The layers that were seen to work, each with how; "-" where that is none or all of them."""
     links = [row for row in real_links(table["interfaces"]) if row["up"] and row.get("carrier")]
     routes = saying(succeeded(table["route"]), "error", None)
@@ -10365,7 +10365,7 @@ def ruled_out(table, result, say=str):
         if seen and not result.code.startswith(layer + ".")) or "-"
 
 
-def render_transcript(transcript, answers, verbose, say=str):
+def render_transcript(transcript, answers, verbose, say):
     """What was run and what was probed without a command, so that the reader can check us."""
     lines, (height, width) = [say("TRANSCRIPT")], (400, 4000) if verbose else (40, 260)
     for entry in transcript:
@@ -10381,7 +10381,7 @@ def render_transcript(transcript, answers, verbose, say=str):
     return "\n".join(lines) + "\n"
 
 
-def render_brief(report, say=str):
+def render_brief(report, say):
     """One line for one target, of at most 120 columns."""
     result, text = report.verdict, report.target.text
     if report.target.mode == "merge":
