@@ -255,10 +255,15 @@ def find(pattern, text):
     return found.group(1) if found else None
 
 
+def first_of(items):
+    """The first of some items, or None where there are none."""
+    return next(iter(items), None)
+
+
 def find_kind(table, text):
     """The first kind of ((kind, pattern), ...) whose pattern is in the lower-cased text."""
     text = text.lower()
-    return next((kind for kind, pattern in table if re.search(pattern, text, re.M)), None)
+    return first_of(kind for kind, pattern in table if re.search(pattern, text, re.M))
 
 
 def is_address(word):
@@ -276,7 +281,7 @@ def first_address(line):
     """The first address in a sentence, without its punctuation, or None."""
     words = re.findall(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?", line)
     spellings = (form for word in words for form in (word, word.rstrip(".:"), word.strip(".:")))
-    return next((form for form in spellings if form != "::" and is_address(form)), None)
+    return first_of(form for form in spellings if form != "::" and is_address(form))
 
 
 def to_mac(word):
@@ -375,6 +380,11 @@ def read_url(text):
 def numbered(text):
     """"1 unicast 2 local" -> {1: "unicast", 2: "local"}."""
     return {int(number): word for number, word in re.findall(r"(\S+) (\S+)", text)}
+
+
+def table_of(text):
+    """"ESTAB=ESTABLISHED CLOSE=CLOSED" -> {"ESTAB": "ESTABLISHED", "CLOSE": "CLOSED"}."""
+    return dict(word.split("=") for word in text.split())
 
 
 def counted(body, form="!H"):
@@ -719,7 +729,7 @@ def parse_ifconfig(text):
 ROUTE_TYPES = "unicast local broadcast multicast anycast blackhole unreachable prohibit throw nat"
 ROUTE_FLAGS = "linkdown onlink pervasive dead offload trap".split()
 ROUTE_KEYS = set("via dev proto scope src metric table from nhid error".split())
-COLUMN_NAMES = dict(Flag="Flags", Met="Metric", If="Iface", Netif="Iface", Interface="Iface")
+COLUMN_NAMES = table_of("Flag=Flags Met=Metric If=Iface Netif=Iface Interface=Iface")
 NUD_STATES = set("REACHABLE STALE DELAY PROBE FAILED INCOMPLETE PERMANENT NOARP NONE".split())
 ARP_FORMS = (
     # "host (10.0.0.1) at 0:1:2:3:4:5 [ether] PERM on eth0"; arp -n; arp -a of Windows
@@ -823,7 +833,7 @@ def parse_arp(text):
     entries, device = [], None
     for line in text.splitlines():
         device = first_address(line) if re.search(r" --- 0x[0-9a-fA-F]", line) else device
-        found = next(filter(None, (re.match(form, line) for form in ARP_FORMS)), None)
+        found = first_of(filter(None, (re.match(form, line) for form in ARP_FORMS)))
         facts = found.groupdict() if found else {"mac": None}
         mac, host, ip_word = to_mac(facts["mac"]), facts.get("host"), facts.get("ip")
         if not (mac or host) or not is_address(ip_word or "::"):
@@ -1044,7 +1054,7 @@ def netlink_number(raw):
 @guarded
 def parse_netlink_interfaces(messages):
     """RTM_NEWLINK and RTM_NEWADDR payloads, as (kind, payload) -> the shape of `parse_ip_addr`."""
-    links = collections.OrderedDict()
+    links = {}
     for index, flags, found in netlink_rows(messages, 16, "=4xiI4x"):
         kinds = netlink_attributes(found[18])[1]              # IFLA_LINKINFO: 'bridge', 'veth' ...
         name, kind = (raw.rstrip(b"\0").decode("ascii", "replace") for raw in (found[3], kinds))
@@ -1104,6 +1114,7 @@ def parse_netlink_rules(messages):
         for to_bits, bits, table, action, found in netlink_rows(messages, 32, "=xBBxB2xB4x")]}
 
 
+BLOCKING_ROUTES = table_of("EINVAL=blackhole EHOSTUNREACH=unreachable EACCES=prohibit")
 ROUTE_ERRORS = kinds("""
     ENETUNREACH=network.*unreachable   EHOSTUNREACH=no route|host.*unreachable
     EACCES=not permitted|permission denied   EINVAL=invalid argument   ENETDOWN=network.*down""")
@@ -1119,9 +1130,9 @@ def parse_route_answer(text):
 
 def route_answer(row):
     """One route row as the answer to 'which way?'; a row that refuses carries its errno."""
-    refusal = {"blackhole": "EINVAL", "unreachable": "EHOSTUNREACH", "prohibit": "EACCES"}
     found = {key: row.get(key) for key in "dev via src table mtu".split()}
-    return dict(found, type=row.get("type") or "unicast", error=refusal.get(row.get("type")))
+    return dict(found, type=row.get("type") or "unicast", error=first_of(
+        errno for errno, kind in BLOCKING_ROUTES.items() if kind == row.get("type")))
 
 
 ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
@@ -1158,10 +1169,7 @@ def short_at(data, offset=0):
 
 def quoted_mss(segment):
     """The MSS in a SYN that an ICMP error quotes: who rewrote it on the way is seen by hop."""
-    options = segment[20:(segment[12] >> 4) * 4] if len(segment) > 20 else b""
-    while len(options) >= 4 and options[0] != 2:
-        options = options[1 if options[0] == 1 else max(options[1], 2):]
-    return short_at(options, 2) if len(options) >= 4 else None
+    return tcp_options(segment[20:(segment[12] >> 4) * 4])[0] if len(segment) > 20 else None
 
 
 def is_echo_reply(packet, version, header, sequence):
@@ -1279,9 +1287,9 @@ def search_names(name, search, ndots):
 
 # -- X.509 and TLS (X.690, RFC 5280, 5246, 8446) --------------------------------------------------
 
-OID_NAMES = dict(re.findall(
-    r"(\S+)=(\S+)", "2.5.4.3=CN 2.5.4.6=C 2.5.4.7=L 2.5.4.8=ST 2.5.4.10=O 2.5.4.11=OU"
-    " 2.5.4.5=serialNumber 1.2.840.113549.1.9.1=emailAddress 0.9.2342.19200300.100.1.25=DC"))
+OID_NAMES = table_of(
+    "2.5.4.3=CN 2.5.4.6=C 2.5.4.7=L 2.5.4.8=ST 2.5.4.10=O 2.5.4.11=OU 2.5.4.5=serialNumber"
+    " 1.2.840.113549.1.9.1=emailAddress 0.9.2342.19200300.100.1.25=DC")
 STRING_TYPES = {12: "utf-8", 28: "utf-32-be", 30: "utf-16-be"}
 
 
@@ -1516,7 +1524,7 @@ def parse_handshake(raw):
     # OpenSSL's own text ("tlsv1 alert ..." of 1.x): `reason` lies on 3.6 and 3.7 for newer codes.
     text = find(r"((?:alert|tlsv1[03]?|sslv3) [a-z_ ]+)", (raw.get("error") or "").lower()) or ""
     told = (name for name in ALERTS.values() if name in text.replace(" ", "_"))
-    return dict(raw, chain=read_chain(raw["chain"]), alert=next(told, None))
+    return dict(raw, chain=read_chain(raw["chain"]), alert=first_of(told))
 
 
 OPENSSL_FAILURES = kinds(r"""
@@ -1665,8 +1673,8 @@ FIRST_BYTES = kinds(r"""
     another AMQP=AMQP   mqtt=\x20\x02[\x00\x01][\x00-\x05]$   rdp=(?s)\x03\x00..[\x06-\x0e]\xd0
     kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01\x01a   xmpp=<\?xml|<stream:stream
     http2=(?s)\x00\x00.\x04\x00\x00\x00\x00\x00""")
-GREETS_AS = dict(re.findall(r"(\S+)=(\S+)", "smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp"
-                            " mqtts=mqtt ldaps=ldap rediss=redis submission=smtp sftp=ssh"))
+GREETS_AS = table_of("smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp mqtts=mqtt ldaps=ldap"
+                     " rediss=redis submission=smtp sftp=ssh")
 # The service itself says no.  A login that it asks for is none: that one works.
 REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
@@ -1679,7 +1687,7 @@ REFUSALS = kinds(r"""
 def guess_protocol(data, table=FIRST_BYTES):
     """The protocol whose first bytes these are: the name in the first row that matches, or None."""
     text = data.decode("latin-1")
-    return next((name for name, pattern in table if re.match(pattern, text)), None)
+    return first_of(name for name, pattern in table if re.match(pattern, text))
 
 
 def read_first_words(data):
@@ -1760,8 +1768,8 @@ WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
 SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20                         # linux/sock_diag.h
 SOCKET_STATES = numbered("1 ESTABLISHED 2 SYN_SENT 3 SYN_RECV 4 FIN_WAIT1 5 FIN_WAIT2 6 TIME_WAIT"
                          " 7 CLOSED 8 CLOSE_WAIT 9 LAST_ACK 10 LISTEN 11 CLOSING 12 SYN_RECV")
-STATE_ALIASES = dict(ESTAB="ESTABLISHED", LISTENING="LISTEN", SYN_RCVD="SYN_RECV",
-                     SYN_RECEIVED="SYN_RECV", CLOSE="CLOSED")
+STATE_ALIASES = table_of("ESTAB=ESTABLISHED LISTENING=LISTEN SYN_RCVD=SYN_RECV"
+                         " SYN_RECEIVED=SYN_RECV CLOSE=CLOSED")
 IDLE = (None, "CLOSED", "UNCONN")                              # of a UDP socket without a peer
 
 
@@ -1927,8 +1935,8 @@ def parse_netstat_an(text):
     rows, error = [], "usage" if re.search("(?m)^Usage: *netstat", text) else None
     for line in text.splitlines() if not error else ():
         words = line.split()
-        at = next((n for n, word in enumerate(words[:3]) if re.match(
-            r"(?i)(?:tcp|udp)(?:4|6|46)?$", word)), None)
+        at = first_of(n for n, word in enumerate(words[:3])
+                      if re.match(r"(?i)(?:tcp|udp)(?:4|6|46)?$", word))
         program = re.match(r"\s*\[(.+)\]\s*$", line)            # Windows, -b: below its socket
         if at is not None:
             rows.append(netstat_row(line, words[at], words[at + 1:]))
@@ -1956,7 +1964,7 @@ def parse_lsof(text):
     """`lsof -nP -i`: COMMAND PID ... TYPE DEVICE SIZE/OFF NODE NAME, heading or not."""
     rows = []
     for words in word_rows(text):
-        at = next((n for n, word in enumerate(words) if word in ("TCP", "UDP")), None)
+        at = first_of(n for n, word in enumerate(words) if word in ("TCP", "UDP"))
         if at and words[1].isdigit():
             local, _, remote = mine(words[at + 1:], "no name")[0].partition("->")
             state = socket_state(" ".join(words[at + 2:]))
@@ -1973,8 +1981,8 @@ def parse_lsof(text):
 
 LLDP_NEIGHBOR = dict(dict.fromkeys("local_if via chassis_id sysname sysdescr port_id port_descr ttl"
                                    " vlan".split()), mgmt_ips=[], capabilities_on=[])
-LLDPCTL_KEYS = dict(ChassisID="chassis_id", SysName="sysname", SysDescr="sysdescr",
-                    PortID="port_id", PortDescr="port_descr")
+LLDPCTL_KEYS = table_of("ChassisID=chassis_id SysName=sysname SysDescr=sysdescr PortID=port_id"
+                        " PortDescr=port_descr")
 LLDP_TEXTS = {4: "port_descr", 5: "sysname", 6: "sysdescr"}
 LLDP_CAPABILITIES = "Other Repeater Bridge Wlan Router Tel Docsis Station".split()
 LLDP_IDS = {(1, 4): "mac", (1, 5): "ip", (1, 6): "ifname", (1, 7): "local",
@@ -2008,7 +2016,7 @@ def parse_lldpctl(text):
 
 
 @guarded
-def parse_lldp(frame, local_if=None):
+def parse_lldp(frame, local_if):
     """An LLDP frame (IEEE 802.1AB: TLVs with 7 bits of type and 9 of length) as `parse_lldpctl`."""
     row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="LLDP", mgmt_ips=[]), 14
     while at + 2 <= len(frame):
@@ -2040,7 +2048,7 @@ def lldp_id(kind, body):
 
 
 @guarded
-def parse_cdp(frame, local_if=None):
+def parse_cdp(frame, local_if):
     """A CDP frame: 802.3 and SNAP (22 bytes), version, TTL, checksum; TLVs count their heads."""
     mine(frame[14:22] == b"\xaa\xaa\3\0\0\x0c\x20\0", "no CDP")
     row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="CDP", ttl=frame[23], mgmt_ips=[]), 26
@@ -2080,7 +2088,7 @@ def sshd_words(line):
     """
     text = re.sub("^error: ", "", line.partition("]: ")[2])[:400]
     kind = find_kind(SSHD_LINES, text)
-    found = next(filter(None, (re.search(p, text) for p in SSHD_PEERS)), None) if kind else None
+    found = first_of(filter(None, (re.search(p, text) for p in SSHD_PEERS))) if kind else None
     user, address = found.groups() if found else (None, None)
     method = find(r"Failed ([\w-]+)", text) if kind == "failed" else None
     return ("failed_" + method.replace("-", "_") if method else kind, user or None,
@@ -2191,10 +2199,8 @@ def half_open_peers(text, port):
     rows = [words for words in word_rows(text)[1:] if len(words) > 6 and words[3] == "03"
             and words[1].endswith(":%04X" % port)]
     found = {}
-    for words in rows:                            # one or four numbers of this machine each
-        raw = b"".join(struct.pack("=I", int(part, 16)) for part in re.findall(
-            ".{8}", words[2].partition(":")[0]))
-        peer = address_text(raw).replace("::ffff:", "")
+    for words in rows:                            # the last line of a long table may be cut
+        peer = proc_end(words[2])[0].replace("::ffff:", "")
         found[peer] = max(int(words[6], 16), found.get(peer, 0))
     return found
 
@@ -2610,7 +2616,7 @@ NFT_ENDS = dict({name: name for name in "accept drop reject return jump goto".sp
     {name: "unknown" for name in "dnat redirect tproxy queue fwd synproxy xt vmap".split()},
     snat="accept", masquerade="accept"))        # all that may end a rule (nft(8), STATEMENTS)
 NFT_NOTES = (":", "timeout", "expires", "counter", "limit", "comment")   # behind an element's key
-PROTOCOL_NUMBERS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "ipv6-icmp", "icmpv6": "ipv6-icmp"}
+PROTOCOL_NUMBERS = table_of("6=tcp 17=udp 1=icmp 58=ipv6-icmp icmpv6=ipv6-icmp")
 
 
 def unwarned(text):
@@ -2922,7 +2928,7 @@ def nft_facts(tables, error):
             "bases": None if error else [base for _, bases in rows for base in bases]}
 
 
-def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
+def inbound_packet(transport, port, daddr, saddr, iif, way_back=()):
     """The first packet of a client to this host: for each field what it may hold, () for unknown.
 
     daddr, saddr: addresses of one family; iif: names of the interfaces where it may come in;
@@ -2938,8 +2944,7 @@ def inbound_packet(transport, port, daddr, saddr=(), iif=(), way_back=()):
 
 def answer_packet(packet, port):
     """What this host sends back to the client of such a packet, as far as it is known."""
-    turned = {"saddr": "daddr", "daddr": "saddr", "iif": "oif", "dst_type": "src_type",
-              "src_type": "dst_type"}
+    turned = table_of("saddr=daddr daddr=saddr iif=oif dst_type=src_type src_type=dst_type")
     return dict({turned.get(field, field): values for field, values in packet.items()
                  if field not in ("flags", "pkttype", "status", "way_back")},
                 sport=[port], dport=(), state=["established"])
@@ -2950,7 +2955,7 @@ def firewall_bases(rulesets):
 
     A backend that exists and was not read is a chain whose policy nobody knows.
     """
-    bases = collections.OrderedDict()
+    bases = {}
     for base in [base for ruleset in rulesets for base in ruleset["bases"] or ()]:
         bases.setdefault(tuple(base[key] for key in "backend family table chain".split()), base)
     unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and not any(
@@ -3199,8 +3204,8 @@ def capture_records(read):
     head = read(4)
     if head == SECTION:
         return pcapng_records(read)
-    order = next((o for o in "<>" if len(head) == 4 and struct.unpack(o + "I", head)[0]
-                  in PCAP_MAGIC), None)
+    order = first_of(o for o in "<>" if len(head) == 4 and struct.unpack(o + "I", head)[0]
+                     in PCAP_MAGIC)
     mine(order, "this is no pcap or pcapng file")
     return pcap_records(read, order, *PCAP_MAGIC[struct.unpack(order + "I", head)[0]])
 
@@ -3456,7 +3461,7 @@ def new_flow(packet):
                 sides=(Side(), Side()))
 
 
-def read_flows(packets, client=None):
+def read_flows(packets, client):
     """Packets -> (flows in the order of their first packets, {protocol: packets}).
 
     Beside FLOWS_LIMIT flows there is as much room for the client that is asked about.
@@ -3579,7 +3584,7 @@ def resent_kind(side, other, packet):
     return "reordered" if near else "retransmits"
 
 
-def judge_flows(flows, own=None, until_s=None):
+def judge_flows(flows, own, until_s):
     """Flows as plain facts: their state, where they were seen, what hangs, who stopped answering.
 
     An end is near when its address is one of `own`, or when no router has lowered its TTL.
@@ -3748,12 +3753,12 @@ ETH_LLDP, LLDP_GROUP = 0x88cc, bytes.fromhex("0180c200000e")
 ETH_802_2, CDP_GROUP = 4, bytes.fromhex("01000ccccccc")
 TCP_INFO_FIELDS = {
     "unacked": 24, "retrans": 36, "rtt_us": 68, "total_retrans": 100, "segs_out": 136}
-TLS_ENDINGS = (                      # of exceptions: their type, errno and text
-    ("stalled", "^timeout"),
-    ("closed", "eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror"),
-    ("reset", "econnreset|epipe|econnaborted"), ("untrusted", "certificate[ _]verify[ _]failed"),
-    ("not_tls", "wrong version number|unknown protocol|http request|record layer failure"
-                "|packet length too long"))
+# Of exceptions of the `ssl` module: in their type, errno and text.
+TLS_ENDINGS = kinds("""
+    stalled=^timeout   closed=eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror
+    reset=econnreset|epipe|econnaborted   untrusted=certificate[ _]verify[ _]failed
+    not_tls=wrong version number|unknown protocol|http request|record layer failure
+    not_tls=packet length too long""")
 HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store alpn ms".split()),
                  ended="no_connection", chain=[])
 UNHEARD_COUNTERS = (("/proc/net/snmp", "Ip", "IpForwDatagrams"),
@@ -3769,6 +3774,11 @@ def errno_name(number):
     """'ECONNREFUSED' for its number; None for None (socket.timeout before 3.10 has no errno)."""
     import errno
     return errno.errorcode.get(number, str(number)) if number is not None else None
+
+
+def failure(what, error):
+    """What the system did not do, and why, as a reason: '/etc/hosts: EACCES'."""
+    return "%s: %s" % (what, errno_name(error.errno))
 
 
 def outcome_of(name):
@@ -3975,7 +3985,7 @@ def find_program(name):
     folders = os.environ.get("PATH", "").split(os.pathsep)
     folders += "/usr/sbin /sbin /usr/local/sbin /usr/bin /bin".split()
     paths = [os.path.join(folder, name) for folder in folders if folder]
-    return next((p for p in paths if os.path.isfile(p) and os.access(p, os.X_OK)), None)
+    return first_of(p for p in paths if os.path.isfile(p) and os.access(p, os.X_OK))
 
 
 class System:
@@ -4033,7 +4043,7 @@ class System:
             return ("unknown", "%s is absent" % path) if absent is None else ("ok", absent)
         except OSError as error:
             return ("denied" if isinstance(error, PermissionError) else "unknown",
-                    "%s: %s" % (path, errno_name(error.errno)))
+                    failure(path, error))
 
     def marks(self, paths, timeout_s=None):
         """Short texts of marker files: {path: first line}, those that exist."""
@@ -4057,7 +4067,7 @@ class System:
                     stderr=subprocess.STDOUT, start_new_session=True,
                     env=dict(os.environ, LC_ALL="C", LANG="C"))
             except OSError as error:
-                return "denied", "%s: %s" % (argv[0], errno_name(error.errno))
+                return "denied", failure(argv[0], error)
             self.children.add(child)
         raw, late = read_child(child, began + timeout_s)
         end_child(child)
@@ -4086,7 +4096,7 @@ class System:
                             route_answer({}), error=errno_name(failed))
             return "ok", {"messages": found, "names": dict(socket.if_nameindex())}
         except OSError as error:
-            return "unknown", "netlink: %s" % errno_name(error.errno)
+            return "unknown", failure("netlink", error)
 
     def poke(self, addresses, dev, wait_s, timeout_s=None):
         """Send one empty datagram to on-link addresses, so that the kernel asks for their MAC.
@@ -4209,7 +4219,7 @@ class System:
             with open_private(path, "w", "utf-8") as stream:
                 stream.write(text)
         except OSError as error:
-            return "%s: %s" % (printable(path, 100), errno_name(error.errno))
+            return failure(printable(path, 100), error)
         return None
 
     def hush(self):
@@ -4247,7 +4257,7 @@ class System:
         try:
             self.recording = Recording(self, port)
         except OSError as error:
-            raise Usage("--write %s: %s" % (self.options.write, errno_name(error.errno)))
+            raise Usage(failure("--write " + self.options.write, error))
 
     def recorded(self, own=None, timeout_s=None):
         """What was recorded, as `read_capture` tells it; unknown: why nothing could be."""
@@ -4271,7 +4281,7 @@ class System:
                 return "ok", dict(read_capture(capture_records(stream.read), client=(
                     self.options.client)), via="file", dropped=None, seconds=None)
         except OSError as error:
-            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+            return "unknown", failure(path, error)
 
     def wait(self, seconds, timeout_s=None):
         """Let others act, as long as that is recorded."""
@@ -4379,7 +4389,7 @@ class System:
         except FileNotFoundError:
             return "ok", ""
         except OSError as error:
-            return "unknown", "%s: %s" % (path, errno_name(error.errno))
+            return "unknown", failure(path, error)
 
     def kernel_log(self, timeout_s=None):
         """What the kernel has logged in the last LOG_AGE_S seconds (/dev/kmsg: for root)."""
@@ -4387,7 +4397,7 @@ class System:
         try:
             descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
-            return "unknown", "/dev/kmsg: %s" % errno_name(error.errno)
+            return "unknown", failure("/dev/kmsg", error)
         for _ in range(20000):                    # one record a read; EPIPE: it was overwritten
             try:
                 head, _, text = os.read(descriptor, 8192).decode("utf-8", "replace").partition(";")
@@ -4431,7 +4441,7 @@ class System:
                     except NotMine:
                         continue
         except OSError as error:
-            return "unknown", "listening for LLDP and CDP: %s" % errno_name(error.errno)
+            return "unknown", failure("listening for LLDP and CDP", error)
         finally:
             for sock in sockets:
                 sock.close()
@@ -4575,7 +4585,7 @@ class System:
                 if done or end:
                     break
         except OSError as error:
-            return "denied", "%s trace: %s" % (mode, errno_name(error.errno))
+            return "denied", failure(mode + " trace", error)
         finally:
             for probe in probes:
                 abort(probe["sock"])
@@ -4635,7 +4645,7 @@ class System:
                      waited_s=round(time.monotonic() - attempt["started"], 2))
         facts.update({key: attempt[key] for key in ("state", "errno", "immediate", "icmp", "ms")})
         if attempt["state"] == "open":
-            facts["local"] = (or_none(sock.getsockname) or [None])[0]
+            facts["local"] = first_of(or_none(sock.getsockname) or ())
             seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
             heard = converse(sock, b"", seconds, greeting_is_whole)
             after = "open" if heard["ended"] in (None, "silent") else heard["ended"]
@@ -4709,7 +4719,7 @@ class System:
                 sock, server_hostname=(server_name or "").encode("ascii", "replace") or None,
                 do_handshake_on_connect=False)
             sock.do_handshake()
-            facts.update(version=sock.version(), cipher=(sock.cipher() or [None])[0],
+            facts.update(version=sock.version(), cipher=first_of(sock.cipher() or ()),
                          chain=peer_chain(sock), alpn=sock.selected_alpn_protocol())
         except (OSError, ValueError) as error:
             words = (type(error).__name__, errno_name(getattr(error, "errno", None)), error)
@@ -4940,8 +4950,7 @@ class System:
         try:
             sock = passive_socket(address, port, udp)
         except OSError as error:
-            name = errno_name(error.errno)
-            return "denied", dict(facts, error=name)
+            return "denied", dict(facts, error=errno_name(error.errno))
         with sock:
             try:
                 tell(None)
@@ -4980,7 +4989,7 @@ class System:
             return None
         ttls = [struct.unpack_from("=i", raw)[0] for level, kind, raw in packet[1]
                 if (level, kind) in RECEIVED_TTL]
-        row = self.arrival(sock, packet[3], bytes=len(packet[0]), ttl=(ttls or [None])[0])
+        row = self.arrival(sock, packet[3], bytes=len(packet[0]), ttl=first_of(ttls))
         facts["arrivals"].append(row)
         if packet[0] == b"netdiag\n":
             or_none(sock.sendto, build_greeting(row), packet[3])
@@ -5068,7 +5077,7 @@ class Recording:
             self.told = follow_records(self.saved(records) if self.file else records,
                                        self.options.client)
         except OSError as error:                          # the disk is full
-            self.told["problem"] = "--write %s: %s" % (self.options.write, errno_name(error.errno))
+            self.told["problem"] = failure("--write " + self.options.write, error)
 
     def saved(self, records):
         """The same records, which are also written to the file."""
@@ -5247,8 +5256,8 @@ def read_netlink(sock, dump, found):
 
 def trace_end(hops):
     """The lowest TTL whose answer is not "time exceeded", or None."""
-    return next((hops[ttl] for ttl in sorted(hops)
-                 if hops[ttl]["kind"] not in ("hop", "error")), None)
+    return first_of(hops[ttl] for ttl in sorted(hops)
+                    if hops[ttl]["kind"] not in ("hop", "error"))
 
 
 def collect_trace(probes, hops, until):
@@ -5399,9 +5408,14 @@ SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
 ONCE = ("host", "server")
 
 
+def parameters(function):
+    """The names of a function's parameters: what a probe needs, what a rule looks at."""
+    return function.__code__.co_varnames[:function.__code__.co_argcount]
+
+
 def register(name, function, needy, steps=False, scope=None):
     """Add a probe; the parameters of `needy` name its needs, `scope` when it runs (SCOPES)."""
-    names = needy.__code__.co_varnames[:needy.__code__.co_argcount]
+    names = parameters(needy)
     split = len(names) - len(needy.__defaults__ or ())
     PROBES[name] = Probe(name, function, names[:split], names[split:],
                          scope or ("target" if names else "host"), steps)
@@ -5575,7 +5589,7 @@ def probe_sizes(knock, egress):
     """Do packets as large as the first link allows get through?  Large, small; twice over."""
     rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
     for small in (None, SMALL_BYTES, None, SMALL_BYTES, None):
-        sizes = [small or (about(egress, r.subject) or {}).get("mtu") or 1500 for r in rows]
+        sizes = [small or about(egress, r.subject).get("mtu") or 1500 for r in rows]
         answers = yield [ask("%s %d" % (r.subject, size), native(
             "fits", r.subject, size, max(SIZE_WAIT_S, 0.003 * (r.value["ms"] or 0))))
             for r, size in zip(rows, sizes)]
@@ -5595,7 +5609,7 @@ def probe_resends(wish, tcp, tls, http, sizes, retries):
     for row in one_of_each(tcp, "ok"):
         talks = rows_about([row] + tls + http, row.subject)
         resent = saying(talks, "stage", "connect") or any(
-            (said(talk, "info") or {}).get("total_retrans") for talk in talks)
+            said(talk, "info", "total_retrans") for talk in talks)
         large = {r.value["answered"] for r in rows_about(succeeded(sizes), row.subject)
                  if r.value["size"] > SMALL_BYTES}
         if (resent or large == {True, False}) and not rows_about(retries, row.subject):
@@ -5833,7 +5847,7 @@ asks("loop", "A connection of this host to its own port: it splits the program f
 
 def probe_back(wish, sockets, watch):
     """The way back: the kernel's route to the client, or to those whose handshakes hang."""
-    seen = (about(watch, "tcp") or {}).get(str(wish["port"]), {})
+    seen = about(watch, "tcp").get(str(wish["port"]), {})
     hanging = [peer for peer, resent in seen.get("half_open", {}).items() if resent]
     rows = yield [ask(client, *route_sources(client, None))
                   for client in [wish["client"]] * bool(wish["client"]) or hanging[:3]]
@@ -6027,8 +6041,8 @@ def versions_of(row):
 
 
 def about(answers, subject):
-    """The value of the one answer about `subject`, or None."""
-    return next((a.value for a in answers if a.subject == subject and a.outcome == "ok"), None)
+    """The value of the one answer about `subject`; {} where there is none."""
+    return first_of(a.value for a in answers if a.subject == subject and a.outcome == "ok") or {}
 
 
 def dump(kind, size, family=0):
@@ -6066,8 +6080,8 @@ def latest(answers):
 
 def resolvers(resolv_conf):
     """The resolvers that are asked directly: at most three, as glibc does, and a stub's own."""
-    conf, upstream = (list(filter(is_address, (about(resolv_conf, name) or {}).get(
-        "nameservers", ()))) for name in ("resolv.conf", "upstream"))
+    conf, upstream = (list(filter(is_address, about(resolv_conf, name).get("nameservers", ())))
+                      for name in ("resolv.conf", "upstream"))
     return unique(conf[:3] + upstream[:2])
 
 
@@ -6296,7 +6310,7 @@ def read_proxy(url, variable):
 
 def named_proxy(wish, proxy_env):
     """The proxy that the variables name for this protocol (only HTTP uses them), or falsy."""
-    known = about(proxy_env, "self") or {}
+    known = about(proxy_env, "self")
     return wish["protocol"] in ("http", "https") and (
         known.get(wish["protocol"]) or known.get("all"))
 
@@ -6415,6 +6429,11 @@ def unwanted(options):
     return {name for name in PROBES if options.only and name not in names or name in options.skip}
 
 
+def probes_of(*scopes):
+    """The probes that run in these scopes, in their order."""
+    return [item for item in PROBES.values() if item.scope in scopes]
+
+
 def number_answers(done):
     """All answers in the order of the probes, each with its id."""
     rows = [a for name in [*GIVEN, *PROBES] for a in done.get(name, ())]
@@ -6464,7 +6483,7 @@ def hop_table(traces, address):
 
 def hop_address(hop):
     """The router of one hop, in the shape of a trace or of a traceroute command."""
-    return hop.get("address") or hop.get("addr") or (hop.get("addrs") or [None])[0]
+    return hop.get("address") or hop.get("addr") or first_of(hop.get("addrs") or ())
 
 
 def distance(traces, address):
@@ -6504,7 +6523,7 @@ def sender_places(sender, address, traces, own):
 
 def all_links(interfaces):
     """The rows of all interfaces."""
-    return (about(interfaces, "all") or {}).get("interfaces", [])
+    return about(interfaces, "all").get("interfaces", [])
 
 
 LOOPBACKS = ("127.0.0.1", "::1", "0.0.0.0", "::")      # the last two connect to this host as well
@@ -6522,7 +6541,7 @@ def link_addresses(link):
 
 def interface_named(interfaces, name):
     """The row of one interface, or None."""
-    return next((row for row in all_links(interfaces) if row["name"] == name), None)
+    return first_of(row for row in all_links(interfaces) if row["name"] == name)
 
 
 def found_addresses(table):
@@ -6541,7 +6560,7 @@ def path_of(answers):
     mss, times = {}, {}
     for hop in reversed(hops_to(traces, address)):
         mss[hop["ttl"]] = mss.get(hop["ttl"]) or hop.get("mss")
-        times[hop["ttl"], hop_address(hop)] = hop.get("ms") or (hop.get("rtts_ms") or [None])[0]
+        times[hop["ttl"], hop_address(hop)] = hop.get("ms") or first_of(hop.get("rtts_ms") or ())
     if far:
         routers[far] = address
     return [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
@@ -6554,9 +6573,9 @@ def timings_of(answers):
     table = by_probe(answers)
 
     def first(name, key):
-        return next((row.value[key] for row in succeeded(table[name])
-                     if said(row, key) is not None), None)
-    return {"dns": next((r.ms for r in table["lookup"] if r.outcome != "unknown"), None),
+        return first_of(row.value[key] for row in succeeded(table[name])
+                        if said(row, key) is not None)
+    return {"dns": first_of(r.ms for r in table["lookup"] if r.outcome != "unknown"),
             "tcp": first("tcp", "ms"), "tls": first("tls", "ms") or first("http", "tls_ms"),
             "first_byte": first("http", "first_byte_ms")}
 
@@ -6565,7 +6584,7 @@ def timings_of(answers):
 
 def read_files(paths, system):
     """Report files -> (answers `report`, one for each target in them; {path: why not})."""
-    rows, useless = [], collections.OrderedDict()
+    rows, useless = [], {}
     for path in paths:
         question = ask(path, native("reports", path, parse=parse_reports))
         row = answer("report", question, system, None)
@@ -6600,7 +6619,7 @@ def join_reports(rows):
     """Answers `report` -> ([the answers about one host and target, each with its role], the
     servers' answers that belong to none).  Without any client, the servers speak for themselves."""
     rows = sorted(tell_apart(rows), key=lambda row: row.value["began_s"])
-    ends, clients = collections.OrderedDict(), collections.OrderedDict()
+    ends, clients = {}, {}
     for row in rows:
         value = row.value
         if is_server_end(value):
@@ -6713,7 +6732,7 @@ def differences(before, now):
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
-RULES = collections.OrderedDict()
+RULES = {}
 CARD = re.compile(r"\s+(where|each|severity|sure|hides|means|says|fix|ask|given|fires|quiet): ")
 # What `hides` says in capitals, from the port upwards; AWAY needs the way out of this host.
 CODE_GROUPS = dict(line.split(": ") for line in """\
@@ -6734,11 +6753,6 @@ AWAY: BEYOND DNS dns.inconsistent""".splitlines())
 ALIVE = ("REACHABLE", "ANSWERED", "complete")       # what a neighbor that answers looks like,
 DEAD = ("FAILED", "INCOMPLETE", "incomplete")       # one that does not,
 BELIEVED = ("CACHED", "DELAY", "PROBE")             # and one that was not asked lately
-
-
-def parameters(function):
-    """The names of a function's parameters."""
-    return function.__code__.co_varnames[:function.__code__.co_argcount]
 
 
 def codes_of(words):
@@ -6986,7 +7000,8 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
     says: No configured resolver answers ({servers}): {how}.
     fix: Is the resolver's address right and port 53 allowed on the way? Try `dig @{server} {name}`.
     ask: Is the resolver {server} up, and may this host ask it?
-    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout ; neighbor/R,eth0 ok ip=R state=FAILED
+    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout ;
+        neighbor/R,eth0 ok ip=R state=FAILED
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor):
     """Silence or ICMP from every resolver; the system's look-up failed as well."""
@@ -7115,7 +7130,7 @@ def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
     quiet: dns/S,A,N ok addresses=["192.0.2.7"]""")
 def rule_dns_inconsistent(dns):
     """Two configured resolvers give different answers to the same question."""
-    questions = collections.OrderedDict()
+    questions = {}
     for row in saying(succeeded(dns), "rcode", "NOERROR", "NXDOMAIN"):
         questions.setdefault(tuple(row.subject.split()[1:3]), []).append(row)
     for (_, name), rows in questions.items():
@@ -7328,9 +7343,8 @@ def rule_path_loss(retries, resends, tcp, tls, http):
         talks = first + rows_about(tls + http, row.subject)
         gone = met(first, "timeout") + saying(talks, "stage", "connect")
         mute = gone + [t for t in saying(talks, "ended", "silent", "stalled")
-                       if (t.value.get("info") or {}).get("unacked")]        # by the peer's kernel
-        late = [t for t in met(talks, "ok") if (said(t, "info") or {}).get("total_retrans")
-                and t not in mute]
+                       if said(t, "info", "unacked")]        # by the peer's kernel
+        late = [t for t in met(talks, "ok") if said(t, "info", "total_retrans") and t not in mute]
         lost = value["silent"] + value["resent"] + len(mute) + sum(
             talk.value["info"]["total_retrans"] for talk in late)
         words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
@@ -7846,7 +7860,7 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
     quiet: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
     fires: watch/tcp ok 80={"waiting":2,"limit":2} ; loop/127.0.0.1 ok open=0 silent=1
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
-def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
+def rule_listen_backlog(watched, watch, grown, loop, holder):
     """More wait than the backlog allows: the kernel drops further SYNs, which looks like loss.
 
     A socket counts as dropped also SYNs that no route leads back to: an overflow has a counter.
@@ -7870,7 +7884,7 @@ def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
     fires: listener/0.0.0.0 inode=7 ; owners/self ok inodes={"7":5} processes={"5":{"state":"T"}}
     quiet: watch/tcp ok 80={"waiting":0,"limit":9}   quiet: watch/tcp ok 80={"waiting":9,"limit":2}
     """)
-def rule_not_accepting(wish, watched, watch, listening, owners, holder):
+def rule_not_accepting(watched, watch, listening, owners, holder):
     """Connections stay in the queue, as they will where all that could accept them is halted."""
     waiting, limit = watched.get("waiting") or 0, watched.get("limit")
     states = {row["state"] for row in programs_of(listening, owners)}
@@ -7911,7 +7925,7 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     fires: watch/tcp ok 80={"waiting":0,"limit":9}   fires: watch/tcp ok 80={"waiting":1,"limit":9}
     quiet: watch/tcp ok 80={"waiting":9,"limit":9}   quiet: watch/tcp ok 80={"waiting":1,"limit":0}
     """)
-def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
+def rule_firewall_loop(listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
     rules may mean that, where they let clients pass; where they do not tell, it counts."""
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
@@ -7970,7 +7984,7 @@ def rule_firewall_undelivered(wish, watched, grown, fates):
     fix: Add the route to the client's network, or the default route; `ip route get {client}`.
     given: port/80 client=192.0.2.10   fires: back/192.0.2.10 ok error=ENETUNREACH
     fires: back/192.0.2.10 ok type=blackhole error=EINVAL   quiet: back/192.0.2.10 ok""")
-def rule_return_missing(wish, back, listening):
+def rule_return_missing(wish, back):
     """The kernel finds no route to the client, or refuses it: RTM_GETROUTE says so."""
     for row in [row for row in back if said(row, "error")][:wish["mode"] == "server"]:
         yield dict(client=host_of(row), proof=[row], how=NO_WAY.get(
@@ -8026,7 +8040,7 @@ def rule_handshake_incomplete(wish, watched, watch, back):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
     stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
     ours = [peer for peer in stuck if peer == wish["client"]]
-    others = [peer for peer, state in watched.get("peers", {}).items() if peer not in stuck]
+    others = set(watched.get("peers", ())) - set(stuck)
     if stuck:               # a public server always meets some that never answer
         yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0],
                    proof=watch + back, severity="fail" if ours or not wish["client"]
@@ -8039,7 +8053,7 @@ def rule_handshake_incomplete(wish, watched, watch, back):
     fix: The program leaks connections: look at its threads; restart it, then mend it.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":20}}
     quiet: watch/tcp ok 80={"fewest":{"CLOSE_WAIT":1}}""")
-def rule_close_wait(wish, watched, watch, holder):
+def rule_close_wait(watched, watch, holder):
     """CLOSE_WAIT is left only by the program's close()."""
     count = watched.get("fewest", {}).get("CLOSE_WAIT", 0)
     if count >= CLOSE_WAIT_LIMIT:
@@ -8053,7 +8067,7 @@ def rule_close_wait(wish, watched, watch, holder):
     given: port/80 ; listener/0.0.0.0 inode=7
     fires: owners/self ok inodes={"7":5} processes={"5":{"descriptors":99,"limit":99}}
     quiet: owners/self ok inodes={"7":5} processes={"5":{"descriptors":9,"limit":99}}""")
-def rule_descriptors_exhausted(wish, listening, owners):
+def rule_descriptors_exhausted(listening, owners):
     """A process at its limit of descriptors gets EMFILE from accept()."""
     for row in programs_of(listening, owners):
         if row["limit"] and row["descriptors"] >= row["limit"] - 1:
@@ -8073,9 +8087,9 @@ def rule_server_limits(wish, full, conntrack, limits, kernel_log, grown):
     if full:
         yield dict(what="it tracks as many connections as it may (%s)" % full, proof=conntrack,
                    cure="Raise net.netfilter.nf_conntrack_max.", severity="fail")
-    short = ["%s has %.1f %% free" % item for item in sorted((about(limits, "disk") or {}).items())
+    short = ["%s has %.1f %% free" % item for item in sorted(about(limits, "disk").items())
              if item[1] < 1]
-    kernel = about(limits, "kernel") or {}
+    kernel = about(limits, "kernel")
     used, _, most = (kernel.get("/proc/sys/fs/file-nr", "").split() + [None] * 3)[:3]
     if to_int(most) and to_int(used) > to_int(most) * 0.98:
         short.append("%s of %s files are open" % (used, most))
@@ -8564,8 +8578,7 @@ TRAIT_PLACES = {"host": ("client", "client_network"), "source segment": ("client
 STALLS = "oneway.forward tls.handshake_stalled http.no_response service.silent".split()
 SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward intermittent"
             " udp.no_reply").split()
-BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
-RULED_OUT = {"EINVAL": "EINVAL", "EHOSTUNREACH": "EHOSTUNREACH", "ENETUNREACH": "EHOSTUNREACH"}
+RULED_OUT = table_of("EINVAL=EINVAL EHOSTUNREACH=EHOSTUNREACH ENETUNREACH=EHOSTUNREACH")
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {
     "EMFILE": FILES, "ENFILE": FILES,
@@ -8590,12 +8603,12 @@ DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to d
     "route.return_missing": ("the kernel counts as many that its reverse-path filter dropped",
         "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
-SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
+SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciphers mac=MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
-STAGES = {"lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
-          10: "tls.expired", "untrusted": "tls.untrusted_ca", "ECONNREFUSED": "tcp.refused",
-          "EHOSTUNREACH": "path.host_unreachable", "ENETUNREACH": "path.net_unreachable",
-          "connect": "tcp.filtered"}
+STAGES = {10: "tls.expired", **table_of(
+    "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
+    " ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
+    " ENETUNREACH=path.net_unreachable connect=tcp.filtered")}
 STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
 400 / the server does not understand the request / Check the URL and the Host name.
 401 / it asks for a login / Give credentials; the network works.
@@ -8678,7 +8691,7 @@ def holder_words(listening, owners):
 
 def socket_users(listening, owners):
     """The names of the users whose sockets these are, where they are known."""
-    users = (about(owners, "self") or {}).get("users", {})
+    users = about(owners, "self").get("users", {})
     return unique(filter(None, (users.get(str(row.get("uid"))) for row in listening)))
 
 
@@ -8763,7 +8776,7 @@ def names_address(text, address):
 
 def unique(items):
     """The items without repeats, in order."""
-    return list(collections.OrderedDict.fromkeys(items))
+    return list(dict.fromkeys(items))
 
 
 def rows_about(answers, subject):
@@ -8781,9 +8794,12 @@ def met(answers, *outcomes):
     return [a for a in answers if a.outcome in outcomes]
 
 
-def said(row, key):
-    """What an answer says of `key`, or None."""
-    return row.value.get(key) if isinstance(row.value, dict) else None
+def said(row, *keys):
+    """What an answer says of a key, or of a key in that; None where it says nothing."""
+    value = row.value
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def saying(answers, key, *values):
@@ -8828,8 +8844,7 @@ def is_up(link):
 def far_reaching(link):
     """The addresses of an interface that lead beyond its link (not 169.254/16 and fe80::/10)."""
     return [] if link.get("loopback") or link["name"] == "lo" else [
-        cidr.partition("/")[0] for cidr in link["inet"] + link["inet6"]
-        if not re.match(r"(?i)169\.254\.|fe[89ab]", cidr)]
+        a for a in link_addresses(link) if not re.match(r"(?i)169\.254\.|fe[89ab]", a)]
 
 
 def is_local_bridge(link):
@@ -8892,9 +8907,8 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
 
 def is_unheeded(row):
     """Was what we said sent again and again, without an ACK of the peer's kernel (tcp_info)?"""
-    info = row.value.get("info") or {}
     return row.value["ended"] in ("silent", "stalled") and bool(
-        info.get("unacked") and info.get("total_retrans", 0) > 1)
+        said(row, "info", "unacked") and (said(row, "info", "total_retrans") or 0) > 1)
 
 
 def lost_answers(row):
@@ -8925,7 +8939,7 @@ def lapse_words(target, outages):
 
 def lapse_causes(lapses):
     """Outages between working times, by cause: an answer each, with the first one's diagnosis."""
-    causes = collections.OrderedDict()
+    causes = {}
     for row in [r for r in lapses if r.value["failed"] < r.value["checks"]]:
         for outage in [outage for outage in row.value["outages"] if "when" in outage]:
             causes.setdefault(outage["code"], (row, []))[1].append(outage)
@@ -8978,7 +8992,7 @@ def seen_as(row):
         return client["greeted"]["you"]
     lone = client["code"] in SILENCES and row.value["witnessed"] and not peers[1:] and [
         peer for peer in peers if server["half_open"][peer]]
-    return (known or lone or [None])[0]
+    return first_of(known or lone or ())
 
 
 def answered_in_vain(row):
@@ -9139,7 +9153,7 @@ def failing_ways(wish, goals, route, tcp):
 
 def full_words(conntrack):
     """How full the table of tracked connections is, or None while there is room."""
-    used, most = [(about(conntrack, name) or {}).get("entries") or 0 for name in ("count", "max")]
+    used, most = [about(conntrack, name).get("entries") or 0 for name in ("count", "max")]
     return "%d of %d" % (used, most) if most and used > most * 0.98 else None
 
 
@@ -9164,7 +9178,7 @@ def silent_hops(neighbor, ways, tcp, heard, segment):
         outdated = met(talks, "ok") or any(
             t.value["icmp"] and t.value["icmp"][0]["from"] and t.value["errno"] != "EHOSTUNREACH"
             for t in talks)
-        others = dict(about(segment, row.subject) or {}, **{row.value["ip"]: None})
+        others = dict(about(segment, row.subject), **{row.value["ip"]: None})
         value = dict(row.value, hop=row.value["ip"], company=company, count=len(others) - 1,
                      answering=set(others.values()) & set(ALIVE))
         found += [row._replace(subject=a, value=value) for a in behind if not outdated]
@@ -9189,7 +9203,7 @@ def clear_handshakes(tls, hello):
 
 def icmp_errors(tcp, udp, own):
     """Each kind of ICMP error from elsewhere: an answer with its `kind`, `router` and `words`."""
-    found = collections.OrderedDict()
+    found = {}
     for row in tcp + udp:
         for error in said(row, "icmp") or ():
             kind = icmp_kind(row.subject, error)
@@ -9202,7 +9216,7 @@ def icmp_errors(tcp, udp, own):
 
 def environment_words(marks, proxy_env):
     """Container, cloud and Kubernetes marks in words: they say whose firewall may be meant."""
-    marks, env = about(marks, "self") or {}, about(proxy_env, "self") or {}
+    marks, env = about(marks, "self"), about(proxy_env, "self")
     pod = env.get("kubernetes") or any("kubernetes" in path for path in marks)
     box = "/.dockerenv" in marks or "/run/.containerenv" in marks
     maker = " ".join(text.lower() for path, text in marks.items() if "dmi" in path)
@@ -9327,10 +9341,10 @@ VIEWS = {
     "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
     "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
     "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
-    "watched": lambda wish, listening, watch: (
-        about(watch, "tcp") or {}).get(str(wish["port"]), {}) if listening and wish[
-            "transport"] == "tcp" else {},
-    "local_time": lambda clock: clock[0].value["local"] if clock else None, "fates": inbound_fates}
+    "watched": lambda wish, listening, watch: about(watch, "tcp").get(
+        str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
+    "local_time": lambda clock: clock[0].value["local"] if clock else None,
+    "fates": inbound_fates}
 
 
 LISTEN_ERRORS = {
@@ -9378,7 +9392,7 @@ def finding_of(item, holes, seen):
     sources = [way.value.get("src") for way in seen["ways"] if scope in (None, way.subject)]
     facts = holes["proof"][0].value if isinstance(holes["proof"][0].value, dict) else {}
     words = dict(facts, host=wish.get("host"), port=wish.get("port") or wish.get("knock_port"),
-                 here=(sources or [None])[0] or "this host")
+                 here=first_of(sources) or "this host")
     words.update(holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
@@ -9394,7 +9408,7 @@ def finding_of(item, holes, seen):
 
 def not_asked(answers):
     """What could not be asked, and why: one line for each question."""
-    reasons = collections.OrderedDict()
+    reasons = {}
     for row in answers:
         if row.outcome == "unknown" and row.probe in PROBES:
             what = (PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0]
@@ -9419,7 +9433,7 @@ def hide_consequences(found):
 
 def merge(findings):
     """One finding for the same code on several addresses; the others are named in its words."""
-    merged = collections.OrderedDict()
+    merged = {}
     for row in findings:
         key = row.code, row.severity, tuple(row.suspects)
         first = merged.setdefault(key, row)
@@ -9474,8 +9488,8 @@ def verdict(findings, seen):
     idle = wish["mode"] == "server" and not wish["port"] and seen["sockets"]
     if wish["mode"] == "host" or good or seen["tunnels"] or idle:
         served = wish["mode"] == "server" and wish["port"]
-        return Verdict("ok", [], how_well(wish, findings, seen) if served else "certain",
-                       ok_words(wish, good, seen), [], None)
+        return works_well(ok_words(wish, good, seen),
+                          how_well(wish, findings, seen) if served else "certain")
     telling = [f for f in findings if f.severity == "warn"
                and f.code in ("udp.no_reply", "path.loss", "dns.slow")]
     if telling:
@@ -9489,8 +9503,8 @@ def verdict(findings, seen):
             seen["handshakes"], "ended", "done") else "what lies above TCP"
         places, words = ["service"], "%s port %s opens, %s could not be tested." % (
             row.subject, wish["port"], above)
-    return Verdict("undecided", list(places), "possible", words, [
-        "See 'not tested' below; run again with more time (--deadline 60) or as root."], None)
+    return undecided(words, "See 'not tested' below; run again with more time (--deadline 60) or as"
+                     " root.", places)
 
 
 def how_well(wish, findings, seen):
@@ -9508,18 +9522,17 @@ def capture_verdict(seen, findings):
     """A capture in which nothing failed: does anything in it show that it works?"""
     fine, asked = len(seen["fine_flows"]), len(seen["attempts"])
     if fine:
-        return Verdict("ok", [], "likely", "%d of %d connections that were recorded went well, and"
-                       " none failed." % (fine, asked), [], None)
+        return works_well("%d of %d connections that were recorded went well, and none failed."
+                          % (fine, asked), "likely")
     telling = [f for f in findings if f.code in ("udp.no_reply", "path.loss")]
     if telling:
         return finding_verdict(telling[0])
     words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
     live = "See 'not tested' below; record as root, longer (--for 60s), while the client tries;" \
         " `netdiag.py server %s --for 60s` needs no right." % (seen["wish"]["port"] or "PORT")
-    return Verdict("undecided", [], "possible", words if seen["capture"] else
-                   "Nothing could be recorded.", [
-                       "Record while the client tries, from before its first packet."
-                       if seen["wish"]["file"] else live], None)
+    return undecided(words if seen["capture"] else "Nothing could be recorded.",
+                     "Record while the client tries, from before its first packet."
+                     if seen["wish"]["file"] else live)
 
 
 def listen_verdict(seen, _):
@@ -9527,43 +9540,46 @@ def listen_verdict(seen, _):
     facts, wish = seen["arrivals"][0].value, seen["wish"]
     place = "%s/%s" % (endpoint(wish["host"], wish["port"]), wish["transport"])
     if facts["error"]:
-        return Verdict("undecided", ["client"], "certain", "This host cannot listen on %s: %s." % (
-            place, LISTEN_ERRORS.get(facts["error"], facts["error"])), [
-                "Choose another port or address, or run it as root."], None)
+        return undecided(
+            "This host cannot listen on %s: %s." % (
+                place, LISTEN_ERRORS.get(facts["error"], facts["error"])),
+            "Choose another port or address, or run it as root.", ["client"], "certain")
     came = collections.Counter(row["from"] for row in facts["arrivals"])
     if not came:
-        return Verdict("undecided", [], "possible", "Nothing arrived at %s." % place, [
-            "Run `netdiag.py %s://%s` on the client meanwhile; --bind says which address it"
-            " shall reach." % (wish["transport"], endpoint(
-                "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"],
-                wish["port"]))], None)
+        return undecided(
+            "Nothing arrived at %s." % place, "Run `netdiag.py %s://%s` on the client meanwhile;"
+            " --bind says which address it shall reach." % (wish["transport"], endpoint(
+                "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"], wish["port"])))
     what = "connection" if wish["transport"] == "tcp" else "datagram"
-    return Verdict("ok", [], "certain", "%s arrived at %s: %s." % (
-        "A " + what if len(facts["arrivals"]) == 1 else "%d %ss" % (
-            len(facts["arrivals"]), what), place, ", ".join(
-                "%s (%d)" % row for row in came.most_common(5))), [], None)
+    return works_well("%s arrived at %s: %s." % (
+        "A " + what if len(facts["arrivals"]) == 1 else "%d %ss" % (len(facts["arrivals"]), what),
+        place, ", ".join("%s (%d)" % row for row in came.most_common(5))))
 
 
 def watch_verdict(seen, _):
     """Always the same: it always worked, or it always failed, and then how."""
     facts, wish = seen["checks"][0].value, seen["wish"]
     if not facts["checks"]:
-        return Verdict("undecided", [], "possible", "It ended before the first check.", [], None)
-    return Verdict("ok", [], "certain", "%s answered all %d checks in %d s, the slowest in %.0f ms."
-                   % (wish["host"], facts["checks"], facts["seconds"], facts["slowest_ms"]), [],
-                   None)
+        return undecided("It ended before the first check.")
+    return works_well("%s answered all %d checks in %d s, the slowest in %.0f ms." % (
+        wish["host"], facts["checks"], facts["seconds"], facts["slowest_ms"]))
 
 
 def traits_of(report):
     """What the report about one host and target may have in common with others: [(kind, value)],
     the kinds that say most first."""
-    client = next(row.value for row in report.answers if row.probe == "report")
+    client = client_of(report)
     source = (client["sources"] + client["addresses"] + [None])[0]
     segment = source and network_of(source)
     return unique([("target", client["target"]), ("target host", client["goal"])] + [
         ("host", client["host"])] + [("source segment", segment)] * bool(segment) + [
             ("hop", hop["address"]) for hop in client["path"][::-1]
             if hop["address"] not in client["goals"] + [None]] + [("port", client["port"])])
+
+
+def client_of(report):
+    """What the client has reported of one target of a merged report."""
+    return next(row.value for row in report.answers if row.probe == "report")
 
 
 def network_of(address):
@@ -9575,7 +9591,7 @@ def network_of(address):
 
 def common_ground(reports):
     """What the failing reports share and the others do not -> [{what, value, failed, fine}]."""
-    failed, fine = collections.OrderedDict(), collections.Counter()
+    failed, fine = {}, collections.Counter()
     bad = sum(report.verdict.code not in NO_FAULT for report in reports)
     for report in reports:
         for trait in traits_of(report):
@@ -9594,9 +9610,9 @@ def group_verdict(reports, common):
     bad = [report.verdict for report in reports if report.verdict.code not in NO_FAULT]
     unsure = [report for report in reports if report.verdict.code in ("undecided", "udp.no_reply")]
     if not bad:
-        return Verdict("undecided" if unsure else "ok", [], "possible" if unsure else "certain",
-            "%d of %d work%s." % (len(reports) - len(unsure), len(reports), ", the others are"
-                                  " undecided" if unsure else ""), [], None)
+        return (undecided if unsure else works_well)("%d of %d work%s." % (
+            len(reports) - len(unsure), len(reports),
+            ", the others are undecided" if unsure else ""))
     code, count = collections.Counter(result.code for result in bad).most_common(1)[0]
     first = next(result for result in bad if result.code == code)
     words = "%d of %d fail, %s with %s" % (len(bad), len(reports), count if count < len(
@@ -9613,41 +9629,53 @@ def group_verdict(reports, common):
             words += ", which %d others have too, and work" % trait["fine"]
     elif bad[1:]:
         words += "; they have nothing in common"
-    owner = PLACE_OWNER.get((list(places) or ["client"])[0])
-    return Verdict(code, list(places), sure, words + ". " + first.summary, fix, fix and {
-        "who": owner, "text": fix[0]} or None)
+    return Verdict(code, list(places), sure, words + ". " + first.summary, fix,
+                   ask_owner(places, fix[0]) if fix else None)
 
 
 def merge_verdict(seen, _):
     """Where both ends give no more: the client's own verdict, or why they do not fit together."""
     clients, words = with_role(seen["report"], "client"), ""
     if not clients:
-        return Verdict("undecided", [], "possible", "No client has reported.", [], None)
+        return undecided("No client has reported.")
     client = clients[0].value
     doubtful = client["code"] in SILENCES + ["tcp.refused", "tcp.rejected"]
     for row in sorted(seen["ends"], key=lambda row: row.value["apart_s"])[:1]:
         server, far_s = row.value["server"], row.value["apart_s"]
         if doubtful and not row.value["witnessed"]:
-            return Verdict(
-                "undecided", client["suspects"], "possible", "%s sees %s (%s), and the report of %s"
-                " was made %s apart: at another time it proves nothing." % (
+            return undecided(
+                "%s sees %s (%s), and the report of %s was made %s apart: at another time it proves"
+                " nothing." % (
                     client["host"], client["target"], client["code"], server["host"],
-                    "%d min" % (far_s / 60) if far_s >= 120 else "%d s" % far_s), [
-                        "Run both at the same time: on the server `netdiag.py server %s --for 30s"
-                        " --client %s`, meanwhile netdiag on the client." % (
-                            client["port"], (client["sources"] + ["ADDRESS"])[0])], None)
+                    "%d min" % (far_s / 60) if far_s >= 120 else "%d s" % far_s),
+                "Run both at the same time: on the server `netdiag.py server %s --for 30s"
+                " --client %s`, meanwhile netdiag on the client." % (
+                    client["port"], (client["sources"] + ["ADDRESS"])[0]), client["suspects"])
         words = " (%s: %s)" % (server["host"], server["code"])
-    owner = PLACE_OWNER.get((client["suspects"] or ["client"])[0])
-    asked = {"who": owner, "text": client["fix"][0]} if client["fix"] else None
     return Verdict(client["code"], client["suspects"], client["confidence"],
-                   client["summary"] + words, client["fix"], asked)
+                   client["summary"] + words, client["fix"],
+                   ask_owner(client["suspects"], client["fix"][0]) if client["fix"] else None)
 
 
 def finding_verdict(finding):
     """The verdict that a finding is."""
-    owner = PLACE_OWNER.get(finding.suspects[0] if finding.suspects else "client")
     return Verdict(finding.code, finding.suspects, finding.confidence, finding.summary,
-                   finding.fix, {"who": owner, "text": finding.ask})
+                   finding.fix, ask_owner(finding.suspects, finding.ask))
+
+
+def ask_owner(places, text):
+    """The `ask` of a verdict: this of whoever owns the likeliest place."""
+    return {"who": PLACE_OWNER.get((list(places) or ["client"])[0]), "text": text}
+
+
+def works_well(words, sure="certain"):
+    """The verdict that nothing is wrong."""
+    return Verdict("ok", [], sure, words, [], None)
+
+
+def undecided(words, advice=None, places=(), sure="possible"):
+    """The verdict that no cause can be named."""
+    return Verdict("undecided", list(places), sure, words, [advice] if advice else [], None)
 
 
 def served_words(wish, seen):
@@ -9692,7 +9720,7 @@ MODE_VERDICTS = {"capture": capture_verdict, "listen": listen_verdict, "watch": 
 
 WIDTH = 80
 RULER = "\n" + "-" * WIDTH + "\n"              # between two reports
-COLORS = {"ok": "32", "fail": "31", "warn": "33", "info": "36"}
+COLORS = table_of("ok=32 fail=31 warn=33 info=36")
 SEVERITY_WORDS = {"fail": "a fault", "warn": "a warning", "info": "a remark"}  # the worst first
 NO_FAULT = {"ok": "OK", "undecided": "UNDECIDED", "udp.no_reply": "UNDECIDED"}
 PHASES = dict(dns="lookup", tcp="connect", tls="TLS", first_byte="first byte")
@@ -9801,15 +9829,24 @@ def render_text(report, packets, filled=(), color=False, say=str):
     """The whole report: the verdict, and below it each part that has something to say."""
     table, report = by_probe(report.answers), in_words(report, say)
     rows = dict(asked_rows(report, table, say), **ticket_rows(report, table, packets, filled, say))
-    parts = (("FLOWS", flow_lines(report, table["capture"], say)),
-             ("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
-             ("TIMES", time_lines(report.timings_ms, say)),
-             ("FINDINGS", finding_lines(report.findings, color, say)),
-             ("NOT TESTED", untested_lines(report)),
-             ("TICKET (copy from here)", row_lines(rows, say)))
-    blocks = [verdict_lines(report, color, say)]
-    blocks += [[say(name)] + lines for name, lines in parts if lines]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return below_verdict(report, (
+        ("FLOWS", flow_lines(report, table["capture"], say)),
+        ("PATH", path_lines(report, way_of(table), server_words(report, table), say)),
+        ("TIMES", time_lines(report.timings_ms, say)),
+        ("FINDINGS", finding_lines(report.findings, color, say)),
+        ("NOT TESTED", untested_lines(report)),
+        ("TICKET (copy from here)", row_lines(rows, say))), color, say)
+
+
+def below_verdict(report, parts, color, say):
+    """A report as text: its verdict, and below it [(heading, lines)]."""
+    return "\n".join(verdict_lines(report, color, say)) + "\n" + "".join(
+        headed(name, lines, say) for name, lines in parts)
+
+
+def headed(name, lines, say):
+    """A part under its heading, behind a blank line; "" where it has nothing to say."""
+    return "\n%s\n%s\n" % (say(name), "\n".join(lines)) if lines else ""
 
 
 def untested_lines(report):
@@ -9837,7 +9874,7 @@ def short_places(suspects, say):
                     for place in suspects[:2]) or "-"
 
 
-def title_of(target, say=str):
+def title_of(target, say):
     """What was looked at: 'web.example:443 (https)'."""
     text = unless_name(target.text, say)
     return "%s (%s)" % (text, target.protocol) if target.port else text
@@ -9848,22 +9885,19 @@ def unless_name(text, say):
     return say(text) if " " in text else text
 
 
-def render_mode(report, packets=0, filled=(), color=False, say=str):
+def render_mode(report, packets, filled, color, say):
     """The report of a mode: with a part of its own, and a path where one was drawn from here."""
     if report.target.mode not in MODE_PARTS:
         return render_text(report, packets, filled, color, say)
     name, lines = MODE_PARTS[report.target.mode](by_probe(report.answers), say)
     if report.target.mode == "watch" and report.verdict.code not in NO_FAULT:
-        return "\n".join([render_text(report, packets, filled, color, say), say(name)]
-                         + lines) + "\n"
+        return render_text(report, packets, filled, color, say) + headed(name, lines, say)
     report = in_words(report, say)
-    parts = ((name, lines), ("FINDINGS", finding_lines(report.findings, color, say)))
-    blocks = [verdict_lines(report, color, say)]
-    blocks += [[say(name)] + lines for name, lines in parts if lines]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return below_verdict(report, (
+        (name, lines), ("FINDINGS", finding_lines(report.findings, color, say))), color, say)
 
 
-def arrival_line(row, say=str):
+def arrival_line(row, say):
     """One arrival at the stand-in: when, from where, and what the network has made of it."""
     return "  %s  %-24s TTL %-4s MSS %-6s %s" % (
         row["at"][11:19], endpoint(row["from"], row["port"]), row["ttl"] or "?", row["mss"] or "-",
@@ -9880,7 +9914,7 @@ def outage_times(outage):
     return "%s-%s" % (clock_text(outage["from"]), clock_text(outage["to"]))
 
 
-def outage_line(outage, say=str):
+def outage_line(outage, say):
     """One line of the outage log."""
     return "  %s  %s, %s: %s" % (outage_times(outage), outage["code"], say(outage["confidence"]),
                                  say(outage["summary"]))
@@ -9916,8 +9950,8 @@ def end_lines(table, say):
     return lines
 
 
-def render_group(group, reports, say):
-    """Many hosts and targets: the one verdict, the matrix, and one line for each that fails."""
+def group_parts(group, reports, say):
+    """Many hosts and targets: the matrix, what they share, and one line for each that fails."""
     bad = [report for report in reports if report.verdict.code != "ok"]
     hosts, targets = group["matrix"]["hosts"], group["matrix"]["targets"]
     lines = [" " * 30 + " ".join("%3d" % n for n in range(1, len(targets[:12]) + 1))]
@@ -9932,12 +9966,11 @@ def render_group(group, reports, say):
     told = ["%s: %s" % (shorten("%s %s" % (say(row["what"]), row["value"]), 40), say(
         "%d of those that fail have it, %d of the others" % (row["failed"], row["fine"])))
             for row in group["common"][:6]]
-    parts = [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
+    return [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
-            host_of_report(report), report.target.text, report.verdict.code,
+            client_of(report)["host"], report.target.text, report.verdict.code,
             say(report.verdict.confidence), short_places(report.verdict.suspects, say)), 78)
         for report in bad[:60]] + more_lines(len(bad[60:]), "", say))]
-    return "".join("\n%s\n%s\n" % (say(name), "\n".join(part)) for name, part in parts if part)
 
 
 def render_merged(reports, group, filled=(), color=False, say=str):
@@ -9954,24 +9987,17 @@ def render_merged(reports, group, filled=(), color=False, say=str):
             target=first.target._replace(text="%d hosts, %d targets" % (len(group["matrix"][
                 "hosts"]), len(group["matrix"]["targets"])), port=None),
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
-        head = ["\n".join(verdict_lines(in_words(whole, say), color, say)) + "\n"
-                + render_group(group, reports, say)]
+        head = [below_verdict(in_words(whole, say), group_parts(group, reports, say), color, say)]
     shown = [report for report in reports if not reports[1:] or report.findings][:20]
     texts = head + [render_mode(report, 0, filled, color, say) for report in shown]
-    return RULER.join(texts) + (
-        "\n%s\n%s\n" % (say("NOT JOINED"), "\n".join(left_out)) if left_out else "")
-
-
-def host_of_report(report):
-    """The client of one target of a merged report."""
-    return next(row.value["host"] for row in report.answers if row.probe == "report")
+    return RULER.join(texts) + headed("NOT JOINED", left_out, say)
 
 
 def group_json(reports, spare, useless):
     """What mode `merge` adds to the document: the matrix, what fails have in common, the rest."""
     hosts, targets = (unique(names) for names in zip(*[
-        (host_of_report(report), report.target.text) for report in reports]))
-    codes = {(host_of_report(report), report.target.text): report.verdict.code
+        (client_of(report)["host"], report.target.text) for report in reports]))
+    codes = {(client_of(report)["host"], report.target.text): report.verdict.code
              for report in reports}
     common = common_ground(reports)
     return dict(verdict=group_verdict(reports, common)._asdict(), common=common,
@@ -9989,7 +10015,7 @@ MODE_PARTS = {"merge": lambda table, say: ("ENDS", end_lines(table, say)),
         arrival_line(row, say) for row in table["arrivals"][0].value["arrivals"]])}
 
 
-def verdict_lines(report, color, say=str):
+def verdict_lines(report, color, say):
     """Under the title at most five lines: code, place and sureness; what; do this; ask them."""
     result = report.verdict
     head = "%s  %s, %s" % (say(NO_FAULT.get(result.code, "FAULT")), result.code,
@@ -10020,7 +10046,7 @@ def request_words(result, say=str):
     return "%s - %s" % (who, text)
 
 
-def path_lines(report, way, server, say=str):
+def path_lines(report, way, server, say):
     """The way drawn from client to service, with a mark behind the place suspected most."""
     target, result = report.target, report.verdict
     if not target.host or not report.path and result.code.startswith("dns."):
@@ -10104,7 +10130,7 @@ def flow_words(flow):
     return words or ["nothing that tells"]
 
 
-def time_lines(timings_ms, say=str):
+def time_lines(timings_ms, say):
     """A bar for each phase, to one scale."""
     rows = [(name, timings_ms[key]) for key, name in PHASES.items() if timings_ms[key] is not None]
     scale = max([ms for _, ms in rows], default=0) or 1
@@ -10112,7 +10138,7 @@ def time_lines(timings_ms, say=str):
             for name, ms in rows]
 
 
-def finding_lines(findings, color, say=str):
+def finding_lines(findings, color, say):
     """Findings, the worst first and then by layer: what was seen, how sure, what to do."""
     lines = []
     for row in sorted(findings, key=lambda f: (list(SEVERITY_WORDS).index(f.severity), f.layer)):
@@ -10128,7 +10154,7 @@ def finding_lines(findings, color, say=str):
 
 # -- the ticket -----------------------------------------------------------------------------------
 
-def render_ticket(report, packets, filled=(), say=str):
+def render_ticket(report, packets, filled, say):
     """Only the text to send: to whom, the request, and the facts that this verdict needs."""
     table, report = by_probe(report.answers), in_words(report, say)
     result, title = report.verdict, title_of(report.target, say)
@@ -10136,19 +10162,19 @@ def render_ticket(report, packets, filled=(), say=str):
     if result.code == "ok":
         return "\n".join(lines + wrap(say("Nothing needs to be sent: the target works."), "")
                          + wrap(result.summary, "")) + "\n"
-    asked, untested = asked_rows(report, table, say), untested_lines(report)
+    asked = asked_rows(report, table, say)
     request = asked.pop("request") or "________"
-    lines += row_lines(asked, say) + [""] + wrap(request, "") + ["", say("FACTS")]
-    lines += row_lines(ticket_rows(report, table, packets, filled, say), say)
-    return "\n".join(lines + ["", say("NOT TESTED")] * bool(untested) + untested) + "\n"
+    rows = ticket_rows(report, table, packets, filled, say)
+    return "\n".join(lines + row_lines(asked, say) + [""] + wrap(request, "")) + "\n" + headed(
+        "FACTS", row_lines(rows, say), say) + headed("NOT TESTED", untested_lines(report), say)
 
 
-def asked_rows(report, table, say=str):
+def asked_rows(report, table, say):
     """Whom to ask for what; the first advice where nobody can be named."""
     result, clouds = report.verdict, environment_words(table["marks"], table["proxy_env"])
     if result.code == "ok":
         return {}
-    ask = result.ask or {"who": None, "text": (result.fix or [None])[0]}
+    ask = result.ask or {"who": None, "text": first_of(result.fix)}
     cloud = [words for words in clouds.split("; ") if ": " in words]
     if cloud and result.code in ("tcp.filtered", "tcp.rejected", "path.dead_end"):
         ask = dict(ask, who="%s, %s" % (ask["who"], say("the cloud team (%s)" % cloud[0])))
@@ -10156,9 +10182,9 @@ def asked_rows(report, table, say=str):
                 request=ask["text"])
 
 
-def ticket_rows(report, table, packets, filled, say=str):
+def ticket_rows(report, table, packets, filled, say):
     """{label: text} of what its reader needs; None where nobody here can know."""
-    result, target, host = report.verdict, report.target, about(table["identity"], "self") or {}
+    result, target, host = report.verdict, report.target, about(table["identity"], "self")
     clock, filled = about(table["clock"], "self"), dict(filled)
     places = result.suspects and "; %s: %s" % (say("suspected"), places_words(result.suspects, say))
     seen = unique(filter(None, map(exact_words, proof_of(report))))[:SEEN_LINES]
@@ -10171,7 +10197,8 @@ def ticket_rows(report, table, packets, filled, say=str):
     if result.ask and result.ask["text"] not in result.fix:
         rows.update(advice=result.fix[0])
     rows.update(TICKET_FACTS.get(result.code.partition(".")[0], way_facts)(report, table, say))
-    rows.update(time=clock and "%s (%s UTC)" % (clock["local"], clock["utc"][:19]),
+    rows.update(
+        time="%s (%s UTC)" % (clock["local"], clock["utc"][:19]) if clock else None,
         ruled_out=ruled_out(table, result, say),
         packets_sent=say("about %d to the target" % packets),
         run_by="%s%s, Python %s, netdiag %s" % (
@@ -10224,7 +10251,7 @@ def how_often(table, say):
     counts = {key: len(met(first, outcome)) + sum(value.get(key) or 0 for value in again)
               for outcome, key in (("ok", "open"), ("refused", "refused"), ("timeout", "silent"))}
     counts["unreachable"] = total - sum(counts.values())
-    syns = max([1 + (said(row, "info") or {}).get("total_retrans", 0) for row in first], default=0)
+    syns = max([1 + (said(row, "info", "total_retrans") or 0) for row in first], default=0)
     told = [say("%d of %d connections %s" % (count, total, words))
             for words, count in counts.items() if count > 0]
     told += [say("%d SYNs in the first" % syns)] * (syns > 1)
@@ -10243,8 +10270,9 @@ def way_facts(report, table, say):
 
 def dns_facts(report, table, say):
     """For a DNS team: each question with its resolver, its answer and its time."""
-    conf = about(table["resolv_conf"], "resolv.conf") or {}
-    return dict(questions="\n".join("%s: %s %s(%.1f ms)" % (
+    conf = about(table["resolv_conf"], "resolv.conf")
+    return dict(
+        questions="\n".join("%s: %s %s(%.1f ms)" % (
             printable(row.subject), said(row, "rcode") or row.outcome, "".join(
                 address + " " for address in said(row, "addresses") or ()), row.ms or 0)
             for row in table["dns"] + table["general_dns"]) or "-",
@@ -10297,7 +10325,7 @@ def fate_words(fate, say):
         fate["chain"], rule_words(fate), say(fate["count"])) if fate["rule"] else "")
 
 
-def render_listeners(reports, say=str):
+def render_listeners(reports, say):
     """Everybody who listens on this host, a line each, with the verdict on the port."""
     rows = [list(map(say, ("", "address", "port", "program, pid, user", "queue", "verdict")))]
     for report in [r for r in reports if r.target.port and r.complete is not None]:
@@ -10317,12 +10345,11 @@ def render_listeners(reports, say=str):
                      + lines * bool(rows[1:])) + "\n"
 
 
-def untested_once(reports, say=str):
+def untested_once(reports, say):
     """What could not be asked of any of these reports, each question once; "" where nothing is."""
-    asked = collections.OrderedDict((row["question"], row) for report in reports
-                                    for row in in_words(report, say).unjudged)
-    lines = untested_lines(reports[0]._replace(unjudged=list(asked.values())))
-    return "\n".join(["", say("NOT TESTED")] + lines) + "\n" if lines else ""
+    asked = {row["question"]: row for report in reports for row in in_words(report, say).unjudged}
+    return headed("NOT TESTED", untested_lines(
+        reports[0]._replace(unjudged=list(asked.values()))), say)
 
 
 def tls_facts(report, table, say):
@@ -10344,7 +10371,7 @@ def http_facts(report, table, say):
     rows = [row for row in latest(succeeded(table["http"])) if said(row, "status")]
     return dict(answer="\n".join("%s: HTTP %s %s, Server: %s" % (
             row.subject, said(row, "status"), said(row, "reason"),
-            (said(row, "headers") or {}).get("server") or "-") for row in rows) or "-",
+            said(row, "headers", "server") or "-") for row in rows) or "-",
         path=hide_secret(report.target.path or "/"),
         times=", ".join("%s %.1f ms" % (say(name), report.timings_ms[key])
                         for key, name in PHASES.items()
@@ -10369,7 +10396,7 @@ SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason gree
              " not_tls refuses mac key_type sha256").split()
 
 
-def ruled_out(table, result, say=str):
+def ruled_out(table, result, say):
     """The layers that were seen to work, each with how; "-" where that is none or all of them."""
     links = [row for row in real_links(table["interfaces"]) if row["up"] and row.get("carrier")]
     routes = saying(succeeded(table["route"]), "error", None)
@@ -10386,7 +10413,7 @@ def ruled_out(table, result, say=str):
         if seen and not result.code.startswith(layer + ".")) or "-"
 
 
-def render_transcript(transcript, answers, verbose, say=str):
+def render_transcript(transcript, answers, verbose, say):
     """What was run and what was probed without a command, so that the reader can check us."""
     lines, (height, width) = [say("TRANSCRIPT")], (400, 4000) if verbose else (40, 260)
     for entry in transcript:
@@ -10402,11 +10429,11 @@ def render_transcript(transcript, answers, verbose, say=str):
     return "\n".join(lines) + "\n"
 
 
-def render_brief(report, say=str):
+def render_brief(report, say):
     """One line for one target, of at most 120 columns."""
     result, text = report.verdict, report.target.text
     if report.target.mode == "merge":
-        text = "%s: %s" % (host_of_report(report), text)
+        text = "%s: %s" % (client_of(report)["host"], text)
     return shorten("%s %-21s %s %s: %s" % (
         pad(shorten(text, 24), 24), result.code, pad(say(result.confidence), 8),
         short_places(result.suspects, say), say(result.summary)), 120) + "\n"
@@ -10434,7 +10461,7 @@ def target_json(report, ids):
                 addresses=found_addresses(by_probe(report.answers)),
                 verdict=report.verdict._asdict(), findings=findings, unjudged=report.unjudged,
                 path=report.path, timings_ms=report.timings_ms, elapsed_s=report.elapsed_s,
-                complete=report.complete, **({"client": host_of_report(report)} if
+                complete=report.complete, **({"client": client_of(report)["host"]} if
                                              report.target.mode == "merge" else {}))
 
 
@@ -10442,11 +10469,11 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
     """Exactly one JSON document: the reports, and what is known of the whole run."""
     import json
     table = by_probe(reports[0].answers)
-    who, marks = (about(table[name], "self") or {} for name in ("identity", "marks"))
+    who, marks = (about(table[name], "self") for name in ("identity", "marks"))
     rows = list(zip(evidence_ids(reports), reports))
-    evidence = collections.OrderedDict((ids[row.id], row) for ids, report in rows
-                                       for row in report.answers)
-    document = dict(schema=1, netdiag={"version": VERSION, "sha256": sha256},
+    evidence = {ids[row.id]: row for ids, report in rows for row in report.answers}
+    document = dict(
+        schema=1, netdiag={"version": VERSION, "sha256": sha256},
         mode=reports[0].target.mode, started=started, elapsed_s=elapsed_s,
         complete=all(report.complete for report in reports),
         host=dict({key: who.get(key) for key in "name system user root python".split()},
@@ -10538,16 +10565,15 @@ TRACES = r"""(?x)
 NO_NAMES = re.compile(r"(?i)net\.ip|(?:open|lib)ssh\.|lysator|localhost\.|.*\.(?:conf|py|pem|crt|so"
                       r"|service|socket|txt|json|pcap|log|sh|pub)$")
 # {network: how many leading bits of an address in it stay}: the class; 128: all of it.
-CLASSES = {"127.0.0.0/8": 32, "0.0.0.0/8": 32, "224.0.0.0/3": 32, "10.0.0.0/8": 8,
-           "172.16.0.0/12": 12, "192.168.0.0/16": 16, "169.254.0.0/16": 16, "100.64.0.0/10": 10,
-           "::/127": 128, "ff02::1:ff00:0/104": 104, "ff00::/8": 128, "fe80::/64": 64,
-           "fc00::/7": 8}
+CLASSES = {net: int(kept) for net, kept in table_of(
+    "127.0.0.0/8=32 0.0.0.0/8=32 224.0.0.0/3=32 10.0.0.0/8=8 172.16.0.0/12=12 192.168.0.0/16=16"
+    " 169.254.0.0/16=16 100.64.0.0/10=10 ::/127=128 ff02::1:ff00:0/104=104 ff00::/8=128"
+    " fe80::/64=64 fc00::/7=8").items()}
 MASK_TURNS = 9
 # What facts are about, by their key; a * for each list in which they stand.
-FACT_KINDS = {"user": "user", "sni": "host", "host": "host", "search*": "host", "names*": "host",
-              "no_proxy*": "host", "san**": "host", "subject**": "name", "issuer**": "name",
-              "client_cert*": "name", "serial": "key", "digest": "key", "key": "key",
-              "sha256": "key", "path": "path", "location": "path"}
+FACT_KINDS = table_of("user=user sni=host host=host search*=host names*=host no_proxy*=host"
+                      " san**=host subject**=name issuer**=name client_cert*=name serial=key"
+                      " digest=key key=key sha256=key path=path location=path")
 
 
 def leaves(value, key=""):
@@ -10579,7 +10605,7 @@ def facts_of(values, own):
     """{text in small letters: its kind} of what a run was told or found out about who is who."""
     facts = {}
     for report in values[0]:
-        who = about(by_probe(report.answers)["identity"], "self") or {}
+        who = about(by_probe(report.answers)["identity"], "self")
         facts.update({str(who.get("name")).lower(): "host", str(who.get("user")).lower(): "user"})
     for key, text in leaves(values):
         if key in FACT_KINDS:
@@ -10723,7 +10749,7 @@ class Masks:
         import ipaddress
         size, word = number.max_prefixlen, str(number)
         bits = "{:0{}b}".format(int(number), size)
-        kept = next((kept for net, kept in CLASSES.items() if in_network(word, net)), None)
+        kept = first_of(kept for net, kept in CLASSES.items() if in_network(word, net))
         plain = size == 128 and int(number) & (2 ** 64 - 1) < 65536      # ::1, ::53: no EUI-64
         end = 24 if size == 32 else 64 if plain and kept != 104 else 128
         front = bits[:kept or 0]
@@ -11990,9 +12016,8 @@ DEFAULTS = dict(mode="target", family=0, deadline_s=DEADLINE_S, lang="en", color
 # [(its flags, what it takes or "")]: the help is the table of the options
 OPTION_TABLE = [(flags.split(", "), takes) for flags, takes in re.findall(
     r"(?m)^  ((?:-\w|--[\w-]+)(?:, --\w+)?) (\S*) ", HELP)]
-OPTION_NAMES = {"-4": "family", "-6": "family", "-n": "numeric", "-v": "verbose",
-                "--timeout": "timeout_s", "--deadline": "deadline_s", "--for": "for_s",
-                "--from": "from_dir"}
+OPTION_NAMES = table_of("-4=family -6=family -n=numeric -v=verbose --timeout=timeout_s"
+                        " --deadline=deadline_s --for=for_s --from=from_dir")
 THIS_HOST = Target("this host", None, None, None, "tcp", False, None, None, 0, "host")
 
 
@@ -12123,26 +12148,26 @@ def check_name(host):
 def wish_of(target, options):
     """The answer that stands for the target itself: all that probes and rules may know of it."""
     host, named = target.host, target.host and not options.no_sni
-    return dict(zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
+    return Answer("target", target.text, "ok", dict(
+        zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
         family=options.family, sni=options.sni or sni_for(host) if named else None,
         source=options.source, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
         asked=not options.overview, watched_s=options.for_s, file=options.read,
-        speaks_first=bool(host) and PROTOCOLS[target.protocol][3])
+        speaks_first=bool(host) and PROTOCOLS[target.protocol][3]))
 
 
 def diagnose(target, shared, system, options, progress=None):
     """One target: gather, judge, and make the report."""
     began = system.monotonic()
-    wish = Answer("target", target.text, "ok", wish_of(target, options))
-    items = [item for item in PROBES.values() if item.scope == SCOPES[target.mode][1]
-             or target.mode == "capture" and target.host and item.scope == "target"]
-    done, complete = gather(items, dict(shared, target=[wish]), system, options,
-                            began + options.deadline_s, progress)
+    scopes = [SCOPES[target.mode][1]] + ["target"] * bool(target.mode == "capture" and target.host)
+    done, complete = gather(
+        probes_of(*scopes), dict(shared, target=[wish_of(target, options)]), system, options,
+        began + options.deadline_s, progress)
     if target.mode == "capture":
-        items = [item for item in PROBES.values() if item.scope == "closing"]
-        done, closed = gather(items, done, system, options, system.monotonic() + CLOSING_S)
+        done, closed = gather(probes_of("closing"), done, system, options,
+                              system.monotonic() + CLOSING_S)
         complete = complete and closed
     answers = number_answers(done)
     return Report(target, *judge(answers), path_of(answers), timings_of(answers), answers,
@@ -12160,7 +12185,6 @@ def main(argv=None, system=None, out=None):
         options, texts = read_arguments(argv)
         system = system or System(options)
         check_options(options, system)
-        mine(options.mode in RUNNERS, "the mode '%s' is not built into this version" % options.mode)
         return RUNNERS[options.mode](texts, system, options, out)
     except (Usage, NotMine) as error:
         return complain(error, EXIT_USAGE)
@@ -12169,7 +12193,7 @@ def main(argv=None, system=None, out=None):
     except OSError as error:                      # the reader has gone, or the disk is full
         (system or System(None)).hush()
         return EXIT_OK if isinstance(error, BrokenPipeError) else complain(
-            "the report could not be written: %s" % errno_name(error.errno), EXIT_UNDECIDED)
+            failure("the report could not be written", error), EXIT_UNDECIDED)
     finally:
         if system:
             system.close()
@@ -12222,8 +12246,8 @@ def listening_targets(shared):
 def examine(mode, find_targets, system, options, out):
     """Ask what a mode asks once, find its targets in that, diagnose all; -> exit status."""
     began, started = system.monotonic(), iso_time(system.now())
-    once = [item for item in PROBES.values() if item.scope in SCOPES[mode][0]]
-    shared, complete = gather(once, {}, system, options, began + options.deadline_s)
+    shared, complete = gather(probes_of(*SCOPES[mode][0]), {}, system, options,
+                              began + options.deadline_s)
     targets = find_targets(shared)
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     reports = [unseen(target, shared) for target in targets]
@@ -12232,12 +12256,12 @@ def examine(mode, find_targets, system, options, out):
                    diagnose_many(targets, shared, system, options, watched and show_progress)]
     if watched:
         show_progress(())
-    return publish(render_document(reports, system, options, started, began), reports, system,
-                   options, out)
+    return publish(reports, system, options, started, began, out)
 
 
-def publish(text, reports, system, options, out):
-    """Print a document, or save it where --output says; -> exit status."""
+def publish(reports, system, options, started, began, out, group=None):
+    """Print the document about these reports, or save it where --output says; -> exit status."""
+    text = render_document(reports, system, options, started, began, group)
     failed = options.output and system.save(options.output, text)
     if failed:
         complain("--output %s; the report follows on standard output" % failed)
@@ -12271,7 +12295,7 @@ def run_capture(texts, system, options, out):
         problem = system.check_capture(options.read)
         mine(not problem, "--read %s: %s" % (options.read, problem))
         options = options._replace(skip=[           # it says nothing of this host
-            name for name, item in PROBES.items() if item.scope == "host" and name != "identity"])
+            item.name for item in probes_of("host") if item.name != "identity"])
     else:
         system.start_recording(target.port or target.host and 443)
     return examine("capture", lambda shared: [target], system, options._replace(
@@ -12289,8 +12313,7 @@ def see_host(system, options):
 
 def report_of(target, given, shared, system, options, began, **parts):
     """A report that rests on what was given, and not on probes of its own."""
-    wish = Answer("target", target.text, "ok", wish_of(target, options))
-    answers = number_answers(dict(shared, target=[wish], **given))
+    answers = number_answers(dict(shared, target=[wish_of(target, options)], **given))
     verdict, findings, unjudged = judge([row for row in answers if row.probe in GIVEN])
     return Report(target, verdict, findings, unjudged, parts.get("path", []), timings_of([]),
                   answers, round(system.monotonic() - began, 2), parts.get("complete", True))
@@ -12329,8 +12352,7 @@ def run_listen(texts, system, options, out):
     row = Answer("arrivals", place, outcome, facts, "socket")
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
                        complete=None if facts["interrupted"] else True)
-    return publish(render_document([report], system, options, started, began), [report], system,
-                   options, out)
+    return publish([report], system, options, started, began, out)
 
 
 def run_watch(texts, system, options, out):
@@ -12354,8 +12376,7 @@ def run_watch(texts, system, options, out):
     except KeyboardInterrupt:
         complete = None
     report = watch_report(target, seen, facts, system, options, began)._replace(complete=complete)
-    return publish(render_document([report], system, options, started, began), [report], system,
-                   options, out)
+    return publish([report], system, options, started, began, out)
 
 
 def pace_s(target):
@@ -12404,8 +12425,8 @@ def begin_outage(report, target, seen, facts, system, options):
     """Diagnose at the moment of failure; an outage that is over by then has the cheap check's."""
     system.rest(0)
     before, now = len(system.transcript), system.now()
-    once = [item for item in PROBES.values() if item.scope in SCOPES["target"][0]]
-    shared, asked = gather(once, {}, system, options, system.monotonic() + options.deadline_s)
+    shared, asked = gather(probes_of(*SCOPES["target"][0]), {}, system, options,
+                           system.monotonic() + options.deadline_s)
     whole = diagnose(target, shared, system, options) if asked is not None else report
     seen[1] = report if works(whole) else whole
     del system.transcript[:before]                # of the last outage only
@@ -12451,8 +12472,7 @@ def run_merge(texts, system, options, out):
     group = group_json(reports, spare, useless)
     for path in [path for path in texts if path in useless]:
         complain("%s: %s" % (path, useless[path]))
-    return publish(render_document(reports, system, options, started, began, group), reports,
-                   system, options, out)
+    return publish(reports, system, options, started, began, out, group)
 
 
 def target_of(client):
@@ -12493,8 +12513,8 @@ def diagnose_many(targets, shared, system, options, progress=None):
 def unseen(target, shared, why="Interrupted before it was looked at.", complete=None):
     """The report about a target that Ctrl-C left out (None), or whose diagnosis crashed (False)."""
     unjudged = [] if complete is None else [{"question": "this target", "why": why}]
-    return Report(target, Verdict("undecided", [], "possible", why, [], None), [], unjudged, [],
-                  timings_of([]), number_answers(shared), 0, complete)
+    return Report(target, undecided(why), [], unjudged, [], timings_of([]), number_answers(shared),
+                  0, complete)
 
 
 def exit_status(reports):

@@ -288,7 +288,7 @@ class HostileTest(unittest.TestCase):
         chance = random.Random(8)
         seeds = [data for name, _, data in captures() if len(data) < 9000]
         target = netdiag.THIS_HOST._replace(mode="capture", protocol="tcp")
-        wish = netdiag.Answer("target", "-", "ok", netdiag.wish_of(target, support.options()))
+        wish = netdiag.wish_of(target, support.options())
         for _ in range(1500):
             data = bytearray(chance.choice(seeds))
             for _ in range(chance.randint(0, 12)):
@@ -307,7 +307,7 @@ class HostileTest(unittest.TestCase):
         """Where packets were dropped by the recording itself, silence is only possible."""
         value = netdiag.read_capture([tcp(0, SYN, 9, ttl=60), tcp(1, SYN, 9, ttl=60)], {SERVER}, 9)
         target = netdiag.THIS_HOST._replace(mode="capture", protocol="tcp")
-        wish = netdiag.Answer("target", "-", "ok", netdiag.wish_of(target, support.options()))
+        wish = netdiag.wish_of(target, support.options())
         for dropped, sure in ((0, "likely"), (5, "possible")):
             verdict, _, _ = netdiag.judge([wish, netdiag.Answer("capture", "live", "ok", dict(
                 value, via="AF_PACKET", dropped=dropped, seconds=9.0))])
