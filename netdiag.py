@@ -7172,7 +7172,7 @@ sign("""path.host_unreachable  where: server server_network  each: asked_in_vain
     fires: tcp/A unreachable icmp=3/1@A ms=3080   quiet: tcp/A unreachable icmp=3/1@A ms=9""",
     lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
         teller="The last router, %s," % row.value["router"] if row.value["router"] != row.subject
-        else "This very address, so a NAT or balancer with a dead host behind it,",
+        else "This very address, a NAT or balancer with a dead host behind it,",
         seconds=(row.value["ms"] or 0) / 1000, confidence="certain" if is_late(row) else "likely"))
 sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_end
     means: An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4-6.
@@ -11298,7 +11298,7 @@ source address failed policy ({n}) = 送信元アドレスのポリシー違反 
 reject route ({n}) = 拒否経路 {n}
 unreachable ({n}) = 到達不能 {n}
 The last router, {router}, = 最後のルーター{router}が、
-This very address, so a NAT or balancer with a dead host behind it, = 宛先自身（NATか負荷分散装置で、その先のホストが停止中）が、
+This very address, a NAT or balancer with a dead host behind it, = 宛先自身（NATか負荷分散装置で、その先のホストが停止中）が、
  (the server's own firewall) = （サーバー自身のファイアウォール）
 On the server = サーバーで
 On this host = このホストで
