@@ -641,10 +641,9 @@ def ip_interface(line):
         return None
     index, name, parent, state, rest = found.groups()
     words, facts = rest.split(), pairs(rest.split())
-    return new_interface(
-        name, find(r"<([^<>]*)>", rest), index=to_int(index), mtu=to_int(facts.get("mtu")),
-        state=state or facts.get("state"), mac=to_mac("".join(words[:1])), parent=parent,
-        master=facts.get("master"))
+    return new_interface(name, find(r"<([^<>]*)>", rest), index=to_int(index), mtu=to_int(
+        facts.get("mtu")), state=state or facts.get("state"), mac=to_mac("".join(words[:1])),
+                         parent=parent, master=facts.get("master"))
 
 
 def add_ip_addresses(interface, words):
@@ -709,9 +708,8 @@ def parse_ifconfig(text):
     interfaces = [ifconfig_interface(block) for block in re.split(r"\n(?=\S)", blocks)
                   if re.match(r"\S+(?:: flags=[^<\s]*<|\s+Link encap:)", block)]
     interfaces += [new_interface(
-        name, "UP" if "U" in flags else "", mtu=to_int(mtu), loopback="L" in flags,
-        carrier="R" in flags if "U" in flags else None)
-        for name, mtu, *_, flags in word_rows("".join(table))]
+        name, "UP" if "U" in flags else "", mtu=to_int(mtu), loopback="L" in flags, carrier="R" in
+        flags if "U" in flags else None) for name, mtu, *_, flags in word_rows("".join(table))]
     told = interfaces or table or not text.strip()
     return {"interfaces": interfaces, "error": tool_error(text, "ifconfig|interface", told)}
 
@@ -808,10 +806,9 @@ def parse_ip_neigh(text):
     for address, *words in rows:
         states, facts = [word for word in words if word in NUD_STATES], pairs(words)
         if is_address(address) and (states or "proxy" in words):
-            entries.append({
-                "ip": address, "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
-                "state": states[-1] if states else None, "router": "router" in words,
-                "proxy": "proxy" in words})
+            entries.append({"ip": address, "mac": to_mac(facts.get("lladdr")), "dev": facts.get(
+                "dev"), "state": states[-1] if states else None, "router": "router" in words,
+                            "proxy": "proxy" in words})
     mine(2 * len(entries) >= len(rows) or find_kind(TOOL_ERRORS, text) == "no_such_device",
          "most lines are strange")
     return {"entries": entries}
@@ -2568,8 +2565,8 @@ def parse_ssh(text):
 # iptables-save and nft become the same: base chains, each with the chains of its table as the
 # texts of their rules.  A text is read when a packet comes to it, as rows (tests, do, alters):
 # `do` is accept, drop, reject, return, "jump X", "goto X", "unknown", or "" (on to the next rule),
-# `alters` the fields of the packet that nobody knows after it.  A test is ([field], negated,
-# [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
+# `alters` the fields of the packet after it, {field: values, () for unknown}.  A test is ([field],
+# negated, [[word for each field]]); UNKNOWN is not understood: nobody can tell whether it holds.
 
 HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
 WAY_OUT = ("output", "postrouting", "egress")   # and its answer; nat looks at first packets only
@@ -2589,7 +2586,8 @@ IPTABLES_DO = dict({name: "" for name in (
     "LOG NFLOG ULOG MARK CONNMARK TOS DSCP TTL HL TCPMSS CT NOTRACK AUDIT SECMARK CONNSECMARK TRACE"
     " CHECKSUM CLASSIFY SET").split()}, ACCEPT="accept", DROP="drop", REJECT="reject",
     RETURN="return", SNAT="accept", MASQUERADE="accept")
-IPTABLES_ALTERS = {"MARK": ["mark"], "CONNMARK": ["mark"], "NOTRACK": ["state"], "CT": ["state"]}
+IPTABLES_ALTERS = {"MARK": {"mark": ()}, "CONNMARK": {"mark": ()}, "CT": {"state": ()},
+                   "CT --notrack": {"state": ["untracked"]}, "NOTRACK": {"state": ["untracked"]}}
 NFT_FIELDS = dict(row.split("=") for row in (
     "tcp dport=dport,udp dport=dport,th dport=dport,tcp sport=sport,udp sport=sport,th sport=sport,"
     "tcp flags=flags,ip saddr=saddr,ip6 saddr=saddr,ip daddr=daddr,ip6 daddr=daddr,"
@@ -2706,7 +2704,10 @@ def iptables_rows(text, _):
     tests = [iptables_test(*row) for row in iptables_options(text) if row[1] not in ("-j", "-g")]
     option, target = iptables_target(text)
     do = IPTABLES_DO.get(target, "%s %s" % ("goto" if option == "-g" else "jump", target))
-    return [([test for test in tests if test], do if target else "", IPTABLES_ALTERS.get(target))]
+    mark = find(r" -j MARK --set-xmark (0x[0-9a-f]+)/0xffffffff$", text)
+    alters = {"mark": [int(mark, 0)]} if mark else IPTABLES_ALTERS.get(
+        find(" -j (.*)", text), IPTABLES_ALTERS.get(target, {}))
+    return [([test for test in tests if test], do if target else "", alters)]
 
 
 def iptables_test(negated, option, words):
@@ -2792,7 +2793,7 @@ def nft_rows(text, sets):
     while words:
         if words[0] in NFT_ENDS:
             do = NFT_ENDS[words[0]]
-            return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), ())]
+            return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), {})]
         if words[0] in NFT_BESIDE:
             del words[:NFT_BESIDE[words[0]]]
             continue
@@ -2801,14 +2802,21 @@ def nft_rows(text, sets):
         if fields and words[:1] == ["vmap"]:
             found = nft_values(words[1:], sets)
             return rows + nft_map_rows(tests, fields, found)
-        altered = (fields or []) if words[:1] == ["set"] else ["mark"] * ("set" in words)
-        test = fields and nft_test(fields, words, sets)
+        alters, test = nft_alters(fields, words), fields and nft_test(fields, words, sets)
         if not test:                                    # what follows may belong to it
-            altered += ["state"] * ("notrack" in words)
-            rows.append((list(tests), "", altered))
+            rows.append((list(tests), "", alters))
             words = nft_rest(words)
         tests.append(test or UNKNOWN)
-    return rows + [(tests, "", ())]
+    return rows + [(tests, "", {})]
+
+
+def nft_alters(fields, words):
+    """What a statement sets: {field of the packet: values, () for unknown}."""
+    if words == ["notrack"]:
+        return IPTABLES_ALTERS["NOTRACK"]
+    names = (fields or []) if words[:1] == ["set"] else ["mark"] * ("set" in words)
+    plain = [int(word, 0) for word in words[1:] if re.match("0x[0-9a-f]+$", word) and not words[2:]]
+    return dict.fromkeys(names + ["state"] * ("notrack" in words), plain)
 
 
 def nft_words(text):
@@ -2906,9 +2914,9 @@ def nft_elements(words):
 def nft_map_rows(tests, fields, elements):
     """The rows of a verdict map; its `*` stands for all that no other element names."""
     if elements is None:
-        return [(tests, "unknown", ())]
+        return [(tests, "unknown", {})]
     ends = dict(NFT_ENDS, **{"continue": ""})
-    return [(tests + [(fields, False, [key])], " ".join([ends[verdict[0]]] + verdict[1:]), ())
+    return [(tests + [(fields, False, [key])], " ".join([ends[verdict[0]]] + verdict[1:]), {})
             for key, verdict in sorted(elements, key=lambda row: row[0] == ["*"])]
 
 
@@ -2952,9 +2960,8 @@ def firewall_bases(rulesets):
         bases.setdefault(tuple(base[key] for key in "backend family table chain".split()), base)
     unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and not any(
         ruleset.get("backend") == "legacy" for ruleset in rulesets)
-    return list(bases.values()) + [
-        base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input", 1 << 31, "unknown",
-                   {"INPUT": []})] * unread
+    return list(bases.values()) + [base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input",
+                                              1 << 31, "unknown", {"INPUT": []})] * unread
 
 
 def packet_fate(bases, packet, hooks=HOOKS):
@@ -2965,7 +2972,7 @@ def packet_fate(bases, packet, hooks=HOOKS):
     The chains are asked by hook and priority until one drops or rejects (nft(8), VERDICTS); those
     of one priority in the order in which they were made, newest first, which no command shows.
     """
-    walk = {"packet": packet, "left": WALKED_LIMIT, "doubts": [], "altered": set()}
+    walk = {"packet": packet, "left": WALKED_LIMIT, "doubts": [], "altered": {}}
     families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
     may, accepted, end = {}, (None, None), None
     for place, base in sorted((((hooks.index(base["hook"]), base["priority"]), base)
@@ -3023,7 +3030,7 @@ def chain_fates(name, base, walk, depth):
             sure = both(test_holds(test, walk) for test in tests)
             if sure is False:
                 continue
-            walk["altered"].update(alters or ())
+            walk["altered"].update(alters if sure else dict.fromkeys(alters, ()))
             found, goes_on = rule_fates(do, (where, text), base, walk, depth)
             if sure is None and found:
                 walk["doubts"].append((where, text))
@@ -3038,7 +3045,7 @@ def rule_rows(text, base):
     try:
         return guarded(nft_rows if "sets" in base else iptables_rows)(text, base.get("sets"))
     except NotMine:
-        return [([UNKNOWN], "unknown", ("mark", "state"))]
+        return [([UNKNOWN], "unknown", {"mark": (), "state": ()})]
 
 
 def rule_fates(do, row, base, walk, depth):
@@ -3072,7 +3079,7 @@ def test_holds(test, walk):
 
 def word_holds(field, word, walk):
     """Is a field of the packet what a word says, whichever of its possible values it has?"""
-    values = () if field in walk["altered"] else walk["packet"].get(field, ())
+    values = walk["altered"].get(field, walk["packet"].get(field, ()))
     try:
         ways = {bool(value_is(field, word, value)) for value in values}
     except (ValueError, TypeError, NotMine):            # a word that is not understood
@@ -4344,9 +4351,8 @@ class System:
 
     def tcp_sockets(self):
         """All TCP sockets of this network namespace, see `diag_rows`."""
-        outcome, raw = self.netlink([
-            build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
-            for version in (4, 6)], SOCK_DIAG)
+        outcome, raw = self.netlink([build_sock_diag(
+            version, socket.IPPROTO_TCP, SOCKET_STATES.values()) for version in (4, 6)], SOCK_DIAG)
         if outcome == "ok":
             return list(diag_rows(raw["messages"]))
         outcome, text = self.read_all(("/proc/net/tcp", "/proc/net/tcp6"))
@@ -5115,9 +5121,8 @@ class Recording:
         argv += ["-i", device] if device else []
         argv += ["port %d or icmp or icmp6" % port] if port else []
         try:
-            self.child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                start_new_session=True)
+            self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                          stderr=subprocess.PIPE, start_new_session=True)
             self.system.children.add(self.child)
             records = capture_records(self.child.stdout.read)
         except (OSError, NotMine):
@@ -7113,9 +7118,8 @@ def rule_path_loop(row, traces):
     again = sorted({a for a in routers if routers.count(a) > 1})
     places = ["client_network"] * (hops.get(1) in again) + ["transit", "server_network"]
     return row.value["kind"] in TIME_EXCEEDED and dict(
-        sender_facts(row, traces), suspects=places,
-        between=", between %s" % " and ".join(again) if again else "",
-        routers=" and ".join(again or [row.value["router"]]))
+        sender_facts(row, traces), suspects=places, between=", between %s" % " and ".join(again)
+        if again else "", routers=" and ".join(again or [row.value["router"]]))
 
 
 sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
@@ -9115,9 +9119,8 @@ def silent_hops(neighbor, ways, tcp, heard, segment):
     for row in saying(neighbor, "state", *DEAD + BELIEVED * (not heard)):
         behind = [w.subject for w in ways if (w.value["via"] or w.subject) == row.value["ip"]]
         talks = [t for t in tcp if t.value and t.subject in behind]
-        outdated = met(talks, "ok") or any(
-            t.value["icmp"] and t.value["icmp"][0]["from"] and t.value["errno"] != "EHOSTUNREACH"
-            for t in talks)
+        outdated = met(talks, "ok") or any(t.value["icmp"] and t.value["icmp"][0]["from"] and
+                                           t.value["errno"] != "EHOSTUNREACH" for t in talks)
         others = dict(about(segment, row.subject) or {}, **{row.value["ip"]: None})
         value = dict(row.value, hop=row.value["ip"], company=company, count=len(others) - 1,
                      answering=set(others.values()) & set(ALIVE))
@@ -9374,9 +9377,8 @@ def merge(findings):
         if row.scope and row.scope[0] not in first.scope:
             text = first.summary.rstrip(".")
             front = text[:-1] + "," if "(also " in text else text + " (also"
-            merged[key] = first._replace(
-                summary="%s %s)." % (front, row.scope[0]), scope=first.scope + row.scope,
-                proof=first.proof + row.proof)
+            merged[key] = first._replace(summary="%s %s)." % (
+                front, row.scope[0]), scope=first.scope + row.scope, proof=first.proof + row.proof)
     return list(merged.values())
 
 
@@ -9859,10 +9861,9 @@ def end_lines(table, say):
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
         role = "server" if is_server_end(value) else value["role"]     # alone it has a client's
         front = "  %s " % pad(say(role), width)
-        lines += wrap("%s  %s  %s  %s" % (
-            utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
-            "%s (%s)" % (value["host"], known), unless_name(value["target"], say), value["code"]),
-                      front)
+        host = value["host"] if "(" in value["host"] else "%s (%s)" % (value["host"], known)
+        lines += wrap("%s  %s  %s  %s" % (utc_text(value["began_s"]), host, unless_name(
+            value["target"], say), value["code"]), front)
     return lines
 
 
@@ -12478,9 +12479,8 @@ def render_document(reports, system, options, started, began, group=None):
     if options.ticket:
         text = RULER.join(render_ticket(report, system.packets, filled, say) for report in reports)
         if any(report.verdict.code != "ok" for report in reports):
-            text += "\n" + render_transcript(
-                transcript, [row for row in answers if row in proof_of(reports[0])],
-                options.verbose, say)
+            text += "\n" + render_transcript(transcript, [
+                row for row in answers if row in proof_of(reports[0])], options.verbose, say)
         return text + note
     if group:
         return render_merged(reports, group, filled, color, say) + note
