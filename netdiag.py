@@ -926,10 +926,9 @@ def parse_proc_arp(text):
     heading, *rows = word_rows(text)
     mine(heading[:2] == ["IP", "address"], "heading")
     states = "incomplete complete permanent permanent".split()
-    return {"entries": [
-        {"ip": address, "mac": to_mac(mac) if int(flags, 16) & 6 else None, "dev": device,
-         "state": states[int(flags, 16) >> 1 & 3], "hostname": None}
-        for address, _, flags, mac, _, device in rows]}
+    return {"entries": [{"ip": address, "mac": to_mac(mac) if int(flags, 16) & 6 else None,
+                         "dev": device, "state": states[int(flags, 16) >> 1 & 3], "hostname": None}
+                        for address, _, flags, mac, _, device in rows]}
 
 
 @parser
@@ -4023,10 +4022,9 @@ class System:
         """Who runs this, on what: name, system, user, root, rights, Python."""
         uname, uid = os.uname(), os.getuid()
         user = user_name(uid) or os.environ.get("USER") or str(uid)
-        return "ok", {
-            "name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
-            "system": printable(uname.sysname + " " + uname.release),
-            "python": "%d.%d.%d" % sys.version_info[:3]}
+        return "ok", {"name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
+                      "system": printable(uname.sysname + " " + uname.release),
+                      "python": "%d.%d.%d" % sys.version_info[:3]}
 
     def read(self, path, absent=None, timeout_s=None):
         """A file's text, at most FILE_LIMIT bytes; `absent` where it does not exist."""
@@ -9467,9 +9465,8 @@ def capture_verdict(seen, findings):
     live = "See 'not tested' below; record as root, longer (--for 60s), while the client tries;" \
         " `netdiag.py server %s --for 60s` needs no right." % (seen["wish"]["port"] or "PORT")
     return Verdict("undecided", [], "possible", words if seen["capture"] else
-                   "Nothing could be recorded.", [
-                       "Record while the client tries, from before its first packet."
-                       if seen["wish"]["file"] else live], None)
+                   "Nothing could be recorded.", ["Record while the client tries, from before its"
+                   " first packet." if seen["wish"]["file"] else live], None)
 
 
 def listen_verdict(seen, _):
@@ -11942,6 +11939,7 @@ DEFAULTS = dict(mode="target", family=0, deadline_s=DEADLINE_S, lang="en", color
 # [(its flags, what it takes or "")]: the help is the table of the options
 OPTION_TABLE = [(flags.split(", "), takes) for flags, takes in re.findall(
     r"(?m)^  ((?:-\w|--[\w-]+)(?:, --\w+)?) (\S*) ", HELP)]
+OPTION_MODES = dict(re.findall(r"(?m)^  (--\w+) .*  ([a-z, ]+): ", HELP), **{"--targets": "target"})
 OPTION_NAMES = {"-4": "family", "-6": "family", "-n": "numeric", "-v": "verbose",
                 "--timeout": "timeout_s", "--deadline": "deadline_s", "--for": "for_s",
                 "--from": "from_dir"}
@@ -11963,6 +11961,8 @@ def read_arguments(argv):
             texts.append(word)
         else:
             mine(flag in takes, "there is no option %s; see --help" % flag)
+            mine(known["mode"] in OPTION_MODES.get(flag, known["mode"]).split(", "),
+                 "%s goes with %s; see --help" % (flag, OPTION_MODES.get(flag)))
             mine((mark or words) if takes[flag] else not mark, "%s takes %s" % (
                 flag, takes[flag] or "nothing"))
             if takes[flag] and not mark:
