@@ -5530,10 +5530,9 @@ asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INF
      lambda wish, knock: each(
          "settle", [row for row in knock if row.outcome != "unknown"], wish["knock_port"],
          GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S))
-asks("unheard",
-     "Packets that this host receives and does not deliver: does it drop the answers itself?",
-     lambda wish, tcp, retries: each(
-         "unheard", saying(one_of_each(tcp, "timeout")[:1], "icmp", []), wish["knock_port"]))
+asks("unheard", "Packets that this host receives and does not deliver: does it drop the answers?",
+     lambda wish, tcp, retries: each("unheard", saying(
+         one_of_each(tcp, "timeout")[:1], "icmp", []), wish["knock_port"]))
 asks("control_tcp",
      "Addresses that only the resolvers give, where the hosts file gave another one.",
      lambda wish, lookup, dns, hosts_file: wish["transport"] == "tcp" and wish["port"] and each(
@@ -7204,10 +7203,9 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     elif traced and (stop < far - 1 if far else further > stop):
         places = unique(place_of(max(stop, 1), far) + place_of(stop + 1, far))
         where = "; it is lost at hop " + ("%d or %d" % (stop, stop + 1) if stop else "1")
-    return dict(contrast=contrast, where=where, suspects=places,
+    return dict(contrast=contrast, where=where, suspects=places, seconds=row.value.get(
+        "waited_s") or PATIENCE_S, syns=1 + (row.value["info"].get("total_retrans") or 0),
                 spots=" or ".join(PLACE_WORDS[place] for place in places),
-                syns=1 + (row.value["info"].get("total_retrans") or 0),
-                seconds=row.value.get("waited_s") or PATIENCE_S,
                 proof=rows_about(other_traces + ping + other_ports, address))
 
 
@@ -7951,8 +7949,7 @@ def rule_return_missing(wish, back, listening):
 
 
 @rule("""route.return_missing  where: server  sure: likely
-    says: {dropped} SYNs came to port {port} while we looked and were dropped, as this host has no
-      route back to their clients ({count} times).
+    says: SYNs to port {port} are dropped ({dropped} just now): no route leads to their clients.
     fix: Add the default route, or the route to the clients' network; `ip route get` of a client.
     given: port/80 ; listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
     fires: watch/tcp ok 80={"dropped":3,"waiting":0}
@@ -7961,12 +7958,11 @@ def rule_return_missing(wish, back, listening):
     quiet: watch/tcp ok 80={"dropped":3} ; grown//proc/net/netstat ok TcpExtListenOverflows=3""")
 def rule_return_unrouted(wish, watched, grown):
     """Without a client to ask the kernel about: OutNoRoutes grows with the drops of the socket."""
-    rows = [row for row in grown if said(row, "IpOutNoRoutes") or said(row, "Ip6OutNoRoutes")]
+    rows = [row for row in grown if any(said(row, key) for key in OUT_NO_ROUTES)]
     queued = watched.get("waiting") or any(said(row, "TcpExtListenOverflows") for row in grown)
     if rows and watched.get("dropped") and not queued and not wish["client"]:
-        yield dict(dropped=watched["dropped"], count=sum(
-            said(row, key) or 0 for row in rows for key in ("IpOutNoRoutes", "Ip6OutNoRoutes")),
-                   proof=rows, severity="warn" if watched.get("peers") else "fail")
+        yield dict(dropped=watched["dropped"], proof=rows,
+                   severity="warn" if watched.get("peers") else "fail")
 
 
 @rule("""route.return_missing  where: server  sure: likely  hides: handshake.incomplete
@@ -8200,7 +8196,8 @@ def rule_oneway_reverse(row, fine_flows):
       leaves: {why}.
     fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
-    fires: flow/A ok seen_at=server state=silent syn=4
+    fires: flow/A ok seen_at=server state=silent syn=4   fires: flow/A ok seen_at=server
+      state=silent syn=4 ; dropped//proc/net/snmp ok IpOutNoRoutes=4
     quiet: flow/A ok seen_at=client state=silent syn=4
     quiet: flow/A ok seen_at=server state=opening syn=1""")
 def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
@@ -8212,12 +8209,13 @@ def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
     if not live or flow["state"] != "silent" or flow["seen_at"] != "server" \
             or flow["protocol"] != "tcp":
         return None
-    if dropped_here.get("TcpExtIPReversePathFilter", 0) >= flow["syn"]:
+    unrouted = sum(dropped_here.get(key, 0) for key in OUT_NO_ROUTES) >= flow["syn"]
+    if unrouted or dropped_here.get("TcpExtIPReversePathFilter", 0) >= flow["syn"]:
         code = "route.return_missing"
     if dropped_here.get("TcpExtListenOverflows") and any(
             r.value["synack"] for r in saying(attempts, "server_port", flow["server_port"])):
-        code = "listen.backlog_full"
-    why, cure = DROPPED_HERE[code]
+        code, unrouted = "listen.backlog_full", False
+    why, cure = DROPPED_HERE[code + " " * unrouted]
     return dict(code=code, why=why, cure=cure, times=syn_times(flow),
                 **({} if code == "listen.backlog_full" else flow_severity(row, fine_flows)))
 
@@ -8557,14 +8555,16 @@ ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
 MISMADE = ("tls.expired", "tls.not_yet_valid", "tls.name_mismatch")
 DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to do
     "firewall.local": (
-        "this host's own firewall drops it (or rp_filter, or a full accept queue)",
+        "this host's own firewall drops it (or rp_filter, no way back, a full accept queue)",
         "See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more."),
     "listen.backlog_full": (
         "others were answered, and the kernel counts SYNs that found the accept queue full",
         "See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough."),
     "route.return_missing": (
         "the kernel counts as many that its reverse-path filter dropped",
-        "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
+        "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`)."),
+    "route.return_missing ": ("the kernel counts as many to which it found no route back",
+                              "Add the default route, or the route to the client's network.")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
 SSH_OPTIONS = dict(kex="KexAlgorithms", host_key="HostKeyAlgorithms", cipher="Ciphers", mac="MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
@@ -8590,6 +8590,7 @@ STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
 
 FATES = {"drop": "drops", "reject": "rejects", None: "may or may not accept"}
 TRANSLATES = r"(?i)\bdnat\b|redirect|tproxy"
+OUT_NO_ROUTES = ("IpOutNoRoutes", "Ip6OutNoRoutes")
 STUCK = {"T": "stopped (SIGSTOP)", "t": "held by a debugger", "D": "stuck in the kernel (state D)",
          "Z": "dead (a zombie)"}
 NO_WAY = {"ENETUNREACH": "no route to it (network unreachable)", "EINVAL": "a blackhole route",
@@ -8906,10 +8907,9 @@ def lapse_causes(lapses):
         for outage in [outage for outage in row.value["outages"] if "when" in outage]:
             causes.setdefault(outage["code"], (row, []))[1].append(outage)
     return [row._replace(value=dict(
-        first, scope=None, when=", ".join(outage["when"] for outage in [first] + more[:5]),
-        words=first["summary"], cure=(first["fix"] or ["-"])[0],
-        request=(first["ask"] or {}).get("text") or (first["fix"] or ["-"])[0]))
-        for row, (first, *more) in causes.values()]
+        first, scope=None, when=", ".join(outage["when"] for outage in [first] + more[:5]), words=
+        first["summary"], cure=(first["fix"] or ["-"])[0], request=(first["ask"] or {}).get("text")
+        or (first["fix"] or ["-"])[0])) for row, (first, *more) in causes.values()]
 
 
 def server_fault(row):
@@ -9770,9 +9770,8 @@ def untested_lines(report):
 def row_lines(rows, say):
     """Labelled lines of {label: text}; an underline where only a reader can know."""
     return [line for label, text in rows.items()
-            for number, part in enumerate((text or "________").split("\n"))
-            for line in wrap(part, "  %s " % pad(
-                "" if number else say(label.replace("_", " ")) + ":", 13))]
+            for number, part in enumerate((text or "________").split("\n")) for line in wrap(
+                part, "  %s " % pad("" if number else say(label.replace("_", " ")) + ":", 13))]
 
 
 def places_words(suspects, say):
@@ -10445,8 +10444,8 @@ def render_explain(code):
         cure = "It depends: the report says it." if row.fix == "{cure}" else plain_words(row.fix)
         lines += [""] + wrap(" ".join(row.function.__doc__.split("fires:")[0].split()))
         for label, text in (
-                ("says", plain_words(row.says)), ("do", cure),
-                ("where", ", or ".join(PLACE_WORDS[p] for p in row.where)),
+                ("says", plain_words(row.says)), ("do", cure), ("where", ", or ".join(
+                    PLACE_WORDS[p] for p in row.where)),
                 ("sure", "%s; taken alone it is %s" % (row.sure, SEVERITY_WORDS[row.severity]))):
             lines += wrap(text, "  %-7s " % (label + ":"))
     for row in rules[len(own):]:
@@ -10546,10 +10545,9 @@ def facts_of(values, own):
             facts.update(dict.fromkeys(re.findall(pattern, text.lower()), kind))
     for name in [text for text, kind in facts.items() if kind == "host" and "." in text]:
         facts.update(dict.fromkeys(name.split(".")[:-1], "host"))
-    return {text: kind for text, kind in facts.items()
-            if {"key": 5, "name": 2}.get(kind, 1) < len(text) < 600 and not (
-                text in own or text.isdigit() or is_address(text)
-                or kind == "path" and text[:1] != "/")}
+    return {text: kind for text, kind in facts.items() if {"key": 5, "name": 2}.get(kind, 1) < len(
+        text) < 600 and not (text in own or text.isdigit() or is_address(text)
+                             or kind == "path" and text[:1] != "/")}
 
 
 class Masks:
@@ -11087,7 +11085,7 @@ JAPANESE = """
     SYNより後のパケットが往路で失われています。
   fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
     サーバーでは`netdiag.py capture --port {port} --for 60s`で何が届くか、`ss -ltn`で受け付けキューの満杯を確認してください。
-@return_unrouted 確認中にポート{port}宛てのSYNが{dropped}個届きましたが、クライアントへ戻る経路がないため破棄しました（{count}回）。
+@return_unrouted 確認中にポート{port}宛てのSYNが{dropped}個届きましたが、クライアントへ戻る経路がないため破棄しました。
   fix デフォルトルートまたはクライアントのネットワークへの経路を追加してください。`ip route get`で確認できます。
 @oneway_forward_stalled_ends {client}は{server}のポート{port}のSYN/ACKを受け取りますが、その後に送ったものが届いていません。
     サーバーはACKを待ち続け、SYN/ACKを再送しています。
@@ -11506,8 +11504,10 @@ port {port} = ポート{port}
 its answers are lost on the way back = 応答が復路で失われています
 its answers are lost on the way back, or the client's ACK on its way here, or the client has gone
     = 応答またはクライアントのACKが途中で失われたか、クライアントがすでに終了しています
-this host's own firewall drops it (or rp_filter, or a full accept queue)
-    = このホスト自身のファイアウォールが破棄しています（またはrp_filter、受け付けキューの満杯）
+this host's own firewall drops it (or rp_filter, no way back, a full accept queue)
+    = このホスト自身のファイアウォールが破棄しています（またはrp_filter、戻り経路なし、受け付けキューの満杯）
+the kernel counts as many to which it found no route back = カーネルの計数では、同数に戻り経路がありません
+Add the default route, or the route to the client's network. = デフォルトルートか、クライアントのネットワークへの経路を追加してください。
 See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.
     = `nft list ruleset`と`iptables-save`を確認してください。`netdiag.py server`で詳しく分かります。
 others were answered, and the kernel counts SYNs that found the accept queue full
