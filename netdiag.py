@@ -8931,8 +8931,8 @@ def in_between(row):
 
 def said_on_the_way(row):
     """Does a refusal come from between the ends: the server saw nothing, and no end said no?"""
-    client = row.value["client"]
-    ends = ("client",) if client["code"] == "tcp.refused" else ("client", "server")
+    client, captured = row.value["client"], row.value["server"]["captured"]     # it sent nothing
+    ends = ["client"] + ["server"] * (client["code"] != "tcp.refused" and not captured)
     return unseen_by_server(row) and client["suspects"][:1] and client["suspects"][0] not in ends
 
 
@@ -9220,8 +9220,8 @@ VIEWS = {
     "lapses": lambda checks: succeeded(checks), "lapse_causes": lapse_causes,    # (watch)
     "ends": lambda report: list(ends_of(report)),                  # (merge) client beside server
     "stalled_ends": lambda ends: [                     # the client has the SYN/ACK, and no more
-        row for row in ends for client in [row.value["client"]]
-        if client["code"] in STALLS and has_opened(client)],
+        row for row in ends for client in [row.value["client"]] if has_opened(client) and client[
+            "code"] in STALLS + ["ok"] * (client["protocol"] == "tcp")],      # ok: said nothing yet
     "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
     "patterns": lambda exchange: [
