@@ -7884,10 +7884,10 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     """)
 def rule_firewall_loop(wish, listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
-    rules may mean that, where they let clients pass; where they do not tell, it counts."""
+    rules may mean that, where they let clients pass or send them on; else it counts."""
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
     room = listening and watched and not known and not queue_fills(watched, loop)
-    sure = all(fate["fate"] for fate in fates)
+    sure = all(fate["fate"] or re.search(TRANSLATES, fate["rule"] or "") for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
             row, "silent") else "is refused", severity="warn" if fates and sure else "fail",
