@@ -8419,8 +8419,8 @@ sign("""handshake.incomplete  where: server_network transit client_network  each
         scope=None, peers=", ".join(lost_answers(row)[:5])))
 sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
-    says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
-      {seconds:.0f} s in all: {kinds}.
+    says: {target} works now and then: {failed} of {checks} checks failed (outages: {count},
+      {seconds:.0f} s in all): {kinds}.
     fix: See what happened at those times: {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
       "suspects":["service"]}]

@@ -265,7 +265,7 @@ This host's firewall drops TCP port 80 (its answers to 192.0.2.1), in inet filte
 This host's firewall may or may not accept TCP port 80 (its answers to clients with IPv4), in inet
   filter input by "drop".
 The far end, a netdiag listener, saw this connection come from 192.0.2.1 port 7 (TTL 61, MSS -).
-192.0.2.1 works now and then: 5 of 60 checks failed, in 2 outages of 9 s in all: tcp.refused (2).
+192.0.2.1 works now and then: 5 of 60 checks failed (outages: 2, 9 s in all): tcp.refused (2).
 This host's firewall may or may not accept TCP port 80 from 192.0.2.1, in inet filter input by
   "accept" (5 packets so far, 2 of them just now).
 This host runs short: /var has 0.1 % free; 98 of 99 files are open; programs wait for memory 30 % of
