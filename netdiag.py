@@ -5553,9 +5553,8 @@ asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
              knock, "ok", "timeout", "refused", "unreachable")]
          or addresses(wish, lookup, dns)[:2 if wish["transport"] == "udp" else 0]])
 asks("trace_tcp", "Where this very port stops: connections to it with rising TTL.",
-     lambda wish, knock: each("trace", saying(
-         one_of_each(knock, "timeout", "refused", "unreachable"), "immediate", None, False),
-         wish["knock_port"], "tcp"))
+     lambda wish, knock: each("trace", saying(one_of_each(knock, "timeout", "refused",
+         "unreachable"), "immediate", None, False), wish["knock_port"], "tcp"))
 asks("trace_icmp",
      "Where echo gets to, when the port is silent and UDP did not get to the only such host.",
      lambda knock, trace_udp: len(one_of_each(knock, "timeout")) == 1 and each(
@@ -12177,7 +12176,8 @@ def examine(mode, find_targets, system, options, out):
     targets = find_targets(shared)
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     reports = [unseen(target, shared) for target in targets]
-    if complete is not None:                      # else it was Ctrl-C in the first moments
+    options = options if complete is not None else options._replace(only=("identity",))
+    if complete is not None or mode == "server":  # Ctrl-C: of a server what was seen, without more
         reports = [report._replace(complete=report.complete and complete) for report in
                    diagnose_many(targets, shared, system, options, watched and show_progress)]
     if watched:
