@@ -651,10 +651,9 @@ def ip_interface(line):
         return None
     index, name, parent, state, rest = found.groups()
     words, facts = rest.split(), pairs(rest.split())
-    return new_interface(
-        name, find(r"<([^<>]*)>", rest), index=to_int(index), mtu=to_int(facts.get("mtu")),
-        state=state or facts.get("state"), mac=to_mac("".join(words[:1])), parent=parent,
-        master=facts.get("master"))
+    return new_interface(name, find(r"<([^<>]*)>", rest), index=to_int(index), mtu=to_int(
+        facts.get("mtu")), state=state or facts.get("state"), mac=to_mac("".join(words[:1])),
+                         parent=parent, master=facts.get("master"))
 
 
 def add_ip_addresses(interface, words):
@@ -719,9 +718,8 @@ def parse_ifconfig(text):
     interfaces = [ifconfig_interface(block) for block in re.split(r"\n(?=\S)", blocks)
                   if re.match(r"\S+(?:: flags=[^<\s]*<|\s+Link encap:)", block)]
     interfaces += [new_interface(
-        name, "UP" if "U" in flags else "", mtu=to_int(mtu), loopback="L" in flags,
-        carrier="R" in flags if "U" in flags else None)
-        for name, mtu, *_, flags in word_rows("".join(table))]
+        name, "UP" if "U" in flags else "", mtu=to_int(mtu), loopback="L" in flags, carrier="R" in
+        flags if "U" in flags else None) for name, mtu, *_, flags in word_rows("".join(table))]
     told = interfaces or table or not text.strip()
     return {"interfaces": interfaces, "error": tool_error(text, "ifconfig|interface", told)}
 
@@ -818,10 +816,9 @@ def parse_ip_neigh(text):
     for address, *words in rows:
         states, facts = [word for word in words if word in NUD_STATES], pairs(words)
         if is_address(address) and (states or "proxy" in words):
-            entries.append({
-                "ip": address, "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
-                "state": states[-1] if states else None, "router": "router" in words,
-                "proxy": "proxy" in words})
+            entries.append({"ip": address, "mac": to_mac(facts.get("lladdr")), "dev": facts.get(
+                "dev"), "state": states[-1] if states else None, "router": "router" in words,
+                            "proxy": "proxy" in words})
     mine(2 * len(entries) >= len(rows) or find_kind(TOOL_ERRORS, text) == "no_such_device",
          "most lines are strange")
     return {"entries": entries}
@@ -939,10 +936,9 @@ def parse_proc_arp(text):
     heading, *rows = word_rows(text)
     mine(heading[:2] == ["IP", "address"], "heading")
     states = "incomplete complete permanent permanent".split()
-    return {"entries": [
-        {"ip": address, "mac": to_mac(mac) if int(flags, 16) & 6 else None, "dev": device,
-         "state": states[int(flags, 16) >> 1 & 3], "hostname": None}
-        for address, _, flags, mac, _, device in rows]}
+    return {"entries": [{"ip": address, "mac": to_mac(mac) if int(flags, 16) & 6 else None,
+                         "dev": device, "state": states[int(flags, 16) >> 1 & 3], "hostname": None}
+                        for address, _, flags, mac, _, device in rows]}
 
 
 @parser
@@ -2577,8 +2573,8 @@ def parse_ssh(text):
 # iptables-save and nft become the same: base chains, each with the chains of its table as the
 # texts of their rules.  A text is read when a packet comes to it, as rows (tests, do, alters):
 # `do` is accept, drop, reject, return, "jump X", "goto X", "unknown", or "" (on to the next rule),
-# `alters` the fields of the packet that nobody knows after it.  A test is ([field], negated,
-# [[word for each field]]); UNKNOWN is one that is not understood: nobody can tell whether it holds.
+# `alters` the fields of the packet after it, {field: values, () for unknown}.  A test is ([field],
+# negated, [[word for each field]]); UNKNOWN is not understood: nobody can tell whether it holds.
 
 HOOKS = ("ingress", "prerouting", "input")      # that a packet to this host passes, in order
 WAY_OUT = ("output", "postrouting", "egress")   # and its answer; nat looks at first packets only
@@ -2598,7 +2594,8 @@ IPTABLES_DO = dict({name: "" for name in (
     "LOG NFLOG ULOG MARK CONNMARK TOS DSCP TTL HL TCPMSS CT NOTRACK AUDIT SECMARK CONNSECMARK TRACE"
     " CHECKSUM CLASSIFY SET").split()}, ACCEPT="accept", DROP="drop", REJECT="reject",
     RETURN="return", SNAT="accept", MASQUERADE="accept")
-IPTABLES_ALTERS = {"MARK": ["mark"], "CONNMARK": ["mark"], "NOTRACK": ["state"], "CT": ["state"]}
+IPTABLES_ALTERS = {"MARK": {"mark": ()}, "CONNMARK": {"mark": ()}, "CT": {"state": ()},
+                   "CT --notrack": {"state": ["untracked"]}, "NOTRACK": {"state": ["untracked"]}}
 NFT_FIELDS = dict(row.split("=") for row in (
     "tcp dport=dport,udp dport=dport,th dport=dport,tcp sport=sport,udp sport=sport,th sport=sport,"
     "tcp flags=flags,ip saddr=saddr,ip6 saddr=saddr,ip daddr=daddr,ip6 daddr=daddr,"
@@ -2715,7 +2712,10 @@ def iptables_rows(text, _):
     tests = [iptables_test(*row) for row in iptables_options(text) if row[1] not in ("-j", "-g")]
     option, target = iptables_target(text)
     do = IPTABLES_DO.get(target, "%s %s" % ("goto" if option == "-g" else "jump", target))
-    return [([test for test in tests if test], do if target else "", IPTABLES_ALTERS.get(target))]
+    mark = find(r" -j MARK --set-xmark (0x[0-9a-f]+)/0xffffffff$", text)
+    alters = {"mark": [int(mark, 0)]} if mark else IPTABLES_ALTERS.get(
+        find(" -j (.*)", text), IPTABLES_ALTERS.get(target, {}))
+    return [([test for test in tests if test], do if target else "", alters)]
 
 
 def iptables_test(negated, option, words):
@@ -2801,7 +2801,7 @@ def nft_rows(text, sets):
     while words:
         if words[0] in NFT_ENDS:
             do = NFT_ENDS[words[0]]
-            return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), ())]
+            return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), {})]
         if words[0] in NFT_BESIDE:
             del words[:NFT_BESIDE[words[0]]]
             continue
@@ -2810,14 +2810,21 @@ def nft_rows(text, sets):
         if fields and words[:1] == ["vmap"]:
             found = nft_values(words[1:], sets)
             return rows + nft_map_rows(tests, fields, found)
-        altered = (fields or []) if words[:1] == ["set"] else ["mark"] * ("set" in words)
-        test = fields and nft_test(fields, words, sets)
+        alters, test = nft_alters(fields, words), fields and nft_test(fields, words, sets)
         if not test:                                    # what follows may belong to it
-            altered += ["state"] * ("notrack" in words)
-            rows.append((list(tests), "", altered))
+            rows.append((list(tests), "", alters))
             words = nft_rest(words)
         tests.append(test or UNKNOWN)
-    return rows + [(tests, "", ())]
+    return rows + [(tests, "", {})]
+
+
+def nft_alters(fields, words):
+    """What a statement sets: {field of the packet: values, () for unknown}."""
+    if words == ["notrack"]:
+        return IPTABLES_ALTERS["NOTRACK"]
+    names = (fields or []) if words[:1] == ["set"] else ["mark"] * ("set" in words)
+    plain = [int(word, 0) for word in words[1:] if re.match("0x[0-9a-f]+$", word) and not words[2:]]
+    return dict.fromkeys(names + ["state"] * ("notrack" in words), plain)
 
 
 def nft_words(text):
@@ -2915,9 +2922,9 @@ def nft_elements(words):
 def nft_map_rows(tests, fields, elements):
     """The rows of a verdict map; its `*` stands for all that no other element names."""
     if elements is None:
-        return [(tests, "unknown", ())]
+        return [(tests, "unknown", {})]
     ends = dict(NFT_ENDS, **{"continue": ""})
-    return [(tests + [(fields, False, [key])], " ".join([ends[verdict[0]]] + verdict[1:]), ())
+    return [(tests + [(fields, False, [key])], " ".join([ends[verdict[0]]] + verdict[1:]), {})
             for key, verdict in sorted(elements, key=lambda row: row[0] == ["*"])]
 
 
@@ -2960,9 +2967,8 @@ def firewall_bases(rulesets):
         bases.setdefault(tuple(base[key] for key in "backend family table chain".split()), base)
     unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and not any(
         ruleset.get("backend") == "legacy" for ruleset in rulesets)
-    return list(bases.values()) + [
-        base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input", 1 << 31, "unknown",
-                   {"INPUT": []})] * unread
+    return list(bases.values()) + [base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input",
+                                              1 << 31, "unknown", {"INPUT": []})] * unread
 
 
 def packet_fate(bases, packet, hooks=HOOKS):
@@ -2973,7 +2979,7 @@ def packet_fate(bases, packet, hooks=HOOKS):
     The chains are asked by hook and priority until one drops or rejects (nft(8), VERDICTS); those
     of one priority in the order in which they were made, newest first, which no command shows.
     """
-    walk = {"packet": packet, "left": WALKED_LIMIT, "doubts": [], "altered": set()}
+    walk = {"packet": packet, "left": WALKED_LIMIT, "doubts": [], "altered": {}}
     families = ("inet", "netdev", {"ipv4": "ip", "ipv6": "ip6"}[packet["family"][0]])
     may, accepted, end = {}, (None, None), None
     for place, base in sorted((((hooks.index(base["hook"]), base["priority"]), base)
@@ -3031,7 +3037,7 @@ def chain_fates(name, base, walk, depth):
             sure = both(test_holds(test, walk) for test in tests)
             if sure is False:
                 continue
-            walk["altered"].update(alters or ())
+            walk["altered"].update(alters if sure else dict.fromkeys(alters, ()))
             found, goes_on = rule_fates(do, (where, text), base, walk, depth)
             if sure is None and found:
                 walk["doubts"].append((where, text))
@@ -3046,7 +3052,7 @@ def rule_rows(text, base):
     try:
         return guarded(nft_rows if "sets" in base else iptables_rows)(text, base.get("sets"))
     except NotMine:
-        return [([UNKNOWN], "unknown", ("mark", "state"))]
+        return [([UNKNOWN], "unknown", {"mark": (), "state": ()})]
 
 
 def rule_fates(do, row, base, walk, depth):
@@ -3080,7 +3086,7 @@ def test_holds(test, walk):
 
 def word_holds(field, word, walk):
     """Is a field of the packet what a word says, whichever of its possible values it has?"""
-    values = () if field in walk["altered"] else walk["packet"].get(field, ())
+    values = walk["altered"].get(field, walk["packet"].get(field, ()))
     try:
         ways = {bool(value_is(field, word, value)) for value in values}
     except (ValueError, TypeError, NotMine):            # a word that is not understood
@@ -4029,10 +4035,9 @@ class System:
         """Who runs this, on what: name, system, user, root, rights, Python."""
         uname, uid = os.uname(), os.getuid()
         user = user_name(uid) or os.environ.get("USER") or str(uid)
-        return "ok", {
-            "name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
-            "system": printable(uname.sysname + " " + uname.release),
-            "python": "%d.%d.%d" % sys.version_info[:3]}
+        return "ok", {"name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
+                      "system": printable(uname.sysname + " " + uname.release),
+                      "python": "%d.%d.%d" % sys.version_info[:3]}
 
     def read(self, path, absent=None, timeout_s=None):
         """A file's text, at most FILE_LIMIT bytes; `absent` where it does not exist."""
@@ -4357,9 +4362,8 @@ class System:
 
     def tcp_sockets(self):
         """All TCP sockets of this network namespace, see `diag_rows`."""
-        outcome, raw = self.netlink([
-            build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
-            for version in (4, 6)], SOCK_DIAG)
+        outcome, raw = self.netlink([build_sock_diag(
+            version, socket.IPPROTO_TCP, SOCKET_STATES.values()) for version in (4, 6)], SOCK_DIAG)
         if outcome == "ok":
             return list(diag_rows(raw["messages"]))
         outcome, text = self.read_all(("/proc/net/tcp", "/proc/net/tcp6"))
@@ -5128,9 +5132,8 @@ class Recording:
         argv += ["-i", device] if device else []
         argv += ["port %d or icmp or icmp6" % port] if port else []
         try:
-            self.child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                start_new_session=True)
+            self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                          stderr=subprocess.PIPE, start_new_session=True)
             self.system.children.add(self.child)
             records = capture_records(self.child.stdout.read)
         except (OSError, NotMine):
@@ -5545,10 +5548,9 @@ asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INF
      lambda wish, knock: each(
          "settle", [row for row in knock if row.outcome != "unknown"], wish["knock_port"],
          GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S))
-asks("unheard",
-     "Packets that this host receives and does not deliver: does it drop the answers itself?",
-     lambda wish, tcp, retries: each(
-         "unheard", saying(one_of_each(tcp, "timeout")[:1], "icmp", []), wish["knock_port"]))
+asks("unheard", "Packets that this host receives and does not deliver: does it drop the answers?",
+     lambda wish, tcp, retries: each("unheard", saying(
+         one_of_each(tcp, "timeout")[:1], "icmp", []), wish["knock_port"]))
 asks("control_tcp",
      "Addresses that only the resolvers give, where the hosts file gave another one.",
      lambda wish, lookup, dns, hosts_file: wish["transport"] == "tcp" and wish["port"] and each(
@@ -5569,9 +5571,8 @@ asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
              knock, "ok", "timeout", "refused", "unreachable")]
          or addresses(wish, lookup, dns)[:2 if wish["transport"] == "udp" else 0]])
 asks("trace_tcp", "Where this very port stops: connections to it with rising TTL.",
-     lambda wish, knock: each("trace", saying(
-         one_of_each(knock, "timeout", "refused", "unreachable"), "immediate", None, False),
-         wish["knock_port"], "tcp"))
+     lambda wish, knock: each("trace", saying(one_of_each(knock, "timeout", "refused",
+         "unreachable"), "immediate", None, False), wish["knock_port"], "tcp"))
 asks("trace_icmp",
      "Where echo gets to, when the port is silent and UDP did not get to the only such host.",
      lambda knock, trace_udp: len(one_of_each(knock, "timeout")) == 1 and each(
@@ -7245,10 +7246,9 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     elif traced and (stop < far - 1 if far else further > stop):
         places = unique(place_of(max(stop, 1), far) + place_of(stop + 1, far))
         where = "; it is lost at hop " + ("%d or %d" % (stop, stop + 1) if stop else "1")
-    return dict(contrast=contrast, where=where, suspects=places,
+    return dict(contrast=contrast, where=where, suspects=places, seconds=row.value.get(
+        "waited_s") or PATIENCE_S, syns=1 + (row.value["info"].get("total_retrans") or 0),
                 spots=" or ".join(PLACE_WORDS[place] for place in places),
-                syns=1 + (row.value["info"].get("total_retrans") or 0),
-                seconds=row.value.get("waited_s") or PATIENCE_S,
                 proof=rows_about(other_traces + ping + other_ports, address))
 
 
@@ -7927,10 +7927,10 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     """)
 def rule_firewall_loop(listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
-    rules may mean that, where they let clients pass; where they do not tell, it counts."""
+    rules may mean that, where they let clients pass or send them on; else it counts."""
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
     room = listening and watched and not known and not queue_fills(watched, loop)
-    sure = all(fate["fate"] for fate in fates)
+    sure = all(fate["fate"] or re.search(TRANSLATES, fate["rule"] or "") for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
             row, "silent") else "is refused", severity="warn" if fates and sure else "fail",
@@ -7992,8 +7992,7 @@ def rule_return_missing(wish, back):
 
 
 @rule("""route.return_missing  where: server  sure: likely
-    says: {dropped} SYNs came to port {port} while we looked and were dropped, as this host has no
-      route back to their clients ({count} times).
+    says: SYNs to port {port} are dropped ({dropped} just now): no route leads to their clients.
     fix: Add the default route, or the route to the clients' network; `ip route get` of a client.
     given: port/80 ; listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
     fires: watch/tcp ok 80={"dropped":3,"waiting":0}
@@ -8002,12 +8001,11 @@ def rule_return_missing(wish, back):
     quiet: watch/tcp ok 80={"dropped":3} ; grown//proc/net/netstat ok TcpExtListenOverflows=3""")
 def rule_return_unrouted(wish, watched, grown):
     """Without a client to ask the kernel about: OutNoRoutes grows with the drops of the socket."""
-    rows = [row for row in grown if said(row, "IpOutNoRoutes") or said(row, "Ip6OutNoRoutes")]
+    rows = [row for row in grown if any(said(row, key) for key in OUT_NO_ROUTES)]
     queued = watched.get("waiting") or any(said(row, "TcpExtListenOverflows") for row in grown)
     if rows and watched.get("dropped") and not queued and not wish["client"]:
-        yield dict(dropped=watched["dropped"], count=sum(
-            said(row, key) or 0 for row in rows for key in ("IpOutNoRoutes", "Ip6OutNoRoutes")),
-                   proof=rows, severity="warn" if watched.get("peers") else "fail")
+        yield dict(dropped=watched["dropped"], proof=rows,
+                   severity="warn" if watched.get("peers") else "fail")
 
 
 @rule("""route.return_missing  where: server  sure: likely  hides: handshake.incomplete
@@ -8240,7 +8238,8 @@ def rule_oneway_reverse(row, fine_flows):
       leaves: {why}.
     fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
-    fires: flow/A ok seen_at=server state=silent syn=4
+    fires: flow/A ok seen_at=server state=silent syn=4   fires: flow/A ok seen_at=server
+      state=silent syn=4 ; dropped//proc/net/snmp ok IpOutNoRoutes=4
     quiet: flow/A ok seen_at=client state=silent syn=4
     quiet: flow/A ok seen_at=server state=opening syn=1""")
 def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
@@ -8248,16 +8247,16 @@ def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
 
     The kernel's counters are about the whole host: alone they prove nothing about this port.
     """
-    flow, code = row.value, "firewall.local"
+    flow = row.value
     if not live or flow["state"] != "silent" or flow["seen_at"] != "server" \
             or flow["protocol"] != "tcp":
         return None
-    if dropped_here.get("TcpExtIPReversePathFilter", 0) >= flow["syn"]:
-        code = "route.return_missing"
-    if dropped_here.get("TcpExtListenOverflows") and any(
-            r.value["synack"] for r in saying(attempts, "server_port", flow["server_port"])):
-        code = "listen.backlog_full"
-    why, cure = DROPPED_HERE[code]
+    code, why, cure = DROPPED_HERE[
+        "queue" if dropped_here.get("TcpExtListenOverflows") and any(
+            r.value["synack"] for r in saying(attempts, "server_port", flow["server_port"]))
+        else "unrouted" if sum(dropped_here.get(key, 0) for key in OUT_NO_ROUTES) >= flow["syn"]
+        else "reverse path" if dropped_here.get("TcpExtIPReversePathFilter", 0) >= flow["syn"]
+        else "filter"]
     return dict(code=code, why=why, cure=cure, times=syn_times(flow),
                 **({} if code == "listen.backlog_full" else flow_severity(row, fine_flows)))
 
@@ -8461,8 +8460,8 @@ sign("""handshake.incomplete  where: server_network transit client_network  each
         scope=None, peers=", ".join(lost_answers(row)[:5])))
 sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
-    says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
-      {seconds:.0f} s in all: {kinds}.
+    says: {target} works now and then: {failed} of {checks} checks failed (outages: {count},
+      {seconds:.0f} s in all): {kinds}.
     fix: See what happened at those times: {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
       "suspects":["service"]}]
@@ -8595,13 +8594,20 @@ PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
 MISMADE = ("tls.expired", "tls.not_yet_valid", "tls.name_mismatch")
 DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to do
-    "firewall.local": ("this host's own firewall drops it (or rp_filter, or a full accept queue)",
-        "See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more."),
-    "listen.backlog_full": (
+    "queue": (
+        "listen.backlog_full",
         "others were answered, and the kernel counts SYNs that found the accept queue full",
         "See `ss -ltn` (Recv-Q above Send-Q): the service does not accept fast enough."),
-    "route.return_missing": ("the kernel counts as many that its reverse-path filter dropped",
-        "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
+    "unrouted": (
+        "route.return_missing", "the kernel counts as many to which it found no route back",
+        "Add the default route, or the route to the client's network."),
+    "reverse path": (
+        "route.return_missing", "the kernel counts as many that its reverse-path filter dropped",
+        "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`)."),
+    "filter": (
+        "firewall.local",
+        "this host's own firewall drops it (or rp_filter, no way back, a full accept queue)",
+        "See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
 SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciphers mac=MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
@@ -8627,6 +8633,7 @@ STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
 
 FATES = {"drop": "drops", "reject": "rejects", None: "may or may not accept"}
 TRANSLATES = r"(?i)\bdnat\b|redirect|tproxy"
+OUT_NO_ROUTES = ("IpOutNoRoutes", "Ip6OutNoRoutes")
 STUCK = {"T": "stopped (SIGSTOP)", "t": "held by a debugger", "D": "stuck in the kernel (state D)",
          "Z": "dead (a zombie)"}
 NO_WAY = {"ENETUNREACH": "no route to it (network unreachable)", "EINVAL": "a blackhole route",
@@ -8944,10 +8951,9 @@ def lapse_causes(lapses):
         for outage in [outage for outage in row.value["outages"] if "when" in outage]:
             causes.setdefault(outage["code"], (row, []))[1].append(outage)
     return [row._replace(value=dict(
-        first, scope=None, when=", ".join(outage["when"] for outage in [first] + more[:5]),
-        words=first["summary"], cure=(first["fix"] or ["-"])[0],
-        request=(first["ask"] or {}).get("text") or (first["fix"] or ["-"])[0]))
-        for row, (first, *more) in causes.values()]
+        first, scope=None, when=", ".join(outage["when"] for outage in [first] + more[:5]), words=
+        first["summary"], cure=(first["fix"] or ["-"])[0], request=(first["ask"] or {}).get("text")
+        or (first["fix"] or ["-"])[0])) for row, (first, *more) in causes.values()]
 
 
 def server_fault(row):
@@ -8969,8 +8975,8 @@ def in_between(row):
 
 def said_on_the_way(row):
     """Does a refusal come from between the ends: the server saw nothing, and no end said no?"""
-    client = row.value["client"]
-    ends = ("client",) if client["code"] == "tcp.refused" else ("client", "server")
+    client, captured = row.value["client"], row.value["server"]["captured"]     # it sent nothing
+    ends = ["client"] + ["server"] * (client["code"] != "tcp.refused" and not captured)
     return unseen_by_server(row) and client["suspects"][:1] and client["suspects"][0] not in ends
 
 
@@ -9287,8 +9293,8 @@ VIEWS = {
     "lapses": lambda checks: succeeded(checks), "lapse_causes": lapse_causes,    # (watch)
     "ends": lambda report: list(ends_of(report)),                  # (merge) client beside server
     "stalled_ends": lambda ends: [                     # the client has the SYN/ACK, and no more
-        row for row in ends for client in [row.value["client"]]
-        if client["code"] in STALLS and has_opened(client)],
+        row for row in ends for client in [row.value["client"]] if has_opened(client) and client[
+            "code"] in STALLS + ["ok"] * (client["protocol"] == "tcp")],      # ok: said nothing yet
     "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
     "patterns": lambda exchange: [
@@ -9440,9 +9446,8 @@ def merge(findings):
         if row.scope and row.scope[0] not in first.scope:
             text = first.summary.rstrip(".")
             front = text[:-1] + "," if "(also " in text else text + " (also"
-            merged[key] = first._replace(
-                summary="%s %s)." % (front, row.scope[0]), scope=first.scope + row.scope,
-                proof=first.proof + row.proof)
+            merged[key] = first._replace(summary="%s %s)." % (
+                front, row.scope[0]), scope=first.scope + row.scope, proof=first.proof + row.proof)
     return list(merged.values())
 
 
@@ -9858,9 +9863,8 @@ def untested_lines(report):
 def row_lines(rows, say):
     """Labelled lines of {label: text}; an underline where only a reader can know."""
     return [line for label, text in rows.items()
-            for number, part in enumerate((text or "________").split("\n"))
-            for line in wrap(part, "  %s " % pad(
-                "" if number else say(label.replace("_", " ")) + ":", 13))]
+            for number, part in enumerate((text or "________").split("\n")) for line in wrap(
+                part, "  %s " % pad("" if number else say(label.replace("_", " ")) + ":", 13))]
 
 
 def places_words(suspects, say):
@@ -9943,10 +9947,9 @@ def end_lines(table, say):
         known = ", ".join(unique(value["sources"] + value["addresses"])[:2]) or "-"
         role = "server" if is_server_end(value) else value["role"]     # alone it has a client's
         front = "  %s " % pad(say(role), width)
-        lines += wrap("%s  %s  %s  %s" % (
-            utc_text(value["began_s"]), value["host"] if "(" in value["host"] else
-            "%s (%s)" % (value["host"], known), unless_name(value["target"], say), value["code"]),
-                      front)
+        host = value["host"] if "(" in value["host"] else "%s (%s)" % (value["host"], known)
+        lines += wrap("%s  %s  %s  %s" % (utc_text(value["began_s"]), host, unless_name(
+            value["target"], say), value["code"]), front)
     return lines
 
 
@@ -10615,10 +10618,9 @@ def facts_of(values, own):
             facts.update(dict.fromkeys(re.findall(pattern, text.lower()), kind))
     for name in [text for text, kind in facts.items() if kind == "host" and "." in text]:
         facts.update(dict.fromkeys(name.split(".")[:-1], "host"))
-    return {text: kind for text, kind in facts.items()
-            if {"key": 5, "name": 2}.get(kind, 1) < len(text) < 600 and not (
-                text in own or text.isdigit() or is_address(text)
-                or kind == "path" and text[:1] != "/")}
+    return {text: kind for text, kind in facts.items() if {"key": 5, "name": 2}.get(kind, 1) < len(
+        text) < 600 and not (text in own or text.isdigit() or is_address(text)
+                             or kind == "path" and text[:1] != "/")}
 
 
 class Masks:
@@ -11160,7 +11162,7 @@ JAPANESE = """
     SYNより後のパケットが往路で失われています。
   fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
     サーバーでは`netdiag.py capture --port {port} --for 60s`で何が届くか、`ss -ltn`で受け付けキューの満杯を確認してください。
-@return_unrouted 確認中にポート{port}宛てのSYNが{dropped}個届きましたが、クライアントへ戻る経路がないため破棄しました（{count}回）。
+@return_unrouted 確認中にポート{port}宛てのSYNが{dropped}個届きましたが、クライアントへ戻る経路がないため破棄しました。
   fix デフォルトルートまたはクライアントのネットワークへの経路を追加してください。`ip route get`で確認できます。
 @oneway_forward_stalled_ends {client}は{server}のポート{port}のSYN/ACKを受け取りますが、その後に送ったものが届いていません。
     サーバーはACKを待ち続け、SYN/ACKを再送しています。
@@ -11583,8 +11585,10 @@ port {port} = ポート{port}
 its answers are lost on the way back = 応答が復路で失われています
 its answers are lost on the way back, or the client's ACK on its way here, or the client has gone
     = 応答またはクライアントのACKが途中で失われたか、クライアントがすでに終了しています
-this host's own firewall drops it (or rp_filter, or a full accept queue)
-    = このホスト自身のファイアウォールが破棄しています（またはrp_filter、受け付けキューの満杯）
+this host's own firewall drops it (or rp_filter, no way back, a full accept queue)
+    = このホスト自身のファイアウォールが破棄しています（またはrp_filter、戻り経路なし、受け付けキューの満杯）
+the kernel counts as many to which it found no route back = カーネルの計数では、同数に戻り経路がありません
+Add the default route, or the route to the client's network. = デフォルトルートか、クライアントのネットワークへの経路を追加してください。
 See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.
     = `nft list ruleset`と`iptables-save`を確認してください。`netdiag.py server`で詳しく分かります。
 others were answered, and the kernel counts SYNs that found the accept queue full
@@ -12018,6 +12022,7 @@ OPTION_TABLE = [(flags.split(", "), takes) for flags, takes in re.findall(
     r"(?m)^  ((?:-\w|--[\w-]+)(?:, --\w+)?) (\S*) ", HELP)]
 OPTION_NAMES = table_of("-4=family -6=family -n=numeric -v=verbose --timeout=timeout_s"
                         " --deadline=deadline_s --for=for_s --from=from_dir")
+OPTION_MODES = dict(re.findall(r"(?m)^  (--\w+) .*  ([a-z, ]+): ", HELP), **{"--targets": "target"})
 THIS_HOST = Target("this host", None, None, None, "tcp", False, None, None, 0, "host")
 
 
@@ -12036,6 +12041,8 @@ def read_arguments(argv):
             texts.append(word)
         else:
             mine(flag in takes, "there is no option %s; see --help" % flag)
+            mine(known["mode"] in OPTION_MODES.get(flag, known["mode"]).split(", "),
+                 "%s goes with %s; see --help" % (flag, OPTION_MODES.get(flag)))
             mine((mark or words) if takes[flag] else not mark, "%s takes %s" % (
                 flag, takes[flag] or "nothing"))
             if takes[flag] and not mark:
@@ -12251,7 +12258,8 @@ def examine(mode, find_targets, system, options, out):
     targets = find_targets(shared)
     watched = len(targets) == 1 and sys.stderr and sys.stderr.isatty()
     reports = [unseen(target, shared) for target in targets]
-    if complete is not None:                      # else it was Ctrl-C in the first moments
+    options = options if complete is not None else options._replace(only=("identity",))
+    if complete is not None or mode == "server":  # Ctrl-C: of a server what was seen, without more
         reports = [report._replace(complete=report.complete and complete) for report in
                    diagnose_many(targets, shared, system, options, watched and show_progress)]
     if watched:
@@ -12550,9 +12558,8 @@ def render_document(reports, system, options, started, began, group=None):
     if options.ticket:
         text = RULER.join(render_ticket(report, system.packets, filled, say) for report in reports)
         if any(report.verdict.code != "ok" for report in reports):
-            text += "\n" + render_transcript(
-                transcript, [row for row in answers if row in proof_of(reports[0])],
-                options.verbose, say)
+            text += "\n" + render_transcript(transcript, [
+                row for row in answers if row in proof_of(reports[0])], options.verbose, say)
         return text + note
     if group:
         return render_merged(reports, group, filled, color, say) + note

@@ -755,6 +755,17 @@ class Targets(unittest.TestCase):
                 (["--timeout", "2.5"], "timeout_s", 2.5), (["--no-sni"], "no_sni", True)):
             self.assertEqual(getattr(netdiag.read_arguments(words)[0], field), value)
 
+    def test_options_of_other_modes(self):
+        """What a mode would leave aside is said at once: `--port 80` is no question to `server`."""
+        for words in ("server --port 80", "server 80 --udp", "watch h --targets f", "h --for 5s",
+                      "capture --bind 127.0.0.1", "listen 80 --client 192.0.2.1", "h --write f"):
+            run = support.netdiag_run(*words.split())
+            self.assertEqual((run.status, run.out), (64, ""), words)
+            self.assertRegex(run.err, r"\Anetdiag: --\w+ goes with [a-z, ]+; see --help\n\Z")
+        for words in ("server 80 --client 192.0.2.1 --lldp 3s", "capture --port 80 --write f",
+                      "listen 80 --udp --bind ::1", "merge --from d", "--targets f"):
+            netdiag.read_arguments(words.split())
+
     def test_words_of_the_contract(self):
         """A mode is a word in the first place only."""
         self.assertLessEqual({"server", "capture", "listen", "watch", "merge", "explain"},

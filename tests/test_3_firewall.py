@@ -117,7 +117,7 @@ class Decisions(unittest.TestCase):
         ("tcp flags & (fin | syn) != syn drop", "accept"), ("tcp flags ack drop", "accept"),
         ("iifname \"eth*\" drop", "drop"), ("iif != \"lo\" drop", "drop"), ("iif 7 drop", None),
         ("meta mark & 0x00008000 == 0x00008000 drop", "accept"), ("meta mark 0x00000000 drop", "drop"),
-        ("meta mark set 0x1\n\t\tmeta mark 0x1 drop", None),
+        ("meta mark set 0x1\n\t\tmeta mark 0x1 drop", "drop"),
         ("tcp dport set 23\n\t\ttcp dport 23 drop", None),
         ("meta nfproto ipv4 drop", "drop"), ("meta protocol ip6 drop", "accept"),
         ("meta l4proto { tcp, udp } th dport 22 drop", "drop"), ("meta l4proto 6 drop", "drop"),
@@ -204,9 +204,16 @@ class Decisions(unittest.TestCase):
         raw = nft("ct state invalid drop", hook="prerouting").replace("priority filter", "priority raw")
         self.assertEqual(fate(raw)["fate"], "drop")
         self.assertEqual(fate(raw.replace("raw;", "raw + 150;"))["fate"], "accept")
-        self.assertEqual(fate(nft("ct state new drop", more="\tchain r {\n\t\ttype filter hook"
-                                  " prerouting priority raw; policy accept;\n\t\tnotrack\n\t}\n"))
-                         ["fate"], None)
+        for early, late, wanted in (
+                ("notrack", "ct state new", "accept"), ("notrack", "ct state untracked", "drop"),
+                ("ip ttl 9 notrack", "ct state new", None), ("udp dport 1 notrack", "ct state new",
+                                                             "drop"),
+                ("meta mark set 0x00000007", "meta mark 0x00000007", "drop"),
+                ("meta mark set 0x00000007", "meta mark 0x00000008", "accept"),
+                ("meta mark set ct mark", "meta mark 0x00000007", None)):
+            self.assertEqual(fate(nft(
+                late + " drop", more="\tchain r {\n\t\ttype filter hook prerouting priority raw;"
+                " policy accept;\n\t\t%s\n\t}\n" % early))["fate"], wanted, (early, late))
         self.assertEqual(fate(drop.replace("inet f", "ip6 f"))["fate"], "accept")
         self.assertEqual(fate(drop.replace("inet f", "arp f"))["fate"], "accept")
         self.assertEqual(fate(drop.replace("hook input", "hook forward"))["fate"], "accept")

@@ -265,7 +265,7 @@ This host's firewall drops TCP port 80 (its answers to 192.0.2.1), in inet filte
 This host's firewall may or may not accept TCP port 80 (its answers to clients with IPv4), in inet
   filter input by "drop".
 The far end, a netdiag listener, saw this connection come from 192.0.2.1 port 7 (TTL 61, MSS -).
-192.0.2.1 works now and then: 5 of 60 checks failed, in 2 outages of 9 s in all: tcp.refused (2).
+192.0.2.1 works now and then: 5 of 60 checks failed (outages: 2, 9 s in all): tcp.refused (2).
 This host's firewall may or may not accept TCP port 80 from 192.0.2.1, in inet filter input by
   "accept" (5 packets so far, 2 of them just now).
 This host runs short: /var has 0.1 % free; 98 of 99 files are open; programs wait for memory 30 % of
@@ -358,7 +358,7 @@ class Modes(unittest.TestCase):
     def test_phrases(self):
         """What the rules of these modes put together."""
         tables = [netdiag.NO_WAY, netdiag.LOG_CURES, netdiag.LISTEN_ERRORS,
-                  dict(enumerate(text for row in netdiag.DROPPED_HERE.values() for text in row)),
+                  dict(enumerate(text for row in netdiag.DROPPED_HERE.values() for text in row[1:])),
                   {key: verb + " clients with IPv4" for key, verb in netdiag.FATES.items()},
                   {key: "5 " + words for key, words in netdiag.FLOW_TROUBLE.items()},
                   dict(enumerate(netdiag.FINE_FLOWS + "silent refused rejected reset abandoned"

@@ -136,6 +136,10 @@ class TwoEnds(MergeCase):
                 self.check("oneway.forward", mute, end)
         self.check("http.no_response", client(code="http.no_response", evidence=[
             row("tcp", opened)]), server(half_open={OTHER: 3}))
+        plain = client(evidence=[row("tcp", opened)])      # ok: of plain TCP no more was asked
+        plain["targets"][0]["protocol"] = "tcp"
+        self.check("oneway.forward", plain, server(half_open={CLIENT: 3}))
+        self.check("ok", plain, server(half_open={OTHER: 3}))
 
     def test_nat(self):
         """One stranger half open at that time may be this client behind NAT: likely, and said;
@@ -194,6 +198,9 @@ class TwoEnds(MergeCase):
         found = self.check("tcp.rejected", client(
             code="tcp.rejected", suspects=["server"], confidence="certain"), server())
         self.assertEqual(found["suspects"], ["server"])
+        found = self.check("tcp.rejected", client(     # in the server's name, which sent nothing
+            code="tcp.rejected", suspects=["server"], confidence="certain"), capture())
+        self.assertEqual(found["suspects"], ["server_network", "transit"])
 
     def test_other_target(self):
         """Reports about different services are not joined, and that is said."""

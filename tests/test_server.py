@@ -599,6 +599,20 @@ class Namespaces(unittest.TestCase):
         knocks.kill()
         self.assertEqual((status, document["targets"][0]["verdict"]["code"]), (1, "firewall.local"))
 
+    def test_4_interrupted(self):
+        """Ctrl-C while it watches: what was seen until then, and status 130."""
+        child = subprocess.Popen(
+            ["ip", "netns", "exec", self.names[0], sys.executable, "-B", support.PROGRAM, "server",
+             "--json", "8002", "8006", "28712", "--client", CLIENT, "--for", "30s"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(3)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=20)
+        document = json.loads(out.decode())
+        self.assertEqual((child.returncode, document["complete"]), (130, False))
+        self.assertEqual([t["verdict"]["code"] for t in document["targets"]],
+                         [WANTED[word][0] for word in ("8002", "8006", "28712")])
+
     def test_5_switch(self):
         """LLDP and CDP, heard as root."""
         script = ("import socket, sys, time\nprint('up', flush=True)\n"
