@@ -238,6 +238,11 @@ def pairs(words):
     return dict(zip(words, words[1:]))
 
 
+def pick(row, keys):
+    """What a row has under these keys (one text), None where it has nothing."""
+    return {key: row.get(key) for key in keys.split()}
+
+
 def to_int(word):
     """Decimal word -> int; anything else -> None."""
     return int(word) if re.match(r"-?[0-9]{1,18}\Z", word or "") else None
@@ -749,8 +754,8 @@ def ip_route_line(words):
         return None
     facts = pairs(rest)
     return dict(
-        {key: facts.get(key) for key in "via dev src table from".split()},
-        dst=destination(dst), type=words[0] if typed else "unicast", mtu=to_int(facts.get("mtu")),
+        pick(facts, "via dev src table from"), dst=destination(dst),
+        type=words[0] if typed else "unicast", mtu=to_int(facts.get("mtu")),
         metric=to_int(facts.get("metric")), flags=[flag for flag in ROUTE_FLAGS if flag in rest])
 
 
@@ -805,7 +810,7 @@ def parse_ip_rule(text):
         facts = pairs(rest.split() + [""])
         action = find(r"\b(blackhole|unreachable|prohibit|goto|nop|lookup)\b", rest)
         mine("from" in facts and action, rest)
-        rules.append({key: facts.get(key) for key in "from to iif oif fwmark".split()})
+        rules.append(pick(facts, "from to iif oif fwmark"))
         rules[-1].update({"priority": int(priority), "action": action, "not": "not" in facts,
                           "table": facts.get("lookup", facts.get("table"))})
     return {"rules": mine(rules)}
@@ -1130,9 +1135,9 @@ def parse_route_answer(text):
 
 def route_answer(row):
     """One route row as the answer to 'which way?'; a row that refuses carries its errno."""
-    found = {key: row.get(key) for key in "dev via src table mtu".split()}
-    return dict(found, type=row.get("type") or "unicast", error=first_of(
-        errno for errno, kind in BLOCKING_ROUTES.items() if kind == row.get("type")))
+    return dict(
+        pick(row, "dev via src table mtu"), type=row.get("type") or "unicast", error=first_of(
+            errno for errno, kind in BLOCKING_ROUTES.items() if kind == row.get("type")))
 
 
 ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
@@ -2013,7 +2018,7 @@ def parse_lldpctl(text):
 
 
 @guarded
-def parse_lldp(frame, local_if):
+def parse_lldp(frame, local_if=None):
     """An LLDP frame (IEEE 802.1AB: TLVs with 7 bits of type and 9 of length) as `parse_lldpctl`."""
     row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="LLDP", mgmt_ips=[]), 14
     while at + 2 <= len(frame):
@@ -2045,7 +2050,7 @@ def lldp_id(kind, body):
 
 
 @guarded
-def parse_cdp(frame, local_if):
+def parse_cdp(frame, local_if=None):
     """A CDP frame: 802.3 and SNAP (22 bytes), version, TTL, checksum; TLVs count their heads."""
     mine(frame[14:22] == b"\xaa\xaa\3\0\0\x0c\x20\0", "no CDP")
     row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="CDP", ttl=frame[23], mgmt_ips=[]), 26
@@ -4624,8 +4629,7 @@ class System:
         if attempt["sock"]:
             self.attempts[address, port] = attempt
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
-        return attempt_outcome(attempt), {
-            key: attempt[key] for key in ("state", "errno", "immediate", "ms")}
+        return attempt_outcome(attempt), pick(attempt, "state errno immediate ms")
 
     def settle(self, address, port, listen_s, timeout_s=None):
         """What became of a knock: the end of the handshake, then what the peer does unasked."""
@@ -4636,7 +4640,7 @@ class System:
         sock, info = attempt["sock"], self.count(attempt["sock"])
         facts = dict(dict.fromkeys(("after", "greeting", "speaks", "refuses", "local")), info=info,
                      waited_s=round(time.monotonic() - attempt["started"], 2))
-        facts.update({key: attempt[key] for key in ("state", "errno", "immediate", "icmp", "ms")})
+        facts.update(pick(attempt, "state errno immediate icmp ms"))
         if attempt["state"] == "open":
             facts["local"] = first_of(or_none(sock.getsockname) or ())
             seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
@@ -4759,8 +4763,8 @@ class System:
             sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn)
             if made["ended"] == "untrusted" and not made["verify_code"]:      # 3.6 keeps it back
                 made["chain"] = self.tls(address, port, server_name, False)[1]["chain"]
-            facts.update({key: made[key] for key in ("error", "verify_code", "ended", "alpn")},
-                         stage="tls", tls_ms=made["ms"], chain=made["chain"])
+            facts.update(pick(made, "error verify_code ended alpn chain"), stage="tls",
+                         tls_ms=made["ms"])
         with sock:
             if steps and not secure:              # all that there is to say to a SOCKS proxy
                 facts.update(stage="http", said=say_in_turn(sock, steps, timeout_s))
@@ -5287,8 +5291,8 @@ def trace_answer(probe):
     errors = watch_connect(probe, 0)["icmp"] if mode == "tcp" else read_errors(sock)
     if errors:
         error = errors[0]
-        hop.update({key: error[key] for key in ("type", "code", "errno", "mss")},
-                   address=error["from"], from_ttl=error["ttl"])
+        hop.update(pick(error, "type code errno mss"), address=error["from"],
+                   from_ttl=error["ttl"])
         if icmp_kind(address, error) in TIME_EXCEEDED:
             kind = "hop"
         elif mode != "udp" or error["from"] != address:
@@ -8445,8 +8449,7 @@ sign("""intermittent  where: server_network service transit  each: lapse_causes
       "suspects":["service"],"confidence":"likely","summary":"It ended before the first check.",
       "fix":["Renew it now."],"when":"10:00:00-10:00:04"}]   quiet: checks/A ok
     quiet: checks/A ok checks=5 failed=5 outages=[{"code":"tcp.refused","when":"10:00:00"}]""",
-    lambda row: {key: row.value[key] for key in (
-        "code", "suspects", "confidence", "when", "words", "cure", "request", "scope")})
+    lambda row: row.value)
 sign("""oneway.reverse  where: server_network transit client_network  each: ends
     hides: oneway.forward
     means: The server answers this client's SYNs, and the client hears nothing.
@@ -10428,7 +10431,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
         schema=1, netdiag={"version": VERSION, "sha256": sha256},
         mode=reports[0].target.mode, started=started, elapsed_s=elapsed_s,
         complete=all(report.complete for report in reports),
-        host=dict({key: who.get(key) for key in "name system user root python".split()},
+        host=dict(pick(who, "name system user root python"),
                   container=any("dmi" not in p and "hypervisor" not in p for p in marks),
                   addresses=sorted(own_addresses(table["interfaces"]) - {"127.0.0.1", "::1"})),
         targets=[target_json(report, ids) for ids, report in rows],
