@@ -150,19 +150,20 @@ Answer.__new__.__defaults__ = (None, None, (), None, None)
 Target.__new__.__defaults__ = ("target",)
 
 OUTCOMES = ("ok", "timeout", "refused", "unreachable", "denied", "unknown")
-PLACES = ("client", "client_network", "transit", "server_network", "server", "service", "dns",
-          "proxy")
 SURE = ("certain", "likely", "possible")
-PLACE_WORDS = {
-    "client": "this host", "client_network": "this host's gateway, switch or firewall",
-    "transit": "the network in between", "server_network": "the server's gateway or firewall",
-    "server": "the server and its own firewall", "service": "the program on the server",
-    "dns": "the name service", "proxy": "the proxy"}
-PLACE_OWNER = {
-    "client": "the administrator of this host", "client_network": "the network team of this site",
-    "transit": "the network team (transit)", "server_network": "the network team of the server",
-    "server": "the administrator of the server", "service": "the owner of the service",
-    "dns": "the DNS team", "proxy": "the proxy team"}
+# A place in the order of the path, what it is, and who can change something there.
+PLACE_ROWS = [row.split(" / ") for row in """\
+client / this host / the administrator of this host
+client_network / this host's gateway, switch or firewall / the network team of this site
+transit / the network in between / the network team (transit)
+server_network / the server's gateway or firewall / the network team of the server
+server / the server and its own firewall / the administrator of the server
+service / the program on the server / the owner of the service
+dns / the name service / the DNS team
+proxy / the proxy / the proxy team""".splitlines()]
+PLACES = tuple(place for place, _, _ in PLACE_ROWS)
+PLACE_WORDS = {place: words for place, words, _ in PLACE_ROWS}
+PLACE_OWNER = {place: owner for place, _, owner in PLACE_ROWS}
 
 # protocol: (port, transport, TLS at once, the server speaks first)
 PROTOCOLS = {name: (int(port) or None, transport, tls, first) for transport, tls, first, names in (
