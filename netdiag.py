@@ -4661,9 +4661,13 @@ class System:
         self.packets += info.get("segs_out", 1) - 1
         return info
 
-    def open_tcp(self, address, port, seconds, option=None):
-        """A connection for a conversation -> (outcome, socket or None, errno name or None)."""
-        attempt = self.start_connect(address, port, option)
+    def open_tcp(self, address, port, seconds, clamp=None, mark=None):
+        """A connection for a conversation -> (outcome, socket or None, errno name or None).
+
+        clamp: the MSS of its segments; mark: the TOS of its packets.
+        """
+        attempt = self.start_connect(
+            address, port, (TCP_MAXSEG, clamp) if clamp else mark and (MARK, mark))
         sock = watch_connect(attempt, attempt["started"] + seconds)["sock"]
         if attempt["state"] == "open":
             return "ok", sock, None
@@ -4671,9 +4675,9 @@ class System:
         failed = attempt["errno"] or "ETIMEDOUT"
         return outcome_of(failed), None, failed
 
-    def say_once(self, address, port, say, seconds, enough, option=None):
+    def say_once(self, address, port, say, seconds, enough, clamp=None):
         """Connect, say one thing, hear the answer, close -> (outcome, facts of `converse`)."""
-        outcome, sock, _ = self.open_tcp(address, port, seconds, option)
+        outcome, sock, _ = self.open_tcp(address, port, seconds, clamp)
         if not sock:
             return outcome, {"data": b"", "ended": "no_connection"}
         with sock:
@@ -4745,16 +4749,14 @@ class System:
               timeout_s=TLS_WAIT_S):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
         request = build_client_hello(server_name, os.urandom(32), version, padding)
-        return self.say_once(address, port, request, timeout_s, flight_is_over,
-                             clamp and (TCP_MAXSEG, clamp))
+        return self.say_once(address, port, request, timeout_s, flight_is_over, clamp)
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              verify=False, steps=(), timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
         if secure and not self.has_ssl():
             return "unknown", NO_SSL
-        option = clamp and (TCP_MAXSEG, clamp)
-        outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, option)
+        outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, clamp)
         facts = {"stage": "connect", "error": failed, "tls_ms": None, "first_byte_ms": None,
                  "ended": None, "data": b"", "info": {}}
         if not sock:
@@ -4826,7 +4828,7 @@ class System:
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
-        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, mark and (MARK, mark))
+        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, mark=mark)
         if not sock:
             return outcome, {"data": b"", "ended": "no_connection"}
         with sock:
@@ -4926,7 +4928,7 @@ class System:
 
     def exchange(self, address, port, clamp, timeout_s=PATTERN_WAIT_S):
         """A pattern of several packets to `listen` and back -> who got how much of it."""
-        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, clamp and (TCP_MAXSEG, clamp))
+        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, clamp)
         if not sock:
             return outcome, None
         with sock:
@@ -6023,7 +6025,7 @@ def own_ends(wish, sockets, interfaces):
     rows = heard_on(wish, sockets)
     bound = [row["addr"] for row in rows if row["addr"] not in ANYWHERE]
     versions = {version for row in rows if row["addr"] in ANYWHERE for version in versions_of(row)}
-    far = [a for link in real_links(interfaces) if is_up(link) for a in far_reaching(link)]
+    far = [a for link in usable_links(interfaces) for a in far_reaching(link)]
     return unique([a for a in ("127.0.0.1", "::1") if is_address(a) in versions][:1]
                   + [a for a in far if is_address(a) in versions][:1]
                   + [a for a in bound if is_address(a) and "%" not in a])
@@ -6681,16 +6683,11 @@ def apart_s(client, server):
                client["began_s"] - server["ended_s"] + offset_s)
 
 
-def with_role(report, role):
-    """The reports that have this part in what was joined."""
-    return [row for row in report if row.value["role"] == role]
-
-
 def ends_of(report):
     """The client's report beside each of the server's: who they are, how far apart in time, and
     whether the server looked when a SYN of the client would have been seen."""
-    for first, row in [(first, row) for first in with_role(report, "client")
-                       for row in with_role(report, "server")]:
+    for first, row in [(first, row) for first in saying(report, "role", "client")
+                       for row in saying(report, "role", "server")]:
         client, server = first.value, row.value
         offset_s = clock_offset_s(client, server)
         yield row._replace(value=dict(
@@ -9011,8 +9008,8 @@ def unseen_by_server(row):
 
 def changes_of(report):
     """The run before beside the last one, where they differ."""
-    for last, row in [(last, row) for last in with_role(report, "client")
-                      for row in with_role(report, "before")]:
+    for last, row in [(last, row) for last in saying(report, "role", "client")
+                      for row in saying(report, "role", "before")]:
         before, now = row.value, last.value
         what = differences(before, now)
         if what or before["code"] != now["code"]:
@@ -9288,8 +9285,7 @@ VIEWS = {
         name: count for r in succeeded(dropped) for name, count in r.value.items()},
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
     "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
-    "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
-    "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
+    "listening": heard_on, "holder": holder_words, "bound_to": bound_words,    # in mode `server`:
     "watched": lambda wish, listening, watch: about(watch, "tcp").get(
         str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
@@ -9339,9 +9335,9 @@ def finding_of(item, holes, seen):
     if once or scope not in seen["goals"] + [row.subject for row in seen["attempts"]]:
         scope = None                        # or about the way to a resolver
     sources = [way.value.get("src") for way in seen["ways"] if scope in (None, way.subject)]
-    facts = holes["proof"][0].value if isinstance(holes["proof"][0].value, dict) else {}
-    words = dict(facts, host=wish.get("host"), port=wish.get("port") or wish.get("knock_port"),
-                 here=first_of(sources) or "this host")
+    facts = holes["proof"][0].value
+    words = dict(facts if isinstance(facts, dict) else (), host=wish["host"],
+                 port=wish["port"] or wish["knock_port"], here=first_of(sources) or "this host")
     words.update(holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
@@ -9584,7 +9580,7 @@ def group_verdict(reports, common):
 
 def merge_verdict(seen, _):
     """Where both ends give no more: the client's own verdict, or why they do not fit together."""
-    clients, words = with_role(seen["report"], "client"), ""
+    clients, words = saying(seen["report"], "role", "client"), ""
     if not clients:
         return undecided("No client has reported.")
     client = clients[0].value
