@@ -6228,7 +6228,7 @@ def tunnel_asks(wish, proxy):
     """A proxy asked for a tunnel to the target, in its own protocol; nothing without a proxy."""
     if proxy and proxy["host"]:
         socks = (proxy["scheme"] or "").startswith("socks")
-        yield ask("%s:%d" % (proxy["host"], proxy["port"]), native(
+        yield ask("%(host)s:%(port)d" % proxy, native(
             "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
             wish["host"], wish["port"], parse=parse_socks if socks else parse_http_exchange))
 
@@ -9042,7 +9042,7 @@ def trust_faults(value, chain, wish, now):
         if not dated or value["ended"] == "untrusted" and value["verify_code"] not in (None, 9, 10):
             yield chain_fault(chain, value.get("store") or {})
     for leaf in chain[:1]:
-        left_s, wanted = leaf["not_after"] - now, wish.get("sni") or wish["host"]
+        left_s, wanted = leaf["not_after"] - now, wish["sni"] or wish["host"]
         if 0 < left_s < CERT_SOON_S:
             yield "tls.expiring", dict(name=name_text(leaf["subject"]), days=int(left_s // 86400),
                                        date=utc_text(leaf["not_after"]))
@@ -9506,8 +9506,8 @@ def watch_verdict(seen, _):
     facts, wish = seen["checks"][0].value, seen["wish"]
     if not facts["checks"]:
         return undecided("It ended before the first check.")
-    return works_well("%s answered all %d checks in %d s, the slowest in %.0f ms." % (
-        wish["host"], facts["checks"], facts["seconds"], facts["slowest_ms"]))
+    return works_well(wish["host"] + " answered all %(checks)d checks in %(seconds)d s, the slowest"
+                      " in %(slowest_ms).0f ms." % facts)
 
 
 def traits_of(report):
@@ -9565,7 +9565,7 @@ def group_verdict(reports, common):
     places, sure, fix = first.suspects, "possible", first.fix
     if common and bad[1:]:
         trait = common[0]
-        words += "; what they share is the %s %s" % (trait["what"], trait["value"])
+        words += "; what they share is the %(what)s %(value)s" % trait
         if len(bad) < len(reports) and not trait["fine"]:
             words += ", and all that lacks it works"
             places, sure = TRAIT_PLACES.get(trait["what"], places), "likely"
@@ -9596,7 +9596,7 @@ def merge_verdict(seen, _):
                 "Run both at the same time: on the server `netdiag.py server %s --for 30s"
                 " --client %s`, meanwhile netdiag on the client." % (
                     client["port"], (client["sources"] + ["ADDRESS"])[0]), client["suspects"])
-        words = " (%s: %s)" % (server["host"], server["code"])
+        words = " (%(host)s: %(code)s)" % server
     return Verdict(client["code"], client["suspects"], client["confidence"],
                    client["summary"] + words, client["fix"],
                    ask_owner(client["suspects"], client["fix"][0]) if client["fix"] else None)
@@ -9797,8 +9797,8 @@ def headed(name, lines, say):
 
 def untested_lines(report):
     """What could not be asked, and why."""
-    return [line for row in report.unjudged for line in wrap(
-        "%s: %s" % (row["question"], row["why"]), "  - ")]
+    return [line for row in report.unjudged
+            for line in wrap("%(question)s: %(why)s" % row, "  - ")]
 
 
 def row_lines(rows, say):
@@ -9869,8 +9869,7 @@ def outage_line(outage, say):
 def outage_lines(table, say):
     """The outage log of `watch`."""
     facts = table["checks"][0].value
-    return ["  " + say("%d checks in %d s, %d failed" % (
-        facts["checks"], facts["seconds"], facts["failed"]))] + [
+    return ["  " + say("%(checks)d checks in %(seconds)d s, %(failed)d failed" % facts)] + [
             line for row in facts["outages"] for line in wrap(
                 outage_line(row, say).strip(), "  ", " " * 21)] + more_lines(
                     facts["more_outages"], "outages", say)
@@ -9910,7 +9909,7 @@ def group_parts(group, reports, say):
                      for number, name in enumerate(targets[:12], 1)]
     lines += more_lines(len(targets[12:]), "targets", say)
     told = ["%s: %s" % (shorten("%s %s" % (say(row["what"]), row["value"]), 40), say(
-        "%d of those that fail have it, %d of the others" % (row["failed"], row["fine"])))
+        "%(failed)d of those that fail have it, %(fine)d of the others" % row))
             for row in group["common"][:6]]
     return [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
@@ -9950,10 +9949,9 @@ def group_json(reports, spare, useless):
         verdict=group_verdict(reports, common)._asdict(), common=common,
         matrix={"hosts": hosts, "targets": targets,
                 "codes": [[codes.get((host, name)) for name in targets] for host in hosts]},
-        not_joined=["The report of %s about %s (%s) belongs to no client's report: another service,"
-                    " or another report of it is nearer in time." % tuple(
-                        row.value[key] for key in ("host", "target", "code"))
-                    for row in spare[:20]], unusable=useless)
+        not_joined=["The report of %(host)s about %(target)s (%(code)s) belongs to no client's"
+                    " report: another service, or another report of it is nearer in time."
+                    % row.value for row in spare[:20]], unusable=useless)
 
 
 MODE_PARTS = {
@@ -10263,7 +10261,7 @@ def server_rows(table, rows, packets, say):
         or ("-" if succeeded(table["rules"]) else say("not read")),
         VLAN=rows["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
-        switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
+        switch_port=switch["port_id"] and "%(port_id)s (%(port_descr)s)" % switch)
     return dict(own, **{key: text for key, text in rows.items()
                         if key not in own and key not in AWAY_ROWS})
 
