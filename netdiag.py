@@ -1574,8 +1574,7 @@ def parse_openssl_s_client(text):
             "verify_errors": [{"code": int(n), "text": words} for n, words in errors],
             "subject": find(r"(?m)^(?:subject=|Peer certificate: ?)(.*)", text),
             "issuer": find(r"(?m)^issuer=(.*)", text), "chain_length": chain_length,
-            "verify_ok": ok if done or errors else None,
-            "chain": blocks}
+            "verify_ok": ok if done or errors else None, "chain": blocks}
 
 
 # -- HTTP (RFC 9110, 9112), and the first words of other protocols --------------------------------
@@ -4823,8 +4822,7 @@ class System:
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
-        return self.aside().http_by_name(
-            proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+        return self.aside().http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -5257,8 +5255,7 @@ def read_netlink(sock, dump, found):
 
 def trace_end(hops):
     """The lowest TTL whose answer is not "time exceeded", or None."""
-    return first_of(hops[ttl] for ttl in sorted(hops)
-                    if hops[ttl]["kind"] not in ("hop", "error"))
+    return first_of(hops[ttl] for ttl in sorted(hops) if hops[ttl]["kind"] not in ("hop", "error"))
 
 
 def collect_trace(probes, hops, until):
@@ -5267,8 +5264,7 @@ def collect_trace(probes, hops, until):
     poller, waiting = select.poll(), {}
     for probe in [probe for probe in probes if probe["ttl"] not in hops]:
         if probe["errno"]:
-            hops[probe["ttl"]] = dict(
-                NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
+            hops[probe["ttl"]] = dict(NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
         else:
             waiting[probe["sock"].fileno()] = probe
             writable = select.POLLOUT if probe["mode"] == "tcp" else 0
@@ -5294,8 +5290,7 @@ def trace_answer(probe):
     errors = watch_connect(probe, 0)["icmp"] if mode == "tcp" else read_errors(sock)
     if errors:
         error = errors[0]
-        hop.update(pick(error, "type code errno mss"), address=error["from"],
-                   from_ttl=error["ttl"])
+        hop.update(pick(error, "type code errno mss"), address=error["from"], from_ttl=error["ttl"])
         if icmp_kind(address, error) in TIME_EXCEEDED:
             kind = "hop"
         elif mode != "udp" or error["from"] != address:
@@ -8594,8 +8589,6 @@ STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in "
 STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
     "the front works, what is behind it does not", "Look at the back end of {front} on {address}:"
     " is it running, and can the front reach it? Its error log says which one.")))
-
-
 FATES = {"drop": "drops", "reject": "rejects", None: "may or may not accept"}
 TRANSLATES = r"(?i)\bdnat\b|redirect|tproxy"
 STUCK = {"T": "stopped (SIGSTOP)", "t": "held by a debugger", "D": "stuck in the kernel (state D)",
@@ -8980,8 +8973,7 @@ def answered_in_vain(row):
     if again is None and not vain or row.value["apart_s"] > STATE_HOLDS_S:
         return None
     known, quiet = came in row.value["here"], not server["peers"] and came
-    how = ", which sends its SYN/ACK again and again" if again or flows else \
-        ", which answers"
+    how = ", which sends its SYN/ACK again and again" if again or flows else ", which answers"
     return dict(                  # on a busy server a stranger that never answers may be anybody
         end_words(row), confidence="certain" if known and row.value["witnessed"] else
         "likely" if known or quiet or not came else "possible",
@@ -9013,8 +9005,7 @@ def changes_of(report):
         before, now = row.value, last.value
         what = differences(before, now)
         if what or before["code"] != now["code"]:
-            yield row._replace(value=dict(
-                before=before, now=now, what=what, proof=[last, row]))
+            yield row._replace(value=dict(before=before, now=now, what=what, proof=[last, row]))
 
 
 def is_next_door(egress, address):
@@ -9290,8 +9281,6 @@ VIEWS = {
         str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
     "fates": inbound_fates}
-
-
 LISTEN_ERRORS = {
     "EADDRINUSE": "another program listens there already (`ss -ltnp`): the service is not absent",
     "EACCES": "ports below 1024 need root", "EADDRNOTAVAIL": "it has no such address"}
@@ -9797,8 +9786,7 @@ def headed(name, lines, say):
 
 def untested_lines(report):
     """What could not be asked, and why."""
-    return [line for row in report.unjudged
-            for line in wrap("%(question)s: %(why)s" % row, "  - ")]
+    return [line for row in report.unjudged for line in wrap("%(question)s: %(why)s" % row, "  - ")]
 
 
 def row_lines(rows, say):
@@ -10079,8 +10067,7 @@ def flow_words(flow):
 
 def time_lines(timings_ms, say):
     """A bar for each phase, to one scale."""
-    rows = [(name, timings_ms[key]) for key, name in PHASES.items()
-            if timings_ms[key] is not None]
+    rows = [(name, timings_ms[key]) for key, name in PHASES.items() if timings_ms[key] is not None]
     scale = max([ms for _, ms in rows], default=0) or 1
     return ["  %s %9.1f ms  %s" % (pad(say(name), 10), ms, "#" * max(1, int(50 * ms / scale)))
             for name, ms in rows]
