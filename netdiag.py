@@ -998,6 +998,14 @@ def parse_proc_counters(text):
     return mine(counters, "no counter")
 
 
+def undelivered_count(counters, version):
+    """Packets of this IP version that came to this host and were neither delivered nor sent on."""
+    came, delivered, sent_on = (counters.get(name, 0) for name in (
+        ("Ip6InReceives", "Ip6InDelivers", "Ip6OutForwDatagrams") if version == 6 else
+        ("IpInReceives", "IpInDelivers", "IpForwDatagrams")))
+    return came - delivered - sent_on
+
+
 @parser
 def parse_softnet(text):
     """/proc/net/softnet_stat, a row of hexadecimal numbers a CPU: packets that were too many."""
@@ -3759,8 +3767,6 @@ TLS_ENDINGS = kinds("""
     not_tls=packet length too long""")
 HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store alpn ms".split()),
                  ended="no_connection", chain=[])
-UNHEARD_COUNTERS = (("/proc/net/snmp", "Ip", "IpForwDatagrams"),
-                    ("/proc/net/snmp6", "Ip6", "Ip6OutForwDatagrams"))
 ECHO_ID = os.getpid() & 0xffff
 NO_HOP = dict.fromkeys(("address", "ms", "type", "code"))
 NO_SSL = "this Python has no ssl module"
@@ -4883,17 +4889,14 @@ class System:
 
     def unheard(self, address, port, timeout_s=None):
         """Packets received, not delivered: in a window without SYNs of ours, then in one with."""
-        path, word, forwarded = UNHEARD_COUNTERS[is_address(address) == 6]
-        lost = []
+        version, lost = is_address(address), []
         for pause_s, syns in ((0, 0), (UNHEARD_S, 0), (0, UNHEARD_SYNS)):
             time.sleep(pause_s)
             self.volley(address, port, UNHEARD_S, [None] * syns)
-            outcome, text = self.read(path)
+            outcome, text = self.read("/proc/net/snmp" + "6" * (version == 6))
             if outcome != "ok":
                 return "unknown", text
-            counts = parse_proc_counters(text)
-            lost.append(counts[word + "InReceives"] - counts[word + "InDelivers"]
-                        - counts.get(forwarded, 0))
+            lost.append(undelivered_count(parse_proc_counters(text), version))
         return "ok", {"idle": lost[1] - lost[0], "lost": lost[2] - lost[1], "sent": UNHEARD_SYNS}
 
     def reset_ttl(self, address, port, host_ttl, far, timeout_s=None):
@@ -6009,9 +6012,8 @@ def programs_of(rows, owners):
     pids = unique(str(known["inodes"].get(str(row.get("inode")))) for row in rows)
     return [dict(known["processes"][pid], pid=int(pid)) for pid in pids
             if pid in known["processes"]] or [
-                {"name": row["process"], "pid": row["pid"], "user": None, "unit": None,
-                 "container": None, "state": None, "descriptors": 0, "limit": None,
-                 "wrapped": False}
+                dict(dict.fromkeys("user unit container state limit".split()), descriptors=0,
+                     name=row["process"], pid=row["pid"], wrapped=False)
                 for row in rows if row.get("process")][:1]
 
 
@@ -7934,9 +7936,7 @@ def rule_firewall_undelivered(wish, watched, grown, fates):
     INPUT or raw PREROUTING drops; rp_filter has a counter of its own."""
     client, moved = wish["client"] or "", {k: n for row in succeeded(grown)
                                            for k, n in row.value.items()}
-    front = {4: "Ip", 6: "Ip6"}.get(is_address(client), "-")
-    forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
-    lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
+    lost = undelivered_count(moved, is_address(client)) if client else 0
     reached = client in watched.get("peers", (client,))
     if wish["watched_s"] and lost >= UNDELIVERED_SYNS and not fates and not reached \
             and not moved.get("TcpExtIPReversePathFilter"):
