@@ -5157,7 +5157,7 @@ class Recording:
             self.thread.join(5)
         if self.sock:                     # PACKET_STATISTICS: packets, drops
             with self.sock:
-                return struct.unpack("=II", self.sock.getsockopt(263, 6, 8))[1]
+                return struct.unpack("=II", self.sock.getsockopt(SOL_PACKET, 6, 8))[1]
         if not self.child:
             return None
         self.child.terminate()
@@ -5180,7 +5180,7 @@ def open_packet_socket(port, device):
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, 35, 1)             # SO_TIMESTAMPNS
-        sock.setsockopt(263, 8, 1)                            # PACKET_AUXDATA
+        sock.setsockopt(SOL_PACKET, 8, 1)                     # PACKET_AUXDATA
         or_none(sock.setsockopt, socket.SOL_SOCKET, 33, CAPTURE_BUFFER_BYTES)       # SO_RCVBUFFORCE
         if port:
             program = build_filter(port)
@@ -5204,7 +5204,7 @@ def cooked_record(data, extra, head, protocol):
         if (level, kind) == (1, 35):
             second, nanosecond = struct.unpack("=qq" if len(raw) == 16 else "=ii", raw)
             at_s = second + nanosecond / 1e9
-        elif (level, kind) == (263, 8):                       # linux/if_packet.h: tpacket_auxdata
+        elif (level, kind) == (SOL_PACKET, 8):                # linux/if_packet.h: tpacket_auxdata
             status, length, _, _, _, tag, tag_protocol = struct.unpack("=IIIHHHH", raw)
             if status & 0x10:
                 data, length = struct.pack("!HH", tag, protocol) + data, length + 4
@@ -12238,12 +12238,12 @@ def see_host(system, options):
     return shared
 
 
-def report_of(target, given, shared, system, options, began, **parts):
+def report_of(target, given, shared, system, options, began, path=(), complete=True):
     """A report that rests on what was given, and not on probes of its own."""
     answers = number_answers(dict(shared, target=[wish_of(target, options)], **given))
     verdict, findings, unjudged = judge([row for row in answers if row.probe in GIVEN])
-    return Report(target, verdict, findings, unjudged, parts.get("path", []), timings_of([]),
-                  answers, round(system.monotonic() - began, 2), parts.get("complete", True))
+    return Report(target, verdict, findings, unjudged, list(path), timings_of([]), answers,
+                  round(system.monotonic() - began, 2), complete)
 
 
 def live_stream(options, out):
