@@ -150,19 +150,20 @@ Answer.__new__.__defaults__ = (None, None, (), None, None)
 Target.__new__.__defaults__ = ("target",)
 
 OUTCOMES = ("ok", "timeout", "refused", "unreachable", "denied", "unknown")
-PLACES = ("client", "client_network", "transit", "server_network", "server", "service", "dns",
-          "proxy")
 SURE = ("certain", "likely", "possible")
-PLACE_WORDS = {
-    "client": "this host", "client_network": "this host's gateway, switch or firewall",
-    "transit": "the network in between", "server_network": "the server's gateway or firewall",
-    "server": "the server and its own firewall", "service": "the program on the server",
-    "dns": "the name service", "proxy": "the proxy"}
-PLACE_OWNER = {
-    "client": "the administrator of this host", "client_network": "the network team of this site",
-    "transit": "the network team (transit)", "server_network": "the network team of the server",
-    "server": "the administrator of the server", "service": "the owner of the service",
-    "dns": "the DNS team", "proxy": "the proxy team"}
+# A place in the order of the path, what it is, and who can change something there.
+PLACE_ROWS = [row.split(" / ") for row in """\
+client / this host / the administrator of this host
+client_network / this host's gateway, switch or firewall / the network team of this site
+transit / the network in between / the network team (transit)
+server_network / the server's gateway or firewall / the network team of the server
+server / the server and its own firewall / the administrator of the server
+service / the program on the server / the owner of the service
+dns / the name service / the DNS team
+proxy / the proxy / the proxy team""".splitlines()]
+PLACES = tuple(place for place, _, _ in PLACE_ROWS)
+PLACE_WORDS = {place: words for place, words, _ in PLACE_ROWS}
+PLACE_OWNER = {place: owner for place, _, owner in PLACE_ROWS}
 
 # protocol: (port, transport, TLS at once, the server speaks first)
 PROTOCOLS = {name: (int(port) or None, transport, tls, first) for transport, tls, first, names in (
@@ -236,6 +237,11 @@ def word_rows(text):
 def pairs(words):
     """["mtu", "1500", "state", "UP"] -> {"mtu": "1500", ...}: each word with the one after it."""
     return dict(zip(words, words[1:]))
+
+
+def pick(row, keys):
+    """What a row has under these keys (one text), None where it has nothing."""
+    return {key: row.get(key) for key in keys.split()}
 
 
 def to_int(word):
@@ -747,8 +753,8 @@ def ip_route_line(words):
         return None
     facts = pairs(rest)
     return dict(
-        {key: facts.get(key) for key in "via dev src table from".split()},
-        dst=destination(dst), type=words[0] if typed else "unicast", mtu=to_int(facts.get("mtu")),
+        pick(facts, "via dev src table from"), dst=destination(dst),
+        type=words[0] if typed else "unicast", mtu=to_int(facts.get("mtu")),
         metric=to_int(facts.get("metric")), flags=[flag for flag in ROUTE_FLAGS if flag in rest])
 
 
@@ -803,7 +809,7 @@ def parse_ip_rule(text):
         facts = pairs(rest.split() + [""])
         action = find(r"\b(blackhole|unreachable|prohibit|goto|nop|lookup)\b", rest)
         mine("from" in facts and action, rest)
-        rules.append({key: facts.get(key) for key in "from to iif oif fwmark".split()})
+        rules.append(pick(facts, "from to iif oif fwmark"))
         rules[-1].update({"priority": int(priority), "action": action, "not": "not" in facts,
                           "table": facts.get("lookup", facts.get("table"))})
     return {"rules": mine(rules)}
@@ -988,6 +994,14 @@ def parse_proc_counters(text):
     return mine(counters, "no counter")
 
 
+def undelivered_count(counters, version):
+    """Packets of this IP version that came to this host and were neither delivered nor sent on."""
+    came, delivered, sent_on = (counters.get(name, 0) for name in (
+        ("Ip6InReceives", "Ip6InDelivers", "Ip6OutForwDatagrams") if version == 6 else
+        ("IpInReceives", "IpInDelivers", "IpForwDatagrams")))
+    return came - delivered - sent_on
+
+
 @parser
 def parse_softnet(text):
     """/proc/net/softnet_stat, a row of hexadecimal numbers a CPU: packets that were too many."""
@@ -1126,9 +1140,9 @@ def parse_route_answer(text):
 
 def route_answer(row):
     """One route row as the answer to 'which way?'; a row that refuses carries its errno."""
-    found = {key: row.get(key) for key in "dev via src table mtu".split()}
-    return dict(found, type=row.get("type") or "unicast", error=first_of(
-        errno for errno, kind in BLOCKING_ROUTES.items() if kind == row.get("type")))
+    return dict(
+        pick(row, "dev via src table mtu"), type=row.get("type") or "unicast", error=first_of(
+            errno for errno, kind in BLOCKING_ROUTES.items() if kind == row.get("type")))
 
 
 ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
@@ -1567,8 +1581,7 @@ def parse_openssl_s_client(text):
             "verify_errors": [{"code": int(n), "text": words} for n, words in errors],
             "subject": find(r"(?m)^(?:subject=|Peer certificate: ?)(.*)", text),
             "issuer": find(r"(?m)^issuer=(.*)", text), "chain_length": chain_length,
-            "verify_ok": ok if done or errors else None,
-            "chain": blocks}
+            "verify_ok": ok if done or errors else None, "chain": blocks}
 
 
 # -- HTTP (RFC 9110, 9112), and the first words of other protocols --------------------------------
@@ -2012,7 +2025,7 @@ def parse_lldpctl(text):
 
 
 @guarded
-def parse_lldp(frame, local_if):
+def parse_lldp(frame, local_if=None):
     """An LLDP frame (IEEE 802.1AB: TLVs with 7 bits of type and 9 of length) as `parse_lldpctl`."""
     row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="LLDP", mgmt_ips=[]), 14
     while at + 2 <= len(frame):
@@ -2044,7 +2057,7 @@ def lldp_id(kind, body):
 
 
 @guarded
-def parse_cdp(frame, local_if):
+def parse_cdp(frame, local_if=None):
     """A CDP frame: 802.3 and SNAP (22 bytes), version, TTL, checksum; TLVs count their heads."""
     mine(frame[14:22] == b"\xaa\xaa\3\0\0\x0c\x20\0", "no CDP")
     row, at = dict(LLDP_NEIGHBOR, local_if=local_if, via="CDP", ttl=frame[23], mgmt_ips=[]), 26
@@ -3767,8 +3780,6 @@ TLS_ENDINGS = kinds("""
     not_tls=packet length too long""")
 HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store alpn ms".split()),
                  ended="no_connection", chain=[])
-UNHEARD_COUNTERS = (("/proc/net/snmp", "Ip", "IpForwDatagrams"),
-                    ("/proc/net/snmp6", "Ip6", "Ip6OutForwDatagrams"))
 ECHO_ID = os.getpid() & 0xffff
 NO_HOP = dict.fromkeys(("address", "ms", "type", "code"))
 NO_SSL = "this Python has no ssl module"
@@ -4635,8 +4646,7 @@ class System:
         if attempt["sock"]:
             self.attempts[address, port] = attempt
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
-        return attempt_outcome(attempt), {
-            key: attempt[key] for key in ("state", "errno", "immediate", "ms")}
+        return attempt_outcome(attempt), pick(attempt, "state errno immediate ms")
 
     def settle(self, address, port, listen_s, timeout_s=None):
         """What became of a knock: the end of the handshake, then what the peer does unasked."""
@@ -4647,7 +4657,7 @@ class System:
         sock, info = attempt["sock"], self.count(attempt["sock"])
         facts = dict(dict.fromkeys(("after", "greeting", "speaks", "refuses", "local")), info=info,
                      waited_s=round(time.monotonic() - attempt["started"], 2))
-        facts.update({key: attempt[key] for key in ("state", "errno", "immediate", "icmp", "ms")})
+        facts.update(pick(attempt, "state errno immediate icmp ms"))
         if attempt["state"] == "open":
             facts["local"] = first_of(or_none(sock.getsockname) or ())
             seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
@@ -4667,9 +4677,13 @@ class System:
         self.packets += max(info.get("segs_out", 1) - 1, 0)       # 0: it failed at once
         return info
 
-    def open_tcp(self, address, port, seconds, option=None):
-        """A connection for a conversation -> (outcome, socket or None, errno name or None)."""
-        attempt = self.start_connect(address, port, option)
+    def open_tcp(self, address, port, seconds, clamp=None, mark=None):
+        """A connection for a conversation -> (outcome, socket or None, errno name or None).
+
+        clamp: the MSS of its segments; mark: the TOS of its packets.
+        """
+        attempt = self.start_connect(
+            address, port, (TCP_MAXSEG, clamp) if clamp else mark and (MARK, mark))
         sock = watch_connect(attempt, attempt["started"] + seconds)["sock"]
         if attempt["state"] == "open":
             return "ok", sock, None
@@ -4677,9 +4691,9 @@ class System:
         failed = attempt["errno"] or "ETIMEDOUT"
         return outcome_of(failed), None, failed
 
-    def say_once(self, address, port, say, seconds, enough, option=None):
+    def say_once(self, address, port, say, seconds, enough, clamp=None):
         """Connect, say one thing, hear the answer, close -> (outcome, facts of `converse`)."""
-        outcome, sock, _ = self.open_tcp(address, port, seconds, option)
+        outcome, sock, _ = self.open_tcp(address, port, seconds, clamp)
         if not sock:
             return outcome, {"data": b"", "ended": "no_connection"}
         with sock:
@@ -4751,16 +4765,14 @@ class System:
               timeout_s=TLS_WAIT_S):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
         request = build_client_hello(server_name, os.urandom(32), version, padding)
-        return self.say_once(address, port, request, timeout_s, flight_is_over,
-                             clamp and (TCP_MAXSEG, clamp))
+        return self.say_once(address, port, request, timeout_s, flight_is_over, clamp)
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              verify=False, steps=(), timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
         if secure and not self.has_ssl():
             return "unknown", NO_SSL
-        option = clamp and (TCP_MAXSEG, clamp)
-        outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, option)
+        outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, clamp)
         facts = {"stage": "connect", "error": failed, "tls_ms": None, "first_byte_ms": None,
                  "ended": None, "data": b"", "info": {}}
         if not sock:
@@ -4770,8 +4782,8 @@ class System:
             sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn)
             if made["ended"] == "untrusted" and not made["verify_code"]:      # 3.6 keeps it back
                 made["chain"] = self.tls(address, port, server_name, False)[1]["chain"]
-            facts.update({key: made[key] for key in ("error", "verify_code", "ended", "alpn")},
-                         stage="tls", tls_ms=made["ms"], chain=made["chain"])
+            facts.update(pick(made, "error verify_code ended alpn chain"), stage="tls",
+                         tls_ms=made["ms"])
         with sock:
             if steps and not secure:              # all that there is to say to a SOCKS proxy
                 facts.update(stage="http", said=say_in_turn(sock, steps, timeout_s))
@@ -4831,7 +4843,7 @@ class System:
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
-        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, mark and (MARK, mark))
+        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, mark=mark)
         if not sock:
             return outcome, {"data": b"", "ended": "no_connection"}
         with sock:
@@ -4888,17 +4900,14 @@ class System:
 
     def unheard(self, address, port, timeout_s=None):
         """Packets received, not delivered: in a window without SYNs of ours, then in one with."""
-        path, word, forwarded = UNHEARD_COUNTERS[is_address(address) == 6]
-        lost = []
+        version, lost = is_address(address), []
         for pause_s, syns in ((0, 0), (UNHEARD_S, 0), (0, UNHEARD_SYNS)):
             time.sleep(pause_s)
             self.volley(address, port, UNHEARD_S, [None] * syns)
-            outcome, text = self.read(path)
+            outcome, text = self.read("/proc/net/snmp" + "6" * (version == 6))
             if outcome != "ok":
                 return "unknown", text
-            counts = parse_proc_counters(text)
-            lost.append(counts[word + "InReceives"] - counts[word + "InDelivers"]
-                        - counts.get(forwarded, 0))
+            lost.append(undelivered_count(parse_proc_counters(text), version))
         return "ok", {"idle": lost[1] - lost[0], "lost": lost[2] - lost[1], "sent": UNHEARD_SYNS}
 
     def reset_ttl(self, address, port, host_ttl, far, timeout_s=None):
@@ -4931,7 +4940,7 @@ class System:
 
     def exchange(self, address, port, clamp, timeout_s=PATTERN_WAIT_S):
         """A pattern of several packets to `listen` and back -> who got how much of it."""
-        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, clamp and (TCP_MAXSEG, clamp))
+        outcome, sock, _ = self.open_tcp(address, port, PATIENCE_S, clamp)
         if not sock:
             return outcome, None
         with sock:
@@ -5158,7 +5167,7 @@ class Recording:
             self.thread.join(5)
         if self.sock:                     # PACKET_STATISTICS: packets, drops
             with self.sock:
-                return struct.unpack("=II", self.sock.getsockopt(263, 6, 8))[1]
+                return struct.unpack("=II", self.sock.getsockopt(SOL_PACKET, 6, 8))[1]
         if not self.child:
             return None
         self.child.terminate()
@@ -5181,7 +5190,7 @@ def open_packet_socket(port, device):
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, 35, 1)             # SO_TIMESTAMPNS
-        sock.setsockopt(263, 8, 1)                            # PACKET_AUXDATA
+        sock.setsockopt(SOL_PACKET, 8, 1)                     # PACKET_AUXDATA
         or_none(sock.setsockopt, socket.SOL_SOCKET, 33, CAPTURE_BUFFER_BYTES)       # SO_RCVBUFFORCE
         if port:
             program = build_filter(port)
@@ -5205,7 +5214,7 @@ def cooked_record(data, extra, head, protocol):
         if (level, kind) == (1, 35):
             second, nanosecond = struct.unpack("=qq" if len(raw) == 16 else "=ii", raw)
             at_s = second + nanosecond / 1e9
-        elif (level, kind) == (263, 8):                       # linux/if_packet.h: tpacket_auxdata
+        elif (level, kind) == (SOL_PACKET, 8):                # linux/if_packet.h: tpacket_auxdata
             status, length, _, _, _, tag, tag_protocol = struct.unpack("=IIIHHHH", raw)
             if status & 0x10:
                 data, length = struct.pack("!HH", tag, protocol) + data, length + 4
@@ -5259,8 +5268,7 @@ def read_netlink(sock, dump, found):
 
 def trace_end(hops):
     """The lowest TTL whose answer is not "time exceeded", or None."""
-    return first_of(hops[ttl] for ttl in sorted(hops)
-                    if hops[ttl]["kind"] not in ("hop", "error"))
+    return first_of(hops[ttl] for ttl in sorted(hops) if hops[ttl]["kind"] not in ("hop", "error"))
 
 
 def collect_trace(probes, hops, until):
@@ -5295,8 +5303,7 @@ def trace_answer(probe):
     errors = watch_connect(probe, 0)["icmp"] if mode == "tcp" else read_errors(sock)
     if errors:
         error = errors[0]
-        hop.update({key: error[key] for key in ("type", "code", "errno", "mss")},
-                   address=error["from"], from_ttl=error["ttl"])
+        hop.update(pick(error, "type code errno mss"), address=error["from"], from_ttl=error["ttl"])
         if icmp_kind(address, error) in TIME_EXCEEDED:
             kind = "hop"
         elif mode != "udp" or error["from"] != address:
@@ -6014,9 +6021,8 @@ def programs_of(rows, owners):
     pids = unique(str(known["inodes"].get(str(row.get("inode")))) for row in rows)
     return [dict(known["processes"][pid], pid=int(pid)) for pid in pids
             if pid in known["processes"]] or [
-                {"name": row["process"], "pid": row["pid"], "user": None, "unit": None,
-                 "container": None, "state": None, "descriptors": 0, "limit": None,
-                 "wrapped": False}
+                dict(dict.fromkeys("user unit container state limit".split()), descriptors=0,
+                     name=row["process"], pid=row["pid"], wrapped=False)
                 for row in rows if row.get("process")][:1]
 
 
@@ -6025,7 +6031,7 @@ def own_ends(wish, sockets, interfaces):
     rows = heard_on(wish, sockets)
     bound = [row["addr"] for row in rows if row["addr"] not in ANYWHERE]
     versions = {version for row in rows if row["addr"] in ANYWHERE for version in versions_of(row)}
-    far = [a for link in real_links(interfaces) if is_up(link) for a in far_reaching(link)]
+    far = [a for link in usable_links(interfaces) for a in far_reaching(link)]
     return unique([a for a in ("127.0.0.1", "::1") if is_address(a) in versions][:1]
                   + [a for a in far if is_address(a) in versions][:1]
                   + [a for a in bound if is_address(a) and "%" not in a])
@@ -6228,7 +6234,7 @@ def tunnel_asks(wish, proxy):
     """A proxy asked for a tunnel to the target, in its own protocol; nothing without a proxy."""
     if proxy and proxy["host"]:
         socks = (proxy["scheme"] or "").startswith("socks")
-        yield ask("%s:%d" % (proxy["host"], proxy["port"]), native(
+        yield ask("%(host)s:%(port)d" % proxy, native(
             "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
             wish["host"], wish["port"], parse=parse_socks if socks else parse_http_exchange))
 
@@ -6686,16 +6692,11 @@ def apart_s(client, server):
                client["began_s"] - server["ended_s"] + offset_s)
 
 
-def with_role(report, role):
-    """The reports that have this part in what was joined."""
-    return [row for row in report if row.value["role"] == role]
-
-
 def ends_of(report):
     """The client's report beside each of the server's: who they are, how far apart in time, and
     whether the server looked when a SYN of the client would have been seen."""
-    for first, row in [(first, row) for first in with_role(report, "client")
-                       for row in with_role(report, "server")]:
+    for first, row in [(first, row) for first in saying(report, "role", "client")
+                       for row in saying(report, "role", "server")]:
         client, server = first.value, row.value
         offset_s = clock_offset_s(client, server)
         yield row._replace(value=dict(
@@ -7970,9 +7971,7 @@ def rule_firewall_undelivered(wish, watched, grown, fates):
     INPUT or raw PREROUTING drops; rp_filter has a counter of its own."""
     client, moved = wish["client"] or "", {k: n for row in succeeded(grown)
                                            for k, n in row.value.items()}
-    front = {4: "Ip", 6: "Ip6"}.get(is_address(client), "-")
-    forwarded = moved.get("IpForwDatagrams" if front == "Ip" else "Ip6OutForwDatagrams", 0)
-    lost = moved.get(front + "InReceives", 0) - moved.get(front + "InDelivers", 0) - forwarded
+    lost = undelivered_count(moved, is_address(client)) if client else 0
     reached = client in watched.get("peers", (client,))
     if wish["watched_s"] and lost >= UNDELIVERED_SYNS and not fates and not reached \
             and not moved.get("TcpExtIPReversePathFilter"):
@@ -8476,8 +8475,7 @@ sign("""intermittent  where: server_network service transit  each: lapse_causes
       "suspects":["service"],"confidence":"likely","summary":"It ended before the first check.",
       "fix":["Renew it now."],"when":"10:00:00-10:00:04"}]   quiet: checks/A ok
     quiet: checks/A ok checks=5 failed=5 outages=[{"code":"tcp.refused","when":"10:00:00"}]""",
-    lambda row: {key: row.value[key] for key in (
-        "code", "suspects", "confidence", "when", "words", "cure", "request", "scope")})
+    lambda row: row.value)
 sign("""oneway.reverse  where: server_network transit client_network  each: ends
     hides: oneway.forward
     means: The server answers this client's SYNs, and the client hears nothing.
@@ -8629,8 +8627,6 @@ STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in "
 STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
     "the front works, what is behind it does not", "Look at the back end of {front} on {address}:"
     " is it running, and can the front reach it? Its error log says which one.")))
-
-
 FATES = {"drop": "drops", "reject": "rejects", None: "may or may not accept"}
 TRANSLATES = r"(?i)\bdnat\b|redirect|tproxy"
 OUT_NO_ROUTES = ("IpOutNoRoutes", "Ip6OutNoRoutes")
@@ -9014,8 +9010,7 @@ def answered_in_vain(row):
     if again is None and not vain or row.value["apart_s"] > STATE_HOLDS_S:
         return None
     known, quiet = came in row.value["here"], not server["peers"] and came
-    how = ", which sends its SYN/ACK again and again" if again or flows else \
-        ", which answers"
+    how = ", which sends its SYN/ACK again and again" if again or flows else ", which answers"
     return dict(                  # on a busy server a stranger that never answers may be anybody
         end_words(row), confidence="certain" if known and row.value["witnessed"] else
         "likely" if known or quiet or not came else "possible",
@@ -9042,8 +9037,8 @@ def unseen_by_server(row):
 
 def changes_of(report):
     """The run before beside the last one, where they differ."""
-    for last, row in [(last, row) for last in with_role(report, "client")
-                      for row in with_role(report, "before")]:
+    for last, row in [(last, row) for last in saying(report, "role", "client")
+                      for row in saying(report, "role", "before")]:
         before, now = row.value, last.value
         what = differences(before, now)
         if what or before["code"] != now["code"]:
@@ -9079,7 +9074,7 @@ def trust_faults(value, chain, wish, now):
         if not dated or value["ended"] == "untrusted" and value["verify_code"] not in (None, 9, 10):
             yield chain_fault(chain, value.get("store") or {}, value)
     for leaf in chain[:1]:
-        left_s, wanted = leaf["not_after"] - now, wish.get("sni") or wish["host"]
+        left_s, wanted = leaf["not_after"] - now, wish["sni"] or wish["host"]
         if 0 < left_s < CERT_SOON_S:
             yield "tls.expiring", dict(name=name_text(leaf["subject"]), days=int(left_s // 86400),
                                        date=utc_text(leaf["not_after"]))
@@ -9345,14 +9340,11 @@ VIEWS = {
         name: count for r in succeeded(dropped) for name, count in r.value.items()},
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
     "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
-    "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
-    "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
+    "listening": heard_on, "holder": holder_words, "bound_to": bound_words,    # in mode `server`:
     "watched": lambda wish, listening, watch: about(watch, "tcp").get(
         str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
     "fates": inbound_fates}
-
-
 LISTEN_ERRORS = {
     "EADDRINUSE": "another program listens there already (`ss -ltnp`): the service is not absent",
     "EACCES": "ports below 1024 need root", "EADDRNOTAVAIL": "it has no such address"}
@@ -9396,9 +9388,9 @@ def finding_of(item, holes, seen):
     if once or scope not in seen["goals"] + [row.subject for row in seen["attempts"]]:
         scope = None                        # or about the way to a resolver
     sources = [way.value.get("src") for way in seen["ways"] if scope in (None, way.subject)]
-    facts = holes["proof"][0].value if isinstance(holes["proof"][0].value, dict) else {}
-    words = dict(facts, host=wish.get("host"), port=wish.get("port") or wish.get("knock_port"),
-                 here=first_of(sources) or "this host")
+    facts = holes["proof"][0].value
+    words = dict(facts if isinstance(facts, dict) else (), host=wish["host"],
+                 port=wish["port"] or wish["knock_port"], here=first_of(sources) or "this host")
     words.update(holes)
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
@@ -9566,8 +9558,8 @@ def watch_verdict(seen, _):
     facts, wish = seen["checks"][0].value, seen["wish"]
     if not facts["checks"]:
         return undecided("It ended before the first check.")
-    return works_well("%s answered all %d checks in %d s, the slowest in %.0f ms." % (
-        wish["host"], facts["checks"], facts["seconds"], facts["slowest_ms"]))
+    return works_well(wish["host"] + " answered all %(checks)d checks in %(seconds)d s, the slowest"
+                      " in %(slowest_ms).0f ms." % facts)
 
 
 def traits_of(report):
@@ -9625,7 +9617,7 @@ def group_verdict(reports, common):
     places, sure, fix = first.suspects, "possible", first.fix
     if common and bad[1:]:
         trait = common[0]
-        words += "; what they share is the %s %s" % (trait["what"], trait["value"])
+        words += "; what they share is the %(what)s %(value)s" % trait
         if len(bad) < len(reports) and not trait["fine"]:
             words += ", and all that lacks it works"
             places, sure = TRAIT_PLACES.get(trait["what"], places), "likely"
@@ -9640,7 +9632,7 @@ def group_verdict(reports, common):
 
 def merge_verdict(seen, _):
     """Where both ends give no more: the client's own verdict, or why they do not fit together."""
-    clients, words = with_role(seen["report"], "client"), ""
+    clients, words = saying(seen["report"], "role", "client"), ""
     if not clients:
         return undecided("No client has reported.")
     client = clients[0].value
@@ -9656,7 +9648,7 @@ def merge_verdict(seen, _):
                 "Run both at the same time: on the server `netdiag.py server %s --for 30s"
                 " --client %s`, meanwhile netdiag on the client." % (
                     client["port"], (client["sources"] + ["ADDRESS"])[0]), client["suspects"])
-        words = " (%s: %s)" % (server["host"], server["code"])
+        words = " (%(host)s: %(code)s)" % server
     return Verdict(client["code"], client["suspects"], client["confidence"],
                    client["summary"] + words, client["fix"],
                    ask_owner(client["suspects"], client["fix"][0]) if client["fix"] else None)
@@ -9856,8 +9848,7 @@ def headed(name, lines, say):
 
 def untested_lines(report):
     """What could not be asked, and why."""
-    return [line for row in report.unjudged for line in wrap(
-        "%s: %s" % (row["question"], row["why"]), "  - ")]
+    return [line for row in report.unjudged for line in wrap("%(question)s: %(why)s" % row, "  - ")]
 
 
 def row_lines(rows, say):
@@ -9927,8 +9918,7 @@ def outage_line(outage, say):
 def outage_lines(table, say):
     """The outage log of `watch`."""
     facts = table["checks"][0].value
-    return ["  " + say("%d checks in %d s, %d failed" % (
-        facts["checks"], facts["seconds"], facts["failed"]))] + [
+    return ["  " + say("%(checks)d checks in %(seconds)d s, %(failed)d failed" % facts)] + [
             line for row in facts["outages"] for line in wrap(
                 outage_line(row, say).strip(), "  ", " " * 21)] + more_lines(
                     facts["more_outages"], "outages", say)
@@ -9967,7 +9957,7 @@ def group_parts(group, reports, say):
                      for number, name in enumerate(targets[:12], 1)]
     lines += more_lines(len(targets[12:]), "targets", say)
     told = ["%s: %s" % (shorten("%s %s" % (say(row["what"]), row["value"]), 40), say(
-        "%d of those that fail have it, %d of the others" % (row["failed"], row["fine"])))
+        "%(failed)d of those that fail have it, %(fine)d of the others" % row))
             for row in group["common"][:6]]
     return [("MATRIX", lines), ("IN COMMON", ["  " + line for line in told]), ("FAILING", [
         "  " + shorten("%-16s %-22s %s, %s: %s" % (
@@ -10006,10 +9996,9 @@ def group_json(reports, spare, useless):
     return dict(verdict=group_verdict(reports, common)._asdict(), common=common,
         matrix={"hosts": hosts, "targets": targets,
                 "codes": [[codes.get((host, name)) for name in targets] for host in hosts]},
-        not_joined=["The report of %s about %s (%s) belongs to no client's report: another service,"
-                    " or another report of it is nearer in time." % tuple(
-                        row.value[key] for key in ("host", "target", "code"))
-                    for row in spare[:20]], unusable=useless)
+        not_joined=["The report of %(host)s about %(target)s (%(code)s) belongs to no client's"
+                    " report: another service, or another report of it is nearer in time."
+                    % row.value for row in spare[:20]], unusable=useless)
 
 
 MODE_PARTS = {"merge": lambda table, say: ("ENDS", end_lines(table, say)),
@@ -10316,7 +10305,7 @@ def server_rows(table, rows, packets, say):
         or ("-" if succeeded(table["rules"]) else say("not read")),
         VLAN=rows["VLAN"] or switch["vlan"] and str(switch["vlan"]),
         switch=switch["sysname"] or switch["chassis_id"],
-        switch_port=switch["port_id"] and "%s (%s)" % (switch["port_id"], switch["port_descr"]))
+        switch_port=switch["port_id"] and "%(port_id)s (%(port_descr)s)" % switch)
     return dict(own, **{key: text for key, text in rows.items()
                         if key not in own and key not in AWAY_ROWS})
 
@@ -10479,7 +10468,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
         schema=1, netdiag={"version": VERSION, "sha256": sha256},
         mode=reports[0].target.mode, started=started, elapsed_s=elapsed_s,
         complete=all(report.complete for report in reports),
-        host=dict({key: who.get(key) for key in "name system user root python".split()},
+        host=dict(pick(who, "name system user root python"),
                   container=any("dmi" not in p and "hypervisor" not in p for p in marks),
                   addresses=sorted(own_addresses(table["interfaces"]).difference(LOOPBACKS))),
         targets=[target_json(report, ids) for ids, report in rows],
@@ -12319,12 +12308,12 @@ def see_host(system, options):
     return shared
 
 
-def report_of(target, given, shared, system, options, began, **parts):
+def report_of(target, given, shared, system, options, began, path=(), complete=True):
     """A report that rests on what was given, and not on probes of its own."""
     answers = number_answers(dict(shared, target=[wish_of(target, options)], **given))
     verdict, findings, unjudged = judge([row for row in answers if row.probe in GIVEN])
-    return Report(target, verdict, findings, unjudged, parts.get("path", []), timings_of([]),
-                  answers, round(system.monotonic() - began, 2), parts.get("complete", True))
+    return Report(target, verdict, findings, unjudged, list(path), timings_of([]), answers,
+                  round(system.monotonic() - began, 2), complete)
 
 
 def live_stream(options, out):
