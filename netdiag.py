@@ -167,12 +167,10 @@ PLACE_OWNER = {
 # protocol: (port, transport, TLS at once, the server speaks first)
 PROTOCOLS = {name: (int(port) or None, transport, tls, first) for transport, tls, first, names in (
     ("tcp", False, False, "tcp:0 http:80 ldap:389 postgresql:5432 redis:6379 mongodb:27017"
-     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"
-     " zookeeper:2181 xmpp:5222"),
+     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23 zookeeper:2181 xmpp:5222"),
     ("tcp", True, False, "tls:0 https:443 ldaps:636 rediss:6380 amqps:5671 mqtts:8883"),
     ("tcp", False, True, "ssh:22 sftp:22 smtp:25 submission:587 imap:143 pop3:110 ftp:21"
-     " mysql:3306 vnc:5900"),
-    ("tcp", True, True, "smtps:465 imaps:993 pop3s:995 ftps:990"),
+     " mysql:3306 vnc:5900"), ("tcp", True, True, "smtps:465 imaps:993 pop3s:995 ftps:990"),
     ("udp", False, False, "udp:0 dns:53 ntp:123 snmp:161 syslog:514"))
     for name, port in (pair.split(":") for pair in names.split())}
 SAME_PROTOCOL = {"postgres": "postgresql", "mariadb": "mysql", "ws": "http", "wss": "https"}
@@ -685,8 +683,7 @@ def ifconfig_interface(block):
     name, head = re.match(r"(\S+?)(: flags=[^<\s]*<.*|\s+Link encap:.*)", block).groups()
     flags = find(r"<([^<>]*)>", head) or find(r"(?m)^(.*)\bMTU:[0-9]", block) or ""
     status, running = find(r"(?m)^\s+status: (.*)", block), "RUNNING" in flags
-    interface = new_interface(
-        name, flags, running=running, state=status,
+    interface = new_interface(name, flags, running=running, state=status,
         mtu=to_int(find(r"\b(?:mtu |MTU:)([0-9]+)", block)), mac=to_mac(find(
             r"(?m)(?:^\s+(?:ether|lladdr|address:|infiniband)|Link encap:.*) (\S+:\S+)", block)))
     # The media status where BSD prints it, else RUNNING, which says nothing of a down link.
@@ -1064,8 +1061,7 @@ def parse_netlink_interfaces(messages):
 @guarded
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
-    return {"routes": [
-        {"dst": destination(address_text(found[1]) or "default", length),
+    return {"routes": [{"dst": destination(address_text(found[1]) or "default", length),
          "type": RTN_NAMES.get(kind, str(kind)), "via": address_text(found[5]),
          "table": netlink_number(found[15]) or table, "dev_index": netlink_number(found[4]),
          "src": address_text(found[7]), "metric": netlink_number(found[6]),
@@ -1087,10 +1083,8 @@ def build_route_query(address, source=None):
 @guarded
 def parse_netlink_neighbors(messages):
     """RTM_NEWNEIGH payloads -> the shape of `parse_ip_neigh`, `dev` as an interface index."""
-    return {"entries": [
-        {"ip": address_text(found[1]), "dev_index": index, "state": NUD[state],
-         "mac": mac_text(found[2])}
-        for index, state, found in netlink_rows(messages, 28, "=4xiH2x")
+    return {"entries": [{"ip": address_text(found[1]), "dev_index": index, "state": NUD[state],
+         "mac": mac_text(found[2])} for index, state, found in netlink_rows(messages, 28, "=4xiH2x")
         if address_text(found[1]) and state in NUD]}       # not NOARP: nobody is asked for it
 
 
@@ -1560,8 +1554,7 @@ def parse_openssl_s_client(text):
             "verify_errors": [{"code": int(n), "text": words} for n, words in errors],
             "subject": find(r"(?m)^(?:subject=|Peer certificate: ?)(.*)", text),
             "issuer": find(r"(?m)^issuer=(.*)", text), "chain_length": chain_length,
-            "verify_ok": ok if done or errors else None,
-            "chain": blocks}
+            "verify_ok": ok if done or errors else None, "chain": blocks}
 
 
 # -- HTTP (RFC 9110, 9112), and the first words of other protocols --------------------------------
@@ -1616,10 +1609,16 @@ def parse_http_exchange(raw):
     except NotMine:
         return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
     every = value["headers"]
-    return dict(
-        value, location=every.get("location"), date=parse_http_date(every.get("date")),
+    return dict(value, location=every.get("location"), date=parse_http_date(every.get("date")),
         headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
         wants_tls=bool(re.search(PLAIN_ON_TLS, data)))
+
+
+def parse_forwarded(raw):
+    """What a proxy brings of a page: 200 for whatever is not about the proxy itself."""
+    value = parse_http_exchange(raw)
+    return dict(value, status=value["status"] and (value["status"] if value["status"] in (
+        403, 407, 502, 503, 504) else 200))
 
 
 def parse_http_date(text):
@@ -1720,7 +1719,7 @@ def parse_socks(raw):
     if not said:                                     # None: it agreed to everything
         told = (200, "OK") if said is None else (None, None)
     elif said[:1] != b"\5":
-        told = 502, "no SOCKS 5"
+        told = 400, "no SOCKS 5"
     elif len(said) > 2 and said[1] in SOCKS_REPLIES:
         told = 403 if said[1] == 2 else 502, SOCKS_REPLIES[said[1]]
     return {"stage": raw["stage"], "error": raw.get("error"), "ended": raw.get("ended"),
@@ -1907,8 +1906,7 @@ def parse_ss(text):
             line = " ".join(words[at + 5:])
             users = [{"process": name, "pid": int(pid)} for name, pid in re.findall(
                 r'"([^"]{0,60})",(?:pid=)?([0-9]{1,9})', line)]
-            rows.append(socket_row(
-                proto, state, words[at + 3], words[at + 4],
+            rows.append(socket_row(proto, state, words[at + 3], words[at + 4],
                 waiting=to_int(words[at + 1]), limit=to_int(words[at + 2]),
                 inode=to_int(find(r"\bino:(\d+)", line)), uid=to_int(find(r"\buid:(\d+)", line)),
                 **dict(users[0], processes=users) if users[1:] else (users or [{}])[0]))
@@ -2092,8 +2090,7 @@ def parse_sshd_log(text):
     rows = [sshd_words(line) + (line,) for line in lines]
     told = [row for row in rows if row[0]]
     method = r"Accepted (\S+) for"
-    return {
-        "counts": dict(collections.Counter(kind for kind, *_ in told)),
+    return {"counts": dict(collections.Counter(kind for kind, *_ in told)),
         "failed_by_ip": dict(collections.Counter(
             address for kind, _, address, _ in told if kind.startswith("failed") and address)),
         "invalid_users": dict(collections.Counter(
@@ -2300,8 +2297,7 @@ def report_rows(document):
         code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
         port = target.get("port")
         mine(not port or int(port) in range(65536), "no port")
-        rows.append(dict(
-            seen_of(own, port), flows=flows, path=path_rows(target),
+        rows.append(dict(seen_of(own, port), flows=flows, path=path_rows(target),
             role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
             host=word_of(host.get("name") or "?", 60), port=int(port) if port else None,
             addresses=addresses_of(host.get("addresses")),
@@ -2649,8 +2645,7 @@ def iptables_facts(text, tables):
                for chain in chains.values() for line in chain["rules"]]
     backend = "legacy" if "Generated by" in text and "(nf_tables)" not in text else "nf_tables"
     family = "ip6" if re.search(r"(?m)^# .*\bip6tables", text) else "ip"
-    bases = [base_chain(
-        backend, family, table, name, IPTABLES_HOOKS.get(name),
+    bases = [base_chain(backend, family, table, name, IPTABLES_HOOKS.get(name),
         100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
         {key: row["rules"] for key, row in chains.items()}, nat=table == "nat",
         packets=chain["packets"])
@@ -2968,8 +2963,7 @@ def packet_fate(bases, packet, hooks=HOOKS):
     may, accepted, end = {}, (None, None), None
     for place, base in sorted((((hooks.index(base["hook"]), base["priority"]), base)
                                for base in bases if base["family"] in families
-                               and base["hook"] in hooks),
-                              key=lambda row: row[0]):
+                               and base["hook"] in hooks), key=lambda row: row[0]):
         if end not in (None, place):
             break
         fates = base_fates(base, packet, walk)
@@ -3799,8 +3793,7 @@ def read_errors(sock):
                 number, origin, error["type"], error["code"], _, mtu = \
                     struct.unpack_from("=IBBBBI", raw)
                 sender = raw[20:24] if level == 0 else raw[24:40]    # linux/errqueue.h: behind 16
-                error.update({
-                    "origin": "local" if origin == 1 else "icmp", "mtu": mtu or None,
+                error.update({"origin": "local" if origin == 1 else "icmp", "mtu": mtu or None,
                     "from": address_text(sender), "errno": errno_name(number),
                     "mss": quoted_mss(packet[0]) if sock.type == socket.SOCK_STREAM else None})
             elif (level, kind) in RECEIVED_TTL:
@@ -4012,8 +4005,7 @@ class System:
         """Who runs this, on what: name, system, user, root, rights, Python."""
         uname, uid = os.uname(), os.getuid()
         user = user_name(uid) or os.environ.get("USER") or str(uid)
-        return "ok", {
-            "name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
+        return "ok", {"name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
             "system": printable(uname.sysname + " " + uname.release),
             "python": "%d.%d.%d" % sys.version_info[:3]}
 
@@ -4307,8 +4299,7 @@ class System:
 
     def process(self, pid):
         """A process: its name, user, state letter (proc_pid_stat(5)), unit, container, limit."""
-        name, limits, groups, stat, maps = (
-            self.read("/proc/%s/%s" % (pid, part), "")[1]
+        name, limits, groups, stat, maps = (self.read("/proc/%s/%s" % (pid, part), "")[1]
             for part in ("comm", "limits", "cgroup", "stat", "maps"))
         return {"name": printable(name.strip(), 40),
                 "user": user_name(getattr(or_none(os.stat, "/proc/%s" % pid), "st_uid", -1)),
@@ -4533,8 +4524,7 @@ class System:
         if not sock:
             return None, None
         version, number = is_address(address), random_number()
-        return self.udp(
-            address, 0, build_echo(version, ECHO_ID, number, size), wait_s, sends,
+        return self.udp(address, 0, build_echo(version, ECHO_ID, number, size), wait_s, sends,
             lambda reply: is_echo_reply(reply, version, header, number), option, sock)
 
     def echo_socket(self, address):
@@ -4792,12 +4782,14 @@ class System:
         return re.sub(b"%([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m.group(1).decode()),
                       (find(r"//([^/]*)@", full_url(url)) or "").encode())
 
-    def tunnel(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
-        """Ask a proxy for a tunnel (CONNECT, RFC 9110 9.3.6); raw for `parse_http_exchange`."""
+    def tunnel(self, proxy_host, proxy_port, variable, host, port, path=None,
+               timeout_s=PROXY_WAIT_S):
+        """Ask a proxy for a tunnel, or for the page at `path` (RFC 9110 9.3.6, RFC 9112 3.2.2)."""
         import base64
         login = self.proxy_login(variable)
         name = endpoint(host, port)
-        request = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (name, name)
+        request = ("CONNECT " if path is None else "HEAD http://") + name + (
+            "%s HTTP/1.1\r\nHost: %s\r\n" % (path or "", name))
         if login:
             request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
         return self.aside().http_by_name(proxy_host, 0, proxy_port, False,
@@ -4806,8 +4798,7 @@ class System:
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
-        return self.aside().http_by_name(
-            proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+        return self.aside().http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -5251,8 +5242,7 @@ def collect_trace(probes, hops, until):
     poller, waiting = select.poll(), {}
     for probe in [probe for probe in probes if probe["ttl"] not in hops]:
         if probe["errno"]:
-            hops[probe["ttl"]] = dict(
-                NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
+            hops[probe["ttl"]] = dict(NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
         else:
             waiting[probe["sock"].fileno()] = probe
             writable = select.POLLOUT if probe["mode"] == "tcp" else 0
@@ -5658,16 +5648,14 @@ asks("tls",
          row for row in talking(tcp)[:1] if tls_steps(wish) and not said(row, "refuses")]))
 asks("hello",
      "A clear ClientHello after a failed handshake: the chain, the alert, what the port speaks.",
-     lambda wish, tls: [
-         ask("%s %s" % (row.subject, "named" if name else "bare"),
+     lambda wish, tls: [ask("%s %s" % (row.subject, "named" if name else "bare"),
              native("hello", row.subject, wish["port"], name, parse=parse_tls_flight))
          for row in wish["tls"] and saying(tls, "ended", "untrusted")[:1] + [
              row for row in tls if said(row, "ended") not in ("done", "untrusted")
              or said(row, "ended") == "untrusted" and not (said(row, "chain") or "")[1:]] or ()
          for name in unique([wish["sni"] or None, None])])
 asks("versions", "After a refusal: which old versions does the server still offer?",
-     lambda wish, hello: [
-         ask("%s %s" % (host_of(row), TLS_VERSIONS[version]), native(
+     lambda wish, hello: [ask("%s %s" % (host_of(row), TLS_VERSIONS[version]), native(
              "hello", host_of(row), wish["port"], wish["sni"], None, version,
              parse=parse_tls_flight))
          for row in saying(hello, "chain", [])[:1] for version in (0x300, 0x301, 0x302)
@@ -5730,8 +5718,18 @@ asks("udp", "A datagram to the port: a reply, an ICMP error, or silence.",
      lambda wish, lookup, dns=(): wish["transport"] == "udp" and wish["port"] and each(
          "datagram", addresses(wish, lookup, dns), wish["port"],
          UDP_QUESTIONS.get(wish["protocol"], b"netdiag\n"), parse=parse_datagram))
-asks("tunnel", "The proxy that applies to this target, asked for a tunnel.",
-     lambda wish, proxy_env: tunnel_asks(wish, proxy_for(wish, proxy_env)))
+
+
+@stepwise
+def probe_tunnel(wish, proxy_env):
+    """The proxy that applies to this target, asked for a tunnel; else for the page itself."""
+    rows = yield list(tunnel_asks(wish, proxy_for(wish, proxy_env)))
+    if wish["protocol"] == "http" and [r for r in rows if said(r, "status") in NO_TUNNEL
+                                       and "headers" in r.value]:             # no SOCKS
+        yield list(tunnel_asks(wish, proxy_for(wish, proxy_env), wish["path"] or "/"))
+
+
+NO_TUNNEL = (400, 403, 405, 501)      # squid's own rules allow CONNECT to port 443 only
 asks("spare_proxy",
      "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
      lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
@@ -5762,8 +5760,7 @@ def probe_stores(wish, tls):
 
 
 asks("peer", "The peer's certificate when it could not be verified: a handshake that does not ask.",
-     lambda wish, tls, hello: handshakes(wish, [
-         row for row in saying(tls, "ended", "untrusted")
+     lambda wish, tls, hello: handshakes(wish, [row for row in saying(tls, "ended", "untrusted")
          if not any(said(h, "chain") for h in rows_about(hello, row.subject) if not (
              wish["sni"] and h.subject.endswith(" bare")))], False))
 
@@ -5773,8 +5770,7 @@ asks("peer", "The peer's certificate when it could not be verified: a handshake 
 asks("sockets", "Who listens on this host, on TCP and on UDP.", lambda: [
      ask(proto, diag(parse, number, state), tool(parse_ss, "ss", letters),
          native("read_all", ["/proc/net/" + proto, "/proc/net/%s6" % proto],
-                parse=parse_proc_sockets),
-         tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
+                parse=parse_proc_sockets), tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
              parse_netstat_an, "netstat", "-an"), lambda facts: mine(not facts["error"] and facts)))
      for proto, number, parse, state, letters in (
          ("tcp", socket.IPPROTO_TCP, parse_tcp_diag, "LISTEN", "-tlnpe"),
@@ -5798,8 +5794,7 @@ asks("watch", "The connections of all ports, watched for a moment or for as long
      lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
 asks("rules_now", "The same rules and counters once more, after that moment.",
      lambda rules, watch: rules_read(rules) and PROBES["rules"].function(), "server")
-asks("grown", "Which counters moved in that moment.",
-     lambda counters, watch: moved_counters(
+asks("grown", "Which counters moved in that moment.", lambda counters, watch: moved_counters(
          counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"), "server")
 asks("limits", "Limits and shortages of this host: queues, files, memory, disks.", lambda: [
      ask("kernel", native("marks", [
@@ -5856,8 +5851,7 @@ def probe_logs(wish, sockets, owners, units):
 
 probe(probe_logs, "port")
 JOURNAL = "journalctl --no-pager -o short-iso -n 200 -u".split()
-LOG_FILES = {
-    "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
+LOG_FILES = {"sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
     "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
     "mysqld": "/var/log/mysql/error.log", "mariadbd": "/var/log/mysql/error.log",
     "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log",
@@ -5892,8 +5886,7 @@ SSH_ONCE = ("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1
             " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no").split()
 PROXY_VARIABLES = "http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY".split()
 # First words of a UDP protocol: something that a healthy server answers.
-UDP_QUESTIONS = {
-    "dns": build_dns_query("", "NS", 0x6e64),
+UDP_QUESTIONS = {"dns": build_dns_query("", "NS", 0x6e64),
     "ntp": b"\x1b" + b"\0" * 47,                        # version 3, client (RFC 5905)
     "snmp": bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b"
                           "060102010101000500")}       # get sysDescr.0, community public
@@ -5996,8 +5989,7 @@ def programs_of(rows, owners):
             if pid in known["processes"]] or [
                 {"name": row["process"], "pid": row["pid"], "user": None, "unit": None,
                  "container": None, "state": None, "descriptors": 0, "limit": None,
-                 "wrapped": False}
-                for row in rows if row.get("process")][:1]
+                 "wrapped": False} for row in rows if row.get("process")][:1]
 
 
 def own_ends(wish, sockets, interfaces):
@@ -6204,13 +6196,14 @@ def size_suspects(sizes):
                            and (r.value["answered"] or r.value["mtu"])})
 
 
-def tunnel_asks(wish, proxy):
-    """A proxy asked for a tunnel to the target, in its own protocol; nothing without a proxy."""
+def tunnel_asks(wish, proxy, *path):
+    """A proxy asked for a tunnel to the target, or for its page; nothing without a proxy."""
     if proxy and proxy["host"]:
-        socks = (proxy["scheme"] or "").startswith("socks")
+        socks = not path and (proxy["scheme"] or "").startswith("socks")
         yield ask("%s:%d" % (proxy["host"], proxy["port"]), native(
             "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
-            wish["host"], wish["port"], parse=parse_socks if socks else parse_http_exchange))
+            wish["host"], wish["port"], *path, parse=parse_socks if socks else
+            parse_forwarded if path else parse_http_exchange))
 
 
 def tls_steps(wish):
@@ -6720,6 +6713,7 @@ WEB: HTTP http.redirect_loop http.https_expected
 ABOVE_TCP: TLS tls.unacceptable tls.handshake_cut tls.handshake_stalled WEB
 SERVICE: ABOVE_TCP service.silent service.unexpected service.error
 THROUGH: PORT_ONLY PATH SERVICE
+CLOSED: DNS tcp.filtered tcp.rejected path.dead_end path.net_unreachable
 BEYOND: THROUGH proxy.unreachable
 AWAY: BEYOND DNS dns.inconsistent""".splitlines())
 
@@ -7684,7 +7678,17 @@ sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY  means: CONNECT is
     fix: 403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.
     ask: Please allow {here} to reach {host}:{port} through {proxy}.
     fires: tunnel/P ok status=407   quiet: tunnel/P ok status=200""",
-    lambda row: said(row, "status") in (403, 407) and dict(proxy=row.subject))
+    lambda row, tunnel: row in latest(tunnel) and said(row, "status") in (403, 407) and dict(
+        proxy=row.subject))
+sign("""http.gateway_error proxy.unreachable proxy.denied  where: proxy  each: tunnel
+    means: The proxy has another answer than yes, 403 or 407.
+    says: The proxy {proxy} opens no way to {host}: it answers {status} {reason}.
+    fix: 5xx: it does not get there (its resolver, its way out, {host}). 4xx: is it a proxy at all?
+    fires: tunnel/P ok status=502   quiet: tunnel/P ok status=407""",
+    lambda row, tunnel: row in latest(tunnel) and (said(row, "status") or 200) // 100 != 2
+    and row.value["status"] not in (403, 407) and dict(
+        proxy=row.subject, code="http.gateway_error" if row.value["status"] in (500, 502, 503, 504)
+        else "proxy.unreachable" if row.value["status"] in NO_TUNNEL + (404,) else "proxy.denied"))
 sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     hides: http.server_error http.redirect_loop
     means: A gateway that wants a login first answers every request itself (RFC 6585, 8910).
@@ -8540,8 +8544,7 @@ EXHAUSTED = {
                           " in TIME_WAIT. Reuse them, or widen net.ipv4.ip_local_port_range."),
     "ENOBUFS": dict(what="neighbor entries or memory",
                     cure="See net.ipv4.neigh.default.gc_thresh3 and the kernel log.")}
-INBOUND = {
-    False: dict(what="firewall", cure="Look at this host's INPUT rules and rp_filter: is"
+INBOUND = {False: dict(what="firewall", cure="Look at this host's INPUT rules and rp_filter: is"
                 " `ct state established` accepted?"),
     True: dict(what="reverse-path filter", cure="They come by another interface than the one that"
                " leads back: correct the routes, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
@@ -8882,8 +8885,7 @@ def end_words(row):
 def lapse_words(target, outages):
     """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
     kinds = collections.Counter(outage["code"] for outage in outages)
-    return dict(
-        target=target, count=len(outages),
+    return dict(target=target, count=len(outages),
         seconds=sum(outage["to"] - outage["from"] for outage in outages),
         kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
         times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
@@ -9234,8 +9236,7 @@ VIEWS = {
         if client["code"] in STALLS and has_opened(client)],
     "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
-    "patterns": lambda exchange: [
-        r for r in succeeded(exchange) if r.subject == host_of(r)],
+    "patterns": lambda exchange: [r for r in succeeded(exchange) if r.subject == host_of(r)],
     "far_ends": lambda tcp, udp, own: [
         row._replace(value=dict(told, you_port=told["port"], nat=told["you"] not in own | {
             said(row, "local")})) for row in tcp + udp for told in [greeting_of(row)] if told],
@@ -9249,15 +9250,13 @@ VIEWS = {
         for row in saying(handshakes, "ended", "done", "untrusted", "unverified")
         for code, holes in trust_faults(row.value, chains[row.subject], wish, now)},
     "trusting": lambda stores: [row.subject for row in saying(stores, "ended", "done")],
-    "http2_only": lambda http, tls: [
-        row.subject for row in latest(http) if wants_http2(row, tls)],
+    "http2_only": lambda http, tls: [row.subject for row in latest(http) if wants_http2(row, tls)],
     "exchanges": lambda http, http2_only: [             # of HTTP/1.1
         row for row in latest(succeeded(http)) if row.subject not in http2_only],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "refuses")],
     "talks": lambda tls, exchanges, words: succeeded(tls + exchanges + words),
-    "unanswered": lambda words: [
-        row for row in succeeded(words) if not row.value["bytes"]
+    "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
         and row.value["stage"] == "http" and not is_unheeded(row)],
     "mute": lambda wish, connections, unanswered: saying(
         connections if wish["speaks_first"] and not wish["tls"] else [], "after", "open") + saying(
@@ -9281,7 +9280,7 @@ VIEWS = {
     "dropped_here": lambda dropped: {                  # while packets were recorded
         name: count for r in succeeded(dropped) for name, count in r.value.items()},
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
-    "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
+    "tunnels": lambda tunnel: saying(latest(tunnel), "status", 200),      # proxies that let us by
     "listening": lambda wish, sockets: heard_on(wish, sockets),           # in mode `server`:
     "holder": holder_words, "bound_to": lambda listening: bound_words(listening),
     "watched": lambda wish, listening, watch: (
@@ -9407,8 +9406,10 @@ def working_addresses(findings, seen):
 
 
 def demote(findings, seen):
-    """A failure of one address is a warning while another address (or the proxy) works."""
-    good, excused = working_addresses(findings, seen), codes_of("AWAY") if seen["tunnels"] else ()
+    """A failure of one address is a warning while another address (or the proxy) works; where a
+    proxy answers, that the direct way is closed is usual."""
+    good, excused = working_addresses(findings, seen), codes_of(
+        "AWAY" if seen["tunnels"] else "CLOSED" if met(seen["tunnel"], "ok") else "")
     return [f._replace(severity="warn") if f.severity == "fail" and (
         good and f.scope or f.code in excused) else f for f in findings]
 
@@ -10222,8 +10223,7 @@ def server_rows(table, rows, packets, say):
     states = sorted(watched.get("most", {}).items())
     names = [a for link in real_links(seen["interfaces"]) for a in far_reaching(link)]
     link = interface_named(seen["interfaces"], way.get("dev")) or {}
-    own = dict(
-        {key: rows[key] for key in ("symptom", "sure") if key in rows},
+    own = dict({key: rows[key] for key in ("symptom", "sure") if key in rows},
         server="%s (%s)" % (rows["client_host"], ", ".join(names[:4]) or "-"),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
         listener=seen["listening"] and "%s %s %s" % (
@@ -10231,8 +10231,7 @@ def server_rows(table, rows, packets, say):
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
         queue=watched and say("%s waiting of %s, %d dropped meanwhile" % (
             watched["waiting"], "?" if watched["limit"] is None else watched["limit"],
-            watched["dropped"])) or "-",
-        states=", ".join("%s %d" % item for item in states) or "-",
+            watched["dropped"])) or "-", states=", ".join("%s %d" % item for item in states) or "-",
         packets_sent=say("about %d, to itself" % packets), client=wish["client"] or say("any"),
         way_back=way.get("dev") and "%s (%s)%s" % (
             way["src"], way["dev"], " > " + way["via"] if way.get("via") else "") or "-",
@@ -10330,8 +10329,7 @@ def ruled_out(table, result, say=str):
     """The layers that were seen to work, each with how; "-" where that is none or all of them."""
     links = [row for row in real_links(table["interfaces"]) if row["up"] and row.get("carrier")]
     routes = saying(succeeded(table["route"]), "error", None)
-    fine = dict(
-        link=[row["name"] for row in links],
+    fine = dict(link=[row["name"] for row in links],
         address=[a for row in links for a in far_reaching(row)],
         route=[row.value["via"] or row.value["dev"] or row.subject for row in routes],
         gateway=[row.value["state"] for row in saying(table["neighbor"], "state", *ALIVE)],
@@ -10964,6 +10962,8 @@ JAPANESE = """
 @proxy_denied_tunnel プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
   fix 403はプロキシの規則による禁止、407はログイン要求です。プロキシ担当に依頼してください。
   ask {here}から{proxy}経由で{host}:{port}へ接続できるように許可してください。
+@http_gateway_error_tunnel プロキシ{proxy}が{host}への経路を開きません。応答は{status} {reason}です。
+  fix 5xxの場合、プロキシから先（名前解決、経路、{host}）を確認してください。4xxの場合、プロキシかどうかを確認してください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
   fix ブラウザーで、ネットワークのログイン画面からログインしてください。その後、再度試してください。
   ask このホストをキャプティブポータルの対象から除外してください。

@@ -1148,6 +1148,18 @@ PROXIES = [
           serve=["squid deny-port"], options="--proxy " + PROXY),
     fault("squid-wrong-login", WEB + "/", "proxy.denied", "proxy client", serve=["squid auth"],
           options="--proxy http://lab:wrong@198.51.100.90:3128"),
+    # Its own rules, as delivered, forbid CONNECT to port 80 and fetch the page.
+    healthy("ok-squid-no-tunnel-to-80", WEB + "/", serve=["squid deny-port"],
+            options="--proxy " + PROXY),
+    # The direct way works, and that is not the way that was asked for.
+    fault("proxy-is-a-web-server", "https://web.lab.example/", "proxy.unreachable", "proxy",
+          serve=["liars-at proxy 3128=greet:http400"], options="--proxy " + PROXY),
+    fault("proxy-does-not-get-there", "https://web.lab.example/", "http.gateway_error", "proxy",
+          serve=["squid allow"], options="--proxy " + PROXY,
+          do=[reject("proxy", "output", "ip daddr 203.0.113.0/24", "icmp type host-unreachable"),
+              reject("proxy", "output", "ip6 daddr 2001:db8:3::/48", "icmpv6 type no-route")]),
+    fault("socks-does-not-get-there", "https://web.lab.example/", "http.gateway_error", "proxy",
+          serve=["liars-at proxy 1080=socks:1"], options="--proxy " + SOCKS),
     # What the proxy says about the far end: the page is its own, the trouble is not.
     fault("squid-behind-refused", WEB + ":81/", "http.gateway_error tcp.refused",
           "service server proxy", serve=["squid allow"], options="--proxy " + PROXY),
@@ -1169,8 +1181,8 @@ PROXIES = [
           serve=["microsocks auth"], options="--proxy " + SOCKS),
     fault("socks-denies", WEB + "/", "proxy.denied", "proxy",
           serve=["liars-at proxy 1080=socks:2"], options="--proxy " + SOCKS),
-    fault("socks-behind-refused", WEB + ":81/", "tcp.refused", "service server proxy",
-          serve=["microsocks open"], options="--proxy " + SOCKS),
+    fault("socks-behind-refused", WEB + ":81/", "tcp.refused http.gateway_error",
+          "service server proxy", serve=["microsocks open"], options="--proxy " + SOCKS),
     # NO_PROXY in its dialects: each of these keeps a dead proxy out of the way.
 ] + [healthy("ok-no-proxy-" + name, target, env=[("http_proxy", PROXY), ("no_proxy", words)])
      for name, target, words in (
