@@ -4834,7 +4834,11 @@ class System:
             set_option(sock, SEND_TTL, 64)                  # the farewell has to arrive
             abort(sock)
             if ended in ("reset", "closed"):
-                return "ok", {"ttl": ttl, "far": far}
+                _, sock, _ = self.open_tcp(address, port, CUT_WAIT_S, (SEND_TTL, ttl))
+                if not sock:
+                    return "ok", {"ttl": ttl, "far": far}
+                abort(sock)                     # a SYN gets there as well: no box before the server
+                break
         return "ok", {"ttl": None, "far": far}
 
     def volley(self, address, port, wait_s, options):
@@ -7220,6 +7224,11 @@ def rule_path_dead_end(row, traces, present):
         traces, address), confidence="likely" if last else "possible")
 
 
+def prompt(rows):
+    """Those that were answered at once: a slow server's patience is no matter of size."""
+    return [row for row in rows if (row.ms or 0) < TLS_WAIT_S * 500]
+
+
 @rule("""path.mtu_blackhole  where: transit server_network client_network
     hides: tls.handshake_stalled http.no_response service.silent path.loss
     says: Small packets pass and large ones vanish on the way to {address}: {how}.
@@ -7234,7 +7243,7 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
     how = "the talk stalls, and works with small segments (MSS %d)" % CLAMP_MSS
     for row in saying(tls + full_size, "ended", "stalled", "silent"):
         clamped = succeeded(rows_about(transfer, row.subject + " clamped"))
-        cured = saying(rows_about(small, row.subject), "ended", "done") + [
+        cured = prompt(saying(rows_about(small, row.subject), "ended", "done")) + [
             r for r in saying(clamped, "ended", "closed", "done")
             if r.value["bytes"] > (said(row, "bytes") or 0)]
         again = {said(r, "ended") for r in rows_about(hello, row.subject)}     # in full size
@@ -7478,7 +7487,7 @@ sign("""tls.large_hello  where: service server_network  each: large  severity: w
     quiet: large/A,large ok""",
     lambda row, large, outsized: row.subject.endswith("large") and row.outcome == "ok"
     and not (row.value["version"] or row.value["alert"])
-    and any(said(r, "version") for r in rows_about(large, host_of(row) + " small"))
+    and any(said(r, "version") for r in prompt(rows_about(large, host_of(row) + " small")))
     and host_of(row) not in [r.subject for r in outsized]
     and dict(address=host_of(row), scope=host_of(row), how=ENDINGS.get(row.value["ended"], "ends")))
 HANDSHAKES = {
