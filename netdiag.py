@@ -1561,7 +1561,7 @@ def parse_openssl_s_client(text):
 
 KEPT_HEADERS = ("server via location date content-type www-authenticate proxy-authenticate"
                 " retry-after x-cache cf-ray x-served-by allow").split()
-PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls"
+PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls|to an https serv"
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 
 
@@ -1652,7 +1652,7 @@ FIRST_WORDS = {
     "mongodb": b"4\0\0\0\1\0\0\0\0\0\0\0\xdd\7\0\0\0\0\0\0\0\x1f\0\0\0"     # OP_MSG {hello: 1}
                b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
 FIRST_BYTES = kinds(r"""
-    ssh=SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=220[ -][^\r\n]*(?i:smtp|mail)
+    ssh=(?:[^\n]{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=220[ -][^\r\n]*(?i:smtp|mail)
     smtp=[45]\d\d[ -]   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)   tls=[\x14-\x17]\x03[\x00-\x04]
     mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)   redis=\+PONG|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)
     http=(?is)\s*<(!doctype|html)   telnet=\xff[\xfb-\xfe]   mongodb=(?s).{12}\xdd\x07\x00\x00
@@ -1680,8 +1680,9 @@ def guess_protocol(data, table=FIRST_BYTES):
 
 def read_first_words(data):
     """What a service says first: {greeting (safe to print), speaks, refuses: a code or None}."""
-    told = re.search(rb"\x00M([^\x00]+)", data) if data[:1] == b"E" else None    # PostgreSQL
-    return {"greeting": printable(told.group(1) if told else data[:300]),
+    told = re.search(rb"(?s)\AE.*?\x00M([^\x00]+)|\A...\x00\xff..(?:#.{5})?(.+)"      # PostgreSQL,
+                     rb"|(?:\A|\n)(SSH-\d[^\n]*\n?)", data)      # MySQL, and SSH behind other lines
+    return {"greeting": printable(told.group(told.lastindex)[:300] if told else data[:300]),
             "speaks": guess_protocol(data), "refuses": guess_protocol(data, REFUSALS)}
 
 
@@ -4607,8 +4608,9 @@ class System:
         return attempt_outcome(attempt), {
             key: attempt[key] for key in ("state", "errno", "immediate", "ms")}
 
-    def settle(self, address, port, listen_s, timeout_s=None):
-        """What became of a knock: the end of the handshake, then what the peer does unasked."""
+    def settle(self, address, port, listen_s, ssh=False, timeout_s=None):
+        """What became of a knock: the end of the handshake, then what the peer does unasked
+        (sshd may say other lines before its version: RFC 4253 4.2)."""
         attempt = self.attempts.get((address, port))
         if attempt is None:
             return "unknown", "no connection was begun"
@@ -4620,7 +4622,8 @@ class System:
         if attempt["state"] == "open":
             facts["local"] = (or_none(sock.getsockname) or [None])[0]
             seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
-            heard = converse(sock, b"", seconds, greeting_is_whole)
+            heard = converse(sock, b"", seconds, lambda data: greeting_is_whole(data) and (
+                not ssh or guess_protocol(data) or guess_protocol(data, REFUSALS)))
             after = "open" if heard["ended"] in (None, "silent") else heard["ended"]
             facts["after"] = "reset" if attempt.get("reset") else after
             if heard["data"]:
@@ -5519,7 +5522,8 @@ asks("knock", "A SYN to every address; what came back in the first second.",
 asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INFO, first bytes.",
      lambda wish, knock: each(
          "settle", [row for row in knock if row.outcome != "unknown"], wish["knock_port"],
-         GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S))
+         GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S,
+         wish["protocol"] in ("ssh", "sftp")))
 asks("unheard",
      "Packets that this host receives and does not deliver: does it drop the answers itself?",
      lambda wish, tcp, retries: each(

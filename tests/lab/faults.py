@@ -772,6 +772,10 @@ HEALTHY = [
     healthy("ok-bare-host-no-ping", WEB4, do=[drop("server", "input", ICMP)]),
     healthy("ok-no-target", ""),
     healthy("ok-ssh", "web.lab.example:22"),
+    # Lines before the version (RFC 4253 4.2); a telnet server that negotiates nothing.
+    healthy("ok-ssh-lines-first", "ssh://web.lab.example:2222",
+            serve=["liars 2222=greet:sshlines"]),
+    healthy("ok-telnet-plain", "telnet://web.lab.example", serve=["liars 23=greet:telnetlogin"]),
     healthy("ok-smtp", "smtp://web.lab.example", serve=["liars 25=greet:smtp"]),
     # Some mail servers let spammers wait: longer than one probe's usual patience.
     healthy("ok-smtp-late", "smtp://web.lab.example", serve=["liars 25=slowgreet:2:smtp"]),

@@ -63,6 +63,8 @@ GREETINGS = {
     "imap": b"* OK [CAPABILITY IMAP4rev1] ready\r\n",
     "imapbye": b"* BYE overloaded\r\n",
     "ssh": b"SSH-2.0-Liar_1.0\r\n",
+    "sshlines": b"Authorized users only!\r\nAll is logged.\r\nSSH-2.0-Liar_1.0\r\n",
+    "telnetlogin": b"\r\nrouter (tty0)\r\nlogin: ",
     "sshlate": b"Not allowed at this time\r\n",
     "sshmax": b"Exceeded MaxStartups\r\n",
     "mysql": None, "mysqlblocked": None,
