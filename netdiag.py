@@ -1384,7 +1384,9 @@ def name_matches(certificate, host):
     """RFC 6125: does the certificate name `host`?  A wildcard stands for one whole left label."""
     names = [name.rstrip(".").lower() for name in names_of(certificate)]
     if is_address(host):
-        return any(is_address(name) and ip(name) == ip(host) for name in names)
+        return any(
+            is_address(name) and ip(name) == ip(host) for kind, name in certificate["san"]
+            if kind != "DNS")
     host = dns_ascii(host.rstrip(".").lower())
     parent = host.partition(".")[2]
     return host in names or "." in parent and "*." + parent in names
@@ -1654,7 +1656,7 @@ FIRST_WORDS = {
 FIRST_BYTES = kinds(r"""
     ssh=(?:[^\n]{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=220[ -][^\r\n]*(?i:smtp|mail)
     smtp=[45]\d\d[ -]   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)   tls=[\x14-\x17]\x03[\x00-\x04]
-    mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)   redis=\+PONG|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)
+    mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)   redis=\+PONG|-[A-Z]{3,16} 
     http=(?is)\s*<(!doctype|html)   telnet=\xff[\xfb-\xfe]   mongodb=(?s).{12}\xdd\x07\x00\x00
     postgresql=(?s)[ER]\x00\x00..   memcached=VERSION |ERROR   socks=\x05[\x00-\x02\xff]$
     zookeeper=Zookeeper version|srvr is not|This ZooKeeper   amqp=\x01\x00\x00\x00\x00
@@ -1667,8 +1669,9 @@ GREETS_AS = dict(re.findall(r"(\S+)=(\S+)", "smtps=smtp imaps=imap pop3s=pop3 ft
 REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
     service.error=[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper   service.error=(?s)...\x00\xff
-    service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF)|\x20\x02[^\n]\x03$
-    service.error=(?s)E\x00\x00.*?(C53300|C57P0|no pg_hba|pg_hba\.conf rejects)
+    service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY|CLUSTERDOWN|OOM)
+    service.error=(?s)E\x00\x00.*?(C53|C57P0|C58|CXX|pg_hba\.conf|server login|no more connections)
+    service.error=\x20\x02[^\n]\x03$   service.error=SERVER_ERROR
     service.error=(?s)0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
 
 
@@ -1745,7 +1748,8 @@ STARTTLS = {
     "xmpp": ((b"<stream:stream to='HOST' xmlns='jabber:client' version='1.0'"
               b" xmlns:stream='http://etherx.jabber.org/streams'>", rb"(?s).*<starttls"),
              (b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", rb"<proceed"))}
-WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
+WHOLE_LINE = (rb"(?ms)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE))[^\n]*\n|\AN\Z"
+              rb"|\A0.{1,5}\x02\x01\x01x|\A...\x00\x0a[^\x00]+\x00.{20}")    # no TLS here
 
 
 # -- sockets of the whole host: netlink, /proc, ss, netstat, lsof ----------------------------------
@@ -7731,7 +7735,7 @@ def rule_http_status(row, wish, now):
         400, ("service", "client"), "http.client_error")
     meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
     server = row.value["headers"].get("server") or "the front"
-    if status in (403, 407) and re.search("(?i)squid|proxy", server):
+    if status in (403, 407) and re.search(r"(?i)squid|\bproxy\b", server):
         code, places, meaning = "proxy.denied", ("proxy",), "a proxy on the way forbids it"
     return dict(status=status, path=hide_secret(path), meaning=meaning,
                 code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
@@ -7750,7 +7754,7 @@ def rule_service_unexpected(row, wish):
     if wanted in ("tcp", "tls") or wish["tls"] and row.probe == "tcp":
         return None
     speaks, words = said(row, "speaks"), row.value["greeting"]
-    garbage = not speaks and (wanted == "http" or row.probe == "words")  # http.not_http says it
+    garbage = not speaks and (wanted in ("http", "telnet") or row.probe == "words")
     either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
         and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
     return not (garbage or either or speaks == wanted or row.value.get("refuses")) and dict(

@@ -257,6 +257,8 @@ RAW_PAGES = {
                b"3\r\nok\n\r\n0\r\n\r\n",
     "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthe first words of",
     "cuthead": b"HTTP/1.1 200 OK\r\nContent-Le",
+    # Go's net/http, asked in plain HTTP on its TLS port.
+    "gotls": b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
     "408": b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     "http09": b"<html>no status line at all</html>\n",
 }
@@ -399,6 +401,9 @@ TALKS = {                             # kind: (the client's first words, what is
     "rdpnla": (RDP_WORDS, say_rdp(b"\x03\0\x08\0\x05\0\0\0")),
     "redisloading": (rb"(?i)(\*\d+\r\n\$4\r\n)?ping", lambda _:
                      b"-LOADING Redis is loading the dataset in memory\r\n"),
+    "redisdown": (rb"(?i)(\*\d+\r\n\$4\r\n)?ping", lambda _:
+                  b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to"
+                  b" 'no'.\r\n"),
     "vnc": (rb"RFB 003\.00\d\n", lambda _: b"\x01\x02"),
     "vncfull": (rb"RFB 003\.00\d\n", lambda _: b"\0\0\0\0\x20Too many authentication failures"),
 }
