@@ -1384,8 +1384,7 @@ def name_matches(certificate, host):
     """RFC 6125: does the certificate name `host`?  A wildcard stands for one whole left label."""
     names = [name.rstrip(".").lower() for name in names_of(certificate)]
     if is_address(host):
-        return any(
-            is_address(name) and ip(name) == ip(host) for kind, name in certificate["san"]
+        return any(is_address(name) and ip(name) == ip(host) for kind, name in certificate["san"]
             if kind != "DNS")
     host = dns_ascii(host.rstrip(".").lower())
     parent = host.partition(".")[2]
@@ -1563,7 +1562,7 @@ def parse_openssl_s_client(text):
 
 KEPT_HEADERS = ("server via location date content-type www-authenticate proxy-authenticate"
                 " retry-after x-cache cf-ray x-served-by allow").split()
-PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls|to an https serv"
+PLAIN_ON_TLS = rb"(?i)plain http request|https (port|serv)|speaking plain http|requires tls"
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 
 
@@ -1654,25 +1653,24 @@ FIRST_WORDS = {
     "mongodb": b"4\0\0\0\1\0\0\0\0\0\0\0\xdd\7\0\0\0\0\0\0\0\x1f\0\0\0"     # OP_MSG {hello: 1}
                b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
 FIRST_BYTES = kinds(r"""
-    ssh=(?:[^\n]{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=220[ -][^\r\n]*(?i:smtp|mail)
-    smtp=[45]\d\d[ -]   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)   tls=[\x14-\x17]\x03[\x00-\x04]
-    mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)   redis=\+PONG|-[A-Z]{3,16} 
+    ssh=(?:.{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=[45]\d\d[ -]
+    smtp=220[ -][^\r\n]*(?i:smtp|mail)   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)
+    tls=[\x14-\x17]\x03[\x00-\x04]   mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)
     http=(?is)\s*<(!doctype|html)   telnet=\xff[\xfb-\xfe]   mongodb=(?s).{12}\xdd\x07\x00\x00
     postgresql=(?s)[ER]\x00\x00..   memcached=VERSION |ERROR   socks=\x05[\x00-\x02\xff]$
     zookeeper=Zookeeper version|srvr is not|This ZooKeeper   amqp=\x01\x00\x00\x00\x00
     another AMQP=AMQP   mqtt=\x20\x02[\x00\x01][\x00-\x05]$   rdp=(?s)\x03\x00..[\x06-\x0e]\xd0
     kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01\x01a   xmpp=<\?xml|<stream:stream
-    http2=(?s)\x00\x00.\x04\x00\x00\x00\x00\x00""")
+    http2=(?s)\x00\x00.\x04\x00\x00\x00\x00\x00   redis=\+PONG|-[A-Z]{3,16}\b""")
 GREETS_AS = dict(re.findall(r"(\S+)=(\S+)", "smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp"
                             " mqtts=mqtt ldaps=ldap rediss=redis submission=smtp sftp=ssh"))
 # The service itself says no.  A login that it asks for is none: that one works.
 REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
-    service.error=[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper   service.error=(?s)...\x00\xff
+    service.error=[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper|SERVER_ERR|\x20\x02[^\n]\x03$
     service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY|CLUSTERDOWN|OOM)
     service.error=(?s)E\x00\x00.*?(C53|C57P0|C58|CXX|pg_hba\.conf|server login|no more connections)
-    service.error=\x20\x02[^\n]\x03$   service.error=SERVER_ERROR
-    service.error=(?s)0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
+    service.error=(?s)...\x00\xff|0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
 
 
 def guess_protocol(data, table=FIRST_BYTES):
@@ -1732,8 +1730,7 @@ def parse_socks(raw):
 
 # Up to where TLS begins: (what to say, what the answer must be like).  RFC 3207, 2595, 4217, 4511,
 # 6120; PostgreSQL's SSLRequest; MySQL's, where the greeting has the flag CLIENT_SSL (0x0800).
-STARTTLS = {
-    "smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
+STARTTLS = {"smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
              (b"STARTTLS\r\n", rb"220")),
     "imap": ((b"", rb"\* (OK|PREAUTH)"), (b"a STARTTLS\r\n", rb"(?s).*a OK")),
     "pop3": ((b"", rb"\+OK"), (b"STLS\r\n", rb"\+OK")),
@@ -2406,8 +2403,7 @@ def fact(name, read):
     return keep
 
 
-SEEN_IN = {
-    "sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
+SEEN_IN = {"sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
     "watch": see_peers, "capture": lambda seen, value, port: seen.update(captured=True),
     "lookup": fact("addresses of the name", lambda value: ", ".join(sorted(value))),
     "resolv_conf": fact("resolvers", lambda value: ", ".join(value["nameservers"])),
@@ -4724,10 +4720,10 @@ class System:
             return "ok", dict(facts, info=self.count(sock))
 
     def hello(self, address, port, server_name, clamp=None, version=0x303, padding=0,
-              timeout_s=TLS_WAIT_S):
+              wait_s=TLS_WAIT_S, timeout_s=None):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
         request = build_client_hello(server_name, os.urandom(32), version, padding)
-        return self.say_once(address, port, request, timeout_s, flight_is_over,
+        return self.say_once(address, port, request, timeout_s or wait_s, flight_is_over,
                              clamp and (TCP_MAXSEG, clamp))
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
@@ -5527,7 +5523,7 @@ asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INF
      lambda wish, knock: each(
          "settle", [row for row in knock if row.outcome != "unknown"], wish["knock_port"],
          GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S,
-         wish["protocol"] in ("ssh", "sftp")))
+         *[True] * (wish["protocol"] in ("ssh", "sftp"))))
 asks("unheard",
      "Packets that this host receives and does not deliver: does it drop the answers itself?",
      lambda wish, tcp, retries: each(
@@ -5543,8 +5539,7 @@ asks("ping", "Echo to the target and to the gateway; silence proves nothing.",
              native("echo", address)) for address in unique(addresses(wish, lookup, dns) + [
                  hop for hop, _ in next_hops(egress)])[:MAX_ADDRESSES]])
 asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
-     lambda wish, knock, lookup, dns=(): [
-         ask(address, native("trace", address, 33434, "udp"),
+     lambda wish, knock, lookup, dns=(): [ask(address, native("trace", address, 33434, "udp"),
              tool(parse_traceroute, "traceroute", "-n", "-q", "1", "-w", "1", address),
              tool(parse_tracepath, "tracepath", "-n", address),
              tool(parse_mtr, "mtr", "-n", "-r", "-c", "1", address))
@@ -5561,8 +5556,7 @@ asks("trace_icmp",
          "trace", [row for row in one_of_each(knock, "timeout")
                    if not distance(trace_udp, row.subject)], 0, "icmp"))
 asks("other_ports", "Other ports of the same host, when this one is silent: is the host alive?",
-     lambda wish, knock: [
-         ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
+     lambda wish, knock: [ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
          for row, count in zip(one_of_each(knock, "timeout", "unreachable"), (3, 2))
          for port in [p for p in (443, 80, 22, 33435) if p != wish["knock_port"]][:count]])
 
@@ -5726,6 +5720,12 @@ def probe_redirects(wish, http):
                                native("fetch", url, parse=parse_http_exchange))]
 
 
+asks("secure", "A ClientHello where a plain talk met nothing: does the port want TLS?",
+     lambda wish, tcp, words, http: wish["protocol"] not in ("tcp", "udp") and not wish["tls"] and [
+         ask(row.subject, native("hello", row.subject, wish["port"], wish["sni"], None, 0x303, 0,
+                                 FIRST_LOOK_S, parse=parse_tls_flight))
+         for row in (saying(latest(http) + words, "bytes", 0) or wish["speaks_first"] and saying(
+             tcp, "after", "open") or [])[:1]])
 asks("udp", "A datagram to the port: a reply, an ICMP error, or silence.",
      lambda wish, lookup, dns=(): wish["transport"] == "udp" and wish["port"] and each(
          "datagram", addresses(wish, lookup, dns), wish["port"],
@@ -6824,8 +6824,7 @@ def rule_address_missing(wish, interfaces, failing, tcp):
 
 @rule("""address.missing  where: client  severity: warn  hides: AWAY route.missing
     says: Another host on the segment of {dev} already uses {twin} (duplicate address detection), so
-      this host may not.
-    fix: Give {dev} another address, or find the other host.
+      this host may not.   fix: Give {dev} another address, or find the other host.
     fires: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative","dadfailed"]}
     quiet: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative"]}""")
 def rule_address_duplicate(interfaces, failing):
@@ -6994,8 +6993,7 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways):
 
 @rule("""dns.failing  where: dns  hides: dns.unreachable
     says: The resolver {server} answers {rcode} for {name}{contrast}.
-    fix: Ask the operator of {server}: {advice}.
-    ask: Why does {server} answer {rcode} for {name}?
+    fix: Ask the operator of {server}: {advice}.   ask: Why does {server} answer {rcode} for {name}?
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_failing(wish, dns, lookup, general_dns):
@@ -7131,8 +7129,7 @@ sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONL
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
     says: The last router, {router}, says that {address} does not answer there ({words} after
-      {seconds:.1f} s).
-    fix: Is {address} up and in the right VLAN? Check from a host next to it.
+      {seconds:.1f} s).   fix: Is {address} up and in the right VLAN? Check from a host next to it.
     fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G""",
     lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
         seconds=(row.value["ms"] or 0) / 1000, confidence="certain" if is_late(row) else "likely"))
@@ -7168,8 +7165,7 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
 @rule("""tcp.refused  where: server_network transit client_network  each: refusals
     hides: path.loss
     says: {address} refuses port {port} with a real reset: it comes from hop {hops}, before the
-      server (hop {far}): a firewall.
-    fix: Allow {here} to {address} port {port} on that firewall.
+      server (hop {far}): a firewall.   fix: Allow {here} to {address} port {port} on that firewall.
     given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
     fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
     quiet: trace_tcp/A ok hops=[{"ttl":4,"address":"A","kind":"refused"}]""")
@@ -7263,8 +7259,7 @@ sign("""path.mtu_blackhole  where: transit server_network client_network  each: 
     means: A pattern of full-size packets to netdiag's `listen` is lost, one of small ones is not.
     says: Small packets pass and large ones vanish {way}.
     fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel of that
-      direction.
-    given: exchange/A,clamped ok   fires: exchange/A ok arrived=false back_bytes=0
+      direction.   given: exchange/A,clamped ok   fires: exchange/A ok arrived=false back_bytes=0
     fires: exchange/A ok back_bytes=536   quiet: exchange/A ok   quiet: exchange/A timeout""",
     lambda row, exchange: row.value["back_bytes"] < row.value["bytes"] and any(
         small.value["back_bytes"] == small.value["bytes"]
@@ -7278,8 +7273,7 @@ sign("""path.far_end path.nat  where: client_network transit  each: far_ends  se
       (TTL {ttl}, MSS {mss}){nat}.
     fix: The path works; allow lists at the far end must name {you}.
     fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
-      at=2026-11-21T12:00:00+00:00"
-    quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
+      at=2026-11-21T12:00:00+00:00"   quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
     lambda row, own: dict(row.value, code="path.nat" if row.value["nat"] else "path.far_end",
         mss="-" if row.value["mss"] is None else row.value["mss"],
         nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
@@ -7456,8 +7450,7 @@ def rule_tls_not_tls(row, wish, hello, tcp):
 
 @rule("""tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut
     where: service client  each: handshakes  sure: likely  hides: WEB
-    says: {address} ends the TLS handshake: {why}.
-    fix: {cure}
+    says: {address} ends the TLS handshake: {why}.   fix: {cure}
     ask: The TLS handshake with {address} port {port} fails ({why}): what does your log say?
     fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["CA"]
     fires: tls/A ok ended=alert alert=protocol_version
@@ -7554,14 +7547,21 @@ sign("""http.https_expected  where: client  each: http  hides: http.client_error
     fix: Use https:// for this port.
     fires: http/A ok status=400 wants_tls=true   quiet: http/A ok status=400""",
     lambda row, wish: not wish["tls"] and (said(row, "wants_tls") or said(row, "speaks") == "tls"))
+sign("""http.https_expected service.unexpected  where: service client  each: tls_only
+    means: Nothing comes back to a plain talk, and a ClientHello is answered.
+    says: Port {port} on {address} wants TLS: it leaves plain {protocol} without an answer.
+    fix: Speak {protocol} over TLS on this port, or use the plain port.
+    fires: secure/A ok   quiet: secure/A ok version=null alert=null""",
+    lambda row, wish: dict(scope=None, protocol=(wish["protocol"] or "").upper(), code=(
+        "http.https_expected" if wish["protocol"] == "http" else "service.unexpected")))
 sign("""http.no_response  where: service server  each: exchanges  sure: likely
     means: The connection opens, the request goes out, and no whole head of a reply comes.
     says: {address} takes the HTTP request and {how} {when}.
     fix: Is the application hung or crashing? Look at its log and its load on the server.
     fires: http/A ok status=null ended=silent
     quiet: http/A ok status=null ended=closed not_http=hello""",
-    lambda row: row.value["stage"] == "http" and not (row.value["status"] or row.value["not_http"])
-    and not is_unheeded(row) and dict(
+    lambda row, tls_only: row.value["stage"] == "http" and not (
+        row.value["status"] or row.value["not_http"] or tls_only) and not is_unheeded(row) and dict(
         how=ENDINGS.get(row.value["ended"], "ends"), when="in the middle of its answer"
         if row.value["bytes"] else "without an answer"))
 sign("""tls.handshake_stalled http.no_response service.silent
@@ -7616,7 +7616,7 @@ sign("""service.silent  where: service  each: mute  sure: likely
     fires: target/A ok protocol=ssh speaks_first=true ; tcp/A ok
     fires: target/A ok protocol=redis ; words/A ok ended=silent   quiet: tcp/A ok
     quiet: words/A ok ended=closed""",
-    lambda row, wish: dict(protocol=wish["protocol"].upper(), usual="speak first"
+    lambda row, wish: dict(protocol=(wish["protocol"] or "").upper(), usual="speak first"
         if row.probe == "tcp" else "answer a client's first words"))
 sign("""service.error ssh.throttled  where: service  each: spoken
     means: A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
@@ -7722,8 +7722,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
 @rule("""http.client_error http.gateway_error http.server_error proxy.denied
     where: service client  each: exchanges
     says: {address} answers HTTP {status} {reason} for {path}: {meaning}.
-    fix: {cure}
-    ask: {address} answers {status} for {path} at {when} UTC: what does the log say?
+    fix: {cure}   ask: {address} answers {status} for {path} at {when} UTC: what does the log say?
     fires: target/A ok path=/missing ; http/A ok status=404   fires: http/A ok status=502
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
@@ -7765,8 +7764,7 @@ def rule_service_unexpected(row, wish):
 # -- this host as a server ------------------------------------------------------------------------
 
 @rule("""listen.none  where: service server
-    says: Nobody listens on {transport} port {port} of this host{nearest}.
-    fix: {cure}{log}.
+    says: Nobody listens on {transport} port {port} of this host{nearest}.   fix: {cure}{log}.
     fires: port/80 ; sockets/tcp ok   fires: port/80 ; listener/0.0.0.0 port=8080
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 ; listener/127.0.0.1""")
 def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
@@ -7833,8 +7831,7 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
       raise its backlog and net.core.somaxconn.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
     fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4} ; grown//proc/net/netstat ok
-      TcpExtListenOverflows=4
-    quiet: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
+      TcpExtListenOverflows=4   quiet: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
     fires: watch/tcp ok 80={"waiting":2,"limit":2} ; loop/127.0.0.1 ok open=0 silent=1
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
 def rule_listen_backlog(wish, watched, watch, grown, loop, holder):
@@ -7873,12 +7870,10 @@ def rule_not_accepting(wish, watched, watch, listening, owners, holder):
 @rule("""firewall.local  where: server  hides: BEYOND handshake.incomplete
     says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
     fix: Change that rule, or put one before it that accepts; do it where these rules are written
-      (ufw, firewalld, fail2ban, nft ...).
-    given: port/80 ; listener/0.0.0.0 ; iface/eth0
+      (ufw, firewalld, fail2ban, nft ...).   given: port/80 ; listener/0.0.0.0 ; iface/eth0
     fires: rules/nft ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i",
       "hook":"input","priority":0,"policy":"drop",
-      "chains":{"i":[]},"sets":{}}]
-    quiet: rules/nft ok""")
+      "chains":{"i":[]},"sets":{}}]   quiet: rules/nft ok""")
 def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     """The rules of nft and iptables, walked for the first packet of such a client."""
     for fate in fates if listening else ():
@@ -8037,8 +8032,7 @@ def rule_close_wait(wish, watched, watch, holder):
 
 @rule("""host.exhausted  where: service server  hides: AWAY
     says: {name} (pid {pid}) has {descriptors} of {limit} file descriptors open: it cannot accept
-      another connection.
-    fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
+      another connection.   fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
     given: port/80 ; listener/0.0.0.0 inode=7
     fires: owners/self ok inodes={"7":5} processes={"5":{"descriptors":99,"limit":99}}
     quiet: owners/self ok inodes={"7":5} processes={"5":{"descriptors":9,"limit":99}}""")
@@ -8088,8 +8082,7 @@ def rule_server_limits(wish, full, conntrack, limits, kernel_log, grown):
 
 @rule("""service.error ssh.throttled ssh.denied ssh.algorithm  where: service client
     severity: info  sure: possible
-    says: The log {log} says{whose}: "{line}".   fix: {cure}
-    given: port/22
+    says: The log {log} says{whose}: "{line}".   fix: {cure}   given: port/22
     fires: logs/auth.log ok lines=[{"kind":"throttled","ip":"A","text":"x past MaxStartups"}]
     quiet: logs/auth.log ok lines=[{"kind":"accepted","ip":"A","text":"Accepted publickey"}]""")
 def rule_log_lines(wish, logs, local_time):
@@ -8129,8 +8122,7 @@ sign("""firewall.local  where: client client_network  each: recorded  sure: like
       comes from another distance (TTL {forged}) than all else from there (TTL {genuine}): a box on
       the way sends it.
     fix: Ask who runs a firewall or inspection between {client} and {server}, {routers} hops from
-      where this was recorded.
-    given: target/- ok host=null mode=capture protocol=tcp
+      where this was recorded.   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=reset foreign_rst=[false,true] ttl=[64,60] rst_ttl=[null,62]
     quiet: flow/A ok state=reset rst=1 ttl=[64,60] rst_ttl=[null,60]""")
 def rule_flow_reset(row):
@@ -8213,8 +8205,7 @@ def rule_oneway_reverse(row, fine_flows):
     sure: likely  hides: BEYOND
     says: The SYN of {client} to port {server_port} arrives here, at {server}, {times}, and nothing
       leaves: {why}.
-    fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
+    fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
     fires: flow/A ok seen_at=server state=silent syn=4
     quiet: flow/A ok seen_at=client state=silent syn=4
     quiet: flow/A ok seen_at=server state=opening syn=1""")
@@ -8241,10 +8232,8 @@ def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
     sure: possible
     says: No answer to the SYN of {client} to {server} port {server_port}, sent {times}{contrast}.
     fix: Record on the server as well (`netdiag.py capture --port {server_port} --for 60s`): does
-      the SYN arrive there?
-    given: target/- ok host=null mode=capture protocol=tcp
-    fires: flow/A ok state=silent syn=4
-    fires: flow/A ok state=silent syn=4 seen_at=server
+      the SYN arrive there?   given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=silent syn=4   fires: flow/A ok state=silent syn=4 seen_at=server
     quiet: flow/A ok state=unconfirmed syn=4 synack=1
     quiet: flow/A ok state=silent syn=4 seen_at=server ; capture/live ok
     quiet: flow/A ok state=silent protocol=udp""")
@@ -8291,9 +8280,7 @@ def rule_flow_refused(row, flow, fine_flows):
 @rule("""tcp.rejected path.net_unreachable path.host_unreachable path.loop udp.closed
     where: server_network transit  each: attempts  hides: path.dead_end
     says: {client} asks {server} for {protocol} port {server_port} and {router} answers
-      '{words}'{unseen}.
-    fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp
+      '{words}'{unseen}.   fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=rejected syn=1 icmp=3/13@G
     quiet: flow/A ok state=established icmp=3/4@G""")
 def rule_flow_rejected(row, fine_flows):
@@ -8317,10 +8304,8 @@ def rule_flow_rejected(row, fine_flows):
 
 
 @rule("""path.mtu_blackhole path.loss  where: transit server_network client_network  each: attempts
-    sure: likely  hides: service.silent
-    says: Data of {sender} is {fate} {size} bytes{passed}.
-    fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp
+    sure: likely  hides: service.silent   says: Data of {sender} is {fate} {size} bytes{passed}.
+    fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok stuck.bytes=1448 stuck.passed=200
     fires: flow/A ok stuck.bytes=200 stuck.passed=300
     fires: flow/A ok stuck.bytes=1448 stuck.missing=true stuck.again=0
@@ -8382,8 +8367,7 @@ def rule_flow_mute(row, fine_flows):
 
 
 sign("""path.loss  where: transit client_network server_network  each: attempts  severity: warn
-    sure: likely
-    means: Segments are sent again in a flow that goes on.
+    sure: likely   means: Segments are sent again in a flow that goes on.
     says: {retransmits} of {packets} packets between {client} and {server} port {server_port} were
       sent again.
     fix: Run `mtr -T -P {server_port} {server}` from both ends: loss up to the last hop is real.
@@ -8396,8 +8380,7 @@ sign("""udp.no_reply
     where: service server server_network  each: attempts  severity: warn  sure: possible
     means: Datagrams of a protocol that answers, and no answer.
     says: No reply from {server} to {packets} datagrams of {client} to UDP port {server_port}.
-    fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp
+    fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok protocol=udp state=silent server_port=53
     fires: flow/A ok protocol=udp state=silent server_port=53 seen_at=server ; capture/live ok
     quiet: flow/A ok protocol=udp state=silent server_port=514
@@ -8418,8 +8401,7 @@ sign("""listen.none listen.loopback_only listen.other_address listen.backlog_ful
     where: service server  each: ends  hides: oneway.forward oneway.reverse
     means: The server's own report names the fault that the client sees.
     says: {client} sees {seen}, and the report of {server} says why: {why}
-    fix: {cure} Do that on {server}.
-    given: report/c ok role=client code=tcp.refused
+    fix: {cure} Do that on {server}.   given: report/c ok role=client code=tcp.refused
     fires: report/s ok role=server mode=server code=listen.none fix=["Start it."]
     fires: report/s ok role=server mode=capture code=tcp.refused
     quiet: report/s ok role=server mode=server code=listen.none began_s=99999 ended_s=99999
@@ -8437,8 +8419,7 @@ sign("""handshake.incomplete  where: server_network transit client_network  each
 sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
     says: {target} works now and then: {failed} of {checks} checks failed, in {count} outages of
-      {seconds:.0f} s in all: {kinds}.
-    fix: See what happened at those times: {times}.
+      {seconds:.0f} s in all: {kinds}.   fix: See what happened at those times: {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
       "suspects":["service"]}]
     quiet: checks/A ok   quiet: checks/A ok checks=5 failed=5 outages=[{"from":5000,"to":5006,
@@ -8459,8 +8440,7 @@ sign("""oneway.reverse  where: server_network transit client_network  each: ends
     means: The server answers this client's SYNs, and the client hears nothing.
     says: What {client} sends arrives at {server} port {port}{how}; the answer does not come back.
     fix: Follow the way from {server} back to {came}: its gateway, asymmetric routes, firewalls that
-      did not see the SYN.
-    given: report/c ok role=client code=path.dead_end
+      did not see the SYN.   given: report/c ok role=client code=path.dead_end
     fires: report/s ok role=server mode=server half_open={"198.51.100.9":3}
     fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9",
       "synack":3,"syn":3,"server_port":443,"isn":0,"handshake":false}]
@@ -8533,8 +8513,7 @@ sign("""path.nat  where: client_network transit  each: ends  severity: info
 sign("""report.changed  where: client service  each: changes  severity: info
     means: Two runs of one host and target differ: what changed since it worked, or since it failed.
     says: At {when} it was {was}, now it is {code_now}. What changed in between: {what}.
-    fix: Look at what changed first.
-    given: report/c ok role=client code=tcp.refused began_s=9000
+    fix: Look at what changed first.   given: report/c ok role=client code=tcp.refused began_s=9000
     fires: report/b ok role=before code=ok facts={"route":"via G"}
     quiet: report/b ok role=before code=tcp.refused""",
     lambda row: dict(row.value, scope=None, when=utc_text(row.value["before"]["began_s"]),
@@ -9270,15 +9249,17 @@ VIEWS = {
     "http2_only": lambda http, tls: [row.subject for row in latest(http) if wants_http2(row, tls)],
     "exchanges": lambda http, http2_only: [             # of HTTP/1.1
         row for row in latest(succeeded(http)) if row.subject not in http2_only],
+    "tls_only": lambda secure: [r for r in secure if said(r, "version") or said(r, "alert")],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "refuses")],
     "talks": lambda tls, exchanges, words: succeeded(tls + exchanges + words),
     "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
         and row.value["stage"] == "http" and not is_unheeded(row)],
-    "mute": lambda wish, connections, unanswered: saying(
+    "mute": lambda wish, connections, unanswered, tls_only: [] if tls_only else saying(
         connections if wish["speaks_first"] and not wish["tls"] else [], "after", "open") + saying(
-            unanswered, "ended", "silent"), "ended": lambda connections, unanswered: connections + [
-        row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
+            unanswered, "ended", "silent"), "ended": lambda connections, unanswered, tls_only: (
+        connections + [row._replace(value=dict(row.value, after=row.value["ended"]))
+                       for row in unanswered]) * (not tls_only),
     "flow": lambda capture: [row._replace(subject=flow["server"], value=flow)
                              for row in succeeded(capture) for flow in row.value["flows"]],
     "recorded": lambda wish, goals, flow: [            # the flows that were asked about
@@ -10948,6 +10929,8 @@ JAPANESE = """
   fix 新しいブラウザーやOpenSSL 3.5は大きなClientHelloを送ります。サーバーまたは手前の機器を修正してください。
 @http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
   fix このポートにはhttps://を使ってください。
+@http_https_expected_tls_only {address}のポート{port}はTLS用です。平文の{protocol}には何も返さず、ClientHelloには応答します。
+  fix このポートではTLS上の{protocol}を使うか、平文用のポートを使ってください。
 @http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
   fix アプリケーションの停止や異常終了がないか確認してください。サーバーのログと負荷が手がかりです。
 @http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
@@ -11030,6 +11013,7 @@ JAPANESE = """
 ?hello ハンドシェイク失敗後の平文のClientHello（チェーン、アラート、プロトコル）
 ?versions 拒否された後の、サーバーがまだ受け付ける古いバージョン
 ?cut_ttl サーバーに届かないTTLでのハンドシェイク（途中の機器が切断していないか）
+?secure 平文に応答がないポートへのClientHello（TLS用のポートか）
 ?small 停止したハンドシェイクを小さいセグメントで再試行（サイズの問題か）
 ?http HTTP要求1回（TLSが失敗しない場合）
 ?transfer 大きいパケットが失われるらしい場合の、大きな送受信

@@ -1101,6 +1101,13 @@ VERSIONS = [
     fault("tls-swallowed-on-the-way", "https://web.lab.example/", "tls.handshake_stalled", "",
           never="path.mtu_blackhole",
           do=[drop("transit", "forward", "tcp dport 443 @ih,0,8 0x16")]),
+    # A port that wants TLS and meets plain words with nothing.
+    fault("http-on-tls-that-closes", WEB + ":8443/", "http.https_expected", "client service",
+          serve=["liars 8443=tlsonly:FOLDER/web.pem"]),
+    fault("smtp-on-smtps-port", "smtp://web.lab.example:465", "service.unexpected", "service client",
+          serve=["exim up"]),
+    fault("redis-on-tls-port", "redis://web.lab.example:6380", "service.unexpected",
+          "service client", serve=["redis tls 6380"]),
     fault("tls-on-mysql", "tls://web.lab.example:3306", "tls.not_tls", "service server",
           serve=["mariadb up"]),
 ]

@@ -293,6 +293,14 @@ def liar_tlspage(conn, cert):
             safe.sendall(page("elastic", b""))
 
 
+def liar_tlsonly(conn, cert):
+    """A page over TLS; who says anything else is left without a word."""
+    if conn.recv(1, socket.MSG_PEEK) == b"\x16":
+        liar_tlspage(conn, cert)
+    else:
+        liar_heardclose(conn, cert)
+
+
 def tls_side(conn, cert):
     """The server's side of a TLS connection."""
     import ssl
