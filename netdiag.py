@@ -153,8 +153,7 @@ OUTCOMES = ("ok", "timeout", "refused", "unreachable", "denied", "unknown")
 PLACES = ("client", "client_network", "transit", "server_network", "server", "service", "dns",
           "proxy")
 SURE = ("certain", "likely", "possible")
-PLACE_WORDS = {
-    "client": "this host", "client_network": "this host's gateway, switch or firewall",
+PLACE_WORDS = {"client": "this host", "client_network": "this host's gateway, switch or firewall",
     "transit": "the network in between", "server_network": "the server's gateway or firewall",
     "server": "the server and its own firewall", "service": "the program on the server",
     "dns": "the name service", "proxy": "the proxy"}
@@ -735,8 +734,7 @@ def ip_route_line(words):
     if not known or strange or not (dst == "default" or is_address(dst.partition("/")[0])):
         return None
     facts = pairs(rest)
-    return dict(
-        {key: facts.get(key) for key in "via dev src table from".split()},
+    return dict({key: facts.get(key) for key in "via dev src table from".split()},
         dst=destination(dst), type=words[0] if typed else "unicast", mtu=to_int(facts.get("mtu")),
         metric=to_int(facts.get("metric")), flags=[flag for flag in ROUTE_FLAGS if flag in rest])
 
@@ -1617,9 +1615,8 @@ def parse_http_exchange(raw):
 
 def parse_forwarded(raw):
     """What a proxy brings of a page: 200 for whatever is not about the proxy itself."""
-    value = parse_http_exchange(raw)
-    return dict(value, status=value["status"] and (value["status"] if value["status"] in (
-        403, 407, 502, 503, 504) else 200))
+    value, own = parse_http_exchange(raw), (None, 403, 407, 502, 503, 504)
+    return dict(value, status=value["status"] if value["status"] in own else 200)
 
 
 def parse_http_date(text):
@@ -3173,8 +3170,7 @@ FINE_FLOWS = "established closed answered opening partial trace".split()
 FLOW_COUNTS = ("packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
                " zero_window duplicate_acks").split()
 
-Packet = collections.namedtuple(
-    "Packet",
+Packet = collections.namedtuple("Packet",
     "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans")
 
 
@@ -4609,8 +4605,7 @@ class System:
             key: attempt[key] for key in ("state", "errno", "immediate", "ms")}
 
     def settle(self, address, port, listen_s, ssh=False, timeout_s=None):
-        """What became of a knock: the end of the handshake, then what the peer does unasked
-        (sshd may say other lines before its version: RFC 4253 4.2)."""
+        """What became of a knock; what the peer says unasked (sshd's own lines: RFC 4253 4.2)."""
         attempt = self.attempts.get((address, port))
         if attempt is None:
             return "unknown", "no connection was begun"
@@ -7155,8 +7150,7 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
     far, proof = distance(other_traces, row.subject), rows_about(trace_tcp, row.subject)
     if not here and reset_hops(row.subject, trace_tcp, reset_ttl, far):
         return None
-    return dict(
-        why="nothing listens there%s" % (
+    return dict(why="nothing listens there%s" % (
             " on this host" if here else ", or a firewall answers in its place"), proof=proof,
         where="On this host" if here else "On the server",
         confidence="certain" if here else "likely", suspects=["service", "server"][:2 - here])
@@ -7596,7 +7590,8 @@ sign("""http.redirect_loop  where: service  each: redirects
     quiet: redirects/http://A/b ok status=200""",
     lambda row, redirects: row is redirects[-1] and redirect_of(row) and dict(
         count=len(redirects), url=row.subject, proof=redirects[:-1]))
-sign("""dns.not_found tls.handshake_cut tls.expired tls.untrusted_ca http.no_response tcp.refused
+sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca tls.self_signed
+    tls.name_mismatch tls.not_yet_valid http.no_response http.not_http tcp.refused
     path.host_unreachable path.net_unreachable tcp.filtered
     where: service  each: redirects  sure: likely
     means: A redirect whose own host cannot be looked up, reached or trusted.
@@ -7604,11 +7599,15 @@ sign("""dns.not_found tls.handshake_cut tls.expired tls.untrusted_ca http.no_res
     fix: Correct the redirect's address, or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
     quiet: redirects/http://there.example/ ok status=200""",
-    lambda row, now: said(row, "stage") in STAGES and not said(row, "status") and dict(
-        code=([code for code, _, _ in untimely(said(row, "chain") or [], now or 0)] + [
-            STAGES[said(row, key)] for key in ("verify_code", "ended", "error", "stage")
-            if said(row, key) in STAGES])[0],
-        url=row.subject, error=said(row, "error") or said(row, "ended")))
+    lambda row, now, misnamed: said(row, "stage") in STAGES and (
+        row in misnamed or not said(row, "status")) and dict(
+            code=(["tls.name_mismatch"] * (row in misnamed) + ["http.not_http"] * bool(
+                said(row, "not_http")) + [code for code, _, _ in untimely(
+                    said(row, "chain") or [], now or 0)] + [STAGES[said(row, key)] for key in (
+                        "verify_code", "ended", "error", "stage") if said(row, key) in STAGES])[0],
+            stage="tls" if row in misnamed else row.value["stage"], url=row.subject,
+            error=", ".join(names_of(row.value["chain"][0])[:2]) if row in misnamed else
+            said(row, "error") or said(row, "not_http") or said(row, "ended")))
 sign("""service.silent  where: service  each: mute  sure: likely
     means: Connected, and no word from a server that speaks first, or to a client's first words.
     says: {address} accepts port {port} and stays silent; {protocol} servers {usual}.
@@ -8534,8 +8533,7 @@ SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward inter
             " udp.no_reply").split()
 BLOCKING_ROUTES = {"EINVAL": "blackhole", "EHOSTUNREACH": "unreachable", "EACCES": "prohibit"}
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
-EXHAUSTED = {
-    "EMFILE": FILES, "ENFILE": FILES,
+EXHAUSTED = {"EMFILE": FILES, "ENFILE": FILES,
     "EADDRNOTAVAIL": dict(what="source ports", cure="See `ss -s`: too many connections are open or"
                           " in TIME_WAIT. Reuse them, or widen net.ipv4.ip_local_port_range."),
     "ENOBUFS": dict(what="neighbor entries or memory",
@@ -8561,7 +8559,7 @@ ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="res
 STAGES = {"lookup": "dns.not_found", "tls": "tls.handshake_cut", "http": "http.no_response",
           10: "tls.expired", "untrusted": "tls.untrusted_ca", "ECONNREFUSED": "tcp.refused",
           "EHOSTUNREACH": "path.host_unreachable", "ENETUNREACH": "path.net_unreachable",
-          "connect": "tcp.filtered"}
+          "connect": "tcp.filtered", 18: "tls.self_signed", "EAI_AGAIN": "dns.failing"}
 STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
 400 / the server does not understand the request / Check the URL and the Host name.
 401 / it asks for a login / Give credentials; the network works.
@@ -9249,6 +9247,8 @@ VIEWS = {
     "http2_only": lambda http, tls: [row.subject for row in latest(http) if wants_http2(row, tls)],
     "exchanges": lambda http, http2_only: [             # of HTTP/1.1
         row for row in latest(succeeded(http)) if row.subject not in http2_only],
+    "misnamed": lambda redirects: [r for r in redirects if said(r, "chain") and not name_matches(
+        r.value["chain"][0], read_url(r.subject)["host"])],
     "tls_only": lambda secure: [r for r in secure if said(r, "version") or said(r, "alert")],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "refuses")],

@@ -1132,6 +1132,9 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     # Every hop is a connection of its own: the one that fails is what the user meets.
     fault("redirect-to-no-name", WEB + "/to-no-name", "dns.not_found", "service dns"),
     fault("redirect-to-refused", WEB + "/to-refused", "tcp.refused", "service server"),
+    fault("redirect-to-wrong-name", WEB + "/to-wrongname", "tls.name_mismatch", "service server"),
+    fault("redirect-to-self-signed", WEB + "/to-selfsigned", "tls.self_signed", "service server"),
+    fault("redirect-to-ssh", WEB + "/to-ssh", "http.not_http", "service server"),
     fault("redirect-to-expired", WEB + "/to-expired", "tls.expired", "service server"),
     healthy("ok-http-1.0", WEB + ":9000/", serve=["liars 9000=page:http10"]),
     healthy("ok-http-continue", WEB + ":9000/", serve=["liars 9000=page:continue"]),
