@@ -37,6 +37,7 @@ FIRST_LOOK_S = 1.15          # one SYN resend (1.0 s, RFC 6298) has left: TCP_IN
 PATIENCE_S = 3.35            # four SYNs out, and a failed ARP/ND here or at the far end (3.08 s)
 LISTEN_S = 0.35              # how long a fresh connection is watched: a close, a reset, early data
 GREETING_S = 4.0             # a server that speaks first has this long (reverse look-ups delay it)
+PAUSE_S = 2.6                # more of mail servers (sendmail's greet_pause 5 s, postscreen 6 s)
 STALE_NEIGHBOR_S = 9.0       # DELAY 5 s + PROBE 3 s: a cached neighbor that died is FAILED then
 SEGMENT_WAIT_S = 1.25        # two ARP requests (1 s apart) unanswered
 SEGMENT_POKES = 24           # addresses asked for when the gateway is silent
@@ -5517,8 +5518,8 @@ asks("knock", "A SYN to every address; what came back in the first second.",
 asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INFO, first bytes.",
      lambda wish, knock: each(
          "settle", [row for row in knock if row.outcome != "unknown"], wish["knock_port"],
-         GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S,
-         *[True] * (wish["protocol"] in ("ssh", "sftp"))))
+         GREETING_S + PAUSE_S * (wish["protocol"] in ("smtp", "submission")) if wish["speaks_first"]
+         and not wish["tls"] else LISTEN_S, *[True] * (wish["protocol"] in ("ssh", "sftp"))))
 asks("unheard",
      "Packets that this host receives and does not deliver: does it drop the answers itself?",
      lambda wish, tcp, retries: each(
@@ -5646,7 +5647,8 @@ def probe_ssh(wish, tcp, known_hosts):
 asks("tls",
      "The TLS handshake, verified against this host's trust store; on plain ports by STARTTLS.",
      lambda wish, tcp: handshakes(wish, talking(tcp) if wish["tls"] else [
-         row for row in talking(tcp)[:1] if tls_steps(wish) and not said(row, "refuses")]))
+         row for row in talking(tcp)[:1] if tls_steps(wish) and not said(row, "refuses")
+         and (row.ms or 0) < GREETING_S * 1000]))      # else it is mute, or lets us wait again
 asks("hello",
      "A clear ClientHello after a failed handshake: the chain, the alert, what the port speaks.",
      lambda wish, tls: [ask("%s %s" % (row.subject, "named" if name else "bare"),
@@ -5736,7 +5738,6 @@ def probe_tunnel(wish, proxy_env):
         yield list(tunnel_asks(wish, proxy_for(wish, proxy_env), wish["path"] or "/"))
 
 
-NO_TUNNEL = (400, 403, 405, 501)      # squid's own rules allow CONNECT to port 443 only
 asks("spare_proxy",
      "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
      lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
@@ -6238,6 +6239,7 @@ def handshakes(wish, rows, verify=True, cafile=None):
             parse=parse_handshake), *other * (not wish["bound"]))    # it knows no --source
 
 
+NO_TUNNEL = (400, 403, 405, 501)      # squid's own rules allow CONNECT to port 443 only
 STARTTLS_WORDS = {"submission": "smtp", "postgresql": "postgres"}    # s_client(1), -starttls
 
 
@@ -7407,8 +7409,7 @@ cert("""tls.untrusted_ca  where: service client  sure: likely
 cert("""tls.unacceptable  where: service
     says: The certificate chain of {address} ({name}) is refused by this host: '{breach}'.
     fix: Have it issued anew: for this name and for servers, RSA 2048 or more, SHA-256.
-    fires: tls/A ok ended=untrusted verify_code=26 cert.aia=true
-    quiet: tls/A ok ended=untrusted verify_code=20""")
+    fires: tls/A ok ended=untrusted verify_code=26 cert.aia=true   quiet: tls/A ok""")
 cert("""tls.name_mismatch  where: service
     says: The certificate of {address} is for {names}, not for {wanted}.
     fix: Use a name that the certificate holds, or add {wanted} to it; is this the right address?
@@ -9404,8 +9405,7 @@ def working_addresses(findings, seen):
 
 
 def demote(findings, seen):
-    """A failure of one address is a warning while another address (or the proxy) works; where a
-    proxy answers, that the direct way is closed is usual."""
+    """A failure of one address is a warning while another (or the proxy, which bars it) works."""
     good, excused = working_addresses(findings, seen), codes_of(
         "AWAY" if seen["tunnels"] else "CLOSED" if met(seen["tunnel"], "ok") else "")
     return [f._replace(severity="warn") if f.severity == "fail" and (

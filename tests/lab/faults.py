@@ -781,6 +781,8 @@ HEALTHY = [
     healthy("ok-smtp", "smtp://web.lab.example", serve=["liars 25=greet:smtp"]),
     # Some mail servers let spammers wait: longer than one probe's usual patience.
     healthy("ok-smtp-late", "smtp://web.lab.example", serve=["liars 25=slowgreet:2:smtp"]),
+    healthy("ok-smtp-greet-pause", "smtp://web.lab.example",
+            serve=["liars 25=slowgreet:6:smtp"]),
     healthy("ok-ftp", "ftp://web.lab.example", serve=["liars 21=greet:ftp"]),
     healthy("ok-pop3", "pop3://web.lab.example", serve=["liars 110=greet:pop3"]),
     healthy("ok-imap", "imap://web.lab.example", serve=["liars 143=greet:imap"]),
