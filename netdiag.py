@@ -37,6 +37,7 @@ FIRST_LOOK_S = 1.15          # one SYN resend (1.0 s, RFC 6298) has left: TCP_IN
 PATIENCE_S = 3.35            # four SYNs out, and a failed ARP/ND here or at the far end (3.08 s)
 LISTEN_S = 0.35              # how long a fresh connection is watched: a close, a reset, early data
 GREETING_S = 4.0             # a server that speaks first has this long (reverse look-ups delay it)
+PAUSE_S = 2.6                # more of mail servers (sendmail's greet_pause 5 s, postscreen 6 s)
 STALE_NEIGHBOR_S = 9.0       # DELAY 5 s + PROBE 3 s: a cached neighbor that died is FAILED then
 SEGMENT_WAIT_S = 1.25        # two ARP requests (1 s apart) unanswered
 SEGMENT_POKES = 24           # addresses asked for when the gateway is silent
@@ -168,12 +169,10 @@ PLACE_OWNER = {place: owner for place, _, owner in PLACE_ROWS}
 # protocol: (port, transport, TLS at once, the server speaks first)
 PROTOCOLS = {name: (int(port) or None, transport, tls, first) for transport, tls, first, names in (
     ("tcp", False, False, "tcp:0 http:80 ldap:389 postgresql:5432 redis:6379 mongodb:27017"
-     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"
-     " zookeeper:2181 xmpp:5222"),
+     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23 zookeeper:2181 xmpp:5222"),
     ("tcp", True, False, "tls:0 https:443 ldaps:636 rediss:6380 amqps:5671 mqtts:8883"),
     ("tcp", False, True, "ssh:22 sftp:22 smtp:25 submission:587 imap:143 pop3:110 ftp:21"
-     " mysql:3306 vnc:5900"),
-    ("tcp", True, True, "smtps:465 imaps:993 pop3s:995 ftps:990"),
+     " mysql:3306 vnc:5900"), ("tcp", True, True, "smtps:465 imaps:993 pop3s:995 ftps:990"),
     ("udp", False, False, "udp:0 dns:53 ntp:123 snmp:161 syslog:514"))
     for name, port in (pair.split(":") for pair in names.split())}
 SAME_PROTOCOL = {"postgres": "postgresql", "mariadb": "mysql", "ws": "http", "wss": "https"}
@@ -700,8 +699,7 @@ def ifconfig_interface(block):
     name, head = re.match(r"(\S+?)(: flags=[^<\s]*<.*|\s+Link encap:.*)", block).groups()
     flags = find(r"<([^<>]*)>", head) or find(r"(?m)^(.*)\bMTU:[0-9]", block) or ""
     status, running = find(r"(?m)^\s+status: (.*)", block), "RUNNING" in flags
-    interface = new_interface(
-        name, flags, running=running, state=status,
+    interface = new_interface(name, flags, running=running, state=status,
         mtu=to_int(find(r"\b(?:mtu |MTU:)([0-9]+)", block)), mac=to_mac(find(
             r"(?m)(?:^\s+(?:ether|lladdr|address:|infiniband)|Link encap:.*) (\S+:\S+)", block)))
     # The media status where BSD prints it, else RUNNING, which says nothing of a down link.
@@ -1084,8 +1082,7 @@ def parse_netlink_interfaces(messages):
 @guarded
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
-    return {"routes": [
-        {"dst": destination(address_text(found[1]) or "default", length),
+    return {"routes": [{"dst": destination(address_text(found[1]) or "default", length),
          "type": RTN_NAMES.get(kind, str(kind)), "via": address_text(found[5]),
          "table": netlink_number(found[15]) or table, "dev_index": netlink_number(found[4]),
          "src": address_text(found[7]), "metric": netlink_number(found[6]),
@@ -1107,10 +1104,8 @@ def build_route_query(address, source=None):
 @guarded
 def parse_netlink_neighbors(messages):
     """RTM_NEWNEIGH payloads -> the shape of `parse_ip_neigh`, `dev` as an interface index."""
-    return {"entries": [
-        {"ip": address_text(found[1]), "dev_index": index, "state": NUD[state],
-         "mac": mac_text(found[2])}
-        for index, state, found in netlink_rows(messages, 28, "=4xiH2x")
+    return {"entries": [{"ip": address_text(found[1]), "dev_index": index, "state": NUD[state],
+         "mac": mac_text(found[2])} for index, state, found in netlink_rows(messages, 28, "=4xiH2x")
         if address_text(found[1]) and state in NUD]}       # not NOARP: nobody is asked for it
 
 
@@ -1411,7 +1406,8 @@ def name_matches(certificate, host):
     """RFC 6125: does the certificate name `host`?  A wildcard stands for one whole left label."""
     names = [name.rstrip(".").lower() for name in names_of(certificate)]
     if is_address(host):
-        return any(is_address(name) and ip(name) == ip(host) for name in names)
+        return any(is_address(name) and ip(name) == ip(host) for kind, name in certificate["san"]
+            if kind != "DNS")
     host = dns_ascii(host.rstrip(".").lower())
     parent = host.partition(".")[2]
     return host in names or "." in parent and "*." + parent in names
@@ -1588,7 +1584,7 @@ def parse_openssl_s_client(text):
 
 KEPT_HEADERS = ("server via location date content-type www-authenticate proxy-authenticate"
                 " retry-after x-cache cf-ray x-served-by allow").split()
-PLAIN_ON_TLS = rb"(?i)plain http request|https port|speaking plain http|requires tls"
+PLAIN_ON_TLS = rb"(?i)plain http request|https (port|serv)|speaking plain http|requires tls"
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 
 
@@ -1636,10 +1632,15 @@ def parse_http_exchange(raw):
     except NotMine:
         return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
     every = value["headers"]
-    return dict(
-        value, location=every.get("location"), date=parse_http_date(every.get("date")),
+    return dict(value, location=every.get("location"), date=parse_http_date(every.get("date")),
         headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
         wants_tls=bool(re.search(PLAIN_ON_TLS, data)))
+
+
+def parse_forwarded(raw):
+    """What a proxy brings of a page: 200 for whatever is not about the proxy itself."""
+    value, own = parse_http_exchange(raw), (None, 403, 407, 502, 503, 504)
+    return dict(value, status=value["status"] if value["status"] in own else 200)
 
 
 def parse_http_date(text):
@@ -1673,24 +1674,24 @@ FIRST_WORDS = {
     "mongodb": b"4\0\0\0\1\0\0\0\0\0\0\0\xdd\7\0\0\0\0\0\0\0\x1f\0\0\0"     # OP_MSG {hello: 1}
                b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
 FIRST_BYTES = kinds(r"""
-    ssh=SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=220[ -][^\r\n]*(?i:smtp|mail)
-    smtp=[45]\d\d[ -]   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)   tls=[\x14-\x17]\x03[\x00-\x04]
-    mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)   redis=\+PONG|-(NOAUTH|DENIED|ERR|LOADING|MISCONF)
+    ssh=(?:.{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=[45]\d\d[ -]
+    smtp=220[ -][^\r\n]*(?i:smtp|mail)   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)
+    tls=[\x14-\x17]\x03[\x00-\x04]   mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)
     http=(?is)\s*<(!doctype|html)   telnet=\xff[\xfb-\xfe]   mongodb=(?s).{12}\xdd\x07\x00\x00
     postgresql=(?s)[ER]\x00\x00..   memcached=VERSION |ERROR   socks=\x05[\x00-\x02\xff]$
     zookeeper=Zookeeper version|srvr is not|This ZooKeeper   amqp=\x01\x00\x00\x00\x00
     another AMQP=AMQP   mqtt=\x20\x02[\x00\x01][\x00-\x05]$   rdp=(?s)\x03\x00..[\x06-\x0e]\xd0
     kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01\x01a   xmpp=<\?xml|<stream:stream
-    http2=(?s)\x00\x00.\x04\x00\x00\x00\x00\x00""")
+    http2=(?s)\x00\x00.\x04\x00\x00\x00\x00\x00   redis=\+PONG|-[A-Z]{3,16}\b""")
 GREETS_AS = table_of("smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp mqtts=mqtt ldaps=ldap"
                      " rediss=redis submission=smtp sftp=ssh")
 # The service itself says no.  A login that it asks for is none: that one works.
 REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
-    service.error=[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper   service.error=(?s)...\x00\xff
-    service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF)|\x20\x02[^\n]\x03$
-    service.error=(?s)E\x00\x00.*?(C53300|C57P0|no pg_hba|pg_hba\.conf rejects)
-    service.error=(?s)0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
+    service.error=[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper|SERVER_ERR|\x20\x02[^\n]\x03$
+    service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY|CLUSTERDOWN|OOM)
+    service.error=(?s)E\x00\x00.*?(C53|C57P0|C58|CXX|pg_hba\.conf|server login|no more connections)
+    service.error=(?s)...\x00\xff|0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
 
 
 def guess_protocol(data, table=FIRST_BYTES):
@@ -1701,8 +1702,9 @@ def guess_protocol(data, table=FIRST_BYTES):
 
 def read_first_words(data):
     """What a service says first: {greeting (safe to print), speaks, refuses: a code or None}."""
-    told = re.search(rb"\x00M([^\x00]+)", data) if data[:1] == b"E" else None    # PostgreSQL
-    return {"greeting": printable(told.group(1) if told else data[:300]),
+    told = re.search(rb"(?s)\AE.*?\x00M([^\x00]+)|\A...\x00\xff..(?:#.{5})?(.+)"      # PostgreSQL,
+                     rb"|(?:\A|\n)(SSH-\d[^\n]*\n?)", data)      # MySQL, and SSH behind other lines
+    return {"greeting": printable(told.group(told.lastindex)[:300] if told else data[:300]),
             "speaks": guess_protocol(data), "refuses": guess_protocol(data, REFUSALS)}
 
 
@@ -1740,7 +1742,7 @@ def parse_socks(raw):
     if not said:                                     # None: it agreed to everything
         told = (200, "OK") if said is None else (None, None)
     elif said[:1] != b"\5":
-        told = 502, "no SOCKS 5"
+        told = 400, "no SOCKS 5"
     elif len(said) > 2 and said[1] in SOCKS_REPLIES:
         told = 403 if said[1] == 2 else 502, SOCKS_REPLIES[said[1]]
     return {"stage": raw["stage"], "error": raw.get("error"), "ended": raw.get("ended"),
@@ -1749,8 +1751,7 @@ def parse_socks(raw):
 
 # Up to where TLS begins: (what to say, what the answer must be like).  RFC 3207, 2595, 4217, 4511,
 # 6120; PostgreSQL's SSLRequest; MySQL's, where the greeting has the flag CLIENT_SSL (0x0800).
-STARTTLS = {
-    "smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
+STARTTLS = {"smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
              (b"STARTTLS\r\n", rb"220")),
     "imap": ((b"", rb"\* (OK|PREAUTH)"), (b"a STARTTLS\r\n", rb"(?s).*a OK")),
     "pop3": ((b"", rb"\+OK"), (b"STLS\r\n", rb"\+OK")),
@@ -1765,7 +1766,8 @@ STARTTLS = {
     "xmpp": ((b"<stream:stream to='HOST' xmlns='jabber:client' version='1.0'"
               b" xmlns:stream='http://etherx.jabber.org/streams'>", rb"(?s).*<starttls"),
              (b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", rb"<proceed"))}
-WHOLE_LINE = rb"(?m)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE)).*\n"
+WHOLE_LINE = (rb"(?ms)^(?:\d{3} |\+OK|-ERR|a (?:OK|NO|BAD)|\* (?:OK|BYE))[^\n]*\n|\AN\Z"
+              rb"|\A0.{1,5}\x02\x01\x01x|\A...\x00\x0a[^\x00]+\x00.{20}")    # no TLS here
 
 
 # -- sockets of the whole host: netlink, /proc, ss, netstat, lsof ----------------------------------
@@ -1927,8 +1929,7 @@ def parse_ss(text):
             line = " ".join(words[at + 5:])
             users = [{"process": name, "pid": int(pid)} for name, pid in re.findall(
                 r'"([^"]{0,60})",(?:pid=)?([0-9]{1,9})', line)]
-            rows.append(socket_row(
-                proto, state, words[at + 3], words[at + 4],
+            rows.append(socket_row(proto, state, words[at + 3], words[at + 4],
                 waiting=to_int(words[at + 1]), limit=to_int(words[at + 2]),
                 inode=to_int(find(r"\bino:(\d+)", line)), uid=to_int(find(r"\buid:(\d+)", line)),
                 **dict(users[0], processes=users) if users[1:] else (users or [{}])[0]))
@@ -2112,8 +2113,7 @@ def parse_sshd_log(text):
     rows = [sshd_words(line) + (line,) for line in lines]
     told = [row for row in rows if row[0]]
     method = r"Accepted (\S+) for"
-    return {
-        "counts": dict(collections.Counter(kind for kind, *_ in told)),
+    return {"counts": dict(collections.Counter(kind for kind, *_ in told)),
         "failed_by_ip": dict(collections.Counter(
             address for kind, _, address, _ in told if kind.startswith("failed") and address)),
         "invalid_users": dict(collections.Counter(
@@ -2318,8 +2318,7 @@ def report_rows(document):
         code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
         port = target.get("port")
         mine(not port or int(port) in range(65536), "no port")
-        rows.append(dict(
-            seen_of(own, port), flows=flows, path=path_rows(target),
+        rows.append(dict(seen_of(own, port), flows=flows, path=path_rows(target),
             role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
             host=word_of(host.get("name") or "?", 60), port=int(port) if port else None,
             addresses=addresses_of(host.get("addresses")),
@@ -2423,8 +2422,7 @@ def fact(name, read):
     return keep
 
 
-SEEN_IN = {
-    "sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
+SEEN_IN = {"sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
     "watch": see_peers, "capture": lambda seen, value, port: seen.update(captured=True),
     "lookup": fact("addresses of the name", lambda value: ", ".join(sorted(value))),
     "resolv_conf": fact("resolvers", lambda value: ", ".join(value["nameservers"])),
@@ -2668,8 +2666,7 @@ def iptables_facts(text, tables):
                for chain in chains.values() for line in chain["rules"]]
     backend = "legacy" if "Generated by" in text and "(nf_tables)" not in text else "nf_tables"
     family = "ip6" if re.search(r"(?m)^# .*\bip6tables", text) else "ip"
-    bases = [base_chain(
-        backend, family, table, name, IPTABLES_HOOKS.get(name),
+    bases = [base_chain(backend, family, table, name, IPTABLES_HOOKS.get(name),
         100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
         {key: row["rules"] for key, row in chains.items()}, nat=table == "nat",
         packets=chain["packets"])
@@ -2997,8 +2994,7 @@ def packet_fate(bases, packet, hooks=HOOKS):
     may, accepted, end = {}, (None, None), None
     for place, base in sorted((((hooks.index(base["hook"]), base["priority"]), base)
                                for base in bases if base["family"] in families
-                               and base["hook"] in hooks),
-                              key=lambda row: row[0]):
+                               and base["hook"] in hooks), key=lambda row: row[0]):
         if end not in (None, place):
             break
         fates = base_fates(base, packet, walk)
@@ -3209,8 +3205,7 @@ FINE_FLOWS = "established closed answered opening partial trace".split()
 FLOW_COUNTS = ("packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
                " zero_window duplicate_acks").split()
 
-Packet = collections.namedtuple(
-    "Packet",
+Packet = collections.namedtuple("Packet",
     "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans")
 
 
@@ -3833,8 +3828,7 @@ def read_errors(sock):
                 number, origin, error["type"], error["code"], _, mtu = \
                     struct.unpack_from("=IBBBBI", raw)
                 sender = raw[20:24] if level == 0 else raw[24:40]    # linux/errqueue.h: behind 16
-                error.update({
-                    "origin": "local" if origin == 1 else "icmp", "mtu": mtu or None,
+                error.update({"origin": "local" if origin == 1 else "icmp", "mtu": mtu or None,
                     "from": address_text(sender), "errno": errno_name(number),
                     "mss": quoted_mss(packet[0]) if sock.type == socket.SOCK_STREAM else None})
             elif (level, kind) in RECEIVED_TTL:
@@ -4565,8 +4559,7 @@ class System:
         if not sock:
             return None, None
         version, number = is_address(address), random_number()
-        return self.udp(
-            address, 0, build_echo(version, ECHO_ID, number, size), wait_s, sends,
+        return self.udp(address, 0, build_echo(version, ECHO_ID, number, size), wait_s, sends,
             lambda reply: is_echo_reply(reply, version, header, number), option, sock)
 
     def echo_socket(self, address):
@@ -4648,8 +4641,8 @@ class System:
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
         return attempt_outcome(attempt), pick(attempt, "state errno immediate ms")
 
-    def settle(self, address, port, listen_s, timeout_s=None):
-        """What became of a knock: the end of the handshake, then what the peer does unasked."""
+    def settle(self, address, port, listen_s, ssh=False, timeout_s=None):
+        """What became of a knock; what the peer says unasked (sshd's own lines: RFC 4253 4.2)."""
         attempt = self.attempts.get((address, port))
         if attempt is None:
             return "unknown", "no connection was begun"
@@ -4661,7 +4654,8 @@ class System:
         if attempt["state"] == "open":
             facts["local"] = first_of(or_none(sock.getsockname) or ())
             seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
-            heard = converse(sock, b"", seconds, greeting_is_whole)
+            heard = converse(sock, b"", seconds, lambda data: greeting_is_whole(data) and (
+                not ssh or guess_protocol(data) or guess_protocol(data, REFUSALS)))
             after = "open" if heard["ended"] in (None, "silent") else heard["ended"]
             facts["after"] = "reset" if attempt.get("reset") else after
             if heard["data"]:
@@ -4762,10 +4756,10 @@ class System:
             return "ok", dict(facts, info=self.count(sock))
 
     def hello(self, address, port, server_name, clamp=None, version=0x303, padding=0,
-              timeout_s=TLS_WAIT_S):
+              wait_s=TLS_WAIT_S, timeout_s=None):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
         request = build_client_hello(server_name, os.urandom(32), version, padding)
-        return self.say_once(address, port, request, timeout_s, flight_is_over, clamp)
+        return self.say_once(address, port, request, timeout_s or wait_s, flight_is_over, clamp)
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              verify=False, steps=(), timeout_s=HTTP_WAIT_S):
@@ -4825,12 +4819,14 @@ class System:
         return re.sub(b"%([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m.group(1).decode()),
                       (find(r"//([^/]*)@", full_url(url)) or "").encode())
 
-    def tunnel(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
-        """Ask a proxy for a tunnel (CONNECT, RFC 9110 9.3.6); raw for `parse_http_exchange`."""
+    def tunnel(self, proxy_host, proxy_port, variable, host, port, path=None,
+               timeout_s=PROXY_WAIT_S):
+        """Ask a proxy for a tunnel, or for the page at `path` (RFC 9110 9.3.6, RFC 9112 3.2.2)."""
         import base64
         login = self.proxy_login(variable)
         name = endpoint(host, port)
-        request = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (name, name)
+        request = ("CONNECT " if path is None else "HEAD http://") + name + (
+            "%s HTTP/1.1\r\nHost: %s\r\n" % (path or "", name))
         if login:
             request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
         return self.aside().http_by_name(proxy_host, 0, proxy_port, False,
@@ -4875,7 +4871,11 @@ class System:
             set_option(sock, SEND_TTL, 64)                  # the farewell has to arrive
             abort(sock)
             if ended in ("reset", "closed"):
-                return "ok", {"ttl": ttl, "far": far}
+                _, sock, _ = self.open_tcp(address, port, CUT_WAIT_S, (SEND_TTL, ttl))
+                if not sock:
+                    return "ok", {"ttl": ttl, "far": far}
+                abort(sock)                     # a SYN gets there as well: no box before the server
+                break
         return "ok", {"ttl": None, "far": far}
 
     def volley(self, address, port, wait_s, options):
@@ -5554,7 +5554,8 @@ asks("knock", "A SYN to every address; what came back in the first second.",
 asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INFO, first bytes.",
      lambda wish, knock: each(
          "settle", [row for row in knock if row.outcome != "unknown"], wish["knock_port"],
-         GREETING_S if wish["speaks_first"] and not wish["tls"] else LISTEN_S))
+         GREETING_S + PAUSE_S * (wish["protocol"] in ("smtp", "submission")) if wish["speaks_first"]
+         and not wish["tls"] else LISTEN_S, *[True] * (wish["protocol"] in ("ssh", "sftp"))))
 asks("unheard", "Packets that this host receives and does not deliver: does it drop the answers?",
      lambda wish, tcp, retries: each("unheard", saying(
          one_of_each(tcp, "timeout")[:1], "icmp", []), wish["knock_port"]))
@@ -5569,8 +5570,7 @@ asks("ping", "Echo to the target and to the gateway; silence proves nothing.",
              native("echo", address)) for address in unique(addresses(wish, lookup, dns) + [
                  hop for hop, _ in next_hops(egress)])[:MAX_ADDRESSES]])
 asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
-     lambda wish, knock, lookup, dns=(): [
-         ask(address, native("trace", address, 33434, "udp"),
+     lambda wish, knock, lookup, dns=(): [ask(address, native("trace", address, 33434, "udp"),
              tool(parse_traceroute, "traceroute", "-n", "-q", "1", "-w", "1", address),
              tool(parse_tracepath, "tracepath", "-n", address),
              tool(parse_mtr, "mtr", "-n", "-r", "-c", "1", address))
@@ -5586,8 +5586,7 @@ asks("trace_icmp",
          "trace", [row for row in one_of_each(knock, "timeout")
                    if not distance(trace_udp, row.subject)], 0, "icmp"))
 asks("other_ports", "Other ports of the same host, when this one is silent: is the host alive?",
-     lambda wish, knock: [
-         ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
+     lambda wish, knock: [ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
          for row, count in zip(one_of_each(knock, "timeout", "unreachable"), (3, 2))
          for port in [p for p in (443, 80, 22, 33435) if p != wish["knock_port"]][:count]])
 
@@ -5682,19 +5681,18 @@ def probe_ssh(wish, tcp, known_hosts):
 asks("tls",
      "The TLS handshake, verified against this host's trust store; on plain ports by STARTTLS.",
      lambda wish, tcp: handshakes(wish, talking(tcp) if wish["tls"] else [
-         row for row in talking(tcp)[:1] if tls_steps(wish) and not said(row, "refuses")]))
+         row for row in talking(tcp)[:1] if tls_steps(wish) and not said(row, "refuses")
+         and (row.ms or 0) < GREETING_S * 1000]))      # else it is mute, or lets us wait again
 asks("hello",
      "A clear ClientHello after a failed handshake: the chain, the alert, what the port speaks.",
-     lambda wish, tls: [
-         ask("%s %s" % (row.subject, "named" if name else "bare"),
+     lambda wish, tls: [ask("%s %s" % (row.subject, "named" if name else "bare"),
              native("hello", row.subject, wish["port"], name, parse=parse_tls_flight))
          for row in wish["tls"] and saying(tls, "ended", "untrusted")[:1] + [
              row for row in tls if said(row, "ended") not in ("done", "untrusted")
              or said(row, "ended") == "untrusted" and not (said(row, "chain") or "")[1:]] or ()
          for name in unique([wish["sni"] or None, None])])
 asks("versions", "After a refusal: which old versions does the server still offer?",
-     lambda wish, hello: [
-         ask("%s %s" % (host_of(row), TLS_VERSIONS[version]), native(
+     lambda wish, hello: [ask("%s %s" % (host_of(row), TLS_VERSIONS[version]), native(
              "hello", host_of(row), wish["port"], wish["sni"], None, version,
              parse=parse_tls_flight))
          for row in saying(hello, "chain", [])[:1] for version in (0x300, 0x301, 0x302)
@@ -5753,12 +5751,27 @@ def probe_redirects(wish, http):
                                native("fetch", url, parse=parse_http_exchange))]
 
 
+asks("secure", "A ClientHello where a plain talk met nothing: does the port want TLS?",
+     lambda wish, tcp, words, http: wish["protocol"] not in ("tcp", "udp") and not wish["tls"] and [
+         ask(row.subject, native("hello", row.subject, wish["port"], wish["sni"], None, 0x303, 0,
+                                 FIRST_LOOK_S, parse=parse_tls_flight))
+         for row in (saying(latest(http) + words, "bytes", 0) or wish["speaks_first"] and saying(
+             tcp, "after", "open") or [])[:1]])
 asks("udp", "A datagram to the port: a reply, an ICMP error, or silence.",
      lambda wish, lookup, dns=(): wish["transport"] == "udp" and wish["port"] and each(
          "datagram", addresses(wish, lookup, dns), wish["port"],
          UDP_QUESTIONS.get(wish["protocol"], b"netdiag\n"), parse=parse_datagram))
-asks("tunnel", "The proxy that applies to this target, asked for a tunnel.",
-     lambda wish, proxy_env: tunnel_asks(wish, proxy_for(wish, proxy_env)))
+
+
+@stepwise
+def probe_tunnel(wish, proxy_env):
+    """The proxy that applies to this target, asked for a tunnel; else for the page itself."""
+    rows = yield list(tunnel_asks(wish, proxy_for(wish, proxy_env)))
+    if wish["protocol"] == "http" and [r for r in rows if said(r, "status") in NO_TUNNEL
+                                       and "headers" in r.value]:             # no SOCKS
+        yield list(tunnel_asks(wish, proxy_for(wish, proxy_env), wish["path"] or "/"))
+
+
 asks("spare_proxy",
      "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
      lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
@@ -5789,8 +5802,7 @@ def probe_stores(wish, tls):
 
 
 asks("peer", "The peer's certificate when it could not be verified: a handshake that does not ask.",
-     lambda wish, tls, hello: handshakes(wish, [
-         row for row in saying(tls, "ended", "untrusted")
+     lambda wish, tls, hello: handshakes(wish, [row for row in saying(tls, "ended", "untrusted")
          if not any(said(h, "chain") for h in rows_about(hello, row.subject) if not (
              wish["sni"] and h.subject.endswith(" bare")))], False))
 
@@ -5800,8 +5812,7 @@ asks("peer", "The peer's certificate when it could not be verified: a handshake 
 asks("sockets", "Who listens on this host, on TCP and on UDP.", lambda: [
      ask(proto, diag(parse, number, state), tool(parse_ss, "ss", letters),
          native("read_all", ["/proc/net/" + proto, "/proc/net/%s6" % proto],
-                parse=parse_proc_sockets),
-         tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
+                parse=parse_proc_sockets), tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
              parse_netstat_an, "netstat", "-an"), lambda facts: mine(not facts["error"] and facts)))
      for proto, number, parse, state, letters in (
          ("tcp", socket.IPPROTO_TCP, parse_tcp_diag, "LISTEN", "-tlnpe"),
@@ -5825,8 +5836,7 @@ asks("watch", "The connections of all ports, watched for a moment or for as long
      lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
 asks("rules_now", "The same rules and counters once more, after that moment.",
      lambda rules, watch: rules_read(rules) and PROBES["rules"].function(), "server")
-asks("grown", "Which counters moved in that moment.",
-     lambda counters, watch: moved_counters(
+asks("grown", "Which counters moved in that moment.", lambda counters, watch: moved_counters(
          counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"), "server")
 asks("limits", "Limits and shortages of this host: queues, files, memory, disks.", lambda: [
      ask("kernel", native("marks", [
@@ -5883,8 +5893,7 @@ def probe_logs(wish, sockets, owners, units):
 
 probe(probe_logs, "port")
 JOURNAL = "journalctl --no-pager -o short-iso -n 200 -u".split()
-LOG_FILES = {
-    "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
+LOG_FILES = {"sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
     "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
     "mysqld": "/var/log/mysql/error.log", "mariadbd": "/var/log/mysql/error.log",
     "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log",
@@ -5919,8 +5928,7 @@ SSH_ONCE = ("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1
             " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no").split()
 PROXY_VARIABLES = "http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY".split()
 # First words of a UDP protocol: something that a healthy server answers.
-UDP_QUESTIONS = {
-    "dns": build_dns_query("", "NS", 0x6e64),
+UDP_QUESTIONS = {"dns": build_dns_query("", "NS", 0x6e64),
     "ntp": b"\x1b" + b"\0" * 47,                        # version 3, client (RFC 5905)
     "snmp": bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b"
                           "060102010101000500")}       # get sysDescr.0, community public
@@ -6230,13 +6238,14 @@ def size_suspects(sizes):
                            and (r.value["answered"] or r.value["mtu"])})
 
 
-def tunnel_asks(wish, proxy):
-    """A proxy asked for a tunnel to the target, in its own protocol; nothing without a proxy."""
+def tunnel_asks(wish, proxy, *path):
+    """A proxy asked for a tunnel to the target, or for its page; nothing without a proxy."""
     if proxy and proxy["host"]:
-        socks = (proxy["scheme"] or "").startswith("socks")
+        socks = not path and (proxy["scheme"] or "").startswith("socks")
         yield ask("%(host)s:%(port)d" % proxy, native(
             "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
-            wish["host"], wish["port"], parse=parse_socks if socks else parse_http_exchange))
+            wish["host"], wish["port"], *path, parse=parse_socks if socks else
+            parse_forwarded if path else parse_http_exchange))
 
 
 def tls_steps(wish):
@@ -6264,6 +6273,7 @@ def handshakes(wish, rows, verify=True, cafile=None):
             parse=parse_handshake), *other * (not wish["bound"]))    # it knows no --source
 
 
+NO_TUNNEL = (400, 403, 405, 501)      # squid's own rules allow CONNECT to port 443 only
 STARTTLS_WORDS = {"submission": "smtp", "postgresql": "postgres"}    # s_client(1), -starttls
 
 
@@ -6749,6 +6759,7 @@ WEB: HTTP http.redirect_loop http.https_expected
 ABOVE_TCP: TLS tls.unacceptable tls.handshake_cut tls.handshake_stalled WEB
 SERVICE: ABOVE_TCP service.silent service.unexpected service.error
 THROUGH: PORT_ONLY PATH SERVICE
+CLOSED: DNS tcp.filtered tcp.rejected path.dead_end path.net_unreachable
 BEYOND: THROUGH proxy.unreachable
 AWAY: BEYOND DNS dns.inconsistent""".splitlines())
 
@@ -6846,8 +6857,7 @@ def rule_address_missing(wish, interfaces, failing, tcp):
 
 @rule("""address.missing  where: client  severity: warn  hides: AWAY route.missing
     says: Another host on the segment of {dev} already uses {twin} (duplicate address detection), so
-      this host may not.
-    fix: Give {dev} another address, or find the other host.
+      this host may not.   fix: Give {dev} another address, or find the other host.
     fires: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative","dadfailed"]}
     quiet: iface/eth0 flags_of={"2001:db8:1::10/64":["tentative"]}""")
 def rule_address_duplicate(interfaces, failing):
@@ -7030,8 +7040,7 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor
 
 @rule("""dns.failing  where: dns  hides: dns.unreachable
     says: The resolver {server} answers {rcode} for {name}{contrast}.
-    fix: Ask the operator of {server}: {advice}.
-    ask: Why does {server} answer {rcode} for {name}?
+    fix: Ask the operator of {server}: {advice}.   ask: Why does {server} answer {rcode} for {name}?
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_failing(wish, dns, lookup, general_dns):
@@ -7198,8 +7207,7 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
     far, proof = distance(other_traces, row.subject), rows_about(trace_tcp, row.subject)
     if not here and reset_hops(row.subject, trace_tcp, reset_ttl, far):
         return None
-    return dict(
-        why="nothing listens there%s" % (
+    return dict(why="nothing listens there%s" % (
             " on this host" if here else ", or a firewall answers in its place"), proof=proof,
         where="On this host" if here else "On the server",
         confidence="certain" if here else "likely", suspects=["service", "server"][:2 - here])
@@ -7208,8 +7216,7 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
 @rule("""tcp.refused  where: server_network transit client_network  each: refusals
     hides: path.loss
     says: {address} refuses port {port} with a real reset: it comes from hop {hops}, before the
-      server (hop {far}): a firewall.
-    fix: Allow {here} to {address} port {port} on that firewall.
+      server (hop {far}): a firewall.   fix: Allow {here} to {address} port {port} on that firewall.
     given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
     fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
     quiet: trace_tcp/A ok hops=[{"ttl":2,"kind":"refused"}] ; reset_ttl/A ok ttl=60 host_ttl=60
@@ -7272,6 +7279,11 @@ def rule_path_dead_end(row, traces, present):
         traces, address), confidence="likely" if last else "possible")
 
 
+def prompt(rows):
+    """Those that were answered at once: a slow server's patience is no matter of size."""
+    return [row for row in rows if (row.ms or 0) < TLS_WAIT_S * 500]
+
+
 @rule("""path.mtu_blackhole  where: transit server_network client_network
     hides: tls.handshake_stalled http.no_response service.silent path.loss
     says: Small packets pass and large ones vanish on the way to {address}: {how}.
@@ -7286,7 +7298,7 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
     how = "the talk stalls, and works with small segments (MSS %d)" % CLAMP_MSS
     for row in saying(tls + full_size, "ended", "stalled", "silent"):
         clamped = succeeded(rows_about(transfer, row.subject + " clamped"))
-        cured = saying(rows_about(small, row.subject), "ended", "done") + [
+        cured = prompt(saying(rows_about(small, row.subject), "ended", "done")) + [
             r for r in saying(clamped, "ended", "closed", "done")
             if r.value["bytes"] > (said(row, "bytes") or 0)]
         again = {said(r, "ended") for r in rows_about(hello, row.subject)}     # in full size
@@ -7298,8 +7310,7 @@ sign("""path.mtu_blackhole  where: transit server_network client_network  each: 
     means: A pattern of full-size packets to netdiag's `listen` is lost, one of small ones is not.
     says: Small packets pass and large ones vanish {way}.
     fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel of that
-      direction.
-    given: exchange/A,clamped ok   fires: exchange/A ok arrived=false back_bytes=0
+      direction.   given: exchange/A,clamped ok   fires: exchange/A ok arrived=false back_bytes=0
     fires: exchange/A ok back_bytes=536   quiet: exchange/A ok   quiet: exchange/A timeout""",
     lambda row, exchange: row.value["back_bytes"] < row.value["bytes"] and any(
         small.value["back_bytes"] == small.value["bytes"]
@@ -7313,8 +7324,7 @@ sign("""path.far_end path.nat  where: client_network transit  each: far_ends  se
       (TTL {ttl}, MSS {mss}){nat}.
     fix: The path works; allow lists at the far end must name {you}.
     fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
-      at=2026-11-21T12:00:00+00:00"
-    quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
+      at=2026-11-21T12:00:00+00:00"   quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
     lambda row, own: dict(row.value, code="path.nat" if row.value["nat"] else "path.far_end",
         mss="-" if row.value["mss"] is None else row.value["mss"],
         nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
@@ -7453,8 +7463,7 @@ cert("""tls.untrusted_ca  where: service client  sure: likely
 cert("""tls.unacceptable  where: service
     says: The certificate chain of {address} ({name}) is refused by this host: '{breach}'.
     fix: Have it issued anew: for this name and for servers, RSA 2048 or more, SHA-256.
-    fires: tls/A ok ended=untrusted verify_code=26 cert.aia=true
-    quiet: tls/A ok ended=untrusted verify_code=20""")
+    fires: tls/A ok ended=untrusted verify_code=26 cert.aia=true   quiet: tls/A ok""")
 cert("""tls.name_mismatch  where: service
     says: The certificate of {address} is for {names}, not for {wanted}.
     fix: Use a name that the certificate holds, or add {wanted} to it; is this the right address?
@@ -7490,8 +7499,7 @@ def rule_tls_not_tls(row, wish, hello, tcp):
 
 @rule("""tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut
     where: service client  each: handshakes  sure: likely  hides: WEB
-    says: {address} ends the TLS handshake: {why}.
-    fix: {cure}
+    says: {address} ends the TLS handshake: {why}.   fix: {cure}
     ask: The TLS handshake with {address} port {port} fails ({why}): what does your log say?
     fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["CA"]
     fires: tls/A ok ended=alert alert=protocol_version
@@ -7529,7 +7537,7 @@ sign("""tls.large_hello  where: service server_network  each: large  severity: w
     quiet: large/A,large ok""",
     lambda row, large, outsized: row.subject.endswith("large") and row.outcome == "ok"
     and not (row.value["version"] or row.value["alert"])
-    and any(said(r, "version") for r in rows_about(large, host_of(row) + " small"))
+    and any(said(r, "version") for r in prompt(rows_about(large, host_of(row) + " small")))
     and host_of(row) not in [r.subject for r in outsized]
     and dict(address=host_of(row), scope=host_of(row), how=ENDINGS.get(row.value["ended"], "ends")))
 HANDSHAKES = {
@@ -7588,14 +7596,21 @@ sign("""http.https_expected  where: client  each: http  hides: http.client_error
     fix: Use https:// for this port.
     fires: http/A ok status=400 wants_tls=true   quiet: http/A ok status=400""",
     lambda row, wish: not wish["tls"] and (said(row, "wants_tls") or said(row, "speaks") == "tls"))
+sign("""http.https_expected service.unexpected  where: service client  each: tls_only
+    means: Nothing comes back to a plain talk, and a ClientHello is answered.
+    says: Port {port} on {address} wants TLS: it leaves plain {protocol} without an answer.
+    fix: Speak {protocol} over TLS on this port, or use the plain port.
+    fires: secure/A ok   quiet: secure/A ok version=null alert=null""",
+    lambda row, wish: dict(scope=None, protocol=(wish["protocol"] or "").upper(), code=(
+        "http.https_expected" if wish["protocol"] == "http" else "service.unexpected")))
 sign("""http.no_response  where: service server  each: exchanges  sure: likely
     means: The connection opens, the request goes out, and no whole head of a reply comes.
     says: {address} takes the HTTP request and {how} {when}.
     fix: Is the application hung or crashing? Look at its log and its load on the server.
     fires: http/A ok status=null ended=silent
     quiet: http/A ok status=null ended=closed not_http=hello""",
-    lambda row: row.value["stage"] == "http" and not (row.value["status"] or row.value["not_http"])
-    and not is_unheeded(row) and dict(
+    lambda row, tls_only: row.value["stage"] == "http" and not (
+        row.value["status"] or row.value["not_http"] or tls_only) and not is_unheeded(row) and dict(
         how=ENDINGS.get(row.value["ended"], "ends"), when="in the middle of its answer"
         if row.value["bytes"] else "without an answer"))
 sign("""tls.handshake_stalled http.no_response service.silent
@@ -7630,7 +7645,8 @@ sign("""http.redirect_loop  where: service  each: redirects
     quiet: redirects/http://A/b ok status=200""",
     lambda row, redirects: row is redirects[-1] and redirect_of(row) and dict(
         count=len(redirects), url=row.subject, proof=redirects[:-1]))
-sign("""dns.not_found tls.handshake_cut tls.expired tls.untrusted_ca http.no_response tcp.refused
+sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca tls.self_signed
+    tls.name_mismatch tls.not_yet_valid http.no_response http.not_http tcp.refused
     path.host_unreachable path.net_unreachable tcp.filtered
     where: service  each: redirects  sure: likely
     means: A redirect whose own host cannot be looked up, reached or trusted.
@@ -7638,11 +7654,15 @@ sign("""dns.not_found tls.handshake_cut tls.expired tls.untrusted_ca http.no_res
     fix: Correct the redirect's address, or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
     quiet: redirects/http://there.example/ ok status=200""",
-    lambda row, now: said(row, "stage") in STAGES and not said(row, "status") and dict(
-        code=([code for code, _, _ in untimely(said(row, "chain") or [], now or 0)] + [
-            STAGES[said(row, key)] for key in ("verify_code", "ended", "error", "stage")
-            if said(row, key) in STAGES])[0],
-        url=row.subject, error=said(row, "error") or said(row, "ended")))
+    lambda row, now, misnamed: said(row, "stage") in STAGES and (
+        row in misnamed or not said(row, "status")) and dict(
+            code=(["tls.name_mismatch"] * (row in misnamed) + ["http.not_http"] * bool(
+                said(row, "not_http")) + [code for code, _, _ in untimely(
+                    said(row, "chain") or [], now or 0)] + [STAGES[said(row, key)] for key in (
+                        "verify_code", "ended", "error", "stage") if said(row, key) in STAGES])[0],
+            stage="tls" if row in misnamed else row.value["stage"], url=row.subject,
+            error=", ".join(names_of(row.value["chain"][0])[:2]) if row in misnamed else
+            said(row, "error") or said(row, "not_http") or said(row, "ended")))
 sign("""service.silent  where: service  each: mute  sure: likely
     means: Connected, and no word from a server that speaks first, or to a client's first words.
     says: {address} accepts port {port} and stays silent; {protocol} servers {usual}.
@@ -7650,7 +7670,7 @@ sign("""service.silent  where: service  each: mute  sure: likely
     fires: target/A ok protocol=ssh speaks_first=true ; tcp/A ok
     fires: target/A ok protocol=redis ; words/A ok ended=silent   quiet: tcp/A ok
     quiet: words/A ok ended=closed""",
-    lambda row, wish: dict(protocol=wish["protocol"].upper(), usual="speak first"
+    lambda row, wish: dict(protocol=(wish["protocol"] or "").upper(), usual="speak first"
         if row.probe == "tcp" else "answer a client's first words"))
 sign("""service.error ssh.throttled  where: service  each: spoken
     means: A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
@@ -7729,7 +7749,17 @@ sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY  means: CONNECT is
     fix: 403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.
     ask: Please allow {here} to reach {host}:{port} through {proxy}.
     fires: tunnel/P ok status=407   quiet: tunnel/P ok status=200""",
-    lambda row: said(row, "status") in (403, 407) and dict(proxy=row.subject))
+    lambda row, tunnel: row in latest(tunnel) and said(row, "status") in (403, 407) and dict(
+        proxy=row.subject))
+sign("""http.gateway_error proxy.unreachable proxy.denied  where: proxy  each: tunnel
+    means: The proxy has another answer than yes, 403 or 407.
+    says: The proxy {proxy} opens no way to {host}: it answers {status} {reason}.
+    fix: 5xx: it does not get there (its resolver, its way out, {host}). 4xx: is it a proxy at all?
+    fires: tunnel/P ok status=502   quiet: tunnel/P ok status=407""",
+    lambda row, tunnel: row in latest(tunnel) and (said(row, "status") or 200) // 100 != 2
+    and row.value["status"] not in (403, 407) and dict(
+        proxy=row.subject, code="http.gateway_error" if row.value["status"] in (500, 502, 503, 504)
+        else "proxy.unreachable" if row.value["status"] in NO_TUNNEL + (404,) else "proxy.denied"))
 sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     hides: http.server_error http.redirect_loop
     means: A gateway that wants a login first answers every request itself (RFC 6585, 8910).
@@ -7746,8 +7776,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
 @rule("""http.client_error http.gateway_error http.server_error proxy.denied
     where: service client  each: exchanges
     says: {address} answers HTTP {status} {reason} for {path}: {meaning}.
-    fix: {cure}
-    ask: {address} answers {status} for {path} at {when} UTC: what does the log say?
+    fix: {cure}   ask: {address} answers {status} for {path} at {when} UTC: what does the log say?
     fires: target/A ok path=/missing ; http/A ok status=404   fires: http/A ok status=502
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
@@ -7759,7 +7788,7 @@ def rule_http_status(row, wish, now):
         400, ("service", "client"), "http.client_error")
     meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
     server = row.value["headers"].get("server") or "the front"
-    if status in (403, 407) and re.search("(?i)squid|proxy", server):
+    if status in (403, 407) and re.search(r"(?i)squid|\bproxy\b", server):
         code, places, meaning = "proxy.denied", ("proxy",), "a proxy on the way forbids it"
     return dict(status=status, path=hide_secret(path), meaning=meaning,
                 code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
@@ -7778,7 +7807,7 @@ def rule_service_unexpected(row, wish):
     if wanted in ("tcp", "tls") or wish["tls"] and row.probe == "tcp":
         return None
     speaks, words = said(row, "speaks"), row.value["greeting"]
-    garbage = not speaks and (wanted == "http" or row.probe == "words")  # http.not_http says it
+    garbage = not speaks and (wanted in ("http", "telnet") or row.probe == "words")
     either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
         and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
     return not (garbage or either or speaks == wanted or row.value.get("refuses")) and dict(
@@ -7789,8 +7818,7 @@ def rule_service_unexpected(row, wish):
 # -- this host as a server ------------------------------------------------------------------------
 
 @rule("""listen.none  where: service server
-    says: Nobody listens on {transport} port {port} of this host{nearest}.
-    fix: {cure}{log}.
+    says: Nobody listens on {transport} port {port} of this host{nearest}.   fix: {cure}{log}.
     fires: port/80 ; sockets/tcp ok   fires: port/80 ; listener/0.0.0.0 port=8080
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 ; listener/127.0.0.1""")
 def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
@@ -7857,8 +7885,7 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
       raise its backlog and net.core.somaxconn.
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"waiting":3,"limit":2}
     fires: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4} ; grown//proc/net/netstat ok
-      TcpExtListenOverflows=4
-    quiet: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
+      TcpExtListenOverflows=4   quiet: watch/tcp ok 80={"waiting":1,"limit":2,"dropped":4}
     fires: watch/tcp ok 80={"waiting":2,"limit":2} ; loop/127.0.0.1 ok open=0 silent=1
     quiet: watch/tcp ok 80={"waiting":2,"limit":2}""")
 def rule_listen_backlog(watched, watch, grown, loop, holder):
@@ -7899,12 +7926,10 @@ def rule_not_accepting(watched, watch, listening, owners, holder):
 @rule("""firewall.local  where: server  hides: BEYOND handshake.incomplete
     says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
     fix: Change that rule, or put one before it that accepts; do it where these rules are written
-      (ufw, firewalld, fail2ban, nft ...).
-    given: port/80 ; listener/0.0.0.0 ; iface/eth0
+      (ufw, firewalld, fail2ban, nft ...).   given: port/80 ; listener/0.0.0.0 ; iface/eth0
     fires: rules/nft ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i",
       "hook":"input","priority":0,"policy":"drop",
-      "chains":{"i":[]},"sets":{}}]
-    quiet: rules/nft ok""")
+      "chains":{"i":[]},"sets":{}}]   quiet: rules/nft ok""")
 def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     """The rules of nft and iptables, walked for the first packet of such a client."""
     for fate in fates if listening else ():
@@ -8059,8 +8084,7 @@ def rule_close_wait(watched, watch, holder):
 
 @rule("""host.exhausted  where: service server  hides: AWAY
     says: {name} (pid {pid}) has {descriptors} of {limit} file descriptors open: it cannot accept
-      another connection.
-    fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
+      another connection.   fix: Raise LimitNOFILE of its unit (`ulimit -n`), or find the leak.
     given: port/80 ; listener/0.0.0.0 inode=7
     fires: owners/self ok inodes={"7":5} processes={"5":{"descriptors":99,"limit":99}}
     quiet: owners/self ok inodes={"7":5} processes={"5":{"descriptors":9,"limit":99}}""")
@@ -8110,8 +8134,7 @@ def rule_server_limits(wish, full, conntrack, limits, kernel_log, grown):
 
 @rule("""service.error ssh.throttled ssh.denied ssh.algorithm  where: service client
     severity: info  sure: possible
-    says: The log {log} says{whose}: "{line}".   fix: {cure}
-    given: port/22
+    says: The log {log} says{whose}: "{line}".   fix: {cure}   given: port/22
     fires: logs/auth.log ok lines=[{"kind":"throttled","ip":"A","text":"x past MaxStartups"}]
     quiet: logs/auth.log ok lines=[{"kind":"accepted","ip":"A","text":"Accepted publickey"}]""")
 def rule_log_lines(wish, logs, local_time):
@@ -8151,8 +8174,7 @@ sign("""firewall.local  where: client client_network  each: recorded  sure: like
       comes from another distance (TTL {forged}) than all else from there (TTL {genuine}): a box on
       the way sends it.
     fix: Ask who runs a firewall or inspection between {client} and {server}, {routers} hops from
-      where this was recorded.
-    given: target/- ok host=null mode=capture protocol=tcp
+      where this was recorded.   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=reset foreign_rst=[false,true] ttl=[64,60] rst_ttl=[null,62]
     quiet: flow/A ok state=reset rst=1 ttl=[64,60] rst_ttl=[null,60]""")
 def rule_flow_reset(row):
@@ -8264,10 +8286,8 @@ def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
     sure: possible
     says: No answer to the SYN of {client} to {server} port {server_port}, sent {times}{contrast}.
     fix: Record on the server as well (`netdiag.py capture --port {server_port} --for 60s`): does
-      the SYN arrive there?
-    given: target/- ok host=null mode=capture protocol=tcp
-    fires: flow/A ok state=silent syn=4
-    fires: flow/A ok state=silent syn=4 seen_at=server
+      the SYN arrive there?   given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok state=silent syn=4   fires: flow/A ok state=silent syn=4 seen_at=server
     quiet: flow/A ok state=unconfirmed syn=4 synack=1
     quiet: flow/A ok state=silent syn=4 seen_at=server ; capture/live ok
     quiet: flow/A ok state=silent protocol=udp""")
@@ -8314,9 +8334,7 @@ def rule_flow_refused(row, flow, fine_flows):
 @rule("""tcp.rejected path.net_unreachable path.host_unreachable path.loop udp.closed
     where: server_network transit  each: attempts  hides: path.dead_end
     says: {client} asks {server} for {protocol} port {server_port} and {router} answers
-      '{words}'{unseen}.
-    fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp
+      '{words}'{unseen}.   fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=rejected syn=1 icmp=3/13@G
     quiet: flow/A ok state=established icmp=3/4@G""")
 def rule_flow_rejected(row, fine_flows):
@@ -8340,10 +8358,8 @@ def rule_flow_rejected(row, fine_flows):
 
 
 @rule("""path.mtu_blackhole path.loss  where: transit server_network client_network  each: attempts
-    sure: likely  hides: service.silent
-    says: Data of {sender} is {fate} {size} bytes{passed}.
-    fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp
+    sure: likely  hides: service.silent   says: Data of {sender} is {fate} {size} bytes{passed}.
+    fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok stuck.bytes=1448 stuck.passed=200
     fires: flow/A ok stuck.bytes=200 stuck.passed=300
     fires: flow/A ok stuck.bytes=1448 stuck.missing=true stuck.again=0
@@ -8405,8 +8421,7 @@ def rule_flow_mute(row, fine_flows):
 
 
 sign("""path.loss  where: transit client_network server_network  each: attempts  severity: warn
-    sure: likely
-    means: Segments are sent again in a flow that goes on.
+    sure: likely   means: Segments are sent again in a flow that goes on.
     says: {retransmits} of {packets} packets between {client} and {server} port {server_port} were
       sent again.
     fix: Run `mtr -T -P {server_port} {server}` from both ends: loss up to the last hop is real.
@@ -8419,8 +8434,7 @@ sign("""udp.no_reply
     where: service server server_network  each: attempts  severity: warn  sure: possible
     means: Datagrams of a protocol that answers, and no answer.
     says: No reply from {server} to {packets} datagrams of {client} to UDP port {server_port}.
-    fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp
+    fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok protocol=udp state=silent server_port=53
     fires: flow/A ok protocol=udp state=silent server_port=53 seen_at=server ; capture/live ok
     quiet: flow/A ok protocol=udp state=silent server_port=514
@@ -8441,8 +8455,7 @@ sign("""listen.none listen.loopback_only listen.other_address listen.backlog_ful
     where: service server  each: ends  hides: oneway.forward oneway.reverse
     means: The server's own report names the fault that the client sees.
     says: {client} sees {seen}, and the report of {server} says why: {why}
-    fix: {cure} Do that on {server}.
-    given: report/c ok role=client code=tcp.refused
+    fix: {cure} Do that on {server}.   given: report/c ok role=client code=tcp.refused
     fires: report/s ok role=server mode=server code=listen.none fix=["Start it."]
     fires: report/s ok role=server mode=capture code=tcp.refused
     quiet: report/s ok role=server mode=server code=listen.none began_s=99999 ended_s=99999
@@ -8481,8 +8494,7 @@ sign("""oneway.reverse  where: server_network transit client_network  each: ends
     means: The server answers this client's SYNs, and the client hears nothing.
     says: What {client} sends arrives at {server} port {port}{how}; the answer does not come back.
     fix: Follow the way from {server} back to {came}: its gateway, asymmetric routes, firewalls that
-      did not see the SYN.
-    given: report/c ok role=client code=path.dead_end
+      did not see the SYN.   given: report/c ok role=client code=path.dead_end
     fires: report/s ok role=server mode=server half_open={"198.51.100.9":3}
     fires: report/s ok role=server mode=capture flows=[{"client":"198.51.100.9",
       "synack":3,"syn":3,"server_port":443,"isn":0,"handshake":false}]
@@ -8555,8 +8567,7 @@ sign("""path.nat  where: client_network transit  each: ends  severity: info
 sign("""report.changed  where: client service  each: changes  severity: info
     means: Two runs of one host and target differ: what changed since it worked, or since it failed.
     says: At {when} it was {was}, now it is {code_now}. What changed in between: {what}.
-    fix: Look at what changed first.
-    given: report/c ok role=client code=tcp.refused began_s=9000
+    fix: Look at what changed first.   given: report/c ok role=client code=tcp.refused began_s=9000
     fires: report/b ok role=before code=ok facts={"route":"via G"}
     quiet: report/b ok role=before code=tcp.refused""",
     lambda row: dict(row.value, scope=None, when=utc_text(row.value["before"]["began_s"]),
@@ -8577,14 +8588,12 @@ SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward inter
             " udp.no_reply").split()
 RULED_OUT = table_of("EINVAL=EINVAL EHOSTUNREACH=EHOSTUNREACH ENETUNREACH=EHOSTUNREACH")
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
-EXHAUSTED = {
-    "EMFILE": FILES, "ENFILE": FILES,
+EXHAUSTED = {"EMFILE": FILES, "ENFILE": FILES,
     "EADDRNOTAVAIL": dict(what="source ports", cure="See `ss -s`: too many connections are open or"
                           " in TIME_WAIT. Reuse them, or widen net.ipv4.ip_local_port_range."),
     "ENOBUFS": dict(what="neighbor entries or memory",
                     cure="See net.ipv4.neigh.default.gc_thresh3 and the kernel log.")}
-INBOUND = {
-    False: dict(what="firewall", cure="Look at this host's INPUT rules and rp_filter: is"
+INBOUND = {False: dict(what="firewall", cure="Look at this host's INPUT rules and rp_filter: is"
                 " `ct state established` accepted?"),
     True: dict(what="reverse-path filter", cure="They come by another interface than the one that"
                " leads back: correct the routes, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
@@ -8609,9 +8618,9 @@ DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to d
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
 SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciphers mac=MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
-STAGES = {10: "tls.expired", **table_of(
+STAGES = {10: "tls.expired", 18: "tls.self_signed", **table_of(
     "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
-    " ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
+    " EAI_AGAIN=dns.failing ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
     " ENETUNREACH=path.net_unreachable connect=tcp.filtered")}
 STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
 400 / the server does not understand the request / Check the URL and the Host name.
@@ -8931,8 +8940,7 @@ def end_words(row):
 def lapse_words(target, outages):
     """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
     kinds = collections.Counter(outage["code"] for outage in outages)
-    return dict(
-        target=target, count=len(outages),
+    return dict(target=target, count=len(outages),
         seconds=sum(outage["to"] - outage["from"] for outage in outages),
         kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
         times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
@@ -9292,8 +9300,7 @@ VIEWS = {
             "code"] in STALLS + ["ok"] * (client["protocol"] == "tcp")],      # ok: said nothing yet
     "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
-    "patterns": lambda exchange: [
-        r for r in succeeded(exchange) if r.subject == host_of(r)],
+    "patterns": lambda exchange: [r for r in succeeded(exchange) if r.subject == host_of(r)],
     "far_ends": lambda tcp, udp, own: [
         row._replace(value=dict(told, you_port=told["port"], nat=told["you"] not in own | {
             said(row, "local")})) for row in tcp + udp for told in [greeting_of(row)] if told],
@@ -9307,20 +9314,22 @@ VIEWS = {
         for row in saying(handshakes, "ended", "done", "untrusted", "unverified")
         for code, holes in trust_faults(row.value, chains[row.subject], wish, now)},
     "trusting": lambda stores: [row.subject for row in saying(stores, "ended", "done")],
-    "http2_only": lambda http, tls: [
-        row.subject for row in latest(http) if wants_http2(row, tls)],
+    "http2_only": lambda http, tls: [row.subject for row in latest(http) if wants_http2(row, tls)],
     "exchanges": lambda http, http2_only: [             # of HTTP/1.1
         row for row in latest(succeeded(http)) if row.subject not in http2_only],
+    "misnamed": lambda redirects: [r for r in redirects if said(r, "chain") and not name_matches(
+        r.value["chain"][0], read_url(r.subject)["host"])],
+    "tls_only": lambda secure: [r for r in secure if said(r, "version") or said(r, "alert")],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "refuses")],
     "talks": lambda tls, exchanges, words: succeeded(tls + exchanges + words),
-    "unanswered": lambda words: [
-        row for row in succeeded(words) if not row.value["bytes"]
+    "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
         and row.value["stage"] == "http" and not is_unheeded(row)],
-    "mute": lambda wish, connections, unanswered: saying(
+    "mute": lambda wish, connections, unanswered, tls_only: [] if tls_only else saying(
         connections if wish["speaks_first"] and not wish["tls"] else [], "after", "open") + saying(
-            unanswered, "ended", "silent"), "ended": lambda connections, unanswered: connections + [
-        row._replace(value=dict(row.value, after=row.value["ended"])) for row in unanswered],
+            unanswered, "ended", "silent"), "ended": lambda connections, unanswered, tls_only: (
+        connections + [row._replace(value=dict(row.value, after=row.value["ended"]))
+                       for row in unanswered]) * (not tls_only),
     "flow": lambda capture: [row._replace(subject=flow["server"], value=flow)
                              for row in succeeded(capture) for flow in row.value["flows"]],
     "recorded": lambda wish, goals, flow: [            # the flows that were asked about
@@ -9339,7 +9348,7 @@ VIEWS = {
     "dropped_here": lambda dropped: {                  # while packets were recorded
         name: count for r in succeeded(dropped) for name, count in r.value.items()},
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
-    "tunnels": lambda tunnel: saying(tunnel, "status", 200),              # proxies that let us by
+    "tunnels": lambda tunnel: saying(latest(tunnel), "status", 200),      # proxies that let us by
     "listening": heard_on, "holder": holder_words, "bound_to": bound_words,    # in mode `server`:
     "watched": lambda wish, listening, watch: about(watch, "tcp").get(
         str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
@@ -9461,8 +9470,9 @@ def working_addresses(findings, seen):
 
 
 def demote(findings, seen):
-    """A failure of one address is a warning while another address (or the proxy) works."""
-    good, excused = working_addresses(findings, seen), codes_of("AWAY") if seen["tunnels"] else ()
+    """A failure of one address is a warning while another (or the proxy, which bars it) works."""
+    good, excused = working_addresses(findings, seen), codes_of(
+        "AWAY" if seen["tunnels"] else "CLOSED" if met(seen["tunnel"], "ok") else "")
     return [f._replace(severity="warn") if f.severity == "fail" and (
         good and f.scope or f.code in excused) else f for f in findings]
 
@@ -10285,8 +10295,7 @@ def server_rows(table, rows, packets, say):
     states = sorted(watched.get("most", {}).items())
     names = [a for link in real_links(seen["interfaces"]) for a in far_reaching(link)]
     link = interface_named(seen["interfaces"], way.get("dev")) or {}
-    own = dict(
-        {key: rows[key] for key in ("symptom", "sure") if key in rows},
+    own = dict({key: rows[key] for key in ("symptom", "sure") if key in rows},
         server="%s (%s)" % (rows["client_host"], ", ".join(names[:4]) or "-"),
         port="%s %s (%s)" % (wish["transport"].upper(), wish["port"], wish["protocol"]),
         listener=seen["listening"] and "%s %s %s" % (
@@ -10294,8 +10303,7 @@ def server_rows(table, rows, packets, say):
         unit=", ".join(unique(row["unit"] for row in programs if row["unit"])) or "-",
         queue=watched and say("%s waiting of %s, %d dropped meanwhile" % (
             watched["waiting"], "?" if watched["limit"] is None else watched["limit"],
-            watched["dropped"])) or "-",
-        states=", ".join("%s %d" % item for item in states) or "-",
+            watched["dropped"])) or "-", states=", ".join("%s %d" % item for item in states) or "-",
         packets_sent=say("about %d, to itself" % packets), client=wish["client"] or say("any"),
         way_back=way.get("dev") and "%s (%s)%s" % (
             way["src"], way["dev"], " > " + way["via"] if way.get("via") else "") or "-",
@@ -10392,8 +10400,7 @@ def ruled_out(table, result, say):
     """The layers that were seen to work, each with how; "-" where that is none or all of them."""
     links = [row for row in real_links(table["interfaces"]) if row["up"] and row.get("carrier")]
     routes = saying(succeeded(table["route"]), "error", None)
-    fine = dict(
-        link=[row["name"] for row in links],
+    fine = dict(link=[row["name"] for row in links],
         address=[a for row in links for a in far_reaching(row)],
         route=[row.value["via"] or row.value["dev"] or row.subject for row in routes],
         gateway=[row.value["state"] for row in saying(table["neighbor"], "state", *ALIVE)],
@@ -10995,6 +11002,8 @@ JAPANESE = """
   fix 新しいブラウザーやOpenSSL 3.5は大きなClientHelloを送ります。サーバーまたは手前の機器を修正してください。
 @http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
   fix このポートにはhttps://を使ってください。
+@http_https_expected_tls_only {address}のポート{port}はTLS用です。平文の{protocol}には何も返さず、ClientHelloには応答します。
+  fix このポートではTLS上の{protocol}を使うか、平文用のポートを使ってください。
 @http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
   fix アプリケーションの停止や異常終了がないか確認してください。サーバーのログと負荷が手がかりです。
 @http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
@@ -11026,6 +11035,8 @@ JAPANESE = """
 @proxy_denied_tunnel プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
   fix 403はプロキシの規則による禁止、407はログイン要求です。プロキシ担当に依頼してください。
   ask {here}から{proxy}経由で{host}:{port}へ接続できるように許可してください。
+@http_gateway_error_tunnel プロキシ{proxy}が{host}への経路を開きません。応答は{status} {reason}です。
+  fix 5xxの場合、プロキシから先（名前解決、経路、{host}）を確認してください。4xxの場合、プロキシかどうかを確認してください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
   fix ブラウザーで、ネットワークのログイン画面からログインしてください。その後、再度試してください。
   ask このホストをキャプティブポータルの対象から除外してください。
@@ -11075,6 +11086,7 @@ JAPANESE = """
 ?hello ハンドシェイク失敗後の平文のClientHello（チェーン、アラート、プロトコル）
 ?versions 拒否された後の、サーバーがまだ受け付ける古いバージョン
 ?cut_ttl サーバーに届かないTTLでのハンドシェイク（途中の機器が切断していないか）
+?secure 平文に応答がないポートへのClientHello（TLS用のポートか）
 ?small 停止したハンドシェイクを小さいセグメントで再試行（サイズの問題か）
 ?http HTTP要求1回（TLSが失敗しない場合）
 ?transfer 大きいパケットが失われるらしい場合の、大きな送受信

@@ -984,7 +984,7 @@ class FirstWords(unittest.TestCase):
         login = netdiag.build_socks("h.example", 443, b"me:pw")
         self.assertEqual([say for say, _ in login][:2], [b"\5\1\2", b"\1\2me\2pw"])
         for said, status in ((None, 200), (b"\5\xff", 407), (b"\5\2\0\1", 403), (b"\5\5\0\1", 502),
-                             (b"", None), (b"HTTP/1.1 400", 502)):
+                             (b"", None), (b"HTTP/1.1 400", 400)):
             value = netdiag.parse_socks({"stage": "http", "said": said})
             self.assertEqual(value["status"], status, said)
 

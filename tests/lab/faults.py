@@ -627,6 +627,11 @@ TLS = [fault("tls-" + name.replace("_", "-"), "https://%s.lab.example/" % host,
           serve=["liars 465=greet:smtp"]),
     fault("tls-cut-reset", "https://web.lab.example:8443/", "tls.handshake_cut", "",
           serve=["liars 8443=heardreset"]),
+    # The trace counts one hop too many (a reply is lost): the server itself cuts, no box before it.
+    fault("tls-cut-reply-lost", "https://web.lab.example:8443/", "tls.handshake_cut", "service",
+          serve=["liars 8443=heardreset"],
+          do=[rules("server", "input", "ip ttl 1 meta l4proto udp drop",
+                    "ip6 hoplimit 1 meta l4proto udp drop")]),
     fault("tls-cut-close", "https://web.lab.example:8443/", "tls.handshake_cut", "",
           serve=["liars 8443=heardclose"]),
     fault("tls-stalled", "https://web.lab.example:8443/", "tls.handshake_stalled", "",
@@ -666,6 +671,8 @@ HTTP = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     fault("https-bad-gateway", "https://web.lab.example/bad-gateway", "http.gateway_error",
           "service server"),
     fault("http-on-https-port", WEB + ":443/", "http.https_expected", "service server client"),
+    fault("http-on-go-tls", WEB + ":9000/", "http.https_expected", "service server client",
+          serve=["liars 9000=page:gotls"]),
     fault("http-silent", WEB + ":9000/", "http.no_response", "service server",
           serve=["liars 9000=silence"]),
     fault("http-closes", WEB + ":9000/", "http.no_response", "service server",
@@ -767,9 +774,15 @@ HEALTHY = [
     healthy("ok-bare-host-no-ping", WEB4, do=[drop("server", "input", ICMP)]),
     healthy("ok-no-target", ""),
     healthy("ok-ssh", "web.lab.example:22"),
+    # Lines before the version (RFC 4253 4.2); a telnet server that negotiates nothing.
+    healthy("ok-ssh-lines-first", "ssh://web.lab.example:2222",
+            serve=["liars 2222=greet:sshlines"]),
+    healthy("ok-telnet-plain", "telnet://web.lab.example", serve=["liars 23=greet:telnetlogin"]),
     healthy("ok-smtp", "smtp://web.lab.example", serve=["liars 25=greet:smtp"]),
     # Some mail servers let spammers wait: longer than one probe's usual patience.
     healthy("ok-smtp-late", "smtp://web.lab.example", serve=["liars 25=slowgreet:2:smtp"]),
+    healthy("ok-smtp-greet-pause", "smtp://web.lab.example",
+            serve=["liars 25=slowgreet:6:smtp"]),
     healthy("ok-ftp", "ftp://web.lab.example", serve=["liars 21=greet:ftp"]),
     healthy("ok-pop3", "pop3://web.lab.example", serve=["liars 110=greet:pop3"]),
     healthy("ok-imap", "imap://web.lab.example", serve=["liars 143=greet:imap"]),
@@ -946,6 +959,7 @@ REFUSING = [fault(name, scheme + "://web.lab.example", "service.error", "service
     ("redis-protected", "redis", "redis protected"),
     ("redis-full", "redis", "redis full"),
     ("redis-loading", "redis", "liars 6379=talk:redisloading"),
+    ("redis-master-down", "redis", "liars 6379=talk:redisdown"),
     ("postgresql-no-hba", "postgresql", "postgres no-hba"),
     ("postgresql-rejects", "postgresql", "postgres hba-reject"),
     ("postgresql-full", "postgresql", "postgres full"),
@@ -1089,6 +1103,13 @@ VERSIONS = [
     fault("tls-swallowed-on-the-way", "https://web.lab.example/", "tls.handshake_stalled", "",
           never="path.mtu_blackhole",
           do=[drop("transit", "forward", "tcp dport 443 @ih,0,8 0x16")]),
+    # A port that wants TLS and meets plain words with nothing.
+    fault("http-on-tls-that-closes", WEB + ":8443/", "http.https_expected", "client service",
+          serve=["liars 8443=tlsonly:FOLDER/web.pem"]),
+    fault("smtp-on-smtps-port", "smtp://web.lab.example:465", "service.unexpected", "service client",
+          serve=["exim up"]),
+    fault("redis-on-tls-port", "redis://web.lab.example:6380", "service.unexpected",
+          "service client", serve=["redis tls 6380"]),
     fault("tls-on-mysql", "tls://web.lab.example:3306", "tls.not_tls", "service server",
           serve=["mariadb up"]),
 ]
@@ -1113,6 +1134,9 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     # Every hop is a connection of its own: the one that fails is what the user meets.
     fault("redirect-to-no-name", WEB + "/to-no-name", "dns.not_found", "service dns"),
     fault("redirect-to-refused", WEB + "/to-refused", "tcp.refused", "service server"),
+    fault("redirect-to-wrong-name", WEB + "/to-wrongname", "tls.name_mismatch", "service server"),
+    fault("redirect-to-self-signed", WEB + "/to-selfsigned", "tls.self_signed", "service server"),
+    fault("redirect-to-ssh", WEB + "/to-ssh", "http.not_http", "service server"),
     fault("redirect-to-expired", WEB + "/to-expired", "tls.expired", "service server"),
     healthy("ok-http-1.0", WEB + ":9000/", serve=["liars 9000=page:http10"]),
     healthy("ok-http-continue", WEB + ":9000/", serve=["liars 9000=page:continue"]),
@@ -1148,6 +1172,18 @@ PROXIES = [
           serve=["squid deny-port"], options="--proxy " + PROXY),
     fault("squid-wrong-login", WEB + "/", "proxy.denied", "proxy client", serve=["squid auth"],
           options="--proxy http://lab:wrong@198.51.100.90:3128"),
+    # Its own rules, as delivered, forbid CONNECT to port 80 and fetch the page.
+    healthy("ok-squid-no-tunnel-to-80", WEB + "/", serve=["squid deny-port"],
+            options="--proxy " + PROXY),
+    # The direct way works, and that is not the way that was asked for.
+    fault("proxy-is-a-web-server", "https://web.lab.example/", "proxy.unreachable", "proxy",
+          serve=["liars-at proxy 3128=greet:http400"], options="--proxy " + PROXY),
+    fault("proxy-does-not-get-there", "https://web.lab.example/", "http.gateway_error", "proxy",
+          serve=["squid allow"], options="--proxy " + PROXY,
+          do=[reject("proxy", "output", "ip daddr 203.0.113.0/24", "icmp type host-unreachable"),
+              reject("proxy", "output", "ip6 daddr 2001:db8:3::/48", "icmpv6 type no-route")]),
+    fault("socks-does-not-get-there", "https://web.lab.example/", "http.gateway_error", "proxy",
+          serve=["liars-at proxy 1080=socks:1"], options="--proxy " + SOCKS),
     # What the proxy says about the far end: the page is its own, the trouble is not.
     fault("squid-behind-refused", WEB + ":81/", "http.gateway_error tcp.refused",
           "service server proxy", serve=["squid allow"], options="--proxy " + PROXY),
@@ -1169,8 +1205,8 @@ PROXIES = [
           serve=["microsocks auth"], options="--proxy " + SOCKS),
     fault("socks-denies", WEB + "/", "proxy.denied", "proxy",
           serve=["liars-at proxy 1080=socks:2"], options="--proxy " + SOCKS),
-    fault("socks-behind-refused", WEB + ":81/", "tcp.refused", "service server proxy",
-          serve=["microsocks open"], options="--proxy " + SOCKS),
+    fault("socks-behind-refused", WEB + ":81/", "tcp.refused http.gateway_error",
+          "service server proxy", serve=["microsocks open"], options="--proxy " + SOCKS),
     # NO_PROXY in its dialects: each of these keeps a dead proxy out of the way.
 ] + [healthy("ok-no-proxy-" + name, target, env=[("http_proxy", PROXY), ("no_proxy", words)])
      for name, target, words in (

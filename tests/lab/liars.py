@@ -63,6 +63,8 @@ GREETINGS = {
     "imap": b"* OK [CAPABILITY IMAP4rev1] ready\r\n",
     "imapbye": b"* BYE overloaded\r\n",
     "ssh": b"SSH-2.0-Liar_1.0\r\n",
+    "sshlines": b"Authorized users only!\r\nAll is logged.\r\nSSH-2.0-Liar_1.0\r\n",
+    "telnetlogin": b"\r\nrouter (tty0)\r\nlogin: ",
     "sshlate": b"Not allowed at this time\r\n",
     "sshmax": b"Exceeded MaxStartups\r\n",
     "mysql": None, "mysqlblocked": None,
@@ -255,6 +257,8 @@ RAW_PAGES = {
                b"3\r\nok\n\r\n0\r\n\r\n",
     "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthe first words of",
     "cuthead": b"HTTP/1.1 200 OK\r\nContent-Le",
+    # Go's net/http, asked in plain HTTP on its TLS port.
+    "gotls": b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
     "408": b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     "http09": b"<html>no status line at all</html>\n",
 }
@@ -287,6 +291,14 @@ def liar_tlspage(conn, cert):
     with tls_side(conn, cert) as safe:
         if safe.recv(65536):
             safe.sendall(page("elastic", b""))
+
+
+def liar_tlsonly(conn, cert):
+    """A page over TLS; who says anything else is left without a word."""
+    if conn.recv(1, socket.MSG_PEEK) == b"\x16":
+        liar_tlspage(conn, cert)
+    else:
+        liar_heardclose(conn, cert)
 
 
 def tls_side(conn, cert):
@@ -397,6 +409,9 @@ TALKS = {                             # kind: (the client's first words, what is
     "rdpnla": (RDP_WORDS, say_rdp(b"\x03\0\x08\0\x05\0\0\0")),
     "redisloading": (rb"(?i)(\*\d+\r\n\$4\r\n)?ping", lambda _:
                      b"-LOADING Redis is loading the dataset in memory\r\n"),
+    "redisdown": (rb"(?i)(\*\d+\r\n\$4\r\n)?ping", lambda _:
+                  b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to"
+                  b" 'no'.\r\n"),
     "vnc": (rb"RFB 003\.00\d\n", lambda _: b"\x01\x02"),
     "vncfull": (rb"RFB 003\.00\d\n", lambda _: b"\0\0\0\0\x20Too many authentication failures"),
 }

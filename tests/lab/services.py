@@ -232,6 +232,9 @@ LOCATIONS = """
     location = /to-no-name { return 302 http://nosuch.lab.example/; }
     location = /to-refused { return 302 http://web.lab.example:81/; }
     location = /to-expired { return 302 https://expired.lab.example/; }
+    location = /to-wrongname { return 302 https://wrongname.lab.example/; }
+    location = /to-selfsigned { return 302 https://selfsigned.lab.example/; }
+    location = /to-ssh { return 302 http://web.lab.example:22/; }
     location = /to-plain { return 302 http://web.lab.example/; }
 """
 
