@@ -6962,13 +6962,16 @@ sign("""segment.isolated  where: client_network client  each: silent_hops  sure:
     fix: Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.
     given: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
     fires: segment/G,eth0 ok a=FAILED b=FAILED c=INCOMPLETE d=FAILED
-    quiet: segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED""",
+    quiet: segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED
+    quiet: segment/G,eth0 ok a=FAILED b=FAILED c=FAILED d=FAILED ; neighbors/all ok entries=[{
+      "ip":"2001:db8:1::9","dev":"eth0","state":"REACHABLE"}]""",
     lambda row, tcp, segment: row.value["count"] >= 4 and not row.value["answering"]
     and hop_silence(row, segment + tcp))
 sign("""gateway.silent  where: client_network client  each: silent_hops  hides: AWAY
     means: Without the gateway nothing leaves the segment.
     says: The gateway {hop} does not answer on {dev} (layer 2: {state}).
-    fix: Check the gateway's address in the route, that router, and the VLAN of {dev}.
+    fix: Check the gateway's address in the route, that router, and the VLAN of {dev}; with IPv6
+      also whether a firewall here drops ICMPv6.
     ask: Is the router {hop} up, and does it have an interface in this VLAN?
     given: egress/A ok via=G   fires: neighbor/G,eth0 ok state=FAILED
     quiet: neighbor/G,eth0 ok state=REACHABLE""",
@@ -7012,8 +7015,7 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
     says: No configured resolver answers ({servers}): {how}.
     fix: Is the resolver's address right and port 53 allowed on the way? Try `dig @{server} {name}`.
     ask: Is the resolver {server} up, and may this host ask it?
-    fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N timeout ;
-        neighbor/R,eth0 ok ip=R state=FAILED
+    fires: lookup/N refused ; dns/R,A,N timeout ; neighbor/R,eth0 ok ip=R state=FAILED
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor):
     """Silence or ICMP from every resolver; the system's look-up failed as well."""
@@ -9174,12 +9176,15 @@ def is_heard(tcp, ping, other_traces, dns, general_dns):
             hop_table([r], r.subject) or distance([r], r.subject) for r in other_traces)
 
 
-def silent_hops(neighbor, ways, tcp, heard, segment):
+def silent_hops(neighbor, ways, tcp, heard, segment, neighbors):
     """Next hops silent at layer 2: an answer about each failing address behind them.
 
-    A `count` of others were asked for there too and those `answering` did; in `company` somebody
-    did anywhere.  It is a guess where the kernel still believes in it, and nothing was `heard`.
+    A `count` of others were asked for there too and those `answering` did, or somebody by the other
+    family does; in `company` somebody did anywhere.  It is a guess where the kernel still believes
+    in it, and nothing was `heard`.
     """
+    talking_on = {(e["dev"], is_address(e["ip"])) for part in succeeded(neighbors)
+                  for e in part.value["entries"] if e["state"] in ALIVE}
     found, company = [], [r for r in segment if set(r.value.values()) & set(ALIVE)]
     for row in saying(neighbor, "state", *DEAD + BELIEVED * (not heard)):
         behind = [w.subject for w in ways if (w.value["via"] or w.subject) == row.value["ip"]]
@@ -9189,7 +9194,8 @@ def silent_hops(neighbor, ways, tcp, heard, segment):
             for t in talks)
         others = dict(about(segment, row.subject), **{row.value["ip"]: None})
         value = dict(row.value, hop=row.value["ip"], company=company, count=len(others) - 1,
-                     answering=set(others.values()) & set(ALIVE))
+                     answering=set(others.values()) & set(ALIVE) or talking_on & {
+                         (row.value["dev"], 10 - is_address(row.value["ip"]))})
         found += [row._replace(subject=a, value=value) for a in behind if not outdated]
     return found
 
@@ -10901,7 +10907,8 @@ JAPANESE = """
 @segment_isolated_silent_hops {dev}のセグメントでは誰も応答しません。{hop}のほか、問い合わせた{count}台も無応答です。
   fix VLAN、サブネット、ケーブルの誤りが疑われます。{dev}を正常なホストと比べ、スイッチを確認してください。
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。
-  fix ゲートウェイのアドレスと、そのルーターの状態を確認してください。{dev}のVLANも確認してください。
+  fix ゲートウェイのアドレスと、そのルーターの状態、{dev}のVLANを確認してください。
+    IPv6では、このホストのファイアウォールがICMPv6を破棄していないかも確認してください。
   ask ルーター{hop}は稼働していますか。このVLANにインターフェースがありますか。
 @gateway_silent_astray {address}へのこの接続のネクストホップがレイヤー2で応答しません。通常のものは応答するため、
     マルチパス経路か`ip rule`（ポート、マーク、ユーザー）が別のホップへ導いています。
