@@ -7103,13 +7103,15 @@ sign("""dns.slow  where: dns  each: lookup  severity: warn  sure: likely
     says: The resolvers give {host} the address {bogus}, which is {meaning}.
     fix: Is {host} on a block list, or its record wrong? Compare with another resolver.
     fires: lookup/N ok ["127.0.0.1"] ; dns/R,A,N ok addresses=["127.0.0.1"]
+    fires: lookup/N ok ["fe80::1"] ; dns/R,AAAA,N ok addresses=["fe80::1"]
     quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]""")
 def rule_dns_bogus(row, wish, known, tcp):
     """A sinkhole or nonsense: no other host has a loopback or unspecified address."""
     for address in row.value if row.outcome == "ok" and "." in (wish["host"] or "") else ():
         if address in known and not met(rows_about(tcp, address), "ok"):
-            if re.match(r"127\.|0\.0\.0\.0$|::1?$", address):
-                return dict(bogus=address, meaning="this host itself")
+            if re.match(r"127\.|0\.0\.0\.0$|::1?$|fe[89ab]", address):
+                return dict(bogus=address, meaning="link-local: good on one link only, and DNS does"
+                            " not say which" if address[0] == "f" else "this host itself")
             if any(in_network(address, net) for net in PRIVATE_NETWORKS):
                 return dict(bogus=address, severity="info", hides="", meaning="private: right only"
                             " inside the network that it belongs to (VPN, split DNS?)")
@@ -9156,7 +9158,8 @@ def failing_ways(wish, goals, route, tcp):
     rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
     if goals:
         refused = {r.subject: RULED_OUT.get(r.value["errno"]) for r in saying(
-            tcp, "immediate", True)}             # by a rule that knows ports, marks, users
+            tcp, "immediate", True)              # by a rule that knows ports, marks, users
+            if not r.subject.startswith("fe8")}  # (a link-local one lacks its link)
         return [r._replace(value=dict(r.value, error=r.value["error"] or refused.get(r.subject)))
                 for r in rows if not met(rows_about(tcp, r.subject), "ok")]
     return rows[:1] if all(r.value["error"] for r in rows) else []
@@ -11278,6 +11281,7 @@ the zone of this name is broken (lame delegation, DNSSEC)
 IPv4 address (A) = IPv4アドレス（A）
 IPv6 address (AAAA) = IPv6アドレス（AAAA）
 ; the first resolver, {server}, is silent = （先頭のリゾルバー{server}が無応答）
+link-local: good on one link only, and DNS does not say which = リンクローカルで、どのリンクのものかはDNSではわかりません
 this host itself = このホスト自身
 private: right only inside the network that it belongs to (VPN, split DNS?)
     = プライベートアドレスで、属するネットワークの内側でのみ有効（VPN、スプリットDNSか）
@@ -12237,6 +12241,13 @@ def run_targets(texts, system, options, out):
         texts += system.target_lines(options.targets)
         mine(texts, "--targets %s: there is no target in it" % options.targets)
     targets = [read_target(text, options.family) for text in texts] or [THIS_HOST]
+    near = [t for t in targets if t.literal and re.match("(?i)fe[89ab]", t.host)]
+    if near:                                      # the zone becomes the interface of all sockets
+        zones = unique(t.host.partition("%")[2] or options.interface for t in near)
+        mine(near == targets and len(zones) == 1 and zones[0] and system.has_interface(zones[0]),
+             "link-local targets need one interface that is here, the same for all: fe80::1%eth0")
+        targets = [t._replace(host=t.host.partition("%")[0]) for t in near]
+        system.options = options = options._replace(interface=zones[0])
     return examine(targets[0].mode, lambda shared: targets, system, options, out)
 
 
