@@ -1219,6 +1219,104 @@ PROXIES = [
      for mode, word in (("denies", "deny-host"), ("wants-login", "auth"))
      for scheme in ("http", "https")]
 
+# -- the same causes in other clothes: own rules, next hops, names, NAT, UDP -----------------------
+
+TWO_RESOLVERS = "nameserver 198.51.100.70\nnameserver 198.51.100.71\n"
+BY_PORT = "ip rule add ipproto tcp dport 80 "
+DEAD_TABLE = "ip route add default via 192.0.2.44 dev eth0 table 99; "
+
+
+def on_client(name, target, code, script, where="client", **columns):
+    """A fault that one script on the client makes."""
+    return fault(name, target, code, where, do=[("client", script)], **columns)
+
+
+def dns_lies(name, mode, code, where="dns", resolv=RESOLV_CONF, **columns):
+    """A fault (or, as ok, none) of the first resolver."""
+    return fault(name, WEB + "/", code, where, serve=["dns %s %s" % (mode, ONE_DNS)],
+                 resolv=resolv, **columns)
+
+
+VARIANTS = [
+    on_client("lo-down", "127.0.0.1:80", "link.down", "ip link set lo down"),
+    on_client("lo-down-v6", "[::1]:80", "link.down", "ip link set lo down"),
+    on_client("lo-down-own-address", "192.0.2.10:80", "link.down", "ip link set lo down"),
+    healthy("ok-lo-down", WEB + "/", do=[("client", "ip link set lo down")]),
+    # What every host has beside 127.0.0.1.
+    fault("refused-any-address", "0.0.0.0:81", "tcp.refused", "service", never="firewall.local"),
+    fault("refused-any-address-v6", "[::]:81", "tcp.refused", "service", never="firewall.local"),
+    fault("refused-127.0.1.1", "127.0.1.1:81", "tcp.refused", "service"),
+    fault("rejected-by-own-input", "192.0.2.10:9000", "firewall.local", "client",
+          serve=["liars-at client 9000=echo"],
+          do=[reject("client", "input", "tcp dport 9000", "icmpx type port-unreachable")]),
+    # Rules that look at more than the address: the route decision alone knows nothing of them.
+    on_client("rule-port-blackhole", FAR4, "route.blocked", BY_PORT + "blackhole"),
+    on_client("rule-port-unreachable", FAR4, "route.blocked", BY_PORT + "unreachable"),
+    on_client("rule-port-prohibit", FAR4, "route.blocked firewall.local", BY_PORT + "prohibit"),
+    on_client("rule-port-v6", FAR6, "route.blocked",
+              "ip -6 rule add ipproto tcp dport 80 unreachable"),
+    on_client("rule-port-dead-gateway", FAR4, "gateway.silent",
+              DEAD_TABLE + BY_PORT + "lookup 99", "client client_network"),
+    on_client("rule-mark-dead-gateway", FAR4, "gateway.silent", DEAD_TABLE + "iptables -t mangle "
+              "-A OUTPUT -p tcp --dport 80 -j MARK --set-mark 7; ip rule add fwmark 7 lookup 99",
+              "client client_network"),
+    on_client("rule-source-dead-gateway", FAR4, "gateway.silent",
+              DEAD_TABLE + "ip rule add from 192.0.2.10 lookup 99", "client client_network"),
+    on_client("default-twice-first-dead", FAR4, "gateway.silent", "ip route del default; "
+              "ip route add default via 192.0.2.44 metric 50; ip route add default via 192.0.2.1 metric 100",
+              "client client_network"),
+    healthy("ok-default-twice-second-dead", FAR4,
+            do=[("client", "ip route add default via 192.0.2.44 metric 500")]),
+    healthy("ok-default-via-inet6", FAR4,
+            do=[("client", "ip route replace default via inet6 fe80::1 dev eth0")]),
+    healthy("ok-nexthop-object", FAR4, do=[(
+        "client", "ip route del default; ip nexthop add id 5 via 192.0.2.1 dev eth0; "
+        "ip route add default nhid 5")]),
+    on_client("default-blackhole-no-target", "", "route.blocked route.missing",
+              "ip route del default; ip route add blackhole default"),
+    fault("firewall-dns-no-target", "", "firewall.local", "client",
+          do=[drop("client", "output", "meta l4proto { tcp, udp } th dport 53")]),
+    # Our own firewall eats what neighbor discovery says, and IPv4 is well: no wrong VLAN.
+    fault("icmpv6-dropped-here", FAR6, "gateway.silent firewall.local", "client client_network",
+          never="segment.isolated",
+          do=[forget(GATEWAY4, GATEWAY6), drop("client", "input", "meta l4proto ipv6-icmp")]),
+    fault("link-local-refused", "[fe80::1%eth0]:80", "tcp.refused", "service server"),
+    fault("link-local-filtered", "[fe80::1%eth0]:80", "tcp.filtered", "server",
+          do=[drop("gateway", "input", "tcp dport 80")]),
+    fault("link-local-silent", "[fe80::77%eth0]:80", "neighbor.silent", "server"),
+    dns_lies("dns-zero", "zero", "dns.failing"),
+    dns_lies("dns-link-local", "linklocal", "dns.failing"),
+    dns_lies("dns-wrong-question", "wrongquestion", "dns.failing dns.unreachable"),
+    dns_lies("dns-alias-dangling", "dangling", "dns.not_found"),
+    dns_lies("ok-dns-nxdomain-for-ipv6", "nxdomainaaaa", "ok", never=HEALTHY_NEVER),
+    dns_lies("ok-dns-udp-only", "udponly", "ok", never=HEALTHY_NEVER),
+    dns_lies("dns-first-nxdomain", "nxdomain", "dns.not_found", findings="dns.inconsistent",
+             resolv=TWO_RESOLVERS),
+    dns_lies("ok-dns-first-servfail", "servfail", "ok", resolv=TWO_RESOLVERS),
+    dns_lies("ok-dns-first-refused", "refused", "ok", resolv=TWO_RESOLVERS),
+    fault("dns-resolver-by-name", WEB + "/", "dns.unconfigured", "client",
+          resolv="nameserver ns1.example\n"),
+    fault("dns-resolver-with-port", WEB + "/", "dns.unconfigured", "client",
+          resolv="nameserver 198.51.100.70:53\n"),
+    on_client("dns-nsswitch-files", WEB + "/", "dns.failing",
+              "printf 'hosts: files\\n' >/etc/nsswitch.conf"),
+    # A port forward whose inner host is dead: the 'no' is translated as well.
+    fault("dnat-dead", "203.0.113.100:80", "path.host_unreachable", "server server_network",
+          never="tcp.rejected",
+          do=[nat("sgw", "prerouting", "ip daddr 203.0.113.100 dnat ip to 203.0.113.99")]),
+    # A box that gives every TCP packet a new TTL: a reset seems to come from next door.
+    fault("refused-ttl-rewritten", WEB4 + ":81", "tcp.refused", "service server",
+          do=[rules("gateway", "forward", 'iifname "lan" meta l4proto tcp ip ttl set 64')]),
+    fault("udp-host-down", "udp://%s:514" % DEAD4, "path.host_unreachable", "server"),
+    fault("udp-host-down-v6", "syslog://[%s]" % DEAD6, "path.host_unreachable", "server"),
+    fault("udp-rejected-gateway", "udp://%s:514" % WEB4, "tcp.rejected", "client_network",
+          do=[reject("gateway", "forward", "udp dport 514", "icmp type admin-prohibited")]),
+    fault("udp-loop", "snmp://" + WEB4, "path.loop", "client_network transit",
+          do=[("transit", "ip route replace 203.0.113.0/24 via 198.51.100.1")]),
+    fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
+          do=[drop("client", "output", "udp dport 514")]),
+]
+
 ABOVE = STARTED + REFUSING + ELSEWHERE + STARTTLS + GATES + VERSIONS + PAGES + PROXIES
 
 # -- the same with a distance of 40 ms: nothing comes back within the call that asked -------------
@@ -1237,7 +1335,8 @@ def far_away(row, milliseconds=20):
     return row._replace(name="far-" + row.name, serve=row.serve + ("delay %d" % milliseconds,))
 
 
-NEAR = LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY + ABOVE
+NEAR = (LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY + ABOVE
+        + VARIANTS)
 FAR = [far_away(row) for row in NEAR if row.name in FAR_AWAY] + [
     # Over a satellite: 600 ms there and back.
     far_away(healthy("ok-satellite", "https://web.lab.example/"), 300),

@@ -690,6 +690,10 @@ def stale_zone():
     return zone
 
 
+SAME_FOR_ALL = {"loopback": ("127.0.0.1", "::1"), "zero": ("0.0.0.0", "::"),
+                "linklocal": (None, "fe80::1")}
+
+
 def lie(message, mode, tcp):
     """The answer of a mode; None for silence."""
     if mode in ("servfail", "refused", "nxdomain", "formerr", "notimp"):
@@ -711,9 +715,17 @@ def lie(message, mode, tcp):
         return honest(message, other_zone())
     if mode == "stale":
         return honest(message, stale_zone())
-    if mode == "loopback":                      # a sinkhole: every name is this host
-        kind = question(message)[1]
-        return reply(message, 0, [address_record("::1" if kind == 28 else "127.0.0.1")])
+    if mode in SAME_FOR_ALL:                    # every name is this host, or good on no link
+        four, six = SAME_FOR_ALL[mode]
+        wanted = six if question(message)[1] == 28 else four
+        return reply(message, 0, [address_record(wanted)] if wanted else [])
+    if mode == "nxdomainaaaa":
+        return reply(message, 3) if question(message)[1] == 28 else honest(message)
+    if mode == "wrongquestion":                 # an answer to what nobody asked
+        return message[:2] + honest(message)[2:].replace(b"\x03web", b"\x03wob")
+    if mode == "dangling":                      # an alias of a name that is not there
+        alias = struct.pack("!HHIH", 5, 1, 60, 7) + b"\x04gone\xc0\x10"
+        return reply(message, 3, [b"\xc0\x0c" + alias])
     return honest(message)                      # honest, slow
 
 
