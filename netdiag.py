@@ -7279,6 +7279,9 @@ def rule_path_dead_end(row, traces, present):
     places = ["client_network", "transit", "server_network", "server"][:3 if last else 4]
     if last > 1:
         places = unique(place_of(last, None) + ["server_network", "server"])
+    if traces and not rows_about(traces, address):      # one address of each family is traced
+        where = "the way that it shares with other addresses of the name"
+        places = ["server", "server_network"]
     return address not in present and dict(where=where, suspects=places, proof=rows_about(
         traces, address), confidence="likely" if last else "possible")
 
@@ -11344,6 +11347,7 @@ the program on the server = サーバー上のプログラム
 the name service = 名前解決サービス
 the proxy = プロキシ
 hop {n}, {router} = ホップ{n}（{router}）
+the way that it shares with other addresses of the name = ほかのアドレスと共通の区間
 this host's first hop = このホストの最初のホップ
 the talk stalls, and works with small segments (MSS {n})
     = 通信が途中で止まり、小さいセグメント（MSS {n}）では成功します
