@@ -9432,6 +9432,9 @@ def not_asked(answers):
         if row.outcome == "unknown" and row.probe in PROBES:
             what = (PROBES[row.probe].function.__doc__ or row.probe).split("\n")[0]
             reasons.setdefault(what, []).extend(why for _, why in row.tried)
+        elif (row.probe, row.outcome) == ("lookup", "ok") and len(row.value) > MAX_ADDRESSES:
+            reasons["Whether the other addresses of the name answer"] = [
+                "only %d of %d addresses are tried" % (MAX_ADDRESSES, len(row.value))]
     return [{"question": what, "why": printable("; ".join(unique(whys)), 160)}
             for what, whys in reasons.items() if whys and whys != ["switched off"]]
 
@@ -11347,6 +11350,8 @@ the program on the server = サーバー上のプログラム
 the name service = 名前解決サービス
 the proxy = プロキシ
 hop {n}, {router} = ホップ{n}（{router}）
+Whether the other addresses of the name answer = 名前のほかのアドレスが応答するか
+only {count} of {all} addresses are tried = {all}個のうち{count}個のアドレスだけを試行
 the way that it shares with other addresses of the name = ほかのアドレスと共通の区間
 this host's first hop = このホストの最初のホップ
 the talk stalls, and works with small segments (MSS {n})
