@@ -5649,11 +5649,12 @@ def probe_reset_ttl(wish, tcp, trace_udp):
 
 @probe
 def probe_words(wish, tcp, tls):
-    """The first words of the protocol's own client, where the server waits for them."""
-    words = FIRST_WORDS.get(GREETS_AS.get(wish["protocol"], wish["protocol"]))
+    """The first words of the protocol's own client; none where the server greets behind TLS."""
+    words = FIRST_WORDS.get(GREETS_AS.get(wish["protocol"], wish["protocol"]), b"" if wish[
+        "speaks_first"] and wish["tls"] else None)
     steps, fine = tls_steps(wish), ["done"] + ["untrusted"] * (not wish["tls"])
     secured = [row.subject for row in saying(tls, "ended", *fine)]
-    for row in saying(talking(tcp)[:1 if steps else None], "after", "open") if words else ():
+    for row in saying(talking(tcp)[:1 if steps else None], "after", "open") * (words is not None):
         secure = row.subject in secured        # pg_hba.conf may know encrypted connections only
         if secure or not wish["tls"]:
             yield from each("http", [row], wish["port"], secure, wish["sni"], words, None, False,
@@ -7678,7 +7679,7 @@ sign("""service.silent  where: service  each: mute  sure: likely
     fires: target/A ok protocol=redis ; words/A ok ended=silent   quiet: tcp/A ok
     quiet: words/A ok ended=closed""",
     lambda row, wish: dict(protocol=(wish["protocol"] or "").upper(), usual="speak first"
-        if row.probe == "tcp" else "answer a client's first words"))
+        if wish["speaks_first"] else "answer a client's first words"))
 sign("""service.error ssh.throttled  where: service  each: spoken
     means: A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
     says: The service on {address} port {port} itself says no: "{words}".
@@ -9072,8 +9073,7 @@ def untimely(chain, now):
             for c in chain if not c["not_before"] <= now <= c["not_after"]]
 
 
-# What OpenSSL says of a chain that leads to a CA which it knows: purposes, limits, weak keys.
-BREACHES = (7, 23, 24, 25, 26, 32, 34, 47, 48, 66, 67, 68, 79)
+BREACHES = (7, 23, 24, 25, 26, 32, 34, 47, 48, 66, 67, 68, 79)      # X509_V_ERR: of a known CA
 
 
 def trust_faults(value, chain, wish, now):

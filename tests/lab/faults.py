@@ -971,6 +971,7 @@ REFUSING = [fault(name, scheme + "://web.lab.example", "service.error", "service
     ("smtp-busy", "smtp", "exim busy"),
     ("smtp-full", "smtp", "exim full"),
     ("imap-full", "imap", "liars 143=say:dovecotbusy"),
+    ("imaps-full", "imaps", "liars 993=tlssay:FOLDER/web.pem"),
     ("pop3-full", "pop3", "liars 110=say:pop3err"),
     ("ldap-busy", "ldap", "liars 389=talk:ldapbusy"),
     ("mqtt-unavailable", "mqtt", "liars 1883=talk:mqttdown"),

@@ -301,6 +301,12 @@ def liar_tlsonly(conn, cert):
         liar_heardclose(conn, cert)
 
 
+def liar_tlssay(conn, cert):
+    """Hangs up with IMAP's words, behind TLS."""
+    with tls_side(conn, cert) as safe:
+        safe.sendall(GREETINGS["dovecotbusy"])
+
+
 def tls_side(conn, cert):
     """The server's side of a TLS connection."""
     import ssl
