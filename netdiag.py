@@ -6499,6 +6499,17 @@ def hop_table(traces, address):
             if hop.get("kind", "hop") == "hop" and hop_address(hop) not in (None, "", address)}
 
 
+def circle_of(traces):
+    """(router, another behind it) where a trace meets the first once more; None: straight ways."""
+    for trace in succeeded(traces):
+        met_before = []
+        for router in filter(None, map(hop_address, trace.value["hops"])):
+            if router in met_before[:-1]:
+                return router, met_before[met_before.index(router) + 1]
+            met_before += [router] * (met_before[-1:] != [router])
+    return None
+
+
 def hop_address(hop):
     """The router of one hop, in the shape of a trace or of a traceroute command."""
     return hop.get("address") or hop.get("addr") or first_of(hop.get("addrs") or ())
@@ -7172,6 +7183,21 @@ def rule_path_loop(row, traces):
     return row.value["kind"] in TIME_EXCEEDED and dict(sender_facts(row, traces), suspects=places,
         between=", between %s" % " and ".join(again) if again else "",
         routers=" and ".join(again or [row.value["router"]]))
+
+
+@rule("""path.loop  where: transit server_network  each: silent  sure: likely  hides: PORT_ONLY
+    says: Packets to {address} go round in circles, between {one} and {two}.
+    fix: Correct the routes of {one} and {two}: each sends {address} to the other.
+    given: tcp/A timeout state=silent
+    fires: trace_udp/A ok hops=[{"ttl":2,"address":"R"},{"ttl":3,"address":"S"},
+      {"ttl":4,"address":"R"}]
+    quiet: trace_udp/A ok hops=[{"ttl":2,"address":"R"},{"ttl":3,"address":"R"},
+      {"ttl":4,"address":"S"}]""")
+def rule_path_loop_traced(row, traces):
+    """A trace meets a router again behind another one; of the SYN itself nobody says so."""
+    proof = rows_about(traces, row.subject)
+    one, two = circle_of(proof) or (None, None)
+    return one and dict(one=one, two=two, proof=proof)
 
 
 sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
@@ -10947,6 +10973,8 @@ JAPANESE = """
   fix /etc/hostsの{host}の行を削除または修正してください。
 @dns_inconsistent {name}に対するリゾルバーの回答が一致しません（{views}）。
   fix 双方の運用者に確認してください。どちらかが古いデータまたは内部専用のデータを返しています。
+@path_loop_traced {address}宛てのパケットが{one}と{two}の間でループしています。
+  fix {one}と{two}の経路を修正してください。{address}宛てを互いに相手へ送っています。
 @path_loop {address}宛てのパケットがループしています{between}。{router}がTTL超過を返しました。
   fix {routers}の経路を修正してください。{address}宛てを互いに相手へ送っています。
 @path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
