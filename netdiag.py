@@ -7162,16 +7162,33 @@ def rule_dns_inconsistent(dns):
 @rule("""path.loop  where: transit  each: icmp_errors  hides: PORT_ONLY
     says: Packets to {address} go round in circles{between}: {router} says their TTL ran out.
     fix: Correct the routes of {routers}: each sends {address} to the other.
-    fires: tcp/A unreachable icmp=11/0@G   quiet: tcp/A unreachable icmp=3/1@G""")
-def rule_path_loop(row, traces):
+    fires: tcp/A unreachable icmp=11/0@G   quiet: tcp/A unreachable icmp=3/1@G
+    quiet: tcp/A unreachable icmp=11/0@G ; trace_udp/A ok hops=[{"ttl":2,"address":"G"},
+      {"ttl":3,"address":"G"}]""")
+def rule_path_loop(row, traces, stuck_at):
     """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop."""
     hops = hop_table(traces, row.subject)
     routers = list(hops.values())
     again = sorted({a for a in routers if routers.count(a) > 1})
     places = ["client_network"] * (hops.get(1) in again) + ["transit", "server_network"]
-    return row.value["kind"] in TIME_EXCEEDED and dict(sender_facts(row, traces), suspects=places,
-        between=", between %s" % " and ".join(again) if again else "",
+    if row.value["kind"] not in TIME_EXCEEDED or row.subject in stuck_at:
+        return None
+    return dict(sender_facts(row, traces), confidence="certain" if again else "likely",
+        between=", between %s" % " and ".join(again) if again[1:] else "", suspects=places,
         routers=" and ".join(again or [row.value["router"]]))
+
+
+sign("""path.dead_end  where: transit  each: icmp_errors  sure: likely
+    means: One router at one TTL after the other says that the TTL ran out: it arrives there as 1.
+    says: Packets to {address} get no farther than {router}: it says that their TTL ran out,
+      whatever it was here, so a box on the way sets it too low.
+    fix: Look before {router} for a rule that sets the TTL (`ip ttl set`, `-j TTL`), and remove it.
+    given: tcp/A unreachable icmp=11/0@G
+    fires: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":3,"address":"G"}]
+    quiet: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":4,"address":"G"}]""",
+    lambda row, traces, stuck_at: row.value["kind"] in TIME_EXCEEDED and row.subject in stuck_at
+    and dict(proof=rows_about(traces, row.subject),
+             suspects=unique(["client_network"] + place_of(stuck_at[row.subject], None))))
 
 
 sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
@@ -9299,6 +9316,9 @@ VIEWS = {
         r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE
         and r not in asked_in_vain and (r.probe, r.value["router"]) != ("udp", r.subject)],
     "other_traces": lambda trace_udp, trace_icmp: trace_udp + trace_icmp,   # not of this port
+    "stuck_at": lambda traces: {                       # {address: TTL at which one router repeats}
+        row.subject: ttl for row in traces for hops in [hop_table([row], row.subject)]
+        for ttl in sorted(hops, reverse=True) if hops[ttl] == hops.get(ttl + 1)},
     "traces": lambda trace_tcp, other_traces: trace_tcp + other_traces,
     "present": lambda alive, neighbor: dict(                              # at layer 2 at least
         {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
@@ -10949,6 +10969,9 @@ JAPANESE = """
   fix 双方の運用者に確認してください。どちらかが古いデータまたは内部専用のデータを返しています。
 @path_loop {address}宛てのパケットがループしています{between}。{router}がTTL超過を返しました。
   fix {routers}の経路を修正してください。{address}宛てを互いに相手へ送っています。
+@path_dead_end_icmp_errors {address}宛てのパケットは{router}より先へ進みません。送信時のTTLにかかわらずTTL超過が返るため、
+    途中の機器がTTLを低く書き換えています。
+  fix {router}の手前でTTLを書き換えるルール（`ip ttl set`、`-j TTL`）を探し、削除してください。
 @path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
   fix {router}の、{address}のネットワークへの経路を修正してください。
 @path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。

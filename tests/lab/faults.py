@@ -1314,6 +1314,9 @@ VARIANTS = [
           do=[reject("gateway", "forward", "udp dport 514", "icmp type admin-prohibited")]),
     fault("udp-loop", "snmp://" + WEB4, "path.loop", "client_network transit",
           do=[("transit", "ip route replace 203.0.113.0/24 via 198.51.100.1")]),
+    # The packets are as good as dead when they come to the next router: no loop.
+    fault("ttl-set-too-low", FAR4, "path.dead_end", "client_network", never="path.loop",
+          do=[rules("gateway", "postrouting", 'oifname "wan" ip ttl set 1')]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]
