@@ -7200,13 +7200,14 @@ sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONL
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
     says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
-    fix: Is {address} up and in the right VLAN? Check from a host next to it.
+    fix: Is {address} up and in the right VLAN? Check from a host next to it; if {router} is not
+      next to it, the next router on the way is silent.
     fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G
     fires: tcp/A unreachable icmp=3/1@A ms=3080   quiet: tcp/A unreachable icmp=3/1@A ms=9""",
     lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
-        teller="The last router, %s," % row.value["router"] if row.value["router"] != row.subject
+        teller="The router %s" % row.value["router"] if row.value["router"] != row.subject
         else "This very address, a NAT or balancer with a dead host behind it,",
-        seconds=(row.value["ms"] or 0) / 1000, confidence="certain" if is_late(row) else "likely"))
+        seconds=(row.value["ms"] or 0) / 1000, confidence="likely"))
 sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_end
     means: An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4-6.
     says: A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'{own}.
@@ -8918,7 +8919,7 @@ def sender_facts(row, traces, usual="", sure=False):
     """What every finding about an ICMP error from elsewhere says; `usual` places are likely too."""
     places, usual = sender_places(row.value["router"], row.subject, traces, ()), usual.split()
     return dict(proof=rows_about(traces, row.subject),
-                suspects=usual if sure else unique(places + usual[::-1]))
+                suspects=unique(usual + places if sure else places + usual[::-1]))
 
 
 def hop_silence(row, more, sure="likely"):
@@ -9513,10 +9514,13 @@ def demote(findings, seen):
 
 
 def doubt(findings, seen):
-    """Where the kernel could not keep every packet for us, what was not seen proves little."""
+    """Where the kernel could not keep every packet for us, what was not seen proves little; nor do
+    some addresses of a name prove that none of the others works."""
     lossy = any(said(row, "dropped") for row in seen["capture"])
+    untried = any(len(row.value) > MAX_ADDRESSES for row in succeeded(seen["lookup"]))
     return [f._replace(confidence="possible") if lossy and any(
-        row.probe == "capture" for row in f.proof) else f for f in findings]
+        row.probe == "capture" for row in f.proof) or untried and f.scope and f.severity == "fail"
+        else f for f in findings]
 
 
 def verdict(findings, seen):
@@ -10976,6 +10980,7 @@ JAPANESE = """
   fix {router}の、{address}のネットワークへの経路を修正してください。
 @path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
+    {router}が{address}に隣接していない場合は、次のルーターが無応答です。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
   fix {router}のルールで許可してください。対象は{here}から{address}のポート{port}への通信です。
@@ -11340,7 +11345,7 @@ address unreachable ({n}) = アドレス到達不能 {n}
 source address failed policy ({n}) = 送信元アドレスのポリシー違反 {n}
 reject route ({n}) = 拒否経路 {n}
 unreachable ({n}) = 到達不能 {n}
-The last router, {router}, = 最後のルーター{router}が、
+The router {router} = ルーター{router}が、
 This very address, a NAT or balancer with a dead host behind it, = 宛先自身（NATか負荷分散装置で、その先のホストが停止中）が、
  (the server's own firewall) = （サーバー自身のファイアウォール）
 On the server = サーバーで

@@ -1317,6 +1317,11 @@ VARIANTS = [
     # The packets are as good as dead when they come to the next router: no loop.
     fault("ttl-set-too-low", FAR4, "path.dead_end", "client_network", never="path.loop",
           do=[rules("gateway", "postrouting", 'oifname "wan" ip ttl set 1')]),
+    # The next router is dead: its predecessor says no more than of a dead host.
+    fault("router-silent-for-router", FAR4, "path.host_unreachable", "server server_network",
+          do=[("transit", "ip neigh flush dev sgw"),
+              ("sgw", "nft -f - <<'E'\ntable arp lab {\nchain i {\ntype filter hook input "
+               "priority 0\niifname wan drop\n}\n}\nE")]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]
