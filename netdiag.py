@@ -1713,8 +1713,17 @@ def parse_datagram(raw):
     reply, greeting = raw["reply"], ""
     if len(reply) == 48 and reply[0] & 7 == 4 and reply[1] in (0, 16):
         greeting = "stratum %d %s" % (reply[1], printable(reply[12:16]))
-    return dict(raw, reply=printable(reply[:200]), greeting=greeting,
+    return dict(raw, reply=printable(reply[:200]), greeting=greeting, speaks=udp_protocol(reply),
                 refuses="service.error" if greeting else None)
+
+
+def udp_protocol(reply):
+    """Which of UDP_QUESTIONS a datagram answers, or None."""
+    try:
+        return parse_dns(reply) and "dns"
+    except NotMine:
+        ntp = len(reply) >= 48 and reply[0] & 7 in (2, 4)          # a server, or a peer
+        return "ntp" if ntp else "snmp" if reply[:1] == b"0" else None
 
 
 def parse_first_words(raw):
@@ -7825,14 +7834,18 @@ def rule_http_status(row, wish, now):
 @rule("""service.unexpected  where: service  each: spoken  hides: http.not_http
     says: Port {port} on {address} does not speak {wanted}: {speaks} answers ("{words}").
     fix: Is this the right port and host? Another program holds it.
-    given: target/A ok protocol=ssh   fires: tcp/A ok after=data speaks=smtp greeting=220
-    quiet: tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x""")
+    fires: target/A ok protocol=ssh ; tcp/A ok after=data speaks=smtp greeting=220
+    quiet: target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x
+    fires: target/A ok protocol=ntp transport=udp ; udp/A ok reply=hello
+    quiet: target/A ok protocol=ntp transport=udp ; udp/A ok reply=x speaks=ntp""")
 def rule_service_unexpected(row, wish):
     """The greeting is that of another protocol than the one asked for."""
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
     if wanted in ("tcp", "tls") or wish["tls"] and row.probe == "tcp":
         return None
-    speaks, words = said(row, "speaks"), row.value["greeting"]
+    if row.probe == "udp" and wanted not in UDP_QUESTIONS:
+        return None
+    speaks, words = said(row, "speaks"), said(row, "greeting") or said(row, "reply") or ""
     garbage = not speaks and (wanted in ("http", "telnet") or row.probe == "words")
     either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
         and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
@@ -9354,7 +9367,7 @@ VIEWS = {
         r.value["chain"][0], read_url(r.subject)["host"])],
     "tls_only": lambda secure: [r for r in secure if said(r, "version") or said(r, "alert")],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
-        row for row in words + udp if said(row, "bytes") or said(row, "refuses")],
+        row for row in words + udp if said(row, "bytes") or said(row, "reply")],
     "talks": lambda tls, exchanges, words: succeeded(tls + exchanges + words),
     "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
         and row.value["stage"] == "http" and not is_unheeded(row)],

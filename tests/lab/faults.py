@@ -1322,6 +1322,10 @@ VARIANTS = [
           do=[("transit", "ip neigh flush dev sgw"),
               ("sgw", "nft -f - <<'E'\ntable arp lab {\nchain i {\ntype filter hook input "
                "priority 0\niifname wan drop\n}\n}\nE")]),
+    fault("udp-dns-garbage", "dns://" + DNS4, "service.unexpected", "service",
+          serve=["dns garbage " + ONE_DNS]),
+    fault("udp-ntp-echo", "ntp://" + WEB4, "service.unexpected", "service",
+          serve=["liars 123=udpecho"]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]
