@@ -7379,7 +7379,8 @@ sign("""path.mtu_blackhole
 @rule("""path.loss  where: transit client_network server_network  severity: warn  sure: likely
     says: Packets to {address} port {port} are lost: of {tried} connections {silent} got no answer
       and {resent} only after the SYN was sent again.
-    fix: Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.
+    fix: Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real. Without
+      any, a limit on new connections does this: of the server, or a firewall before it.
     given: tcp/A timeout   fires: retries/A ok tried=4 open=3 silent=1 resent=0
     quiet: retries/A ok tried=4 open=0 silent=4 resent=0""")
 def rule_path_loss(retries, resends, tcp, tls, http):
@@ -7395,9 +7396,14 @@ def rule_path_loss(retries, resends, tcp, tls, http):
             talk.value["info"]["total_retrans"] for talk in late)
         words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
                      " tls.handshake_stalled") if mute else dict(hides="")
+        # The first at once and only later ones late: we may have met a limit on connections.
+        hasty = not mute and not value["silent"] and all(t.value["ms"] < RESENT_MS for t in first)
+        if hasty:
+            words.update(suspects=["transit", "server_network", "server", "client_network"])
         # One late packet is none: a router drops the first while it asks for a MAC address.
         if (gone or lost > 1) and (value["open"] or met(first, "ok")):
-            yield blame(row, first + mute, confidence="likely" if lost > 1 else "possible",
+            yield blame(row, first + mute,
+                        confidence="likely" if lost > 1 and not hasty else "possible",
                         silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
                         tried=value["tried"] + max(1, len(mute + late)), **words)
 
@@ -11020,6 +11026,7 @@ JAPANESE = """
   fix 大きな転送を試してください。停止する場合は、MSSを調整するか、ICMP 3/4を通してください。
 @path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
   fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
+    損失がなければ、サーバーかその手前のファイアウォールが新規接続数を制限している可能性があります。
 @tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
   fix 途中のルーターは、パケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
 @tcp_reset_ended {address}はポート{port}の接続を受け付けますが、データを送る前に直ちに{how}。
