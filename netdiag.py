@@ -1119,6 +1119,7 @@ def parse_netlink_rules(messages):
         for to_bits, bits, table, action, found in netlink_rows(messages, 32, "=xBBxB2xB4x")]}
 
 
+TO_MANY = ("broadcast", "multicast")               # types of routes that lead to no single host
 BLOCKING_ROUTES = table_of("EINVAL=blackhole EHOSTUNREACH=unreachable EACCES=prohibit")
 ROUTE_ERRORS = kinds("""
     ENETUNREACH=network.*unreachable   EHOSTUNREACH=no route|host.*unreachable
@@ -6917,12 +6918,23 @@ def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
 
 sign("""route.blocked  where: client  each: failing  hides: AWAY
     means: A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
-    says: This host's own routing refuses {address}: a {kind} route or rule.
+    says: This host's own routing refuses {address}: a route or rule of type {kind}.
     fix: Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.
     fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH
     fires: route/A ok ; tcp/A unreachable immediate=true errno=EHOSTUNREACH""",
-    lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and dict(
-        kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)))
+    lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and said(row, "type") not in TO_MANY
+    and dict(kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)))
+
+
+@rule("""route.blocked  where: client  each: failing  hides: AWAY
+    says: {address} is a {kind} address: no single host has it, and TCP cannot connect to it.
+    fix: Give the address of one host; if {address} is one, the mask of {dev} is wrong.
+    fires: route/A ok type=broadcast ; tcp/A unreachable immediate=true errno=ENETUNREACH
+    quiet: route/A ok ; tcp/A unreachable immediate=true errno=ENETUNREACH""")
+def rule_route_to_many(row, tcp):
+    """The kernel refuses TCP to broadcast and multicast addresses at once (ENETUNREACH)."""
+    return said(row, "type") in TO_MANY and saying(tcp, "immediate", True) and dict(
+        kind=row.value["type"], proof=rows_about(tcp, row.subject))
 sign("""host.exhausted  where: client  each: knock  hides: AWAY
     means: The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
     says: This host has run out of {what} ({errno}, before any packet was sent).
@@ -10949,6 +10961,8 @@ JAPANESE = """
   fix `ip route get {address}`の結果と使用中の範囲を比べてください。範囲またはネットマスクの修正が必要です。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
   fix 該当箇所を探して削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
+@route_to_many {address}は{kind}アドレスです。特定のホストのものではないため、TCPでは接続できません。
+  fix 1台のホストのアドレスを指定してください。{address}がホストのアドレスなら、{dev}のネットマスクの誤りです。
 @host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
 @host_exhausted_silent このホストの接続追跡が上限に達しています（{full}）。新しい接続は破棄されます。
   fix net.netfilter.nf_conntrack_maxを引き上げてください。または、接続を大量に開いている元を調べてください（`conntrack -L`）。

@@ -1326,6 +1326,10 @@ VARIANTS = [
           serve=["dns garbage " + ONE_DNS]),
     fault("udp-ntp-echo", "ntp://" + WEB4, "service.unexpected", "service",
           serve=["liars 123=udpecho"]),
+    fault("to-broadcast", "192.0.2.63:80", "route.blocked", "client"),
+    fault("to-everybody", "255.255.255.255:80", "route.blocked", "client"),
+    fault("to-multicast", "224.0.0.5:80", "route.blocked", "client"),
+    fault("to-multicast-v6", "[ff02::1%eth0]:80", "route.blocked route.missing", "client"),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]
