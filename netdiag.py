@@ -7144,12 +7144,14 @@ def rule_dns_bogus(row, wish, known, tcp):
     says: /etc/hosts gives {host} the address {address}; the resolvers say {other}{so}.
     fix: Remove or correct the line for {host} in /etc/hosts.
     given: hosts_file/N ok [{"address":"A","names":["N"]}]   fires: dns/R,A,N ok addresses=["G"]
-    quiet: dns/R,A,N ok addresses=["A"]""")
-def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
+    quiet: dns/R,A,N ok addresses=["A"]
+    quiet: dns/R,A,N ok addresses=["G"] ; lookup/N ok ["G"]""")
+def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp, lookup):
     """The hosts file wins over DNS; it is the cause when its address fails and DNS's works."""
     ours, theirs = hosts_rows(hosts_file, wish["host"]), dns_addresses(dns)
     same = set(map(is_address, ours)) & set(map(is_address, theirs))
-    if not same or set(ours) & set(theirs):
+    unused = [row for row in succeeded(lookup) if not set(ours) & set(row.value)]     # (nsswitch)
+    if not same or set(ours) & set(theirs) or unused:
         return
     failed = [r for r in tcp if r.subject in ours and r.outcome != "ok"]
     better = met(control_tcp, "ok")

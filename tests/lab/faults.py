@@ -1299,6 +1299,9 @@ VARIANTS = [
           resolv="nameserver ns1.example\n"),
     fault("dns-resolver-with-port", WEB + "/", "dns.unconfigured", "client",
           resolv="nameserver 198.51.100.70:53\n"),
+    healthy("ok-nsswitch-dns-first", WEB + "/", never=HEALTHY_NEVER + " dns.hosts_override",
+            hosts=DEAD4 + " web.lab.example\n",
+            do=[("client", "printf 'hosts: dns files\\n' >/etc/nsswitch.conf")]),
     on_client("dns-nsswitch-files", WEB + "/", "dns.failing",
               "printf 'hosts: files\\n' >/etc/nsswitch.conf"),
     # A port forward whose inner host is dead: the 'no' is translated as well.
