@@ -1119,6 +1119,7 @@ def parse_netlink_rules(messages):
         for to_bits, bits, table, action, found in netlink_rows(messages, 32, "=xBBxB2xB4x")]}
 
 
+TO_MANY = ("broadcast", "multicast")               # types of routes that lead to no single host
 BLOCKING_ROUTES = table_of("EINVAL=blackhole EHOSTUNREACH=unreachable EACCES=prohibit")
 ROUTE_ERRORS = kinds("""
     ENETUNREACH=network.*unreachable   EHOSTUNREACH=no route|host.*unreachable
@@ -1713,8 +1714,17 @@ def parse_datagram(raw):
     reply, greeting = raw["reply"], ""
     if len(reply) == 48 and reply[0] & 7 == 4 and reply[1] in (0, 16):
         greeting = "stratum %d %s" % (reply[1], printable(reply[12:16]))
-    return dict(raw, reply=printable(reply[:200]), greeting=greeting,
+    return dict(raw, reply=printable(reply[:200]), greeting=greeting, speaks=udp_protocol(reply),
                 refuses="service.error" if greeting else None)
+
+
+def udp_protocol(reply):
+    """Which of UDP_QUESTIONS a datagram answers, or None."""
+    try:
+        return parse_dns(reply) and "dns"
+    except NotMine:
+        ntp = len(reply) >= 48 and reply[0] & 7 in (2, 4)          # a server, or a peer
+        return "ntp" if ntp else "snmp" if reply[:1] == b"0" else None
 
 
 def parse_first_words(raw):
@@ -5539,9 +5549,9 @@ asks("neighbors", "Everybody else whom this host knows on its segments.",
      lambda egress, tcp: [ask("all", *neighbor_tables())])
 asks("segment",
      "Others on the segment, asked for at layer 2 when the next hop has not answered in time.",
-     lambda egress, knock, interfaces, resolv_conf, hosts_file=(): [
+     lambda egress, knock, udp, interfaces, resolv_conf, hosts_file=(): [
          ask("%s %s" % (hop, dev), native("poke", others + [hop], dev, SEGMENT_WAIT_S))
-         for hop, dev in next_hops(egress) if not met(knock, "ok", "refused")
+         for hop, dev in next_hops(egress) if not met(knock + udp, "ok", "refused")
          for others in [segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))]
          if others])
 
@@ -6919,12 +6929,23 @@ def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
 
 sign("""route.blocked  where: client  each: failing  hides: AWAY
     means: A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
-    says: This host's own routing refuses {address}: a {kind} route or rule.
+    says: This host's own routing refuses {address}: a route or rule of type {kind}.
     fix: Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.
     fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH
     fires: route/A ok ; tcp/A unreachable immediate=true errno=EHOSTUNREACH""",
-    lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and dict(
-        kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)))
+    lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and said(row, "type") not in TO_MANY
+    and dict(kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)))
+
+
+@rule("""route.blocked  where: client  each: failing  hides: AWAY
+    says: {address} is a {kind} address: no single host has it, and TCP cannot connect to it.
+    fix: Give the address of one host; if {address} is one, the mask of {dev} is wrong.
+    fires: route/A ok type=broadcast ; tcp/A unreachable immediate=true errno=ENETUNREACH
+    quiet: route/A ok ; tcp/A unreachable immediate=true errno=ENETUNREACH""")
+def rule_route_to_many(row, tcp):
+    """The kernel refuses TCP to broadcast and multicast addresses at once (ENETUNREACH)."""
+    return said(row, "type") in TO_MANY and saying(tcp, "immediate", True) and dict(
+        kind=row.value["type"], proof=rows_about(tcp, row.subject))
 sign("""host.exhausted  where: client  each: knock  hides: AWAY
     means: The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
     says: This host has run out of {what} ({errno}, before any packet was sent).
@@ -7134,12 +7155,14 @@ def rule_dns_bogus(row, wish, known, tcp):
     says: /etc/hosts gives {host} the address {address}; the resolvers say {other}{so}.
     fix: Remove or correct the line for {host} in /etc/hosts.
     given: hosts_file/N ok [{"address":"A","names":["N"]}]   fires: dns/R,A,N ok addresses=["G"]
-    quiet: dns/R,A,N ok addresses=["A"]""")
-def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp):
+    quiet: dns/R,A,N ok addresses=["A"]
+    quiet: dns/R,A,N ok addresses=["G"] ; lookup/N ok ["G"]""")
+def rule_dns_hosts_override(wish, hosts_file, dns, tcp, control_tcp, lookup):
     """The hosts file wins over DNS; it is the cause when its address fails and DNS's works."""
     ours, theirs = hosts_rows(hosts_file, wish["host"]), dns_addresses(dns)
     same = set(map(is_address, ours)) & set(map(is_address, theirs))
-    if not same or set(ours) & set(theirs):
+    unused = [row for row in succeeded(lookup) if not set(ours) & set(row.value)]     # (nsswitch)
+    if not same or set(ours) & set(theirs) or unused:
         return
     failed = [r for r in tcp if r.subject in ours and r.outcome != "ok"]
     better = met(control_tcp, "ok")
@@ -7173,15 +7196,19 @@ def rule_dns_inconsistent(dns):
 @rule("""path.loop  where: transit  each: icmp_errors  hides: PORT_ONLY
     says: Packets to {address} go round in circles{between}: {router} says their TTL ran out.
     fix: Correct the routes of {routers}: each sends {address} to the other.
-    fires: tcp/A unreachable icmp=11/0@G   quiet: tcp/A unreachable icmp=3/1@G""")
-def rule_path_loop(row, traces):
+    fires: tcp/A unreachable icmp=11/0@G   quiet: tcp/A unreachable icmp=3/1@G
+    quiet: tcp/A unreachable icmp=11/0@G ; trace_udp/A ok hops=[{"ttl":2,"address":"G"},
+      {"ttl":3,"address":"G"}]""")
+def rule_path_loop(row, traces, stuck_at):
     """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop."""
     hops = hop_table(traces, row.subject)
     routers = list(hops.values())
     again = sorted({a for a in routers if routers.count(a) > 1})
     places = ["client_network"] * (hops.get(1) in again) + ["transit", "server_network"]
-    return row.value["kind"] in TIME_EXCEEDED and dict(sender_facts(row, traces), suspects=places,
-        between=", between %s" % " and ".join(again) if again else "",
+    if row.value["kind"] not in TIME_EXCEEDED or row.subject in stuck_at:
+        return None
+    return dict(sender_facts(row, traces), confidence="certain" if again else "likely",
+        between=", between %s" % " and ".join(again) if again[1:] else "", suspects=places,
         routers=" and ".join(again or [row.value["router"]]))
 
 
@@ -7200,6 +7227,19 @@ def rule_path_loop_traced(row, traces):
     return one and dict(one=one, two=two, proof=proof)
 
 
+sign("""path.dead_end  where: transit  each: icmp_errors  sure: likely
+    means: One router at one TTL after the other says that the TTL ran out: it arrives there as 1.
+    says: Packets to {address} get no farther than {router}: it says that their TTL ran out,
+      whatever it was here, so a box on the way sets it too low.
+    fix: Look before {router} for a rule that sets the TTL (`ip ttl set`, `-j TTL`), and remove it.
+    given: tcp/A unreachable icmp=11/0@G
+    fires: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":3,"address":"G"}]
+    quiet: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":4,"address":"G"}]""",
+    lambda row, traces, stuck_at: row.value["kind"] in TIME_EXCEEDED and row.subject in stuck_at
+    and dict(proof=rows_about(traces, row.subject),
+             suspects=unique(["client_network"] + place_of(stuck_at[row.subject], None))))
+
+
 sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
     means: A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
     says: {router} has no route to {address} ({words}).
@@ -7209,13 +7249,14 @@ sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONL
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
     says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
-    fix: Is {address} up and in the right VLAN? Check from a host next to it.
+    fix: Is {address} up and in the right VLAN? Check from a host next to it; if {router} is not
+      next to it, the next router on the way is silent.
     fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G
     fires: tcp/A unreachable icmp=3/1@A ms=3080   quiet: tcp/A unreachable icmp=3/1@A ms=9""",
     lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
-        teller="The last router, %s," % row.value["router"] if row.value["router"] != row.subject
+        teller="The router %s" % row.value["router"] if row.value["router"] != row.subject
         else "This very address, a NAT or balancer with a dead host behind it,",
-        seconds=(row.value["ms"] or 0) / 1000, confidence="certain" if is_late(row) else "likely"))
+        seconds=(row.value["ms"] or 0) / 1000, confidence="likely"))
 sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_end
     means: An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4-6.
     says: A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'{own}.
@@ -7378,7 +7419,8 @@ sign("""path.mtu_blackhole
 @rule("""path.loss  where: transit client_network server_network  severity: warn  sure: likely
     says: Packets to {address} port {port} are lost: of {tried} connections {silent} got no answer
       and {resent} only after the SYN was sent again.
-    fix: Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.
+    fix: Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real. Without
+      any, a limit on new connections does this: of the server, or a firewall before it.
     given: tcp/A timeout   fires: retries/A ok tried=4 open=3 silent=1 resent=0
     quiet: retries/A ok tried=4 open=0 silent=4 resent=0""")
 def rule_path_loss(retries, resends, tcp, tls, http):
@@ -7394,9 +7436,14 @@ def rule_path_loss(retries, resends, tcp, tls, http):
             talk.value["info"]["total_retrans"] for talk in late)
         words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
                      " tls.handshake_stalled") if mute else dict(hides="")
+        # The first at once and only later ones late: we may have met a limit on connections.
+        hasty = not mute and not value["silent"] and all(t.value["ms"] < RESENT_MS for t in first)
+        if hasty:
+            words.update(suspects=["transit", "server_network", "server", "client_network"])
         # One late packet is none: a router drops the first while it asks for a MAC address.
         if (gone or lost > 1) and (value["open"] or met(first, "ok")):
-            yield blame(row, first + mute, confidence="likely" if lost > 1 else "possible",
+            yield blame(row, first + mute,
+                        confidence="likely" if lost > 1 and not hasty else "possible",
                         silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
                         tried=value["tried"] + max(1, len(mute + late)), **words)
 
@@ -7833,14 +7880,18 @@ def rule_http_status(row, wish, now):
 @rule("""service.unexpected  where: service  each: spoken  hides: http.not_http
     says: Port {port} on {address} does not speak {wanted}: {speaks} answers ("{words}").
     fix: Is this the right port and host? Another program holds it.
-    given: target/A ok protocol=ssh   fires: tcp/A ok after=data speaks=smtp greeting=220
-    quiet: tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x""")
+    fires: target/A ok protocol=ssh ; tcp/A ok after=data speaks=smtp greeting=220
+    quiet: target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x
+    fires: target/A ok protocol=ntp transport=udp ; udp/A ok reply=hello
+    quiet: target/A ok protocol=ntp transport=udp ; udp/A ok reply=x speaks=ntp""")
 def rule_service_unexpected(row, wish):
     """The greeting is that of another protocol than the one asked for."""
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
     if wanted in ("tcp", "tls") or wish["tls"] and row.probe == "tcp":
         return None
-    speaks, words = said(row, "speaks"), row.value["greeting"]
+    if row.probe == "udp" and wanted not in UDP_QUESTIONS:
+        return None
+    speaks, words = said(row, "speaks"), said(row, "greeting") or said(row, "reply") or ""
     garbage = not speaks and (wanted in ("http", "telnet") or row.probe == "words")
     either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
         and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
@@ -8927,7 +8978,7 @@ def sender_facts(row, traces, usual="", sure=False):
     """What every finding about an ICMP error from elsewhere says; `usual` places are likely too."""
     places, usual = sender_places(row.value["router"], row.subject, traces, ()), usual.split()
     return dict(proof=rows_about(traces, row.subject),
-                suspects=usual if sure else unique(places + usual[::-1]))
+                suspects=unique(usual + places if sure else places + usual[::-1]))
 
 
 def hop_silence(row, more, sure="likely"):
@@ -9325,6 +9376,9 @@ VIEWS = {
         r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE
         and r not in asked_in_vain and (r.probe, r.value["router"]) != ("udp", r.subject)],
     "other_traces": lambda trace_udp, trace_icmp: trace_udp + trace_icmp,   # not of this port
+    "stuck_at": lambda traces: {                       # {address: TTL at which one router repeats}
+        row.subject: ttl for row in traces for hops in [hop_table([row], row.subject)]
+        for ttl in sorted(hops, reverse=True) if hops[ttl] == hops.get(ttl + 1)},
     "traces": lambda trace_tcp, other_traces: trace_tcp + other_traces,
     "present": lambda alive, neighbor: dict(                              # at layer 2 at least
         {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
@@ -9359,7 +9413,7 @@ VIEWS = {
         r.value["chain"][0], read_url(r.subject)["host"])],
     "tls_only": lambda secure: [r for r in secure if said(r, "version") or said(r, "alert")],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
-        row for row in words + udp if said(row, "bytes") or said(row, "refuses")],
+        row for row in words + udp if said(row, "bytes") or said(row, "reply")],
     "talks": lambda tls, exchanges, words: succeeded(tls + exchanges + words),
     "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
         and row.value["stage"] == "http" and not is_unheeded(row)],
@@ -9519,10 +9573,13 @@ def demote(findings, seen):
 
 
 def doubt(findings, seen):
-    """Where the kernel could not keep every packet for us, what was not seen proves little."""
+    """Where the kernel could not keep every packet for us, what was not seen proves little; nor do
+    some addresses of a name prove that none of the others works."""
     lossy = any(said(row, "dropped") for row in seen["capture"])
+    untried = any(len(row.value) > MAX_ADDRESSES for row in succeeded(seen["lookup"]))
     return [f._replace(confidence="possible") if lossy and any(
-        row.probe == "capture" for row in f.proof) else f for f in findings]
+        row.probe == "capture" for row in f.proof) or untried and f.scope and f.severity == "fail"
+        else f for f in findings]
 
 
 def verdict(findings, seen):
@@ -10932,6 +10989,8 @@ JAPANESE = """
   fix `ip route get {address}`の結果と使用中の範囲を比べてください。範囲またはネットマスクの修正が必要です。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
   fix 該当箇所を探して削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
+@route_to_many {address}は{kind}アドレスです。特定のホストのものではないため、TCPでは接続できません。
+  fix 1台のホストのアドレスを指定してください。{address}がホストのアドレスなら、{dev}のネットマスクの誤りです。
 @host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
 @host_exhausted_silent このホストの接続追跡が上限に達しています（{full}）。新しい接続は破棄されます。
   fix net.netfilter.nf_conntrack_maxを引き上げてください。または、接続を大量に開いている元を調べてください（`conntrack -L`）。
@@ -10977,10 +11036,14 @@ JAPANESE = """
   fix {one}と{two}の経路を修正してください。{address}宛てを互いに相手へ送っています。
 @path_loop {address}宛てのパケットがループしています{between}。{router}がTTL超過を返しました。
   fix {routers}の経路を修正してください。{address}宛てを互いに相手へ送っています。
+@path_dead_end_icmp_errors {address}宛てのパケットは{router}より先へ進みません。送信時のTTLにかかわらずTTL超過が返るため、
+    途中の機器がTTLを低く書き換えています。
+  fix {router}の手前でTTLを書き換えるルール（`ip ttl set`、`-j TTL`）を探し、削除してください。
 @path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
   fix {router}の、{address}のネットワークへの経路を修正してください。
 @path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
+    {router}が{address}に隣接していない場合は、次のルーターが無応答です。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
   fix {router}のルールで許可してください。対象は{here}から{address}のポート{port}への通信です。
@@ -11007,6 +11070,7 @@ JAPANESE = """
   fix 大きな転送を試してください。停止する場合は、MSSを調整するか、ICMP 3/4を通してください。
 @path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
   fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
+    損失がなければ、サーバーかその手前のファイアウォールが新規接続数を制限している可能性があります。
 @tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
   fix 途中のルーターは、パケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
 @tcp_reset_ended {address}はポート{port}の接続を受け付けますが、データを送る前に直ちに{how}。
@@ -11345,7 +11409,7 @@ address unreachable ({n}) = アドレス到達不能 {n}
 source address failed policy ({n}) = 送信元アドレスのポリシー違反 {n}
 reject route ({n}) = 拒否経路 {n}
 unreachable ({n}) = 到達不能 {n}
-The last router, {router}, = 最後のルーター{router}が、
+The router {router} = ルーター{router}が、
 This very address, a NAT or balancer with a dead host behind it, = 宛先自身（NATか負荷分散装置で、その先のホストが停止中）が、
  (the server's own firewall) = （サーバー自身のファイアウォール）
 On the server = サーバーで

@@ -1299,6 +1299,9 @@ VARIANTS = [
           resolv="nameserver ns1.example\n"),
     fault("dns-resolver-with-port", WEB + "/", "dns.unconfigured", "client",
           resolv="nameserver 198.51.100.70:53\n"),
+    healthy("ok-nsswitch-dns-first", WEB + "/", never=HEALTHY_NEVER + " dns.hosts_override",
+            hosts=DEAD4 + " web.lab.example\n",
+            do=[("client", "printf 'hosts: dns files\\n' >/etc/nsswitch.conf")]),
     on_client("dns-nsswitch-files", WEB + "/", "dns.failing",
               "printf 'hosts: files\\n' >/etc/nsswitch.conf"),
     # A port forward whose inner host is dead: the 'no' is translated as well.
@@ -1314,6 +1317,22 @@ VARIANTS = [
           do=[reject("gateway", "forward", "udp dport 514", "icmp type admin-prohibited")]),
     fault("udp-loop", "snmp://" + WEB4, "path.loop", "client_network transit",
           do=[("transit", "ip route replace 203.0.113.0/24 via 198.51.100.1")]),
+    # The packets are as good as dead when they come to the next router: no loop.
+    fault("ttl-set-too-low", FAR4, "path.dead_end", "client_network", never="path.loop",
+          do=[rules("gateway", "postrouting", 'oifname "wan" ip ttl set 1')]),
+    # The next router is dead: its predecessor says no more than of a dead host.
+    fault("router-silent-for-router", FAR4, "path.host_unreachable", "server server_network",
+          do=[("transit", "ip neigh flush dev sgw"),
+              ("sgw", "nft -f - <<'E'\ntable arp lab {\nchain i {\ntype filter hook input "
+               "priority 0\niifname wan drop\n}\n}\nE")]),
+    fault("udp-dns-garbage", "dns://" + DNS4, "service.unexpected", "service",
+          serve=["dns garbage " + ONE_DNS]),
+    fault("udp-ntp-echo", "ntp://" + WEB4, "service.unexpected", "service",
+          serve=["liars 123=udpecho"]),
+    fault("to-broadcast", "192.0.2.63:80", "route.blocked", "client"),
+    fault("to-everybody", "255.255.255.255:80", "route.blocked", "client"),
+    fault("to-multicast", "224.0.0.5:80", "route.blocked", "client"),
+    fault("to-multicast-v6", "[ff02::1%eth0]:80", "route.blocked route.missing", "client"),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]

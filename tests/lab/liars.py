@@ -16,6 +16,7 @@ waits on its own socket with a time limit.
 import collections
 import ctypes
 import fcntl
+import functools
 import os
 import re
 import select
@@ -572,8 +573,18 @@ def open_udp(port):
     """A UDP socket for both families."""
     server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     server.bind(("::", port))
     return server
+
+
+def serve_udp(server, answer):
+    """Answer for ever, from the very address that was asked."""
+    while True:
+        said, to_whom, _, peer = server.recvmsg(65535, 64)
+        reply = answer(said)
+        if reply:
+            server.sendmsg([reply], to_whom, 0, peer)
 
 
 def start_thread(target, *arguments):
@@ -588,13 +599,6 @@ def serve_tcp(server, kind, argument):
         start_thread(answer_one, conn, kind, argument)
 
 
-def serve_udp_echo(server):
-    """Send every datagram back."""
-    while True:
-        said, peer = server.recvfrom(65535)
-        server.sendto(said, peer)
-
-
 def ntp_reply(said, kind):
     """The answer of an NTP server: well, `deny` (kiss of death), `unsynchronised`."""
     if len(said) < 48 or said[0] & 7 != 3:
@@ -605,15 +609,6 @@ def ntp_reply(said, kind):
     stamp = struct.pack("!II", int(now) & 0xffffffff, int(now % 1 * 2 ** 32))
     return struct.pack("!BBbbII", leap << 6 | said[0] & 0x38 | 4, stratum, 6, -20, 0, 0
                        ) + name + stamp + said[40:48] + stamp + stamp
-
-
-def serve_ntp(server, kind):
-    """Answer for ever."""
-    while True:
-        said, peer = server.recvfrom(2048)
-        answer = ntp_reply(said, kind)
-        if answer:
-            server.sendto(answer, peer)
 
 
 def main_liars(words):
@@ -627,9 +622,10 @@ def main_liars(words):
         elif kind == "udpsilent":
             kept.append(open_udp(int(port)))
         elif kind == "udpecho":
-            work.append((serve_udp_echo, open_udp(int(port))))
+            work.append((serve_udp, open_udp(int(port)), bytes))
         elif kind == "ntp":
-            work.append((serve_ntp, open_udp(int(port)), argument))
+            work.append((serve_udp, open_udp(int(port)),
+                         functools.partial(ntp_reply, kind=argument)))
         else:
             LIARS[kind]                         # a wrong word ends here, not in a thread
             work.append((serve_tcp, listen_tcp(int(port)), kind, argument))
