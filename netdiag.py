@@ -1603,12 +1603,21 @@ def parse_http_head(data):
             "headers": headers}
 
 
-def build_http_request(method, path, host, port, secure, padding=0):
-    """A request that a careful browser could have sent; one connection, no body, no cookies."""
+def parse_cookies(data):
+    """What an answer sets: [(name, value, domain, for https only?)]; path and age are let be."""
+    head = re.split(rb"\r?\n\r?\n", data)[0].decode("latin-1")
+    return [(name, value, (find(r"(?i);\s*domain=\.?([^;\s]+)", more) or "").lower(),
+             bool(re.search(r"(?i);\s*secure\s*(;|$)", more))) for name, value, more in re.findall(
+                 r"(?im)^set-cookie:[ \t]*([^=;\r\n]{1,99})=([^;\r\n]{0,4096})([^\r\n]*)", head)]
+
+
+def build_http_request(method, path, host, port, secure, padding=0, cookies=""):
+    """A request that a careful browser could have sent; one connection, no body."""
     name = "[%s]" % host if ":" in host else dns_ascii(host)
     name += "" if port == (443 if secure else 80) else ":%d" % port
     path = re.sub(r"[^!-~]", lambda c: "%%%02X" % (ord(c.group(0)) & 255), path)
     more = "X-Padding: %s\r\n" % ("n" * padding) if padding else ""
+    more += "Cookie: %s\r\n" % cookies if cookies else ""
     return ("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: netdiag/%s\r\nAccept: */*\r\n"
             "Connection: close\r\n%s\r\n" % (method, path, name, VERSION, more)).encode(
                 "ascii", "replace")
@@ -1623,7 +1632,7 @@ def sni_for(host):
 def parse_http_exchange(raw):
     """The answer to one request: `status` None where nothing came, `not_http` where no HTTP."""
     data, value = final_answer(raw["data"]), talk_facts(
-        raw, status=None, not_http=None, chain=read_chain(raw.get("chain", ())))
+        raw, status=None, not_http=None, cookies=[], chain=read_chain(raw.get("chain", ())))
     if not data or raw["ended"] in ("closed", "reset") and data.startswith(b"HTTP/1") \
             and not re.search(rb"\r?\n\r?\n", data):
         return value                                  # nothing, or a head that ends in the middle
@@ -1633,6 +1642,7 @@ def parse_http_exchange(raw):
         return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
     every = value["headers"]
     return dict(value, location=every.get("location"), date=parse_http_date(every.get("date")),
+        cookies=unique(printable(name, 40) for name, _, _, _ in parse_cookies(data)),
         headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
         wants_tls=bool(re.search(PLAIN_ON_TLS, data)))
 
@@ -4008,6 +4018,7 @@ class System:
         self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.children, self.closed, self.lock = set(), False, threading.Lock()
         self.contexts = {}                # of TLS, by whether they verify
+        self.cookies = {}                 # {(host or domain, name): (value, for https only?)}
         self.recording = None
 
     # -- here: clock, environment, files, commands
@@ -4787,16 +4798,31 @@ class System:
                     b"\r\n\r\n" in final_answer(data) or not b"HTTP/".startswith(data[:5])
                     or b"\n" in final_answer(data) and time.monotonic() > late))
                 facts.update(heard, stage="http", info=self.count(sock))
+                self.keep_cookies(request, heard["data"])
                 if facts["ended"] == "done" and not whole:
                     facts["ended"] = None         # a head may be all that is wanted
         return outcome, facts
 
-    def fetch(self, url, timeout_s=HTTP_WAIT_S):
-        """Follow one redirect, by HEAD; raw for `parse_http_exchange`."""
+    def keep_cookies(self, request, data):
+        """Hold what an answer sets until a redirect leads back (RFC 6265); it leaves no trace."""
+        host = (find(r"(?m)^Host: (\[[^\]]*\]|[^:\r]+)", request.decode("latin-1")) or "").lower()
+        for name, value, domain, secure in parse_cookies(data if data[:5] == b"HTTP/" else b""):
+            home = domain if domain and host.endswith("." + domain) else host
+            self.cookies[home, name] = value, secure
+
+    def cookies_for(self, host, secure):
+        """What a browser would send back to this host, as the text of a header."""
+        return "; ".join("%s=%s" % (name, value) for (home, name), (value, safe) in list(
+            self.cookies.items()) if (secure or not safe) and (
+                "." + host.lower()).endswith("." + home))
+
+    def fetch(self, url, method="HEAD", timeout_s=HTTP_WAIT_S):
+        """Follow one redirect; raw for `parse_http_exchange`."""
         parts = read_url(url)
         host, secure = parts["host"], parts["scheme"] == "https"
         port = int(parts["port"] or (443 if secure else 80))
-        request = build_http_request("HEAD", parts["path"] or "/", host, port, secure)
+        request = build_http_request(method, parts["path"] or "/", host, port, secure,
+                                     cookies=self.cookies_for(host, secure))
         return self.http_by_name(host, self.options.family, port, secure, request, timeout_s)
 
     def http_by_name(self, host, family, port, secure, request, timeout_s, steps=()):
@@ -5739,17 +5765,25 @@ def probe_exchange(wish, tcp):
 
 @stepwise
 def probe_redirects(wish, http):
-    """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT."""
+    """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT; an address that
+    was asked before is asked again where cookies were set meanwhile."""
     for step in latest(http)[:1]:
         urls = ["%s://%s%s" % (wish["protocol"], endpoint(wish["host"], wish["port"]),
                                wish["path"] or "/")]
+        asked, cookies = [], set()
         while redirect_of(step) and len(urls) <= REDIRECT_LIMIT:
             url = join_url(urls[-1], redirect_of(step))
-            if url in urls[1:] or not re.match("https?://", url):
+            asked = [] if set(said(step, "cookies")) - cookies else asked
+            if url in asked or not re.match("https?://", url):
                 return
+            asked.append(url)
             urls.append(url)
-            step, = yield [ask(hide_secret(printable(url, 200)),
-                               native("fetch", url, parse=parse_http_exchange))]
+            cookies.update(said(step, "cookies"))
+            for method in ("HEAD", "GET"):
+                step, = yield [ask(hide_secret(printable(url, 200)),
+                                   native("fetch", url, method, parse=parse_http_exchange))]
+                if not head_failed(step):
+                    break
 
 
 asks("secure", "A ClientHello where a plain talk met nothing: does the port want TLS?",
@@ -7651,8 +7685,9 @@ sign("""http.redirect_loop  where: service  each: redirects
     fix: Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.
     given: http/A ok status=302 location=/b   fires: redirects/http://A/b ok status=302 location=/a
     quiet: redirects/http://A/b ok status=200""",
-    lambda row, redirects: row is redirects[-1] and redirect_of(row) and dict(
-        count=len(redirects), url=row.subject, proof=redirects[:-1]))
+    lambda row, redirects, http: row is redirects[-1] and redirect_of(row) and dict(
+        count=len(redirects), url=row.subject, proof=redirects[:-1], confidence="likely" if any(
+            said(r, "cookies") for r in http + redirects) else "certain"))
 sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca tls.self_signed
     tls.name_mismatch tls.not_yet_valid http.no_response http.not_http tcp.refused
     path.host_unreachable path.net_unreachable tcp.filtered
@@ -7662,7 +7697,8 @@ sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca
     fix: Correct the redirect's address, or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
     quiet: redirects/http://there.example/ ok status=200""",
-    lambda row, now, misnamed: said(row, "stage") in STAGES and (
+    lambda row, now, misnamed, redirects: row in latest(redirects) and said(
+        row, "stage") in STAGES and (
         row in misnamed or not said(row, "status")) and dict(
             code=(["tls.name_mismatch"] * (row in misnamed) + ["http.not_http"] * bool(
                 said(row, "not_http")) + [code for code, _, _ in untimely(
@@ -7789,8 +7825,32 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
     """4xx: request or rights; 502, 503, 504: the front works, its back end does not; other 5xx."""
-    status, path = row.value["status"] or 0, wish["path"] or "/"
-    if status < 400 or status == 401 and path == "/":      # a working server that asks for a login
+    path = wish["path"] or "/"
+    if row.value["status"] == 401 and path == "/":         # a working server that asks for a login
+        return None
+    return status_holes(row, row.subject, path, now)
+
+
+@rule("""http.client_error http.gateway_error http.server_error proxy.denied
+    where: service client  each: redirects
+    says: {host} redirects to {url}, which answers HTTP {status} {reason}: {meaning}.
+    fix: {cure}   ask: {url} answers {status} at {when} UTC: what does the log say?
+    fires: http/A ok status=302 location=/x ; redirects/http://A/x ok status=404
+    quiet: http/A ok status=302 location=/x ; redirects/http://A/x ok status=401
+    quiet: http/A ok status=302 location=/x ; redirects/http://A/x ok status=200""")
+def rule_http_landed(row, redirects, now):
+    """The answer to which redirects lead, judged as one that was asked for directly."""
+    if row is not redirects[-1] or said(row, "status") == 401:      # a page that asks for a login
+        return None
+    parts = read_url(row.subject)
+    holes = status_holes(row, parts["host"], parts["path"] or "/", now)
+    return holes and dict(holes, url=row.subject)
+
+
+def status_holes(row, address, path, now):
+    """What an answer of 400 and more means, in the holes of a rule's words; else None."""
+    status = said(row, "status") or 0
+    if status < 400:
         return None
     usual, places, code = (500, ("service",), "http.server_error") if status >= 500 else (
         400, ("service", "client"), "http.client_error")
@@ -7801,7 +7861,7 @@ def rule_http_status(row, wish, now):
     return dict(status=status, path=hide_secret(path), meaning=meaning,
                 code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
                 when="that time" if now is None else utc_text(now), cure=cure.format(
-                    address=row.subject, front=server))
+                    address=address, front=server))
 
 
 @rule("""service.unexpected  where: service  each: spoken  hides: http.not_http
@@ -11058,6 +11118,8 @@ JAPANESE = """
   ask このホストをキャプティブポータルの対象から除外してください。
 @http_status {address}は{path}に対してHTTP {status} {reason}を返します（{meaning}）。
   ask {when} UTCに、{address}が{path}に対して{status}を返しました。ログを確認してください。
+@http_landed {host}は{url}へリダイレクトし、そこはHTTP {status} {reason}を返します（{meaning}）。
+  ask {when} UTCに{url}が{status}を返しました。ログを確認してください。
 @service_unexpected {address}のポート{port}は{wanted}ではありません。応答しているのは{speaks}です（「{words}」）。
   fix ポート番号とホストを確認してください。別のプログラムがこのポートを使っています。
 ?identity 実行者、システム、権限
@@ -11423,6 +11485,8 @@ it redirects to {url} = {url}へリダイレクト
 something else = 別のプログラム
 {address} answers {status} for {path} at that time UTC: what does the log say?
     = {address}が{path}に対して{status}を返しました。ログを確認してください。
+{url} answers {status} at that time UTC: what does the log say?
+    = {url}が{status}を返しました。ログを確認してください。
 a proxy on the way forbids it = 途中のプロキシが禁止しています
 the server does not understand the request = サーバーが要求を理解できません
 Check the URL and the Host name. = URLとHost名を確認してください。

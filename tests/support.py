@@ -95,7 +95,7 @@ FLIGHT = {"version": "TLSv1.2", "cipher": "0xc02f", "chain": [CERTIFICATE], "cli
 HTTP = {"stage": "http", "error": None, "connect_ms": 1.0, "tls_ms": None, "first_byte_ms": 2.0,
         "ended": None, "info": {}, "status": 200, "reason": "OK", "version": "1.1",
         "headers": {}, "not_http": None, "date": None, "location": None, "wants_tls": False,
-        "bytes": 200}
+        "cookies": [], "bytes": 200}
 UDP = {"reply": None, "icmp": [], "error": None, "sent": 2, "ms": None}
 PING = {"sent": 1, "received": 1, "reached": True, "rtt_avg_ms": 1.0, "errors": []}
 

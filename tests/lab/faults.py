@@ -1132,6 +1132,13 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
           "service server", serve=["haproxy"]),
     healthy("ok-redirect-chain", WEB + "/chain"),
     healthy("ok-redirect-to-plain", "https://web.lab.example/to-plain"),
+    healthy("ok-redirect-to-login", WEB + "/to-login"),
+    # A site that sets a cookie and looks whether it comes back; one that never lets it be enough.
+    healthy("ok-redirect-cookie", "https://web.lab.example/cookie"),
+    fault("redirect-cookie-loop", WEB + "/session", "http.redirect_loop", "service server"),
+    fault("redirect-to-missing", WEB + "/to-missing", "http.client_error", "service server"),
+    fault("redirect-to-unavailable", WEB + "/to-unavailable", "http.gateway_error",
+          "service server"),
     # Every hop is a connection of its own: the one that fails is what the user meets.
     fault("redirect-to-no-name", WEB + "/to-no-name", "dns.not_found", "service dns"),
     fault("redirect-to-refused", WEB + "/to-refused", "tcp.refused", "service server"),
