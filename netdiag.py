@@ -4845,9 +4845,8 @@ class System:
         return re.sub(b"%([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m.group(1).decode()),
                       (find(r"//([^/]*)@", full_url(url)) or "").encode())
 
-    def tunnel(self, proxy_host, proxy_port, variable, host, port, path=None,
-               timeout_s=PROXY_WAIT_S):
-        """Ask a proxy for a tunnel, or for the page at `path` (RFC 9110 9.3.6, RFC 9112 3.2.2)."""
+    def proxy_request(self, variable, host, port, path=None):
+        """CONNECT, or the request for the page at `path` (RFC 9110 9.3.6, RFC 9112 3.2.2)."""
         import base64
         login = self.proxy_login(variable)
         name = endpoint(host, port)
@@ -4855,13 +4854,34 @@ class System:
             "%s HTTP/1.1\r\nHost: %s\r\n" % (path or "", name))
         if login:
             request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
-        return self.aside().http_by_name(proxy_host, 0, proxy_port, False,
-                                         (request + "\r\n").encode("ascii", "replace"), timeout_s)
+        return (request + "\r\n").encode("ascii", "replace")
+
+    def tunnel(self, proxy_host, proxy_port, variable, host, port, path=None,
+               timeout_s=PROXY_WAIT_S):
+        """Ask a proxy for a tunnel, or for the page at `path`; raw for `parse_http_exchange`."""
+        request = self.proxy_request(variable, host, port, path)
+        return self.aside().http_by_name(proxy_host, 0, proxy_port, False, request, timeout_s)
 
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
         return self.aside().http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+
+    def through(self, proxy_host, proxy_port, variable, socks, host, port, server_name, alpn,
+                timeout_s=PROXY_WAIT_S):
+        """A handshake with the target behind the proxy's tunnel; raw for `parse_handshake`."""
+        steps = build_socks(host, port, self.proxy_login(variable)) if socks else (
+            (self.proxy_request(variable, host, port), rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),)
+        outcome, found = self.resolve(proxy_host, 0, 3.0)
+        if outcome != "ok":
+            return "unknown", found["error"]
+        for verify in (True, False):                # the second time to see the chain
+            outcome, facts = self.aside().tls(
+                found[0], proxy_port, server_name, verify, steps, alpn, timeout_s=timeout_s)
+            first = facts if verify else dict(first, chain=facts["chain"])
+            if outcome != "ok" or first["ended"] != "untrusted":
+                break
+        return outcome, first
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -5425,7 +5445,7 @@ def put(source, system, timeout_s):
 #   name      lookup  hosts_file  dns  general_dns
 #   way       route  egress  neighbor  segment
 #   packets   knock -> tcp      ping  trace_*  other_ports  sizes  retries  marked
-#   talk      words  ssh  tls  hello  http  redirects  udp  tunnel
+#   talk      words  ssh  tls  hello  http  redirects  udp  tunnel  through
 #   server    sockets -> owners  watch -> grown  rules_now      rules  wrappers  limits  switch
 #   port      loop  back  logs      where nobody listens: elsewhere  units
 #
@@ -5807,6 +5827,14 @@ def probe_tunnel(wish, proxy_env):
         yield list(tunnel_asks(wish, proxy_for(wish, proxy_env), wish["path"] or "/"))
 
 
+asks("through", "A TLS handshake with the target through the proxy's tunnel.",
+     lambda wish, proxy_env, tunnel: wish["tls"] and [
+         ask("%s via %s" % (wish["host"], row.subject), native(
+             "through", proxy["host"], proxy["port"], proxy["variable"],
+             (proxy["scheme"] or "").startswith("socks"), wish["host"], wish["port"], wish["sni"],
+             ("h2", "http/1.1"), parse=parse_handshake))
+         for proxy in [proxy_for(wish, proxy_env)]
+         for row in saying(latest(tunnel), "status", 200)])
 asks("spare_proxy",
      "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
      lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
@@ -7501,7 +7529,8 @@ cert("""tls.untrusted_ca  where: service client  sure: likely
       hold{others}.
     fix: If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?
     ask: Is '{issuer}' the CA of your certificate for {name}? If not, somebody inspects the traffic.
-    fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok""")
+    fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok
+    fires: target/N ok ; through/N,via,P ok ended=untrusted verify_code=20""")
 cert("""tls.unacceptable  where: service
     says: The certificate chain of {address} ({name}) is refused by this host: '{breach}'.
     fix: Have it issued anew: for this name and for servers, RSA 2048 or more, SHA-256.
@@ -9376,9 +9405,10 @@ VIEWS = {
     "far_ends": lambda tcp, udp, own: [
         row._replace(value=dict(told, you_port=told["port"], nat=told["you"] not in own | {
             said(row, "local")})) for row in tcp + udp for told in [greeting_of(row)] if told],
-    "handshakes": lambda tls, hello: succeeded(tls) + clear_handshakes(tls, hello),
-    "chains": lambda wish, tls, hello, peer, handshakes: {  # {address: the longest that it sent}
-        row.subject: max([said(r, "chain") or [] for r in rows_about(tls + peer + [
+    "handshakes": lambda through, tls, hello: succeeded(through + tls) + clear_handshakes(
+        tls, hello),
+    "chains": lambda wish, through, tls, hello, peer, handshakes: {       # {address: the longest}
+        row.subject: max([said(r, "chain") or [] for r in rows_about(through + tls + peer + [
             h for h in hello if not (wish["sni"] and h.subject.endswith(" bare"))], row.subject)],
                          key=len) for row in handshakes},
     "distrust": lambda wish, now, handshakes, chains: {                   # {(address, code): holes}
@@ -9473,6 +9503,10 @@ def finding_of(item, holes, seen):
     words = dict(facts if isinstance(facts, dict) else (), host=wish["host"],
                  port=wish["port"] or wish["knock_port"], here=first_of(sources) or "this host")
     words.update(holes)
+    places = list(holes.get("suspects") or item.where)
+    if is_through(holes):
+        first = code.startswith("tls.handshake") or saying(seen["tls"], "ended", "done")
+        places = unique(["proxy"] * bool(first) + places + ["proxy"])
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
             "tcp.filtered", "tcp.rejected", "path.dead_end"):
@@ -9480,7 +9514,7 @@ def finding_of(item, holes, seen):
     if once and code.startswith("tls.") and code not in MISMADE:
         severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
     return holes["hides"].split() if "hides" in holes else item.hides, Finding(
-        code, severity, list(holes.get("suspects") or item.where),
+        code, severity, places,
         holes.get("confidence", item.sure), says, [fix], ask, holes["proof"],
         (scope,) if scope else (), [], item.layer)
 
@@ -9549,7 +9583,13 @@ def demote(findings, seen):
     good, excused = working_addresses(findings, seen), codes_of(
         "AWAY" if seen["tunnels"] else "CLOSED" if met(seen["tunnel"], "ok") else "")
     return [f._replace(severity="warn") if f.severity == "fail" and (
-        good and f.scope or f.code in excused) else f for f in findings]
+        good and f.scope or f.code in excused and not is_through(f._asdict())) else f
+        for f in findings]
+
+
+def is_through(finding):
+    """Does a finding rest on what came back through the proxy's tunnel?"""
+    return any(row.probe == "through" for row in finding["proof"])
 
 
 def doubt(findings, seen):
@@ -11171,6 +11211,7 @@ JAPANESE = """
 ?redirects リダイレクト先への要求
 ?udp ポートへのデータグラム（応答、ICMPエラー、無応答）
 ?tunnel 適用されるプロキシへのトンネル要求
+?through プロキシのトンネル経由での対象とのTLSハンドシェイク
 ?spare_proxy ほかに道がない場合の、NO_PROXYで除外されたプロキシへのトンネル要求
 ?large 耐量子鍵と同じ大きさのClientHello（失敗時は小さいもの）
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証

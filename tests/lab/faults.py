@@ -738,6 +738,18 @@ SERVICES = [
           options="--proxy http://noproxy.lab.example:3128"),
     fault("proxy-from-environment", WEB + "/", "proxy.unreachable", "proxy",
           env=[("http_proxy", PROXY), ("https_proxy", PROXY)]),
+    # The proxy opens the way, and what comes through it is judged.
+    fault("proxy-to-self-signed", "https://selfsigned.lab.example/", "tls.self_signed", "service",
+          serve=["proxy ok"], options="--proxy " + PROXY),
+    fault("proxy-to-expired", "https://expired.lab.example/", "tls.expired", "service",
+          serve=["proxy ok"], options="--proxy " + PROXY),
+    fault("proxy-inspects", "https://web.lab.example/", "tls.untrusted_ca", "proxy",
+          serve=["liars-at proxy 3128=connected:FOLDER/intercepted.pem"],
+          options="--proxy " + PROXY),
+    fault("proxy-opens-and-closes", "https://web.lab.example/", "tls.handshake_cut", "proxy",
+          serve=["liars-at proxy 3128=connected:"], options="--proxy " + PROXY),
+    fault("proxy-opens-and-stalls", "https://web.lab.example/", "tls.handshake_stalled", "proxy",
+          serve=["liars-at proxy 3128=connected:-"], options="--proxy " + PROXY),
     # The direct way is closed, the proxy would work, and no_proxy keeps us from it.
     fault("proxy-excluded", WEB + "/", "proxy.required",
           "client client_network transit proxy", serve=["proxy ok"],

@@ -293,6 +293,16 @@ def liar_tlspage(conn, cert):
             safe.sendall(page("elastic", b""))
 
 
+def liar_connected(conn, cert):
+    """A proxy that says yes to CONNECT, then speaks TLS itself, closes, or (-) says nothing."""
+    if hear(conn, LIFE_S):
+        conn.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        if cert == "-":
+            wait_for_end(conn)
+        elif cert:
+            liar_tlspage(conn, cert)
+
+
 def liar_tlsonly(conn, cert):
     """A page over TLS; who says anything else is left without a word."""
     if conn.recv(1, socket.MSG_PEEK) == b"\x16":
