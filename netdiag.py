@@ -3788,6 +3788,7 @@ HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store al
 ECHO_ID = os.getpid() & 0xffff
 NO_HOP = dict.fromkeys(("address", "ms", "type", "code"))
 NO_SSL = "this Python has no ssl module"
+TLS_IN_TLS = "netdiag speaks no TLS within the TLS of an https:// proxy"
 TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt"
                 " /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem").split()     # Debian, Fedora, SUSE, BSD
 
@@ -4856,21 +4857,23 @@ class System:
             request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
         return (request + "\r\n").encode("ascii", "replace")
 
-    def tunnel(self, proxy_host, proxy_port, variable, host, port, path=None,
+    def tunnel(self, proxy_host, proxy_port, variable, secure, host, port, path=None,
                timeout_s=PROXY_WAIT_S):
         """Ask a proxy for a tunnel, or for the page at `path`; raw for `parse_http_exchange`."""
         request = self.proxy_request(variable, host, port, path)
-        return self.aside().http_by_name(proxy_host, 0, proxy_port, False, request, timeout_s)
+        return self.aside().http_by_name(proxy_host, 0, proxy_port, secure, request, timeout_s)
 
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
         return self.aside().http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
-    def through(self, proxy_host, proxy_port, variable, socks, host, port, server_name, alpn,
+    def through(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, alpn,
                 timeout_s=PROXY_WAIT_S):
         """A handshake with the target behind the proxy's tunnel; raw for `parse_handshake`."""
-        steps = build_socks(host, port, self.proxy_login(variable)) if socks else (
+        if scheme == "https":
+            return "unknown", TLS_IN_TLS
+        steps = build_socks(host, port, self.proxy_login(variable)) if scheme[:5] == "socks" else (
             (self.proxy_request(variable, host, port), rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),)
         outcome, found = self.resolve(proxy_host, 0, 3.0)
         if outcome != "ok":
@@ -5831,8 +5834,8 @@ asks("through", "A TLS handshake with the target through the proxy's tunnel.",
      lambda wish, proxy_env, tunnel: wish["tls"] and [
          ask("%s via %s" % (wish["host"], row.subject), native(
              "through", proxy["host"], proxy["port"], proxy["variable"],
-             (proxy["scheme"] or "").startswith("socks"), wish["host"], wish["port"], wish["sni"],
-             ("h2", "http/1.1"), parse=parse_handshake))
+             proxy["scheme"] or "", wish["host"], wish["port"], wish["sni"], ("h2", "http/1.1"),
+             parse=parse_handshake))
          for proxy in [proxy_for(wish, proxy_env)]
          for row in saying(latest(tunnel), "status", 200)])
 asks("spare_proxy",
@@ -6307,7 +6310,8 @@ def tunnel_asks(wish, proxy, *path):
         socks = not path and (proxy["scheme"] or "").startswith("socks")
         yield ask("%(host)s:%(port)d" % proxy, native(
             "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
-            wish["host"], wish["port"], *path, parse=parse_socks if socks else
+            *([] if socks else [proxy["scheme"] == "https"]), wish["host"], wish["port"], *path,
+            parse=parse_socks if socks else
             parse_forwarded if path else parse_http_exchange))
 
 
@@ -7805,12 +7809,15 @@ sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS
     fix: Correct or unset {variable}{bypass}, or repair the proxy.
     ask: Is the proxy {proxy} up, and may this host use it?
     given: target/N ok proxy=http://192.0.2.8:3128
-    fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200""",
+    fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200
+    fires: tunnel/P ok stage=tls status=null ended=not_tls""",
     lambda row, proxy: proxy and not said(row, "status") and dict(
         proxy=row.subject, variable=proxy["variable"],
         bypass="" if proxy["variable"] == "--proxy" else ", add the target to NO_PROXY",
-        how={"lookup": "its name has no address", "connect": "no connection"}.get(
-            said(row, "stage"), "no HTTP answer"), error=said(row, "error") or said(row, "ended")))
+        how={"lookup": "its name has no address", "connect": "no connection",
+             "tls": "TLS with it fails, is its URL rather http://?"}.get(
+                 said(row, "stage"), "no HTTP answer"),
+        error=said(row, "error") or said(row, "ended")))
 sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
     means: The way out leads only through a proxy, which the variables do not let this target use.
     says: {host} is not reached directly, but would be by the proxy {proxy}: NO_PROXY forbids it.
@@ -11520,6 +11527,8 @@ nothing = なし
 its name has no address = その名前にアドレスがありません
 no connection = 接続できません
 no HTTP answer = HTTPの応答がありません
+TLS with it fails, is its URL rather http://?
+    = プロキシとのTLS接続に失敗します。URLがhttp://の誤りでないか確認してください
 Correct or unset {variable}, add the target to NO_PROXY, or repair the proxy.
     = {variable}を訂正または解除するか、対象をNO_PROXYに追加するか、プロキシを修復してください。
 it redirects to {url} = {url}へリダイレクト
@@ -11946,6 +11955,8 @@ listening for LLDP and CDP: {errno} = LLDPとCDPの受信: {errno}
 nobody tells of sockets = ソケットの一覧を取得できません
 systemd runs here and was not asked = systemdに問い合わせていません
 root or CAP_NET_RAW is needed ({errno}) = rootまたはCAP_NET_RAWが必要です（{errno}）
+netdiag speaks no TLS within the TLS of an https:// proxy
+    = https://のプロキシとのTLSの中では、さらにTLSを使うことができません
 this Python has no ssl module = このPythonにはsslモジュールがありません
 ,  = 、
 ;  = 、

@@ -351,7 +351,8 @@ class Talks(unittest.TestCase):
               '"variable":"https_proxy","scheme":"http"}'
         https = "target/N ok protocol=https tls=true" + env
         self.assertEqual(asked("tunnel", https), [
-            ("192.0.2.8:3128", "tunnel", ("192.0.2.8", 3128, "https_proxy", "web.example", 443))])
+            ("192.0.2.8:3128", "tunnel", ("192.0.2.8", 3128, "https_proxy", False,
+                                           "web.example", 443))])
         for bypass in ('no_proxy=["web.example"]', 'no_proxy=[".example"]', 'no_proxy=["*"]',
                        'no_proxy=["example"]', 'no_proxy=["web.example:443"]'):
             self.assertEqual(asked("tunnel", https + " " + bypass), [], bypass)

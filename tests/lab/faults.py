@@ -750,6 +750,9 @@ SERVICES = [
           serve=["liars-at proxy 3128=connected:"], options="--proxy " + PROXY),
     fault("proxy-opens-and-stalls", "https://web.lab.example/", "tls.handshake_stalled", "proxy",
           serve=["liars-at proxy 3128=connected:-"], options="--proxy " + PROXY),
+    # An https:// proxy is spoken to in TLS; a plain one is none, as curl finds as well.
+    fault("proxy-no-tls", "https://web.lab.example/", "proxy.unreachable", "proxy client",
+          serve=["proxy ok"], options="--proxy https://198.51.100.90:3128"),
     # The direct way is closed, the proxy would work, and no_proxy keeps us from it.
     fault("proxy-excluded", WEB + "/", "proxy.required",
           "client client_network transit proxy", serve=["proxy ok"],
