@@ -61,6 +61,7 @@ CUT_WAIT_S = 0.3             # for the reset of a box on the way, which is neare
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
+GET_WAIT_S = 2.0             # for an answer to GET where HEAD met silence for so long
 DRIP_S = 1.5                 # a head that comes in drops: its first line is enough then
 UDP_WAIT_S = 3.4             # two datagrams; after 3 s a router says that nobody lives there
 PROXY_WAIT_S = 3.5
@@ -4774,8 +4775,9 @@ class System:
         return self.say_once(address, port, request, timeout_s or wait_s, flight_is_over, clamp)
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
-             verify=False, steps=(), timeout_s=HTTP_WAIT_S):
+             verify=False, steps=(), wait_s=HTTP_WAIT_S, timeout_s=None):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
+        timeout_s = timeout_s or wait_s
         if secure and not self.has_ssl():
             return "unknown", NO_SSL
         outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, clamp)
@@ -5766,6 +5768,8 @@ def probe_http(wish, tcp, tls):
     heads = yield http_questions(wish, [r for r in rows if not rows_about(cut, r.subject)], "HEAD")
     yield http_questions(wish, [
         row for row in heads if head_failed(row) and not wants_http2(row, tls)], "GET")
+    yield http_questions(wish, [row for row in saying(heads, "ended", "silent") if not (
+        said(row, "bytes") or is_unheeded(row))], "GET", wait_s=GET_WAIT_S)
 
 
 @stepwise
@@ -6350,13 +6354,13 @@ def known_keys(known_hosts, wish):
             if knows_host(row, wish["host"], wish["port"])]
 
 
-def http_questions(wish, rows, method, clamp=None, padding=0):
+def http_questions(wish, rows, method, clamp=None, padding=0, wait_s=HTTP_WAIT_S):
     """This target's request, asked of each of these; `padding` makes it more than one packet."""
     request = rows and build_http_request(method, wish["path"] or "/", wish["host"], wish["port"],
                                           wish["tls"], padding)
     return [ask(row.subject + (" clamped" if clamp else ""), native(
         "http", row.subject, wish["port"], wish["tls"], wish["sni"], request, clamp, bool(padding),
-        parse=parse_http_exchange)) for row in rows]
+        False, (), wait_s, parse=parse_http_exchange)) for row in rows]
 
 
 def redirect_of(step):
@@ -7681,13 +7685,16 @@ sign("""http.https_expected service.unexpected  where: service client  each: tls
 sign("""http.no_response  where: service server  each: exchanges  sure: likely
     means: The connection opens, the request goes out, and no whole head of a reply comes.
     says: {address} takes the HTTP request and {how} {when}.
-    fix: Is the application hung or crashing? Look at its log and its load on the server.
+    fix: Is the application hung or crashing? Look at its log and its load on the server. If it is
+      only slow, `--timeout 30 --deadline 99` waits for it.
+    ask: Is the application on {address} hung, crashing or slow? Its log and load will say.
     fires: http/A ok status=null ended=silent
     quiet: http/A ok status=null ended=closed not_http=hello""",
-    lambda row, tls_only: row.value["stage"] == "http" and not (
+    lambda row, tls_only, http: row.value["stage"] == "http" and not (
         row.value["status"] or row.value["not_http"] or tls_only) and not is_unheeded(row) and dict(
         how=ENDINGS.get(row.value["ended"], "ends"), when="in the middle of its answer"
-        if row.value["bytes"] else "without an answer"))
+        if row.value["bytes"] else "without an answer" if row.value["ended"] != "silent" else
+        "for %.0f s" % max((r.ms or 0) / 1000 for r in rows_about(http, row.subject))))
 sign("""tls.handshake_stalled http.no_response service.silent
     where: server_network transit server service  each: talks  sure: likely
     means: The handshake of TCP is done, and the peer's kernel takes nothing of what is said then.
@@ -11128,7 +11135,8 @@ JAPANESE = """
 @http_https_expected_tls_only {address}のポート{port}はTLS用です。平文の{protocol}には何も返さず、ClientHelloには応答します。
   fix このポートではTLS上の{protocol}を使うか、平文用のポートを使ってください。
 @http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
-  fix アプリケーションの停止や異常終了がないか確認してください。サーバーのログと負荷が手がかりです。
+  fix アプリケーションの停止や異常終了がないか、サーバーのログと負荷を確認してください。遅いだけなら`--timeout 30 --deadline 99`で応答を待てます。
+  ask {address}のアプリケーションが停止、異常終了、遅延していないか確認してください。ログと負荷が手がかりです。
 @http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
   fix ポート番号を確認してください。そこで応答しているプロトコルのクライアントを使ってください。
 @http_redirect_loop_redirects {host}のリダイレクトが循環しているか、終わりません（{count}段、最後は{url}）。
@@ -11516,8 +11524,8 @@ Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or t
     = {address}はHTTP要求を受け取った後、応答せずに{how}。
 {address} takes the HTTP request and stays silent in the middle of its answer.
     = {address}はHTTP要求を受け取りましたが、応答の途中で止まっています。
-{address} takes the HTTP request and stays silent without an answer.
-    = {address}はHTTP要求を受け取った後、何も返しません。
+{address} takes the HTTP request and stays silent for {seconds} s.
+    = {address}はHTTP要求を受け取った後、{seconds}秒間何も返しません。
 lookup = 名前解決
 connect = 接続
 speak first = 通常、接続直後に挨拶を送ります

@@ -293,6 +293,17 @@ def liar_tlspage(conn, cert):
             safe.sendall(page("elastic", b""))
 
 
+def liar_late(conn, words):
+    """SECONDS,METHOD: a page after so many seconds; other methods are left without a word."""
+    seconds, method = words.split(",")
+    head = hear(conn, LIFE_S)
+    if head.startswith(method.encode()):
+        hear(conn, float(seconds))
+        conn.sendall(page("http10", head))
+    else:
+        wait_for_end(conn)
+
+
 def liar_connected(conn, cert):
     """A proxy that says yes to CONNECT, then speaks TLS itself, closes, or (-) says nothing."""
     if hear(conn, LIFE_S):
