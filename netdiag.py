@@ -7597,7 +7597,9 @@ def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
     code, why = handshake_refusal(
         row.value, {h.subject.split()[1]: h.value for h in succeeded(clear)}, late,
         [r.value["version"] for r in versions if r.subject.endswith(" %s" % said(r, "version"))])
-    places, sure, cure = HANDSHAKES[code]
+    unsaid = code == "tls.sni" and row.value["ended"] != "alert" and not any(
+        said(h, "alert") for h in clear)              # then a filter on the way looks the same
+    places, sure, cure = HANDSHAKES["tls.handshake_cut" if unsaid else code]
     for box in [r for r in rows_about(cut_ttl, row.subject) if said(r, "ttl")]:
         code, sure, ttl, far = "tls.handshake_cut", "certain", box.value["ttl"], box.value["far"]
         places = " ".join(place_of(max(ttl - 1, 1), far) + place_of(ttl, far))
@@ -7654,8 +7656,8 @@ def handshake_refusal(value, clear, late, accepted):
             ", it offers %s, which this host refuses" % " and ".join(old) if old else "")
     answers_bare = bool(bare and bare["chain"])
     if alert == "unrecognized_name" or named and answers_bare and not named["chain"]:
-        return "tls.sni", "it refuses the name that was asked for" + (
-            ", and answers without one" if answers_bare else "")
+        return "tls.sni", "the name that was asked for is refused" + (
+            ", and it answers without one" if answers_bare else "")
     weak = re.search(r"(?i)dh.key.too.small|no.ciphers|wrong.cipher|ee.key.too.small", text)
     if value["ended"] == "alert" and (weak or alert in (
             "handshake_failure", "insufficient_security")):
@@ -11494,8 +11496,8 @@ no common version, it offers {old}, which this host refuses
     = 共通のTLSバージョンがありません（サーバーの{old}をこのホストは受け付けません）
 {one} and TLSv1.1 = {one}とTLSv1.1
 {one} and TLSv1 = {one}とTLSv1
-it refuses the name that was asked for = 要求した名前が拒否されました
-it refuses the name that was asked for, and answers without one
+the name that was asked for is refused = 要求した名前が拒否されました
+the name that was asked for is refused, and it answers without one
     = 要求した名前が拒否されました（名前なしでは応答します）
 no common cipher or parameter ({what}) = 共通の暗号方式またはパラメーターがありません（{what}）
 with a reset after the ClientHello = ClientHelloの後にRSTが返りました
