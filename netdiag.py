@@ -61,6 +61,7 @@ CUT_WAIT_S = 0.3             # for the reset of a box on the way, which is neare
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
+GET_WAIT_S = 2.0             # for an answer to GET where HEAD met silence for so long
 DRIP_S = 1.5                 # a head that comes in drops: its first line is enough then
 UDP_WAIT_S = 3.4             # two datagrams; after 3 s a router says that nobody lives there
 PROXY_WAIT_S = 3.5
@@ -1604,12 +1605,21 @@ def parse_http_head(data):
             "headers": headers}
 
 
-def build_http_request(method, path, host, port, secure, padding=0):
-    """A request that a careful browser could have sent; one connection, no body, no cookies."""
+def parse_cookies(data):
+    """What an answer sets: [(name, value, domain, for https only?)]; path and age are let be."""
+    head = re.split(rb"\r?\n\r?\n", data)[0].decode("latin-1")
+    return [(name, value, (find(r"(?i);\s*domain=\.?([^;\s]+)", more) or "").lower(),
+             bool(re.search(r"(?i);\s*secure\s*(;|$)", more))) for name, value, more in re.findall(
+                 r"(?im)^set-cookie:[ \t]*([^=;\r\n]{1,99})=([^;\r\n]{0,4096})([^\r\n]*)", head)]
+
+
+def build_http_request(method, path, host, port, secure, padding=0, cookies=""):
+    """A request that a careful browser could have sent; one connection, no body."""
     name = "[%s]" % host if ":" in host else dns_ascii(host)
     name += "" if port == (443 if secure else 80) else ":%d" % port
     path = re.sub(r"[^!-~]", lambda c: "%%%02X" % (ord(c.group(0)) & 255), path)
     more = "X-Padding: %s\r\n" % ("n" * padding) if padding else ""
+    more += "Cookie: %s\r\n" % cookies if cookies else ""
     return ("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: netdiag/%s\r\nAccept: */*\r\n"
             "Connection: close\r\n%s\r\n" % (method, path, name, VERSION, more)).encode(
                 "ascii", "replace")
@@ -1624,7 +1634,7 @@ def sni_for(host):
 def parse_http_exchange(raw):
     """The answer to one request: `status` None where nothing came, `not_http` where no HTTP."""
     data, value = final_answer(raw["data"]), talk_facts(
-        raw, status=None, not_http=None, chain=read_chain(raw.get("chain", ())))
+        raw, status=None, not_http=None, cookies=[], chain=read_chain(raw.get("chain", ())))
     if not data or raw["ended"] in ("closed", "reset") and data.startswith(b"HTTP/1") \
             and not re.search(rb"\r?\n\r?\n", data):
         return value                                  # nothing, or a head that ends in the middle
@@ -1634,6 +1644,7 @@ def parse_http_exchange(raw):
         return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
     every = value["headers"]
     return dict(value, location=every.get("location"), date=parse_http_date(every.get("date")),
+        cookies=unique(printable(name, 40) for name, _, _, _ in parse_cookies(data)),
         headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
         wants_tls=bool(re.search(PLAIN_ON_TLS, data)))
 
@@ -3788,6 +3799,7 @@ HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store al
 ECHO_ID = os.getpid() & 0xffff
 NO_HOP = dict.fromkeys(("address", "ms", "type", "code"))
 NO_SSL = "this Python has no ssl module"
+TLS_IN_TLS = "netdiag speaks no TLS within the TLS of an https:// proxy"
 TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt"
                 " /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem").split()     # Debian, Fedora, SUSE, BSD
 
@@ -4018,6 +4030,7 @@ class System:
         self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.children, self.closed, self.lock = set(), False, threading.Lock()
         self.contexts = {}                # of TLS, by whether they verify
+        self.cookies = {}                 # {(host or domain, name): (value, for https only?)}
         self.recording = None
 
     # -- here: clock, environment, files, commands
@@ -4772,8 +4785,9 @@ class System:
         return self.say_once(address, port, request, timeout_s or wait_s, flight_is_over, clamp)
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
-             verify=False, steps=(), timeout_s=HTTP_WAIT_S):
+             verify=False, steps=(), wait_s=HTTP_WAIT_S, timeout_s=None):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
+        timeout_s = timeout_s or wait_s
         if secure and not self.has_ssl():
             return "unknown", NO_SSL
         outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, clamp)
@@ -4797,16 +4811,31 @@ class System:
                     b"\r\n\r\n" in final_answer(data) or not b"HTTP/".startswith(data[:5])
                     or b"\n" in final_answer(data) and time.monotonic() > late))
                 facts.update(heard, stage="http", info=self.count(sock))
+                self.keep_cookies(request, heard["data"])
                 if facts["ended"] == "done" and not whole:
                     facts["ended"] = None         # a head may be all that is wanted
         return outcome, facts
 
-    def fetch(self, url, timeout_s=HTTP_WAIT_S):
-        """Follow one redirect, by HEAD; raw for `parse_http_exchange`."""
+    def keep_cookies(self, request, data):
+        """Hold what an answer sets until a redirect leads back (RFC 6265); it leaves no trace."""
+        host = (find(r"(?m)^Host: (\[[^\]]*\]|[^:\r]+)", request.decode("latin-1")) or "").lower()
+        for name, value, domain, secure in parse_cookies(data if data[:5] == b"HTTP/" else b""):
+            home = domain if domain and host.endswith("." + domain) else host
+            self.cookies[home, name] = value, secure
+
+    def cookies_for(self, host, secure):
+        """What a browser would send back to this host, as the text of a header."""
+        return "; ".join("%s=%s" % (name, value) for (home, name), (value, safe) in list(
+            self.cookies.items()) if (secure or not safe) and (
+                "." + host.lower()).endswith("." + home))
+
+    def fetch(self, url, method="HEAD", timeout_s=HTTP_WAIT_S):
+        """Follow one redirect; raw for `parse_http_exchange`."""
         parts = read_url(url)
         host, secure = parts["host"], parts["scheme"] == "https"
         port = int(parts["port"] or (443 if secure else 80))
-        request = build_http_request("HEAD", parts["path"] or "/", host, port, secure)
+        request = build_http_request(method, parts["path"] or "/", host, port, secure,
+                                     cookies=self.cookies_for(host, secure))
         return self.http_by_name(host, self.options.family, port, secure, request, timeout_s)
 
     def http_by_name(self, host, family, port, secure, request, timeout_s, steps=()):
@@ -4829,9 +4858,8 @@ class System:
         return re.sub(b"%([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m.group(1).decode()),
                       (find(r"//([^/]*)@", full_url(url)) or "").encode())
 
-    def tunnel(self, proxy_host, proxy_port, variable, host, port, path=None,
-               timeout_s=PROXY_WAIT_S):
-        """Ask a proxy for a tunnel, or for the page at `path` (RFC 9110 9.3.6, RFC 9112 3.2.2)."""
+    def proxy_request(self, variable, host, port, path=None):
+        """CONNECT, or the request for the page at `path` (RFC 9110 9.3.6, RFC 9112 3.2.2)."""
         import base64
         login = self.proxy_login(variable)
         name = endpoint(host, port)
@@ -4839,13 +4867,36 @@ class System:
             "%s HTTP/1.1\r\nHost: %s\r\n" % (path or "", name))
         if login:
             request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
-        return self.aside().http_by_name(proxy_host, 0, proxy_port, False,
-                                         (request + "\r\n").encode("ascii", "replace"), timeout_s)
+        return (request + "\r\n").encode("ascii", "replace")
+
+    def tunnel(self, proxy_host, proxy_port, variable, secure, host, port, path=None,
+               timeout_s=PROXY_WAIT_S):
+        """Ask a proxy for a tunnel, or for the page at `path`; raw for `parse_http_exchange`."""
+        request = self.proxy_request(variable, host, port, path)
+        return self.aside().http_by_name(proxy_host, 0, proxy_port, secure, request, timeout_s)
 
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
         return self.aside().http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+
+    def through(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, alpn,
+                timeout_s=PROXY_WAIT_S):
+        """A handshake with the target behind the proxy's tunnel; raw for `parse_handshake`."""
+        if scheme == "https":
+            return "unknown", TLS_IN_TLS
+        steps = build_socks(host, port, self.proxy_login(variable)) if scheme[:5] == "socks" else (
+            (self.proxy_request(variable, host, port), rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),)
+        outcome, found = self.resolve(proxy_host, 0, 3.0)
+        if outcome != "ok":
+            return "unknown", found["error"]
+        for verify in (True, False):                # the second time to see the chain
+            outcome, facts = self.aside().tls(
+                found[0], proxy_port, server_name, verify, steps, alpn, timeout_s=timeout_s)
+            first = facts if verify else dict(first, chain=facts["chain"])
+            if outcome != "ok" or first["ended"] != "untrusted":
+                break
+        return outcome, first
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -5409,7 +5460,7 @@ def put(source, system, timeout_s):
 #   name      lookup  hosts_file  dns  general_dns
 #   way       route  egress  neighbor  segment
 #   packets   knock -> tcp      ping  trace_*  other_ports  sizes  retries  marked
-#   talk      words  ssh  tls  hello  http  redirects  udp  tunnel
+#   talk      words  ssh  tls  hello  http  redirects  udp  tunnel  through
 #   server    sockets -> owners  watch -> grown  rules_now      rules  wrappers  limits  switch
 #   port      loop  back  logs      where nobody listens: elsewhere  units
 #
@@ -5727,6 +5778,8 @@ def probe_http(wish, tcp, tls):
     heads = yield http_questions(wish, [r for r in rows if not rows_about(cut, r.subject)], "HEAD")
     yield http_questions(wish, [
         row for row in heads if head_failed(row) and not wants_http2(row, tls)], "GET")
+    yield http_questions(wish, [row for row in saying(heads, "ended", "silent") if not (
+        said(row, "bytes") or is_unheeded(row))], "GET", wait_s=GET_WAIT_S)
 
 
 @stepwise
@@ -5749,17 +5802,25 @@ def probe_exchange(wish, tcp):
 
 @stepwise
 def probe_redirects(wish, http):
-    """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT."""
+    """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT; an address that
+    was asked before is asked again where cookies were set meanwhile."""
     for step in latest(http)[:1]:
         urls = ["%s://%s%s" % (wish["protocol"], endpoint(wish["host"], wish["port"]),
                                wish["path"] or "/")]
+        asked, cookies = [], set()
         while redirect_of(step) and len(urls) <= REDIRECT_LIMIT:
             url = join_url(urls[-1], redirect_of(step))
-            if url in urls[1:] or not re.match("https?://", url):
+            asked = [] if set(said(step, "cookies")) - cookies else asked
+            if url in asked or not re.match("https?://", url):
                 return
+            asked.append(url)
             urls.append(url)
-            step, = yield [ask(hide_secret(printable(url, 200)),
-                               native("fetch", url, parse=parse_http_exchange))]
+            cookies.update(said(step, "cookies"))
+            for method in ("HEAD", "GET"):
+                step, = yield [ask(hide_secret(printable(url, 200)),
+                                   native("fetch", url, method, parse=parse_http_exchange))]
+                if not head_failed(step):
+                    break
 
 
 asks("secure", "A ClientHello where a plain talk met nothing: does the port want TLS?",
@@ -5783,6 +5844,14 @@ def probe_tunnel(wish, proxy_env):
         yield list(tunnel_asks(wish, proxy_for(wish, proxy_env), wish["path"] or "/"))
 
 
+asks("through", "A TLS handshake with the target through the proxy's tunnel.",
+     lambda wish, proxy_env, tunnel: wish["tls"] and [
+         ask("%s via %s" % (wish["host"], row.subject), native(
+             "through", proxy["host"], proxy["port"], proxy["variable"],
+             proxy["scheme"] or "", wish["host"], wish["port"], wish["sni"], ("h2", "http/1.1"),
+             parse=parse_handshake))
+         for proxy in [proxy_for(wish, proxy_env)]
+         for row in saying(latest(tunnel), "status", 200)])
 asks("spare_proxy",
      "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
      lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
@@ -6255,7 +6324,8 @@ def tunnel_asks(wish, proxy, *path):
         socks = not path and (proxy["scheme"] or "").startswith("socks")
         yield ask("%(host)s:%(port)d" % proxy, native(
             "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
-            wish["host"], wish["port"], *path, parse=parse_socks if socks else
+            *([] if socks else [proxy["scheme"] == "https"]), wish["host"], wish["port"], *path,
+            parse=parse_socks if socks else
             parse_forwarded if path else parse_http_exchange))
 
 
@@ -6294,13 +6364,13 @@ def known_keys(known_hosts, wish):
             if knows_host(row, wish["host"], wish["port"])]
 
 
-def http_questions(wish, rows, method, clamp=None, padding=0):
+def http_questions(wish, rows, method, clamp=None, padding=0, wait_s=HTTP_WAIT_S):
     """This target's request, asked of each of these; `padding` makes it more than one packet."""
     request = rows and build_http_request(method, wish["path"] or "/", wish["host"], wish["port"],
                                           wish["tls"], padding)
     return [ask(row.subject + (" clamped" if clamp else ""), native(
         "http", row.subject, wish["port"], wish["tls"], wish["sni"], request, clamp, bool(padding),
-        parse=parse_http_exchange)) for row in rows]
+        False, (), wait_s, parse=parse_http_exchange)) for row in rows]
 
 
 def redirect_of(step):
@@ -7540,7 +7610,8 @@ cert("""tls.untrusted_ca  where: service client  sure: likely
       hold{others}.
     fix: If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?
     ask: Is '{issuer}' the CA of your certificate for {name}? If not, somebody inspects the traffic.
-    fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok""")
+    fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok
+    fires: target/N ok ; through/N,via,P ok ended=untrusted verify_code=20""")
 cert("""tls.unacceptable  where: service
     says: The certificate chain of {address} ({name}) is refused by this host: '{breach}'.
     fix: Have it issued anew: for this name and for servers, RSA 2048 or more, SHA-256.
@@ -7599,7 +7670,9 @@ def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
     code, why = handshake_refusal(
         row.value, {h.subject.split()[1]: h.value for h in succeeded(clear)}, late,
         [r.value["version"] for r in versions if r.subject.endswith(" %s" % said(r, "version"))])
-    places, sure, cure = HANDSHAKES[code]
+    unsaid = code == "tls.sni" and row.value["ended"] != "alert" and not any(
+        said(h, "alert") for h in clear)              # then a filter on the way looks the same
+    places, sure, cure = HANDSHAKES["tls.handshake_cut" if unsaid else code]
     for box in [r for r in rows_about(cut_ttl, row.subject) if said(r, "ttl")]:
         code, sure, ttl, far = "tls.handshake_cut", "certain", box.value["ttl"], box.value["far"]
         places = " ".join(place_of(max(ttl - 1, 1), far) + place_of(ttl, far))
@@ -7656,8 +7729,8 @@ def handshake_refusal(value, clear, late, accepted):
             ", it offers %s, which this host refuses" % " and ".join(old) if old else "")
     answers_bare = bool(bare and bare["chain"])
     if alert == "unrecognized_name" or named and answers_bare and not named["chain"]:
-        return "tls.sni", "it refuses the name that was asked for" + (
-            ", and answers without one" if answers_bare else "")
+        return "tls.sni", "the name that was asked for is refused" + (
+            ", and it answers without one" if answers_bare else "")
     weak = re.search(r"(?i)dh.key.too.small|no.ciphers|wrong.cipher|ee.key.too.small", text)
     if value["ended"] == "alert" and (weak or alert in (
             "handshake_failure", "insufficient_security")):
@@ -7687,13 +7760,16 @@ sign("""http.https_expected service.unexpected  where: service client  each: tls
 sign("""http.no_response  where: service server  each: exchanges  sure: likely
     means: The connection opens, the request goes out, and no whole head of a reply comes.
     says: {address} takes the HTTP request and {how} {when}.
-    fix: Is the application hung or crashing? Look at its log and its load on the server.
+    fix: Is the application hung or crashing? Look at its log and its load on the server. If it is
+      only slow, `--timeout 30 --deadline 99` waits for it.
+    ask: Is the application on {address} hung, crashing or slow? Its log and load will say.
     fires: http/A ok status=null ended=silent
     quiet: http/A ok status=null ended=closed not_http=hello""",
-    lambda row, tls_only: row.value["stage"] == "http" and not (
+    lambda row, tls_only, http: row.value["stage"] == "http" and not (
         row.value["status"] or row.value["not_http"] or tls_only) and not is_unheeded(row) and dict(
         how=ENDINGS.get(row.value["ended"], "ends"), when="in the middle of its answer"
-        if row.value["bytes"] else "without an answer"))
+        if row.value["bytes"] else "without an answer" if row.value["ended"] != "silent" else
+        "for %.0f s" % max((r.ms or 0) / 1000 for r in rows_about(http, row.subject))))
 sign("""tls.handshake_stalled http.no_response service.silent
     where: server_network transit server service  each: talks  sure: likely
     means: The handshake of TCP is done, and the peer's kernel takes nothing of what is said then.
@@ -7724,8 +7800,9 @@ sign("""http.redirect_loop  where: service  each: redirects
     fix: Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.
     given: http/A ok status=302 location=/b   fires: redirects/http://A/b ok status=302 location=/a
     quiet: redirects/http://A/b ok status=200""",
-    lambda row, redirects: row is redirects[-1] and redirect_of(row) and dict(
-        count=len(redirects), url=row.subject, proof=redirects[:-1]))
+    lambda row, redirects, http: row is redirects[-1] and redirect_of(row) and dict(
+        count=len(redirects), url=row.subject, proof=redirects[:-1], confidence="likely" if any(
+            said(r, "cookies") for r in http + redirects) else "certain"))
 sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca tls.self_signed
     tls.name_mismatch tls.not_yet_valid http.no_response http.not_http tcp.refused
     path.host_unreachable path.net_unreachable tcp.filtered
@@ -7735,7 +7812,8 @@ sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca
     fix: Correct the redirect's address, or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
     quiet: redirects/http://there.example/ ok status=200""",
-    lambda row, now, misnamed: said(row, "stage") in STAGES and (
+    lambda row, now, misnamed, redirects: row in latest(redirects) and said(
+        row, "stage") in STAGES and (
         row in misnamed or not said(row, "status")) and dict(
             code=(["tls.name_mismatch"] * (row in misnamed) + ["http.not_http"] * bool(
                 said(row, "not_http")) + [code for code, _, _ in untimely(
@@ -7813,12 +7891,15 @@ sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS
     fix: Correct or unset {variable}{bypass}, or repair the proxy.
     ask: Is the proxy {proxy} up, and may this host use it?
     given: target/N ok proxy=http://192.0.2.8:3128
-    fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200""",
+    fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200
+    fires: tunnel/P ok stage=tls status=null ended=not_tls""",
     lambda row, proxy: proxy and not said(row, "status") and dict(
         proxy=row.subject, variable=proxy["variable"],
         bypass="" if proxy["variable"] == "--proxy" else ", add the target to NO_PROXY",
-        how={"lookup": "its name has no address", "connect": "no connection"}.get(
-            said(row, "stage"), "no HTTP answer"), error=said(row, "error") or said(row, "ended")))
+        how={"lookup": "its name has no address", "connect": "no connection",
+             "tls": "TLS with it fails, is its URL rather http://?"}.get(
+                 said(row, "stage"), "no HTTP answer"),
+        error=said(row, "error") or said(row, "ended")))
 sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
     means: The way out leads only through a proxy, which the variables do not let this target use.
     says: {host} is not reached directly, but would be by the proxy {proxy}: NO_PROXY forbids it.
@@ -7862,8 +7943,32 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
     """4xx: request or rights; 502, 503, 504: the front works, its back end does not; other 5xx."""
-    status, path = row.value["status"] or 0, wish["path"] or "/"
-    if status < 400 or status == 401 and path == "/":      # a working server that asks for a login
+    path = wish["path"] or "/"
+    if row.value["status"] == 401 and path == "/":         # a working server that asks for a login
+        return None
+    return status_holes(row, row.subject, path, now)
+
+
+@rule("""http.client_error http.gateway_error http.server_error proxy.denied
+    where: service client  each: redirects
+    says: {host} redirects to {url}, which answers HTTP {status} {reason}: {meaning}.
+    fix: {cure}   ask: {url} answers {status} at {when} UTC: what does the log say?
+    fires: http/A ok status=302 location=/x ; redirects/http://A/x ok status=404
+    quiet: http/A ok status=302 location=/x ; redirects/http://A/x ok status=401
+    quiet: http/A ok status=302 location=/x ; redirects/http://A/x ok status=200""")
+def rule_http_landed(row, redirects, now):
+    """The answer to which redirects lead, judged as one that was asked for directly."""
+    if row is not redirects[-1] or said(row, "status") == 401:      # a page that asks for a login
+        return None
+    parts = read_url(row.subject)
+    holes = status_holes(row, parts["host"], parts["path"] or "/", now)
+    return holes and dict(holes, url=row.subject)
+
+
+def status_holes(row, address, path, now):
+    """What an answer of 400 and more means, in the holes of a rule's words; else None."""
+    status = said(row, "status") or 0
+    if status < 400:
         return None
     usual, places, code = (500, ("service",), "http.server_error") if status >= 500 else (
         400, ("service", "client"), "http.client_error")
@@ -7874,7 +7979,7 @@ def rule_http_status(row, wish, now):
     return dict(status=status, path=hide_secret(path), meaning=meaning,
                 code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
                 when="that time" if now is None else utc_text(now), cure=cure.format(
-                    address=row.subject, front=server))
+                    address=address, front=server))
 
 
 @rule("""service.unexpected  where: service  each: spoken  hides: http.not_http
@@ -9396,9 +9501,10 @@ VIEWS = {
     "far_ends": lambda tcp, udp, own: [
         row._replace(value=dict(told, you_port=told["port"], nat=told["you"] not in own | {
             said(row, "local")})) for row in tcp + udp for told in [greeting_of(row)] if told],
-    "handshakes": lambda tls, hello: succeeded(tls) + clear_handshakes(tls, hello),
-    "chains": lambda wish, tls, hello, peer, handshakes: {  # {address: the longest that it sent}
-        row.subject: max([said(r, "chain") or [] for r in rows_about(tls + peer + [
+    "handshakes": lambda through, tls, hello: succeeded(through + tls) + clear_handshakes(
+        tls, hello),
+    "chains": lambda wish, through, tls, hello, peer, handshakes: {       # {address: the longest}
+        row.subject: max([said(r, "chain") or [] for r in rows_about(through + tls + peer + [
             h for h in hello if not (wish["sni"] and h.subject.endswith(" bare"))], row.subject)],
                          key=len) for row in handshakes},
     "distrust": lambda wish, now, handshakes, chains: {                   # {(address, code): holes}
@@ -9493,6 +9599,10 @@ def finding_of(item, holes, seen):
     words = dict(facts if isinstance(facts, dict) else (), host=wish["host"],
                  port=wish["port"] or wish["knock_port"], here=first_of(sources) or "this host")
     words.update(holes)
+    places = list(holes.get("suspects") or item.where)
+    if is_through(holes):
+        first = code.startswith("tls.handshake") or saying(seen["tls"], "ended", "done")
+        places = unique(["proxy"] * bool(first) + places + ["proxy"])
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
             "tcp.filtered", "tcp.rejected", "path.dead_end"):
@@ -9500,7 +9610,7 @@ def finding_of(item, holes, seen):
     if once and code.startswith("tls.") and code not in MISMADE:
         severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
     return holes["hides"].split() if "hides" in holes else item.hides, Finding(
-        code, severity, list(holes.get("suspects") or item.where),
+        code, severity, places,
         holes.get("confidence", item.sure), says, [fix], ask, holes["proof"],
         (scope,) if scope else (), [], item.layer)
 
@@ -9569,7 +9679,13 @@ def demote(findings, seen):
     good, excused = working_addresses(findings, seen), codes_of(
         "AWAY" if seen["tunnels"] else "CLOSED" if met(seen["tunnel"], "ok") else "")
     return [f._replace(severity="warn") if f.severity == "fail" and (
-        good and f.scope or f.code in excused) else f for f in findings]
+        good and f.scope or f.code in excused and not is_through(f._asdict())) else f
+        for f in findings]
+
+
+def is_through(finding):
+    """Does a finding rest on what came back through the proxy's tunnel?"""
+    return any(row.probe == "through" for row in finding["proof"])
 
 
 def doubt(findings, seen):
@@ -11113,7 +11229,8 @@ JAPANESE = """
 @http_https_expected_tls_only {address}のポート{port}はTLS用です。平文の{protocol}には何も返さず、ClientHelloには応答します。
   fix このポートではTLS上の{protocol}を使うか、平文用のポートを使ってください。
 @http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
-  fix アプリケーションの停止や異常終了がないか確認してください。サーバーのログと負荷が手がかりです。
+  fix アプリケーションの停止や異常終了がないか、サーバーのログと負荷を確認してください。遅いだけなら`--timeout 30 --deadline 99`で応答を待てます。
+  ask {address}のアプリケーションが停止、異常終了、遅延していないか確認してください。ログと負荷が手がかりです。
 @http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
   fix ポート番号を確認してください。そこで応答しているプロトコルのクライアントを使ってください。
 @http_redirect_loop_redirects {host}のリダイレクトが循環しているか、終わりません（{count}段、最後は{url}）。
@@ -11150,6 +11267,8 @@ JAPANESE = """
   ask このホストをキャプティブポータルの対象から除外してください。
 @http_status {address}は{path}に対してHTTP {status} {reason}を返します（{meaning}）。
   ask {when} UTCに、{address}が{path}に対して{status}を返しました。ログを確認してください。
+@http_landed {host}は{url}へリダイレクトし、そこはHTTP {status} {reason}を返します（{meaning}）。
+  ask {when} UTCに{url}が{status}を返しました。ログを確認してください。
 @service_unexpected {address}のポート{port}は{wanted}ではありません。応答しているのは{speaks}です（「{words}」）。
   fix ポート番号とホストを確認してください。別のプログラムがこのポートを使っています。
 ?identity 実行者、システム、権限
@@ -11201,6 +11320,7 @@ JAPANESE = """
 ?redirects リダイレクト先への要求
 ?udp ポートへのデータグラム（応答、ICMPエラー、無応答）
 ?tunnel 適用されるプロキシへのトンネル要求
+?through プロキシのトンネル経由での対象とのTLSハンドシェイク
 ?spare_proxy ほかに道がない場合の、NO_PROXYで除外されたプロキシへのトンネル要求
 ?large 耐量子鍵と同じ大きさのClientHello（失敗時は小さいもの）
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証
@@ -11468,8 +11588,8 @@ no common version, it offers {old}, which this host refuses
     = 共通のTLSバージョンがありません（サーバーの{old}をこのホストは受け付けません）
 {one} and TLSv1.1 = {one}とTLSv1.1
 {one} and TLSv1 = {one}とTLSv1
-it refuses the name that was asked for = 要求した名前が拒否されました
-it refuses the name that was asked for, and answers without one
+the name that was asked for is refused = 要求した名前が拒否されました
+the name that was asked for is refused, and it answers without one
     = 要求した名前が拒否されました（名前なしでは応答します）
 no common cipher or parameter ({what}) = 共通の暗号方式またはパラメーターがありません（{what}）
 with a reset after the ClientHello = ClientHelloの後にRSTが返りました
@@ -11498,8 +11618,8 @@ Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or t
     = {address}はHTTP要求を受け取った後、応答せずに{how}。
 {address} takes the HTTP request and stays silent in the middle of its answer.
     = {address}はHTTP要求を受け取りましたが、応答の途中で止まっています。
-{address} takes the HTTP request and stays silent without an answer.
-    = {address}はHTTP要求を受け取った後、何も返しません。
+{address} takes the HTTP request and stays silent for {seconds} s.
+    = {address}はHTTP要求を受け取った後、{seconds}秒間何も返しません。
 lookup = 名前解決
 connect = 接続
 speak first = 通常、接続直後に挨拶を送ります
@@ -11509,12 +11629,16 @@ nothing = なし
 its name has no address = その名前にアドレスがありません
 no connection = 接続できません
 no HTTP answer = HTTPの応答がありません
+TLS with it fails, is its URL rather http://?
+    = プロキシとのTLS接続に失敗します。URLがhttp://の誤りでないか確認してください
 Correct or unset {variable}, add the target to NO_PROXY, or repair the proxy.
     = {variable}を訂正または解除するか、対象をNO_PROXYに追加するか、プロキシを修復してください。
 it redirects to {url} = {url}へリダイレクト
 something else = 別のプログラム
 {address} answers {status} for {path} at that time UTC: what does the log say?
     = {address}が{path}に対して{status}を返しました。ログを確認してください。
+{url} answers {status} at that time UTC: what does the log say?
+    = {url}が{status}を返しました。ログを確認してください。
 a proxy on the way forbids it = 途中のプロキシが禁止しています
 the server does not understand the request = サーバーが要求を理解できません
 Check the URL and the Host name. = URLとHost名を確認してください。
@@ -11933,6 +12057,8 @@ listening for LLDP and CDP: {errno} = LLDPとCDPの受信: {errno}
 nobody tells of sockets = ソケットの一覧を取得できません
 systemd runs here and was not asked = systemdに問い合わせていません
 root or CAP_NET_RAW is needed ({errno}) = rootまたはCAP_NET_RAWが必要です（{errno}）
+netdiag speaks no TLS within the TLS of an https:// proxy
+    = https://のプロキシとのTLSの中では、さらにTLSを使うことができません
 this Python has no ssl module = このPythonにはsslモジュールがありません
 ,  = 、
 ;  = 、

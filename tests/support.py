@@ -95,7 +95,7 @@ FLIGHT = {"version": "TLSv1.2", "cipher": "0xc02f", "chain": [CERTIFICATE], "cli
 HTTP = {"stage": "http", "error": None, "connect_ms": 1.0, "tls_ms": None, "first_byte_ms": 2.0,
         "ended": None, "info": {}, "status": 200, "reason": "OK", "version": "1.1",
         "headers": {}, "not_http": None, "date": None, "location": None, "wants_tls": False,
-        "bytes": 200}
+        "cookies": [], "bytes": 200}
 UDP = {"reply": None, "icmp": [], "error": None, "sent": 2, "ms": None}
 PING = {"sent": 1, "received": 1, "reached": True, "rtt_avg_ms": 1.0, "errors": []}
 
@@ -140,8 +140,8 @@ BLANKS = {
     "sizes": {"size": 1500, "answered": True, "mtu": None, "from": None, "by": "echo"},
     "tls": TLS, "peer": TLS, "hello": FLIGHT, "small": FLIGHT, "large": FLIGHT,
     "secure": FLIGHT,
-    "versions": FLIGHT, "stores": TLS, "http": HTTP, "redirects": HTTP, "tunnel": HTTP,
-    "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
+    "versions": FLIGHT, "stores": TLS, "through": TLS, "http": HTTP, "redirects": HTTP,
+    "tunnel": HTTP, "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
     "retries": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "sockets": {"listeners": [], "udp": [], "tcp_states": {}},
@@ -179,7 +179,7 @@ NO_UDP = {"reply": None, "icmp": [], "error": None, "sent": 3, "strays": 0, "ms"
 FAILED = {
     "tls": NO_TLS, "peer": NO_TLS, "hello": NO_FLIGHT, "small": NO_FLIGHT, "large": NO_FLIGHT,
     "secure": NO_FLIGHT,
-    "versions": NO_FLIGHT, "stores": NO_TLS, "http": NO_HTTP,
+    "versions": NO_FLIGHT, "stores": NO_TLS, "through": NO_TLS, "http": NO_HTTP,
     "transfer": NO_HTTP, "redirects": NO_LOOKUP, "tunnel": NO_HTTP, "spare_proxy": NO_HTTP,
     "dns": dict(NO_UDP, over="udp"), "general_dns": dict(NO_UDP, over="udp"), "udp": NO_UDP,
     "lookup": {"error": "EAI_NONAME", "text": "no"},

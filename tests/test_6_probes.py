@@ -318,9 +318,13 @@ class Talks(unittest.TestCase):
         """Followed one by one, each once, only http and https, and not for ever."""
         case = "target/N ok protocol=http port=80 ; http/A ok status=302 location=/next"
         rows = asked("redirects", case, support.told("redirects", status=200))
-        self.assertEqual([row[2] for row in rows], [("http://web.example:80/next",)])
+        self.assertEqual([row[2] for row in rows], [("http://web.example:80/next", "HEAD")])
         circle = support.told("redirects", status=302, location="/next")
         self.assertEqual(len(asked("redirects", case, circle)), 1)
+        fresh = support.told("redirects", status=302, location="/next", cookies=["a"])
+        self.assertEqual(len(asked("redirects", case, fresh)), 2)      # it may know us now
+        missing = support.told("redirects", status=405)
+        self.assertEqual([row[2][1] for row in asked("redirects", case, missing)], ["HEAD", "GET"])
         count = iter(range(100))
 
         def endless(question):
@@ -347,7 +351,8 @@ class Talks(unittest.TestCase):
               '"variable":"https_proxy","scheme":"http"}'
         https = "target/N ok protocol=https tls=true" + env
         self.assertEqual(asked("tunnel", https), [
-            ("192.0.2.8:3128", "tunnel", ("192.0.2.8", 3128, "https_proxy", "web.example", 443))])
+            ("192.0.2.8:3128", "tunnel", ("192.0.2.8", 3128, "https_proxy", False,
+                                           "web.example", 443))])
         for bypass in ('no_proxy=["web.example"]', 'no_proxy=[".example"]', 'no_proxy=["*"]',
                        'no_proxy=["example"]', 'no_proxy=["web.example:443"]'):
             self.assertEqual(asked("tunnel", https + " " + bypass), [], bypass)

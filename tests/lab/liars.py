@@ -294,6 +294,27 @@ def liar_tlspage(conn, cert):
             safe.sendall(page("elastic", b""))
 
 
+def liar_late(conn, words):
+    """SECONDS,METHOD: a page after so many seconds; other methods are left without a word."""
+    seconds, method = words.split(",")
+    head = hear(conn, LIFE_S)
+    if head.startswith(method.encode()):
+        hear(conn, float(seconds))
+        conn.sendall(page("http10", head))
+    else:
+        wait_for_end(conn)
+
+
+def liar_connected(conn, cert):
+    """A proxy that says yes to CONNECT, then speaks TLS itself, closes, or (-) says nothing."""
+    if hear(conn, LIFE_S):
+        conn.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        if cert == "-":
+            wait_for_end(conn)
+        elif cert:
+            liar_tlspage(conn, cert)
+
+
 def liar_tlsonly(conn, cert):
     """A page over TLS; who says anything else is left without a word."""
     if conn.recv(1, socket.MSG_PEEK) == b"\x16":

@@ -223,6 +223,14 @@ LOCATIONS = """
     location = /redirect { return 302 /; }
     location = /loop { return 302 /loop; }
     location = /dead-end { return 302 http://dead.lab.example/; }
+    location = /cookie {
+      if ($cookie_seen) { return 204; }
+      add_header Set-Cookie "seen=1; Path=/"; return 302 /cookie;
+    }
+    location = /session { add_header Set-Cookie "id=$request_id; Path=/"; return 302 /session; }
+    location = /to-missing { return 302 /missing; }
+    location = /to-unavailable { return 302 /unavailable; }
+    location = /to-login { return 302 /private; }
     location = /method { return 405; }
     location = /misdirected { return 421; }
     location = /chain { return 301 /chain/2; }
