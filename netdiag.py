@@ -6036,11 +6036,14 @@ def programs_of(rows, owners):
 
 
 def own_ends(wish, sockets, interfaces):
-    """Addresses of this host itself at which a port should answer: bound ones, else loopback."""
+    """Addresses of this host itself at which a port should answer: bound ones, else loopback;
+    where nobody listens its own one, of which a rule may send on what comes (containers)."""
     rows = heard_on(wish, sockets)
     bound = [row["addr"] for row in rows if row["addr"] not in ANYWHERE]
     versions = {version for row in rows if row["addr"] in ANYWHERE for version in versions_of(row)}
     far = [a for link in usable_links(interfaces) for a in far_reaching(link)]
+    if is_deserted(wish, sockets):
+        return far[:1]
     return unique([a for a in ("127.0.0.1", "::1") if is_address(a) in versions][:1]
                   + [a for a in far if is_address(a) in versions][:1]
                   + [a for a in bound if is_address(a) and "%" not in a])
@@ -7828,9 +7831,11 @@ def rule_service_unexpected(row, wish):
 @rule("""listen.none  where: service server
     says: Nobody listens on {transport} port {port} of this host{nearest}.   fix: {cure}{log}.
     fires: port/80 ; sockets/tcp ok   fires: port/80 ; listener/0.0.0.0 port=8080
+    fires: port/80 ; sockets/tcp ok ; loop/192.0.2.10 ok open=1
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 ; listener/127.0.0.1""")
-def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
-    """No socket waits on the port: clients get a reset (TCP) or a port unreachable (UDP)."""
+def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs, loop):
+    """No socket waits on the port: clients get a reset (TCP) or a port unreachable (UDP), but
+    where a rule sends them on, as those of containers do with this host's own address too."""
     asked = [row for row in succeeded(sockets) if row.subject == wish["transport"]]
     if wish["mode"] != "server" or not wish["port"] or not asked or listening:
         return
@@ -7838,15 +7843,18 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
     quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
               if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
     away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
+    opened = saying(loop, "open", 1)[:1]
     cure = "Publish the port of that container or namespace here" if away else \
         "Start the service, or correct the port that it or the client uses"
     nearest = nearest_words(wish, sockets, owners, units, elsewhere) + "".join(
         '; a rule sends it elsewhere, "%s"' % rule_words(fate) for fate in sent_on[:1])
+    nearest += "".join("; yet a connection to %s opens: a rule sends it elsewhere" % row.subject
+                       for row in opened)
     yield dict(cure=cure, nearest=nearest,
                log="; its log ends: \"%s\"" % quoted[0] if quoted else "",
                transport=wish["transport"].upper(), confidence="certain" if fates else "likely",
-               severity="info" if sent_on else "fail",
-               proof=asked + succeeded(elsewhere) + succeeded(units))
+               severity="info" if sent_on or opened else "fail",
+               proof=asked + opened + succeeded(elsewhere) + succeeded(units))
 
 
 @rule("""listen.loopback_only listen.other_address  where: service server
@@ -9471,7 +9479,8 @@ def working_addresses(findings, seen):
     """Addresses that work at the layer asked for: open, and with no failure of their own."""
     wish, good = seen["wish"], met(seen["tcp"] + seen["udp"], "ok")
     if wish["mode"] == "server":
-        return unique(row["addr"] for row in seen["listening"])
+        return unique(row["addr"] for row in seen["listening"]) or [
+            row.subject for row in saying(seen["loop"], "open", 1)]     # a rule sends it elsewhere
     if wish["host"] and wish["port"] is None:
         good += [r for r in seen["tcp"] if r.outcome == "refused" or r.subject in seen["alive"]]
     elif wish["protocol"] in ("http", "https"):
@@ -9704,6 +9713,9 @@ def served_words(wish, seen):
     """Who serves a port of this host, and what was seen of the way to it."""
     if not wish["port"]:
         return "No program listens on this host."
+    for row in saying(seen["loop"], "open", 1)[:not seen["listening"]]:
+        return "A connection to %s opens, though nobody listens on TCP port %d of this host: a" \
+            " rule sends it elsewhere." % (row.subject, wish["port"])
     parts = ["%s listens on %s, %s port %d" % (
         seen["holder"], seen["bound_to"], wish["transport"].upper(), wish["port"])]
     parts += ["answers this host itself"] * bool(saying(seen["loop"], "open", 1))
@@ -11508,6 +11520,8 @@ UDP port {port} is open = UDPポート{port}は開いています
 {unit} has failed = {unit}は異常終了
 {unit} is stopped = {unit}は停止中
 a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
+yet a connection to {address} opens: a rule sends it elsewhere
+    = ただし{address}への接続は成功（ルールが別の宛先へ転送）
 Start the service, or correct the port that it or the client uses.
     = サービスを起動するか、双方のポート番号を確認してください。
 Publish the port of that container or namespace here.
@@ -11581,6 +11595,9 @@ Check the user's name, its key in authorized_keys, AllowUsers.
 Bring client and server to common algorithms: `ssh -Q kex`.
     = クライアントとサーバーで共通の方式を使えるようにしてください（`ssh -Q kex`）。
 No program listens on this host. = このホストで待ち受けているプログラムはありません。
+A connection to {address} opens, though nobody listens on TCP port {port} of this host: a rule
+    sends it elsewhere.
+    = このホストでは何も待ち受けていませんが、{address}のTCPポート{port}は応答します。ルールが別の宛先へ転送しています。
 {holder} listens on {bound}, TCP port {port}. = {holder}が{bound}のTCPポート{port}で待ち受けています。
 {holder} listens on {bound}, UDP port {port}. = {holder}が{bound}のUDPポート{port}で待ち受けています。
 {holder} listens on {bound}, TCP port {port}, {words}.
