@@ -2722,6 +2722,10 @@ def iptables_rows(text, _):
     tests = [iptables_test(*row) for row in iptables_options(text) if row[1] not in ("-j", "-g")]
     option, target = iptables_target(text)
     do = IPTABLES_DO.get(target, "%s %s" % ("goto" if option == "-g" else "jump", target))
+    sent = find(r" -j (?:REDIRECT --to-ports |DNAT --to-destination :)(\d+)(?: |$)", text)
+    if sent:
+        return [([test for test in tests if test], "accept",
+                 {"dport": [int(sent)], "status": ["dnat"]})]
     mark = find(r" -j MARK --set-xmark (0x[0-9a-f]+)/0xffffffff$", text)
     alters = {"mark": [int(mark, 0)]} if mark else IPTABLES_ALTERS.get(
         find(" -j (.*)", text), IPTABLES_ALTERS.get(target, {}))
@@ -2809,6 +2813,9 @@ def nft_rows(text, sets):
     """A rule of nft as rows (nft(8)); a verdict map has one for each of its elements."""
     words, tests, rows = nft_words(text), [], []
     while words:
+        sent = find(r"^(?:redirect|dnat)(?: ip6?)? to :(\d+)(?: |$)", " ".join(words))
+        if sent:
+            return rows + [(tests, "accept", {"dport": [int(sent)], "status": ["dnat"]})]
         if words[0] in NFT_ENDS:
             do = NFT_ENDS[words[0]]
             return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), {})]
@@ -2982,10 +2989,11 @@ def firewall_bases(rulesets):
 
 
 def packet_fate(bases, packet, hooks=HOOKS):
-    """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
+    """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets", "port"}.
 
     fate: accept, drop, reject, or None: cannot tell, `may` has what may happen.  chain and rule
-    decide, or are the first in doubt; packets is their counter, None where it need not be theirs.
+    decide, or are the first in doubt; packets is their counter, None where it need not be theirs;
+    port is the one to which a redirect leads, None where there is none, or nobody knows.
     The chains are asked by hook and priority until one drops or rejects (nft(8), VERDICTS); those
     of one priority in the order in which they were made, newest first, which no command shows.
     """
@@ -3012,7 +3020,8 @@ def packet_fate(bases, packet, hooks=HOOKS):
     count = find(r"(?:^\[|counter packets )([0-9]+)", rule or "")
     return {"fate": fate, "may": sorted(may), "chain": chain, "rule": rule and re.sub(
         r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule),
-            "packets": None if fate and walk["doubts"] else to_int(count)}
+            "packets": None if fate and walk["doubts"] else to_int(count),
+            "port": first_of(walk["altered"].get("dport", ()))}
 
 
 def base_fates(base, packet, walk):
@@ -3095,6 +3104,8 @@ def test_holds(test, walk):
 
 def word_holds(field, word, walk):
     """Is a field of the packet what a word says, whichever of its possible values it has?"""
+    if field == "state" and word in ("DNAT", "SNAT"):   # iptables' --ctstate has them as well
+        field = "status"
     values = walk["altered"].get(field, walk["packet"].get(field, ()))
     try:
         ways = {bool(value_is(field, word, value)) for value in values}
@@ -7839,7 +7850,7 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
     asked = [row for row in succeeded(sockets) if row.subject == wish["transport"]]
     if wish["mode"] != "server" or not wish["port"] or not asked or listening:
         return
-    sent_on = [fate for fate in fates if re.search(TRANSLATES, fate["rule"] or "")]
+    sent_on = [fate for fate in fates if fate["port"] or re.search(TRANSLATES, fate["rule"] or "")]
     quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
               if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
     away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
@@ -7847,6 +7858,7 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
     cure = "Publish the port of that container or namespace here" if away else \
         "Start the service, or correct the port that it or the client uses"
     nearest = nearest_words(wish, sockets, owners, units, elsewhere) + "".join(
+        "; a rule sends it on to port %d" % fate["port"] if fate["port"] else
         '; a rule sends it elsewhere, "%s"' % rule_words(fate) for fate in sent_on[:1])
     nearest += "".join("; yet a connection to %s opens: a rule sends it elsewhere" % row.subject
                        for row in opened)
@@ -7855,6 +7867,21 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
                transport=wish["transport"].upper(), confidence="certain" if fates else "likely",
                severity="info" if sent_on or opened else "fail",
                proof=asked + opened + succeeded(elsewhere) + succeeded(units))
+
+
+@rule("""listen.none  where: service server
+    says: A rule of this host sends {transport} port {port} on to its port {sent}, and nobody
+      listens there for other hosts.
+    fix: Start the service on port {sent}, or correct that rule (see `iptables-save`).
+    given: port/80 ; listener/0.0.0.0 ; iface/eth0 ; rules/nft ok bases=[{"backend":"nf_tables",
+      "family":"ip","table":"t","chain":"p","hook":"prerouting","priority":-100,"policy":"accept",
+      "chains":{"p":["redirect to :81"]},"sets":{}}]
+    fires: sockets/udp ok   fires: listener/127.0.0.1 port=81   quiet: listener/0.0.0.0 port=81""")
+def rule_listen_sent_on(wish, sent_on, rules, sockets):
+    """A redirect leads to a port on which nobody waits for what comes from elsewhere."""
+    for sent, rows in sent_on.items():
+        if not rows:
+            yield dict(sent=sent, transport=wish["transport"].upper(), proof=rules + sockets)
 
 
 @rule("""listen.loopback_only listen.other_address  where: service server
@@ -7948,7 +7975,7 @@ def rule_not_accepting(watched, watch, listening, owners, holder):
       "chains":{"i":[]},"sets":{}}]   quiet: rules/nft ok""")
 def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     """The rules of nft and iptables, walked for the first packet of such a client."""
-    for fate in fates if listening else ():
+    for fate in [row for row in fates if listening or row["port"]]:
         if fate["fate"] != "accept":
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
             if fate["fate"] and not wish["asked"] and "dport" not in fate["rule"]:
@@ -8709,6 +8736,12 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
     return "".join("; " + words for words in unique(found)[:3])
 
 
+def sent_on_to(wish, fates, sockets):
+    """{the port of this host to which a rule sends on what comes for ours: who listens there}."""
+    return {fate["port"]: [row for row in listeners(sockets, wish["transport"], fate["port"])
+                           if not is_loopback(row["addr"])] for fate in fates if fate["port"]}
+
+
 def holder_words(listening, owners):
     """Who listens, in words: program and pid, else whose it is."""
     names = ["%s (pid %d%s)" % (row["name"], row["pid"], row["container"] and ", container "
@@ -8755,10 +8788,12 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
                                 ["exists"] if ways else ())
         whose = client or "clients with IPv%d" % version
         inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
-        outbound = fate_of(before, after, answer_packet(packet, wish["port"]), WAY_OUT,
+        outbound = fate_of(before, after, answer_packet(
+            packet, inbound["port"] or wish["port"]), WAY_OUT,
                            whose="(its answers to %s)" % whose)
         for fate in [inbound] + [outbound] * (outbound["fate"] != "accept"):
-            sure = fate["fate"] != "accept" or about(rules, "nft")  # it shows iptables' as well
+            sure = fate["fate"] != "accept" or fate["port"] or about(
+                rules, "nft")                                       # it shows iptables' as well
             same = [row for row in found if fate["rule"] and all(
                 row[key] == fate[key] for key in ("chain", "rule", "fate"))]
             for row in same:
@@ -9373,7 +9408,7 @@ VIEWS = {
     "watched": lambda wish, listening, watch: about(watch, "tcp").get(
         str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
-    "fates": inbound_fates}
+    "fates": inbound_fates, "sent_on": sent_on_to}
 LISTEN_ERRORS = {
     "EADDRINUSE": "another program listens there already (`ss -ltnp`): the service is not absent",
     "EACCES": "ports below 1024 need root", "EADDRNOTAVAIL": "it has no such address"}
@@ -9479,7 +9514,8 @@ def working_addresses(findings, seen):
     """Addresses that work at the layer asked for: open, and with no failure of their own."""
     wish, good = seen["wish"], met(seen["tcp"] + seen["udp"], "ok")
     if wish["mode"] == "server":
-        return unique(row["addr"] for row in seen["listening"]) or [
+        sent_on = [row["addr"] for rows in seen["sent_on"].values() for row in rows]
+        return unique(row["addr"] for row in seen["listening"]) or sent_on or [
             row.subject for row in saying(seen["loop"], "open", 1)]     # a rule sends it elsewhere
     if wish["host"] and wish["port"] is None:
         good += [r for r in seen["tcp"] if r.outcome == "refused" or r.subject in seen["alive"]]
@@ -9542,11 +9578,11 @@ def how_well(wish, findings, seen):
     """How sure it is that a port of this host is fine: the firewall, the way back, its queue."""
     warned = [f for f in findings if f.severity == "warn" and f.code in SERVER_FAULTS
               and not f.code.startswith("listen")]
-    if saying(seen["loop"], "open", 0) and not warned:    # no rule has found out why
+    if saying(seen["loop"], "open", 0) and seen["listening"] and not warned:    # and no rule why
         return "possible"
     known = {fate["fate"] for fate in seen["fates"]} == {"accept"} and (
         seen["watched"] or wish["transport"] == "udp")
-    return "certain" if known and not warned else "likely"
+    return "certain" if known and not warned and not seen["sent_on"] else "likely"
 
 
 def capture_verdict(seen, findings):
@@ -9713,6 +9749,9 @@ def served_words(wish, seen):
     """Who serves a port of this host, and what was seen of the way to it."""
     if not wish["port"]:
         return "No program listens on this host."
+    for sent in seen["sent_on"]:
+        return "A rule of this host sends %s port %d on to its port %d, and somebody listens" \
+            " there." % (wish["transport"].upper(), wish["port"], sent)
     for row in saying(seen["loop"], "open", 1)[:not seen["listening"]]:
         return "A connection to %s opens, though nobody listens on TCP port %d of this host: a" \
             " rule sends it elsewhere." % (row.subject, wish["port"])
@@ -11126,6 +11165,8 @@ JAPANESE = """
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証
 ?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
 @listen_none このホストの{transport}ポート{port}では、何も待ち受けていません{nearest}。
+@listen_sent_on このホストのルールが{transport}ポート{port}を自身のポート{sent}へ転送していますが、そこで外部からの接続を待ち受けているものがありません。
+  fix ポート{sent}でサービスを起動するか、ルールを修正してください。`iptables-save`などで確認できます。
 @listen_narrow {holder}は{bound_to}だけで待ち受けているため、{who}からは到達できません。
   fix 0.0.0.0と[::]、またはクライアント向けアドレスで待ち受けさせてください。反映には再起動が必要です。
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
@@ -11519,6 +11560,7 @@ UDP port {port} is open = UDPポート{port}は開いています
 {program} listens on port {port} = {program}はポート{port}で待ち受け
 {unit} has failed = {unit}は異常終了
 {unit} is stopped = {unit}は停止中
+a rule sends it on to port {port} = ルールがポート{port}へ転送
 a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
 yet a connection to {address} opens: a rule sends it elsewhere
     = ただし{address}への接続は成功（ルールが別の宛先へ転送）
@@ -11595,6 +11637,8 @@ Check the user's name, its key in authorized_keys, AllowUsers.
 Bring client and server to common algorithms: `ssh -Q kex`.
     = クライアントとサーバーで共通の方式を使えるようにしてください（`ssh -Q kex`）。
 No program listens on this host. = このホストで待ち受けているプログラムはありません。
+A rule of this host sends {transport} port {port} on to its port {sent}, and somebody listens there.
+    = このホストのルールが{transport}ポート{port}を自身のポート{sent}へ転送し、そこで待ち受けがあります。
 A connection to {address} opens, though nobody listens on TCP port {port} of this host: a rule
     sends it elsewhere.
     = このホストでは何も待ち受けていませんが、{address}のTCPポート{port}は応答します。ルールが別の宛先へ転送しています。
