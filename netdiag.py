@@ -5886,6 +5886,8 @@ def probe_back(wish, sockets, watch):
 
 
 stepwise(probe_back, "port")
+asks("hops", "Layer-2 state of the next hops of the way back, as it is: nobody is asked.",
+     lambda wish, back: hop_questions(back), "port")
 
 
 def probe_logs(wish, sockets, owners, units):
@@ -5958,6 +5960,18 @@ asks("capture", "The packets of the port: recorded here, or read from a file.",
 asks("dropped", "What the kernel counted as dropped while packets were recorded.",
      lambda wish, counters=(): not wish["host"] and not wish["file"] and moved_counters(
          counters, TELLING), scope="closing")
+
+
+def probe_returning(wish, capture):
+    """The way back to clients whose SYNs came and were not answered, and its next hop."""
+    mute = {flow["client"]: flow["server"] for row in saying(capture, "via", "AF_PACKET", "tcpdump")
+            for flow in row.value["flows"] if flow["state"] == "silent"
+            and flow["seen_at"] == "server" and flow["protocol"] == "tcp"}
+    rows = yield [ask(client, *route_sources(client, mute[client])) for client in list(mute)[:3]]
+    yield list(hop_questions(rows))
+
+
+stepwise(probe_returning, "closing")
 
 
 # -- what the probes have in common ----------------------------------------------------------------
@@ -6162,9 +6176,17 @@ def route_sources(address, source):
 
 def next_hops(egress):
     """(next hop, interface) of each route that leaves by a link."""
-    ways = [(row.value["via"] or row.subject, row.value["dev"])
+    ways = [(row.value["via"] or host_of(row), row.value["dev"])
             for row in saying(egress, "type", "unicast") if not row.value["error"]]
     return unique((hop, dev) for hop, dev in ways if dev not in (None, "lo"))
+
+
+def hop_questions(ways):
+    """Ask what state the next hops of these ways have; {"state": None}: nobody has used them."""
+    for hop, dev in next_hops({host_of(row): row for row in succeeded(ways)}.values()):
+        yield ask("%s %s" % (hop, dev), *[then(way, lambda table, hop=hop, dev=dev: dict(
+            first_of(row for row in table["entries"] if row["ip"] == hop) or {
+                "ip": hop, "state": None, "mac": None}, dev=dev)) for way in neighbor_tables(hop)])
 
 
 def neighbor_tables(*hop):
@@ -8093,6 +8115,21 @@ def rule_return_filtered(wish, watched, grown, listening):
                        and not busy else "")
 
 
+@rule("""handshake.incomplete  where: server server_network  sure: certain
+    says: SYNs of {peer} arrive on port {port}, and the answers cannot leave: {hop}, the next hop of
+      the way back on {dev}, does not answer at layer 2 (ARP or neighbor discovery).
+    fix: Correct the route or rule of this host that leads there (`ip rule`, `ip route show table
+      all`), or mend {hop}.   given: port/80 ; listener/0.0.0.0 ; back/192.0.2.9 ok via=G dev=eth0
+    fires: watch/tcp ok 80={"half_open":{"192.0.2.9":2}} ; hops/G,eth0 ok state=FAILED
+    quiet: watch/tcp ok 80={"half_open":{"192.0.2.9":2}} ; hops/G,eth0 ok state=REACHABLE
+    quiet: watch/tcp ok 80={"half_open":{"192.0.2.9":0}} ; hops/G,eth0 ok state=FAILED""")
+def rule_handshake_hop(wish, watched, watch, back, hops):
+    """SYN_RECV, and the neighbor entry to which the SYN/ACKs would go has failed."""
+    for peer, (hop, dev) in dead_hops(watched, back, hops)[:1]:
+        yield dict(peer=peer, hop=hop, dev=dev, proof=watch + back + hops, severity="fail" if
+                   wish["client"] == peer or not watched["peers"] else "warn")
+
+
 @rule("""handshake.incomplete  where: server_network transit client_network  sure: likely
     says: SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK
       comes back.
@@ -8101,9 +8138,11 @@ def rule_return_filtered(wish, watched, grown, listening):
     ask: Where do the SYN/ACKs from port {port} of the server to {peer} go, and who drops them?
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"half_open":{"192.0.2.10":2}}
     quiet: watch/tcp ok 80={"half_open":{"192.0.2.10":0}}""")
-def rule_handshake_incomplete(wish, watched, watch, back):
+def rule_handshake_incomplete(wish, watched, watch, back, hops):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
-    stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
+    known = [peer for peer, _ in dead_hops(watched, back, hops)]
+    stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items()
+                   if resent and peer not in known)
     ours = [peer for peer in stuck if peer == wish["client"]]
     others = set(watched.get("peers", ())) - set(stuck)
     if stuck:               # a public server always meets some that never answer
@@ -8296,17 +8335,19 @@ def rule_oneway_reverse(row, fine_flows):
                 " the way back, or the client's ACK on its way here, or the client has gone")
 
 
-@rule("""firewall.local listen.backlog_full route.return_missing  where: server  each: attempts
-    sure: likely  hides: BEYOND
+@rule("""firewall.local listen.backlog_full route.return_missing handshake.incomplete
+    where: server  each: attempts  sure: likely  hides: BEYOND
     says: The SYN of {client} to port {server_port} arrives here, at {server}, {times}, and nothing
       leaves: {why}.
     fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
     fires: flow/A ok seen_at=server state=silent syn=4   fires: flow/A ok seen_at=server
       state=silent syn=4 ; dropped//proc/net/snmp ok IpOutNoRoutes=4
+    fires: flow/A ok seen_at=server state=silent syn=4 client=C ; returning/C ok via=G dev=eth0 ;
+      returning/G,eth0 ok state=FAILED
     quiet: flow/A ok seen_at=client state=silent syn=4
     quiet: flow/A ok seen_at=server state=opening syn=1""")
-def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
+def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here, returning):
     """Seen at the server: SYNs come in, and neither SYN/ACK, RST nor ICMP goes out.
 
     The kernel's counters are about the whole host: alone they prove nothing about this port.
@@ -8319,9 +8360,11 @@ def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
         "queue" if dropped_here.get("TcpExtListenOverflows") and any(
             r.value["synack"] for r in saying(attempts, "server_port", flow["server_port"]))
         else "unrouted" if sum(dropped_here.get(key, 0) for key in OUT_NO_ROUTES) >= flow["syn"]
+        else "hop" if dead_hop(flow["client"], returning, returning)
         else "reverse path" if dropped_here.get("TcpExtIPReversePathFilter", 0) >= flow["syn"]
         else "filter"]
     return dict(code=code, why=why, cure=cure, times=syn_times(flow),
+                suspects=["server", "server_network"][:1 + (code == "handshake.incomplete")],
                 **({} if code == "listen.backlog_full" else flow_severity(row, fine_flows)))
 
 
@@ -8494,7 +8537,7 @@ sign("""udp.no_reply
 # -- reports of two ends, and of two times --------------------------------------------------------
 
 sign("""listen.none listen.loopback_only listen.other_address listen.backlog_full firewall.local
-    route.return_missing host.exhausted tcp.refused
+    route.return_missing host.exhausted tcp.refused handshake.incomplete
     where: service server  each: ends  hides: oneway.forward oneway.reverse
     means: The server's own report names the fault that the client sees.
     says: {client} sees {seen}, and the report of {server} says why: {why}
@@ -8651,6 +8694,10 @@ DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to d
     "unrouted": (
         "route.return_missing", "the kernel counts as many to which it found no route back",
         "Add the default route, or the route to the client's network."),
+    "hop": (
+        "handshake.incomplete", "the next hop of the way back does not answer at layer 2 (ARP or"
+        " neighbor discovery)", "Correct the route or rule of this host that leads back to the"
+        " client (`ip route get`, `ip rule`), or mend that hop (`ip neigh`)."),
     "reverse path": (
         "route.return_missing", "the kernel counts as many that its reverse-path filter dropped",
         "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`)."),
@@ -8760,6 +8807,19 @@ def queue_fills(watched, loop):
     """Do those who wait at a port fill its queue, together with our own connections to it?"""
     waiting, limit = watched.get("waiting", 0), watched.get("limit")
     return waiting if limit is None else waiting + len(loop) > limit + (not waiting)
+
+
+def dead_hop(client, ways, hops):
+    """[(next hop, interface)] of the way back to a client, where it is dead at layer 2."""
+    back = [row for row in ways if host_of(row) == client and said(row, "type")]
+    return [hop for hop in next_hops(back[-1:])
+            if saying(rows_about(hops, "%s %s" % hop), "state", *DEAD)]
+
+
+def dead_hops(watched, ways, hops):
+    """(peer, its dead next hop) of those whose handshakes hang."""
+    return [(peer, hop) for peer, resent in sorted(watched.get("half_open", {}).items()) if resent
+            for hop in dead_hop(peer, ways, hops)]
 
 
 def bound_words(listening):
@@ -9015,7 +9075,8 @@ def server_fault(row):
     """Holes of the fault that the server's report names; a capture there proves its own reset."""
     client, server = row.value["client"], row.value["server"]
     proven = server["code"] in SERVER_FAULTS or server["mode"] == "capture" \
-        and server["code"] == client["code"] == "tcp.refused"
+        and server["code"] == client["code"] == "tcp.refused" \
+        or server["code"] == "handshake.incomplete" and "server" in server["suspects"][:1]
     if client["code"] == "ok" or not proven or row.value["apart_s"] > STATE_HOLDS_S:
         return None
     return dict(end_words(row), code=server["code"], why=server["summary"],
@@ -11192,6 +11253,9 @@ JAPANESE = """
   fix クライアントへの経路（またはデフォルトルート）を追加してください。`ip route get {client}`で確認できます。
 @return_filtered このホストは、復路が別の経路になるパケットを破棄しています（rp_filter）。観測中に{count}件です{client}。
   fix 非対称な経路を修正するか、rp_filterを2（loose）にしてください。設定はnet.ipv4.conf.*.rp_filterです。
+@handshake_hop {peer}からのSYNはポート{port}に届いていますが、応答を送り出せません。{dev}側の復路の次ホップ{hop}が
+    レイヤー2（ARPまたは近隣探索）で応答しないためです。
+  fix そこへ導くこのホストの経路またはルールを修正するか（`ip rule`）、{hop}を復旧してください。
 @handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません。
   fix ここから{peer}への復路を確認してください。ゲートウェイ、非対称な経路、ステートフルファイアウォールが
     疑われます。`tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
@@ -11669,6 +11733,11 @@ its answers are lost on the way back, or the client's ACK on its way here, or th
     = 応答またはクライアントのACKが途中で失われたか、クライアントがすでに終了しています
 this host's own firewall drops it (or rp_filter, no way back, a full accept queue)
     = このホスト自身のファイアウォールが破棄しています（またはrp_filter、戻り経路なし、受け付けキューの満杯）
+the next hop of the way back does not answer at layer 2 (ARP or neighbor discovery)
+    = 復路の次ホップがレイヤー2（ARPまたは近隣探索）で応答しません
+Correct the route or rule of this host that leads back to the client (`ip route get`, `ip rule`), or
+    mend that hop (`ip neigh`).
+    = クライアントへの復路となるこのホストの経路またはルールを修正するか（`ip route get`、`ip rule`）、その次ホップを復旧してください（`ip neigh`）。
 the kernel counts as many to which it found no route back = カーネルの計数では、同数に戻り経路がありません
 Add the default route, or the route to the client's network. = デフォルトルートか、クライアントのネットワークへの経路を追加してください。
 See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.
