@@ -2743,6 +2743,10 @@ def iptables_rows(text, _):
     tests = [iptables_test(*row) for row in iptables_options(text) if row[1] not in ("-j", "-g")]
     option, target = iptables_target(text)
     do = IPTABLES_DO.get(target, "%s %s" % ("goto" if option == "-g" else "jump", target))
+    sent = find(r" -j (?:REDIRECT --to-ports |DNAT --to-destination :)(\d+)(?: |$)", text)
+    if sent:
+        return [([test for test in tests if test], "accept",
+                 {"dport": [int(sent)], "status": ["dnat"]})]
     mark = find(r" -j MARK --set-xmark (0x[0-9a-f]+)/0xffffffff$", text)
     alters = {"mark": [int(mark, 0)]} if mark else IPTABLES_ALTERS.get(
         find(" -j (.*)", text), IPTABLES_ALTERS.get(target, {}))
@@ -2830,6 +2834,9 @@ def nft_rows(text, sets):
     """A rule of nft as rows (nft(8)); a verdict map has one for each of its elements."""
     words, tests, rows = nft_words(text), [], []
     while words:
+        sent = find(r"^(?:redirect|dnat)(?: ip6?)? to :(\d+)(?: |$)", " ".join(words))
+        if sent:
+            return rows + [(tests, "accept", {"dport": [int(sent)], "status": ["dnat"]})]
         if words[0] in NFT_ENDS:
             do = NFT_ENDS[words[0]]
             return rows + [(tests, " ".join([do] + words[1:2] * (do in ("jump", "goto"))), {})]
@@ -3003,10 +3010,11 @@ def firewall_bases(rulesets):
 
 
 def packet_fate(bases, packet, hooks=HOOKS):
-    """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets"}.
+    """What base chains do with a packet -> {"fate", "may", "chain", "rule", "packets", "port"}.
 
     fate: accept, drop, reject, or None: cannot tell, `may` has what may happen.  chain and rule
-    decide, or are the first in doubt; packets is their counter, None where it need not be theirs.
+    decide, or are the first in doubt; packets is their counter, None where it need not be theirs;
+    port is the one to which a redirect leads, None where there is none, or nobody knows.
     The chains are asked by hook and priority until one drops or rejects (nft(8), VERDICTS); those
     of one priority in the order in which they were made, newest first, which no command shows.
     """
@@ -3033,7 +3041,8 @@ def packet_fate(bases, packet, hooks=HOOKS):
     count = find(r"(?:^\[|counter packets )([0-9]+)", rule or "")
     return {"fate": fate, "may": sorted(may), "chain": chain, "rule": rule and re.sub(
         r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule),
-            "packets": None if fate and walk["doubts"] else to_int(count)}
+            "packets": None if fate and walk["doubts"] else to_int(count),
+            "port": first_of(walk["altered"].get("dport", ()))}
 
 
 def base_fates(base, packet, walk):
@@ -3116,6 +3125,8 @@ def test_holds(test, walk):
 
 def word_holds(field, word, walk):
     """Is a field of the packet what a word says, whichever of its possible values it has?"""
+    if field == "state" and word in ("DNAT", "SNAT"):   # iptables' --ctstate has them as well
+        field = "status"
     values = walk["altered"].get(field, walk["packet"].get(field, ()))
     try:
         ways = {bool(value_is(field, word, value)) for value in values}
@@ -5954,6 +5965,8 @@ def probe_back(wish, sockets, watch):
 
 
 stepwise(probe_back, "port")
+asks("hops", "Layer-2 state of the next hops of the way back, as it is: nobody is asked.",
+     lambda wish, back: hop_questions(back), "port")
 
 
 def probe_logs(wish, sockets, owners, units):
@@ -6026,6 +6039,18 @@ asks("capture", "The packets of the port: recorded here, or read from a file.",
 asks("dropped", "What the kernel counted as dropped while packets were recorded.",
      lambda wish, counters=(): not wish["host"] and not wish["file"] and moved_counters(
          counters, TELLING), scope="closing")
+
+
+def probe_returning(wish, capture):
+    """The way back to clients whose SYNs came and were not answered, and its next hop."""
+    mute = {flow["client"]: flow["server"] for row in saying(capture, "via", "AF_PACKET", "tcpdump")
+            for flow in row.value["flows"] if flow["state"] == "silent"
+            and flow["seen_at"] == "server" and flow["protocol"] == "tcp"}
+    rows = yield [ask(client, *route_sources(client, mute[client])) for client in list(mute)[:3]]
+    yield list(hop_questions(rows))
+
+
+stepwise(probe_returning, "closing")
 
 
 # -- what the probes have in common ----------------------------------------------------------------
@@ -6115,11 +6140,14 @@ def programs_of(rows, owners):
 
 
 def own_ends(wish, sockets, interfaces):
-    """Addresses of this host itself at which a port should answer: bound ones, else loopback."""
+    """Addresses of this host itself at which a port should answer: bound ones, else loopback;
+    where nobody listens its own one, of which a rule may send on what comes (containers)."""
     rows = heard_on(wish, sockets)
     bound = [row["addr"] for row in rows if row["addr"] not in ANYWHERE]
     versions = {version for row in rows if row["addr"] in ANYWHERE for version in versions_of(row)}
     far = [a for link in usable_links(interfaces) for a in far_reaching(link)]
+    if is_deserted(wish, sockets):
+        return far[:1]
     return unique([a for a in ("127.0.0.1", "::1") if is_address(a) in versions][:1]
                   + [a for a in far if is_address(a) in versions][:1]
                   + [a for a in bound if is_address(a) and "%" not in a])
@@ -6227,9 +6255,17 @@ def route_sources(address, source):
 
 def next_hops(egress):
     """(next hop, interface) of each route that leaves by a link."""
-    ways = [(row.value["via"] or row.subject, row.value["dev"])
+    ways = [(row.value["via"] or host_of(row), row.value["dev"])
             for row in saying(egress, "type", "unicast") if not row.value["error"]]
     return unique((hop, dev) for hop, dev in ways if dev not in (None, "lo"))
+
+
+def hop_questions(ways):
+    """Ask what state the next hops of these ways have; {"state": None}: nobody has used them."""
+    for hop, dev in next_hops({host_of(row): row for row in succeeded(ways)}.values()):
+        yield ask("%s %s" % (hop, dev), *[then(way, lambda table, hop=hop, dev=dev: dict(
+            first_of(row for row in table["entries"] if row["ip"] == hop) or {
+                "ip": hop, "state": None, "mac": None}, dev=dev)) for way in neighbor_tables(hop)])
 
 
 def neighbor_tables(*hop):
@@ -8010,25 +8046,46 @@ def rule_service_unexpected(row, wish):
 @rule("""listen.none  where: service server
     says: Nobody listens on {transport} port {port} of this host{nearest}.   fix: {cure}{log}.
     fires: port/80 ; sockets/tcp ok   fires: port/80 ; listener/0.0.0.0 port=8080
+    fires: port/80 ; sockets/tcp ok ; loop/192.0.2.10 ok open=1
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 ; listener/127.0.0.1""")
-def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs):
-    """No socket waits on the port: clients get a reset (TCP) or a port unreachable (UDP)."""
+def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, logs, loop):
+    """No socket waits on the port: clients get a reset (TCP) or a port unreachable (UDP), but
+    where a rule sends them on, as those of containers do with this host's own address too."""
     asked = [row for row in succeeded(sockets) if row.subject == wish["transport"]]
     if wish["mode"] != "server" or not wish["port"] or not asked or listening:
         return
-    sent_on = [fate for fate in fates if re.search(TRANSLATES, fate["rule"] or "")]
+    sent_on = [fate for fate in fates if fate["port"] or re.search(TRANSLATES, fate["rule"] or "")]
     quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
               if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
     away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
+    opened = saying(loop, "open", 1)[:1]
     cure = "Publish the port of that container or namespace here" if away else \
         "Start the service, or correct the port that it or the client uses"
     nearest = nearest_words(wish, sockets, owners, units, elsewhere) + "".join(
+        "; a rule sends it on to port %d" % fate["port"] if fate["port"] else
         '; a rule sends it elsewhere, "%s"' % rule_words(fate) for fate in sent_on[:1])
+    nearest += "".join("; yet a connection to %s opens: a rule sends it elsewhere" % row.subject
+                       for row in opened)
     yield dict(cure=cure, nearest=nearest,
                log="; its log ends: \"%s\"" % quoted[0] if quoted else "",
                transport=wish["transport"].upper(), confidence="certain" if fates else "likely",
-               severity="info" if sent_on else "fail",
-               proof=asked + succeeded(elsewhere) + succeeded(units))
+               severity="info" if sent_on or opened else "fail",
+               proof=asked + opened + succeeded(elsewhere) + succeeded(units))
+
+
+@rule("""listen.none  where: service server
+    says: A rule of this host sends {transport} port {port} on to its port {sent}, and nobody
+      listens there for other hosts.
+    fix: Start the service on port {sent}, or correct that rule (see `iptables-save`).
+    given: port/80 ; listener/0.0.0.0 ; iface/eth0 ; rules/nft ok bases=[{"backend":"nf_tables",
+      "family":"ip","table":"t","chain":"p","hook":"prerouting","priority":-100,"policy":"accept",
+      "chains":{"p":["redirect to :81"]},"sets":{}}]
+    fires: sockets/udp ok   fires: listener/127.0.0.1 port=81   quiet: listener/0.0.0.0 port=81""")
+def rule_listen_sent_on(wish, sent_on, rules, sockets):
+    """A redirect leads to a port on which nobody waits for what comes from elsewhere."""
+    for sent, rows in sent_on.items():
+        if not rows:
+            yield dict(sent=sent, transport=wish["transport"].upper(), proof=rules + sockets)
 
 
 @rule("""listen.loopback_only listen.other_address  where: service server
@@ -8122,7 +8179,7 @@ def rule_not_accepting(watched, watch, listening, owners, holder):
       "chains":{"i":[]},"sets":{}}]   quiet: rules/nft ok""")
 def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
     """The rules of nft and iptables, walked for the first packet of such a client."""
-    for fate in fates if listening else ():
+    for fate in [row for row in fates if listening or row["port"]]:
         if fate["fate"] != "accept":
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
             if fate["fate"] and not wish["asked"] and "dport" not in fate["rule"]:
@@ -8240,6 +8297,21 @@ def rule_return_filtered(wish, watched, grown, listening):
                        and not busy else "")
 
 
+@rule("""handshake.incomplete  where: server server_network  sure: certain
+    says: SYNs of {peer} arrive on port {port}, and the answers cannot leave: {hop}, the next hop of
+      the way back on {dev}, does not answer at layer 2 (ARP or neighbor discovery).
+    fix: Correct the route or rule of this host that leads there (`ip rule`, `ip route show table
+      all`), or mend {hop}.   given: port/80 ; listener/0.0.0.0 ; back/192.0.2.9 ok via=G dev=eth0
+    fires: watch/tcp ok 80={"half_open":{"192.0.2.9":2}} ; hops/G,eth0 ok state=FAILED
+    quiet: watch/tcp ok 80={"half_open":{"192.0.2.9":2}} ; hops/G,eth0 ok state=REACHABLE
+    quiet: watch/tcp ok 80={"half_open":{"192.0.2.9":0}} ; hops/G,eth0 ok state=FAILED""")
+def rule_handshake_hop(wish, watched, watch, back, hops):
+    """SYN_RECV, and the neighbor entry to which the SYN/ACKs would go has failed."""
+    for peer, (hop, dev) in dead_hops(watched, back, hops)[:1]:
+        yield dict(peer=peer, hop=hop, dev=dev, proof=watch + back + hops, severity="fail" if
+                   wish["client"] == peer or not watched["peers"] else "warn")
+
+
 @rule("""handshake.incomplete  where: server_network transit client_network  sure: likely
     says: SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK
       comes back.
@@ -8248,9 +8320,11 @@ def rule_return_filtered(wish, watched, grown, listening):
     ask: Where do the SYN/ACKs from port {port} of the server to {peer} go, and who drops them?
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"half_open":{"192.0.2.10":2}}
     quiet: watch/tcp ok 80={"half_open":{"192.0.2.10":0}}""")
-def rule_handshake_incomplete(wish, watched, watch, back):
+def rule_handshake_incomplete(wish, watched, watch, back, hops):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
-    stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items() if resent)
+    known = [peer for peer, _ in dead_hops(watched, back, hops)]
+    stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items()
+                   if resent and peer not in known)
     ours = [peer for peer in stuck if peer == wish["client"]]
     others = set(watched.get("peers", ())) - set(stuck)
     if stuck:               # a public server always meets some that never answer
@@ -8443,17 +8517,19 @@ def rule_oneway_reverse(row, fine_flows):
                 " the way back, or the client's ACK on its way here, or the client has gone")
 
 
-@rule("""firewall.local listen.backlog_full route.return_missing  where: server  each: attempts
-    sure: likely  hides: BEYOND
+@rule("""firewall.local listen.backlog_full route.return_missing handshake.incomplete
+    where: server  each: attempts  sure: likely  hides: BEYOND
     says: The SYN of {client} to port {server_port} arrives here, at {server}, {times}, and nothing
       leaves: {why}.
     fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
     fires: flow/A ok seen_at=server state=silent syn=4   fires: flow/A ok seen_at=server
       state=silent syn=4 ; dropped//proc/net/snmp ok IpOutNoRoutes=4
+    fires: flow/A ok seen_at=server state=silent syn=4 client=C ; returning/C ok via=G dev=eth0 ;
+      returning/G,eth0 ok state=FAILED
     quiet: flow/A ok seen_at=client state=silent syn=4
     quiet: flow/A ok seen_at=server state=opening syn=1""")
-def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
+def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here, returning):
     """Seen at the server: SYNs come in, and neither SYN/ACK, RST nor ICMP goes out.
 
     The kernel's counters are about the whole host: alone they prove nothing about this port.
@@ -8466,9 +8542,11 @@ def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here):
         "queue" if dropped_here.get("TcpExtListenOverflows") and any(
             r.value["synack"] for r in saying(attempts, "server_port", flow["server_port"]))
         else "unrouted" if sum(dropped_here.get(key, 0) for key in OUT_NO_ROUTES) >= flow["syn"]
+        else "hop" if dead_hop(flow["client"], returning, returning)
         else "reverse path" if dropped_here.get("TcpExtIPReversePathFilter", 0) >= flow["syn"]
         else "filter"]
     return dict(code=code, why=why, cure=cure, times=syn_times(flow),
+                suspects=["server", "server_network"][:1 + (code == "handshake.incomplete")],
                 **({} if code == "listen.backlog_full" else flow_severity(row, fine_flows)))
 
 
@@ -8641,7 +8719,7 @@ sign("""udp.no_reply
 # -- reports of two ends, and of two times --------------------------------------------------------
 
 sign("""listen.none listen.loopback_only listen.other_address listen.backlog_full firewall.local
-    route.return_missing host.exhausted tcp.refused
+    route.return_missing host.exhausted tcp.refused handshake.incomplete
     where: service server  each: ends  hides: oneway.forward oneway.reverse
     means: The server's own report names the fault that the client sees.
     says: {client} sees {seen}, and the report of {server} says why: {why}
@@ -8798,6 +8876,10 @@ DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to d
     "unrouted": (
         "route.return_missing", "the kernel counts as many to which it found no route back",
         "Add the default route, or the route to the client's network."),
+    "hop": (
+        "handshake.incomplete", "the next hop of the way back does not answer at layer 2 (ARP or"
+        " neighbor discovery)", "Correct the route or rule of this host that leads back to the"
+        " client (`ip route get`, `ip rule`), or mend that hop (`ip neigh`)."),
     "reverse path": (
         "route.return_missing", "the kernel counts as many that its reverse-path filter dropped",
         "Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`)."),
@@ -8883,6 +8965,12 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
     return "".join("; " + words for words in unique(found)[:3])
 
 
+def sent_on_to(wish, fates, sockets):
+    """{the port of this host to which a rule sends on what comes for ours: who listens there}."""
+    return {fate["port"]: [row for row in listeners(sockets, wish["transport"], fate["port"])
+                           if not is_loopback(row["addr"])] for fate in fates if fate["port"]}
+
+
 def holder_words(listening, owners):
     """Who listens, in words: program and pid, else whose it is."""
     names = ["%s (pid %d%s)" % (row["name"], row["pid"], row["container"] and ", container "
@@ -8901,6 +8989,19 @@ def queue_fills(watched, loop):
     """Do those who wait at a port fill its queue, together with our own connections to it?"""
     waiting, limit = watched.get("waiting", 0), watched.get("limit")
     return waiting if limit is None else waiting + len(loop) > limit + (not waiting)
+
+
+def dead_hop(client, ways, hops):
+    """[(next hop, interface)] of the way back to a client, where it is dead at layer 2."""
+    back = [row for row in ways if host_of(row) == client and said(row, "type")]
+    return [hop for hop in next_hops(back[-1:])
+            if saying(rows_about(hops, "%s %s" % hop), "state", *DEAD)]
+
+
+def dead_hops(watched, ways, hops):
+    """(peer, its dead next hop) of those whose handshakes hang."""
+    return [(peer, hop) for peer, resent in sorted(watched.get("half_open", {}).items()) if resent
+            for hop in dead_hop(peer, ways, hops)]
 
 
 def bound_words(listening):
@@ -8929,10 +9030,12 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
                                 ["exists"] if ways else ())
         whose = client or "clients with IPv%d" % version
         inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
-        outbound = fate_of(before, after, answer_packet(packet, wish["port"]), WAY_OUT,
+        outbound = fate_of(before, after, answer_packet(
+            packet, inbound["port"] or wish["port"]), WAY_OUT,
                            whose="(its answers to %s)" % whose)
         for fate in [inbound] + [outbound] * (outbound["fate"] != "accept"):
-            sure = fate["fate"] != "accept" or about(rules, "nft")  # it shows iptables' as well
+            sure = fate["fate"] != "accept" or fate["port"] or about(
+                rules, "nft")                                       # it shows iptables' as well
             same = [row for row in found if fate["rule"] and all(
                 row[key] == fate[key] for key in ("chain", "rule", "fate"))]
             for row in same:
@@ -9154,7 +9257,8 @@ def server_fault(row):
     """Holes of the fault that the server's report names; a capture there proves its own reset."""
     client, server = row.value["client"], row.value["server"]
     proven = server["code"] in SERVER_FAULTS or server["mode"] == "capture" \
-        and server["code"] == client["code"] == "tcp.refused"
+        and server["code"] == client["code"] == "tcp.refused" \
+        or server["code"] == "handshake.incomplete" and "server" in server["suspects"][:1]
     if client["code"] == "ok" or not proven or row.value["apart_s"] > STATE_HOLDS_S:
         return None
     return dict(end_words(row), code=server["code"], why=server["summary"],
@@ -9551,7 +9655,7 @@ VIEWS = {
     "watched": lambda wish, listening, watch: about(watch, "tcp").get(
         str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
-    "fates": inbound_fates}
+    "fates": inbound_fates, "sent_on": sent_on_to}
 LISTEN_ERRORS = {
     "EADDRINUSE": "another program listens there already (`ss -ltnp`): the service is not absent",
     "EACCES": "ports below 1024 need root", "EADDRNOTAVAIL": "it has no such address"}
@@ -9661,7 +9765,9 @@ def working_addresses(findings, seen):
     """Addresses that work at the layer asked for: open, and with no failure of their own."""
     wish, good = seen["wish"], met(seen["tcp"] + seen["udp"], "ok")
     if wish["mode"] == "server":
-        return unique(row["addr"] for row in seen["listening"])
+        sent_on = [row["addr"] for rows in seen["sent_on"].values() for row in rows]
+        return unique(row["addr"] for row in seen["listening"]) or sent_on or [
+            row.subject for row in saying(seen["loop"], "open", 1)]     # a rule sends it elsewhere
     if wish["host"] and wish["port"] is None:
         good += [r for r in seen["tcp"] if r.outcome == "refused" or r.subject in seen["alive"]]
     elif wish["protocol"] in ("http", "https"):
@@ -9732,11 +9838,11 @@ def how_well(wish, findings, seen):
     """How sure it is that a port of this host is fine: the firewall, the way back, its queue."""
     warned = [f for f in findings if f.severity == "warn" and f.code in SERVER_FAULTS
               and not f.code.startswith("listen")]
-    if saying(seen["loop"], "open", 0) and not warned:    # no rule has found out why
+    if saying(seen["loop"], "open", 0) and seen["listening"] and not warned:    # and no rule why
         return "possible"
     known = {fate["fate"] for fate in seen["fates"]} == {"accept"} and (
         seen["watched"] or wish["transport"] == "udp")
-    return "certain" if known and not warned else "likely"
+    return "certain" if known and not warned and not seen["sent_on"] else "likely"
 
 
 def capture_verdict(seen, findings):
@@ -9903,6 +10009,12 @@ def served_words(wish, seen):
     """Who serves a port of this host, and what was seen of the way to it."""
     if not wish["port"]:
         return "No program listens on this host."
+    for sent in seen["sent_on"]:
+        return "A rule of this host sends %s port %d on to its port %d, and somebody listens" \
+            " there." % (wish["transport"].upper(), wish["port"], sent)
+    for row in saying(seen["loop"], "open", 1)[:not seen["listening"]]:
+        return "A connection to %s opens, though nobody listens on TCP port %d of this host: a" \
+            " rule sends it elsewhere." % (row.subject, wish["port"])
     parts = ["%s listens on %s, %s port %d" % (
         seen["holder"], seen["bound_to"], wish["transport"].upper(), wish["port"])]
     parts += ["answers this host itself"] * bool(saying(seen["loop"], "open", 1))
@@ -11326,6 +11438,8 @@ JAPANESE = """
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証
 ?peer 検証できなかった証明書の取得（検証なしのハンドシェイク）
 @listen_none このホストの{transport}ポート{port}では、何も待ち受けていません{nearest}。
+@listen_sent_on このホストのルールが{transport}ポート{port}を自身のポート{sent}へ転送していますが、そこで外部からの接続を待ち受けているものがありません。
+  fix ポート{sent}でサービスを起動するか、ルールを修正してください。`iptables-save`などで確認できます。
 @listen_narrow {holder}は{bound_to}だけで待ち受けているため、{who}からは到達できません。
   fix 0.0.0.0と[::]、またはクライアント向けアドレスで待ち受けさせてください。反映には再起動が必要です。
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
@@ -11351,6 +11465,9 @@ JAPANESE = """
   fix クライアントへの経路（またはデフォルトルート）を追加してください。`ip route get {client}`で確認できます。
 @return_filtered このホストは、復路が別の経路になるパケットを破棄しています（rp_filter）。観測中に{count}件です{client}。
   fix 非対称な経路を修正するか、rp_filterを2（loose）にしてください。設定はnet.ipv4.conf.*.rp_filterです。
+@handshake_hop {peer}からのSYNはポート{port}に届いていますが、応答を送り出せません。{dev}側の復路の次ホップ{hop}が
+    レイヤー2（ARPまたは近隣探索）で応答しないためです。
+  fix そこへ導くこのホストの経路またはルールを修正するか（`ip rule`）、{hop}を復旧してください。
 @handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません。
   fix ここから{peer}への復路を確認してください。ゲートウェイ、非対称な経路、ステートフルファイアウォールが
     疑われます。`tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
@@ -11723,7 +11840,10 @@ UDP port {port} is open = UDPポート{port}は開いています
 {program} listens on port {port} = {program}はポート{port}で待ち受け
 {unit} has failed = {unit}は異常終了
 {unit} is stopped = {unit}は停止中
+a rule sends it on to port {port} = ルールがポート{port}へ転送
 a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
+yet a connection to {address} opens: a rule sends it elsewhere
+    = ただし{address}への接続は成功（ルールが別の宛先へ転送）
 Start the service, or correct the port that it or the client uses.
     = サービスを起動するか、双方のポート番号を確認してください。
 Publish the port of that container or namespace here.
@@ -11797,6 +11917,11 @@ Check the user's name, its key in authorized_keys, AllowUsers.
 Bring client and server to common algorithms: `ssh -Q kex`.
     = クライアントとサーバーで共通の方式を使えるようにしてください（`ssh -Q kex`）。
 No program listens on this host. = このホストで待ち受けているプログラムはありません。
+A rule of this host sends {transport} port {port} on to its port {sent}, and somebody listens there.
+    = このホストのルールが{transport}ポート{port}を自身のポート{sent}へ転送し、そこで待ち受けがあります。
+A connection to {address} opens, though nobody listens on TCP port {port} of this host: a rule
+    sends it elsewhere.
+    = このホストでは何も待ち受けていませんが、{address}のTCPポート{port}は応答します。ルールが別の宛先へ転送しています。
 {holder} listens on {bound}, TCP port {port}. = {holder}が{bound}のTCPポート{port}で待ち受けています。
 {holder} listens on {bound}, UDP port {port}. = {holder}が{bound}のUDPポート{port}で待ち受けています。
 {holder} listens on {bound}, TCP port {port}, {words}.
@@ -11824,6 +11949,11 @@ its answers are lost on the way back, or the client's ACK on its way here, or th
     = 応答またはクライアントのACKが途中で失われたか、クライアントがすでに終了しています
 this host's own firewall drops it (or rp_filter, no way back, a full accept queue)
     = このホスト自身のファイアウォールが破棄しています（またはrp_filter、戻り経路なし、受け付けキューの満杯）
+the next hop of the way back does not answer at layer 2 (ARP or neighbor discovery)
+    = 復路の次ホップがレイヤー2（ARPまたは近隣探索）で応答しません
+Correct the route or rule of this host that leads back to the client (`ip route get`, `ip rule`), or
+    mend that hop (`ip neigh`).
+    = クライアントへの復路となるこのホストの経路またはルールを修正するか（`ip route get`、`ip rule`）、その次ホップを復旧してください（`ip neigh`）。
 the kernel counts as many to which it found no route back = カーネルの計数では、同数に戻り経路がありません
 Add the default route, or the route to the client's network. = デフォルトルートか、クライアントのネットワークへの経路を追加してください。
 See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.

@@ -150,6 +150,7 @@ BLANKS = {
     "watch": {"80": WATCHED}, "grown": {},
     "wrappers": {"rules": []}, "limits": {}, "kernel_log": {"lines": []}, "switch": {"neighbors": [], "error": None},
     "elsewhere": {"listeners": [], "namespaces": 0}, "units": [], "back": ROUTE,
+    "hops": {"ip": None, "dev": None, "state": "REACHABLE", "mac": None}, "returning": ROUTE,
     "loop": {"tried": 1, "open": 1, "silent": 0, "resent": 0}, "logs": {"lines": []},
     "reset_ttl": {"ttl": None, "host_ttl": 64}, "capture": CAPTURE, "flow": FLOW,
     "waiting": 30, "dropped": {},
@@ -215,7 +216,7 @@ def blank(probe, outcome, subject):
     value = copy.deepcopy(BLANKS.get(probe, {}))
     if probe == "resolv_conf" and subject == "nsswitch":
         return copy.deepcopy(SIDE)
-    if probe == "neighbor":
+    if probe in ("neighbor", "hops"):
         value["ip"], value["dev"] = (subject.split() + [None])[:2]
     return value
 

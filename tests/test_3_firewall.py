@@ -129,7 +129,7 @@ class Decisions(unittest.TestCase):
         ("update @bad { ip saddr timeout 1m } drop", None), ("ip dscp cs1 drop", None),
         ("ct original ip saddr 10.0.0.1 drop", None), ("meta l4proto udp ip dscp cs1 drop", "accept"),
         ("log prefix \"a { drop }\" counter packets 3 bytes 9 accept comment \"x } drop\"", "accept"),
-        ("queue num 0", None), ("tcp dport 23 dnat ip to 10.0.0.1", "accept"), ("redirect to :80", None),
+        ("queue num 0", None), ("tcp dport 23 dnat ip to 10.0.0.1", "accept"), ("redirect to :80", "accept"),
         ("reject with tcp reset", "reject"), ("xt match recent drop", None), ("continue", "accept"),
         ("jump nowhere", None), ("tcp dport 22 counter name \"x\" drop", "drop"),
         ("@nh,96,32 0xc0000209 drop", None),
@@ -158,7 +158,7 @@ class Decisions(unittest.TestCase):
 
     def test_the_deciding_rule(self):
         found = fate(save("[1:60] -A INPUT -p tcp -j A", "[33:44] -A A -p tcp -j DROP"))
-        self.assertEqual(found, {"fate": "drop", "may": ["drop"], "chain": "ip filter A",
+        self.assertEqual(found, {"port": None, "fate": "drop", "may": ["drop"], "chain": "ip filter A",
                                  "rule": "-A A -p tcp -j DROP", "packets": 33})
         found = fate(save("-A INPUT -p udp -j ACCEPT", policy="DROP"))
         self.assertEqual((found["chain"], found["rule"], found["packets"]),

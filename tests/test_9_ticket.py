@@ -250,6 +250,12 @@ Nobody listens on TCP port 80 of this host; nginx (pid 7) does in another networ
   UDP port 80 is open; nginx.service has failed.
 Nobody listens on TCP port 80 of this host; a rule sends it elsewhere, "tcp dport 80 redirect to
   :1". What is there cannot be seen from here.
+Nobody listens on TCP port 80 of this host; a rule sends it elsewhere, "tcp dport 80 dnat to
+  192.0.2.7:80"; yet a connection to 192.0.2.1 opens: a rule sends it elsewhere.
+Nobody listens on TCP port 80 of this host; a rule sends it on to port 81.
+A rule of this host sends TCP port 80 on to its port 81, and somebody listens there.
+A connection to 192.0.2.1 opens, though nobody listens on TCP port 80 of this host: a rule sends it
+  elsewhere.
 Start the service, or correct the port that it or the client uses; its log ends: "no
   file".
 nginx (pid 7, container web) listens on 127.0.0.1 only: no client behind eth1, such as 192.0.2.1,
