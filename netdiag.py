@@ -10035,23 +10035,30 @@ MODE_PARTS = {"merge": lambda table, say: ("ENDS", end_lines(table, say)),
 def verdict_lines(report, color, say):
     """Under the title at most five lines: code, place and sureness; what; do this; ask them."""
     result = report.verdict
-    head = "%s  %s, %s" % (say(NO_FAULT.get(result.code, "FAULT")), result.code,
-                           say(result.confidence))
-    if result.suspects:
-        head += " %s: %s" % (say("at"), places_words(result.suspects[:3], say))
     rows = [("  ", result.summary)]
     rows += [("  %s " % pad(say("do:"), 4), text) for text in result.fix[:1]]
     rows += [("  %s " % pad(say("ask:"), 4), request_words(result, say))] if result.ask else []
     lines = []
     for number, (front, text) in enumerate(rows, 1):      # the first takes most, each has a line
         lines += fit(text, front, 4 - len(lines) - len(rows) + number)
+    if result.ask and lines[-1].endswith(" ..."):
+        lines[-1] = rows[-1][0] + elsewhere_words(result, say)
     warned = unique(f.code for f in report.findings if f.severity == "warn")
     if result.code == "ok" and warned:
         lines += wrap(say("with warnings, see FINDINGS") + ": " + ", ".join(warned), room=1)
     if not report.complete:
         lines.append("  " + say("The run was cut short: this rests on what was seen until then."))
     return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target, say))),
-            paint(shorten(head), "ok" if result.code == "ok" else "fail", color)] + lines
+            paint(sure_words(result, say), "ok" if result.code == "ok" else "fail", color)] + lines
+
+
+def sure_words(result, say):
+    """The code, how sure, and as many of the three likeliest places as a line holds."""
+    line = "%s  %s, %s" % (say(NO_FAULT.get(result.code, "FAULT")), result.code,
+                           say(result.confidence))
+    told = ["%s %s: %s" % (line, say("at"), places_words(result.suspects[:number], say))
+            for number in range(1, len(result.suspects[:3]) + 1)]
+    return [text for text in [line] + told if columns(text) <= WIDTH][-1]
 
 
 def request_words(result, say=str):
@@ -10059,8 +10066,14 @@ def request_words(result, say=str):
     who, text = result.ask["who"], result.ask["text"]
     if text in result.fix[:1]:
         text = (clauses(text) or [text])[0]
-        text = text if columns("  ask: %s - %s" % (who, text)) <= WIDTH else say("please do that.")
+        if columns("  ask: %s - %s" % (who, text)) > WIDTH:
+            return elsewhere_words(result, say)
     return "%s - %s" % (who, text)
+
+
+def elsewhere_words(result, say):
+    """Whom to ask where the request needs more than the line that is left for it."""
+    return "%s - %s" % (result.ask["who"], say("the request is in the ticket."))
 
 
 def path_lines(report, way, server, say):
@@ -11876,7 +11889,7 @@ UNDECIDED = 判定不能
 at = 場所
 do: = 対処:
 ask: = 依頼:
-please do that. = 上記の対応をお願いします。
+the request is in the ticket. = 依頼内容はチケットにあります。
 with warnings, see FINDINGS = 警告あり（検出事項を参照）
 The run was cut short: this rests on what was seen until then.
     = 調査は途中で打ち切られました。それまでに得られた情報による判定です。
