@@ -6815,7 +6815,7 @@ class Seen(dict):
 @rule("""link.down  where: client  hides: AWAY address.missing route.missing gateway.silent
       segment.isolated neighbor.silent firewall.local
     says: The interface {dev} is {state}: nothing can leave this host by it.
-    fix: `ip link set {dev} up`; check its cable, switch port or virtual network card.
+    fix: {cure}
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
     fires: iface/eth0 loopback=true up=false ; tcp/127.0.0.1 timeout
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
@@ -6826,20 +6826,28 @@ def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
     only = [] if usable_links(proof) else down         # nothing else leads out
     for row in [r for r in tcp if r.outcome != "ok" and r.subject in own]:
         for link in [lo for lo in all_links(proof) if lo.get("loopback") and not lo["up"]]:
-            yield blame(row, proof, dev=link["name"], state="switched off (down)")
+            yield blame(row, proof, **down_words(link))
     for row in failing if wish["host"] else proof:
         found = [d for d in down if d["name"] == said(row, "dev") and not is_local_bridge(d)]
         if not wish["host"] or said(row, "error"):
             found = wish["host"] and [d for d in down if d["inet"] or d["inet6"]] or only
         for link in found[:1]:
-            yield blame(row, proof, dev=link["name"], state="switched off (down)"
-                        if not link["up"] else "without carrier (no cable or peer)")
+            yield blame(row, proof, **down_words(link))
+
+
+def down_words(link):
+    """Why nothing leaves by an interface, and what helps: it is down, or up and without a cable."""
+    return dict(dev=link["name"], **dict(
+        state="without carrier (no cable or peer)", cure="Check cable and switch port of %s; in a"
+        " virtual machine or container, its virtual network card and the other end of that."
+        % link["name"]) if link["up"] else dict(
+            state="switched off (down)", cure="Run `ip link set %s up`." % link["name"]))
 
 
 @rule("""address.missing  where: client
     hides: AWAY route.missing route.overlap gateway.silent host.exhausted
     says: {dev} is up but has no usable IPv{version} address, so {address} cannot be reached.
-    fix: Get an address: check the DHCP lease or the static configuration of {dev}.
+    fix: Give {dev} an address: check the DHCP lease or the static configuration.
     fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
 def rule_address_missing(wish, interfaces, failing, tcp):
@@ -6873,7 +6881,7 @@ def rule_address_duplicate(interfaces, failing):
 
 @rule("""route.missing  where: client  hides: gateway.silent AWAY
     says: This host has no route to {address} (network unreachable, at once).
-    fix: Add the default route or the missing route: see `ip route`; is the VPN up?
+    fix: Add the missing or the default route: see `ip route`; is the VPN up?
     fires: route/A ok error=ENETUNREACH   quiet: route/A ok""")
 def rule_route_missing(wish, failing, tcp, routes):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent."""
@@ -6888,7 +6896,7 @@ def rule_route_missing(wish, failing, tcp, routes):
 @rule("""route.overlap  where: client  each: ways  sure: likely
     hides: BEYOND neighbor.silent gateway.silent segment.isolated
     says: {address} falls into a local range, {net} on {dev}, and nobody answers for it there.
-    fix: Compare `ip route get {address}` with the ranges used here; change those or the mask.
+    fix: Change the range or mask of {dev}: `ip route get {address}` shows what it covers.
     fires: iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ; neighbor/A,br-1 ok state=FAILED
     quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED""")
 def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
@@ -6909,7 +6917,8 @@ def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
 sign("""route.blocked  where: client  each: failing  hides: AWAY
     means: A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
     says: This host's own routing refuses {address}: a {kind} route or rule.
-    fix: Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.
+    fix: Remove that {kind} route or rule: `ip route show table all | grep {kind}` and `ip rule`
+      show it.
     fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH
     fires: route/A ok ; tcp/A unreachable immediate=true errno=EHOSTUNREACH""",
     lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and dict(
@@ -6960,7 +6969,7 @@ sign("""firewall.local  where: client  each: undelivered  sure: likely  hides: B
 sign("""segment.isolated  where: client_network client  each: silent_hops  sure: likely
     hides: gateway.silent neighbor.silent AWAY  means: At layer 2 everybody who was asked fails.
     says: Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.
-    fix: Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.
+    fix: Is the VLAN, subnet or cable wrong? Compare {dev} with a working host; check the switch.
     given: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
     fires: segment/G,eth0 ok a=FAILED b=FAILED c=INCOMPLETE d=FAILED
     quiet: segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED
@@ -6973,7 +6982,7 @@ sign("""gateway.silent  where: client_network client  each: silent_hops  hides: 
     says: The gateway {hop} does not answer on {dev} (layer 2: {state}).
     fix: Check the gateway's address in the route, that router, and the VLAN of {dev}; with IPv6
       also whether a firewall here drops ICMPv6.
-    ask: Is the router {hop} up, and does it have an interface in this VLAN?
+    ask: Is the router {hop} up? Does it have an interface in this VLAN?
     given: egress/A ok via=G   fires: neighbor/G,eth0 ok state=FAILED
     quiet: neighbor/G,eth0 ok state=REACHABLE""",
     lambda row, tcp, gateways: row.value["ip"] in gateways and hop_silence(
@@ -6982,14 +6991,14 @@ sign("""gateway.silent  where: client client_network  each: astray  sure: likely
     means: The kernel asked for a MAC in vain, and not for that of the next hop that it named.
     says: The next hop of this connection to {address} does not answer at layer 2, though the usual
       one does: a multipath route, or a rule (`ip rule`: port, mark, user), leads it elsewhere.
-    fix: `ip neigh | grep FAILED` names that hop; correct the route or the rule that leads to it.
+    fix: Correct the route or rule to that hop (`ip neigh | grep FAILED` names it).
     given: iface/eth0 ; egress/A ok via=G ; tcp/A unreachable icmp=3/1@198.51.100.9 ms=3080
     fires: neighbor/G,eth0 ok state=REACHABLE   quiet: neighbor/G,eth0 ok state=FAILED""",
     lambda row, neighbor: dict(proof=neighbor))
 sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: likely  hides: AWAY
     means: The target should be next door, and nobody answers ARP or neighbor discovery for it.
     says: {hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).
-    fix: Is {hop} up and in the VLAN of {dev}? If it is elsewhere, the mask or a route is wrong.
+    fix: Is {hop} up and in this VLAN? If it is elsewhere, the mask or a route is wrong.
     fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
     quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED""",
     lambda row, tcp, goals: row.value["ip"] == row.subject in goals
@@ -7000,7 +7009,7 @@ sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: 
 
 @rule("""dns.unconfigured  where: client  hides: dns.unreachable dns.failing dns.not_found
     says: No resolver is configured: /etc/resolv.conf names no address, so no name can be looked up.
-    fix: Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).
+    fix: Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP).
     fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
     fires: target/- ok host=null mode=host ; resolv_conf/resolv.conf ok nameservers=["192.0.2.1:53"]
     quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
@@ -7015,7 +7024,7 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
 @rule("""dns.unreachable  where: dns transit
     says: No configured resolver answers ({servers}): {how}.
     fix: Is the resolver's address right and port 53 allowed on the way? Try `dig @{server} {name}`.
-    ask: Is the resolver {server} up, and may this host ask it?
+    ask: Is the resolver {server} up? May this host ask it?
     fires: lookup/N refused ; dns/R,A,N timeout ; neighbor/R,eth0 ok ip=R state=FAILED
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor):
@@ -7083,6 +7092,7 @@ sign("""dns.not_found  where: dns  each: unresolved
 sign("""dns.no_address  where: dns  each: unresolved  means: NOERROR, no address of that family.
     says: The name {host} exists but has no {kind}.
     fix: Ask for the missing record of {host}, or use the family or name that has one.
+    ask: Please add the missing address record of {host}.
     given: lookup/N refused error=EAI_NONAME   fires: dns/R,A,N ok
     quiet: dns/R,A,N ok rcode=NXDOMAIN""",
     lambda row, wish, dns, known: not known and saying(
@@ -7177,13 +7187,13 @@ def rule_path_loop(row, traces):
 sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
     means: A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
     says: {router} has no route to {address} ({words}).
-    fix: Correct the route of {router} to the network of {address}.
+    fix: Correct the routes of {router}: none leads to {address}.
     fires: tcp/A unreachable icmp=3/0@G   quiet: tcp/A unreachable icmp=3/9@G""",
     lambda row, traces: row.value["kind"] in NET_UNREACHABLE and sender_facts(row, traces))
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
     says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
-    fix: Is {address} up and in the right VLAN? Check from a host next to it.
+    fix: Is {address} up and in its VLAN? Check from a host next to it.
     fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G
     fires: tcp/A unreachable icmp=3/1@A ms=3080   quiet: tcp/A unreachable icmp=3/1@A ms=9""",
     lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
@@ -7194,6 +7204,7 @@ sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_
     means: An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4-6.
     says: A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'{own}.
     fix: Allow {here} to {address} port {port} in the rules of {router}.
+    ask: Open port {port} for {here}: {router} rejects its packets to {address}.
     fires: tcp/A refused icmp=3/3@A   quiet: tcp/A refused""",
     lambda row, wish, traces, alive: not (wish["port"] is None and row.subject in alive) and dict(
         sender_facts(row, traces), protocol=row.probe,
@@ -7222,6 +7233,7 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
     hides: path.loss
     says: {address} refuses port {port} with a real reset: it comes from hop {hops}, before the
       server (hop {far}): a firewall.   fix: Allow {here} to {address} port {port} on that firewall.
+    ask: Open port {port} for {here}: a firewall resets its connections to {address}.
     given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
     fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
     quiet: trace_tcp/A ok hops=[{"ttl":2,"kind":"refused"}] ; reset_ttl/A ok ttl=60 host_ttl=60
@@ -7241,7 +7253,8 @@ def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
       {contrast}{where}.
     fix: Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp port
       {port} and host {here}` shows whether the SYN arrives.
-    ask: Allow {here} to {address} port {port}; if it is allowed, where is the SYN dropped?
+    ask: Open port {port} for {here}: its SYNs to {address} get no answer. If it is open, where are
+      they dropped?
     given: tcp/A timeout   fires: other_ports/A,80 refused   quiet: other_ports/A,80 timeout""")
 def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present):
     """This port is silent while the host answers otherwise, or other packets get further."""
@@ -7269,7 +7282,7 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     says: Nothing answers beyond {where}: no protocol gets an answer from {address}.
     fix: Is the server up? There, `tcpdump -ni any host {here}` decides: nothing arrives (lost
       going), or the answer is lost (its gateway, the way back).
-    ask: Packets from {here} to {address} are lost behind {where}: please look there.
+    ask: Please look beyond {where}: {here} gets no answer from {address}.
     given: tcp/A timeout   fires: trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
     quiet: trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]""")
 def rule_path_dead_end(row, traces, present):
@@ -7295,7 +7308,7 @@ def prompt(rows):
 @rule("""path.mtu_blackhole  where: transit server_network client_network
     hides: tls.handshake_stalled http.no_response service.silent path.loss
     says: Small packets pass and large ones vanish on the way to {address}: {how}.
-    fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel:
+    fix: Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the tunnel:
       `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`.
     fires: tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=silent
     fires: transfer/A ok ended=silent bytes=9 ; transfer/A,clamped ok ended=closed
@@ -7317,7 +7330,7 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
 sign("""path.mtu_blackhole  where: transit server_network client_network  each: patterns
     means: A pattern of full-size packets to netdiag's `listen` is lost, one of small ones is not.
     says: Small packets pass and large ones vanish {way}.
-    fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel of that
+    fix: Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the tunnel of that
       direction.   given: exchange/A,clamped ok   fires: exchange/A ok arrived=false back_bytes=0
     fires: exchange/A ok back_bytes=536   quiet: exchange/A ok   quiet: exchange/A timeout""",
     lambda row, exchange: row.value["back_bytes"] < row.value["bytes"] and any(
@@ -7379,7 +7392,7 @@ sign("""tcp.filtered
     where: transit server_network client_network  each: lost_mark  severity: warn  sure: likely
     means: A plain SYN is answered, and one with the mark that ssh gives its packets is not.
     says: Packets to {address} that carry ssh's mark (DSCP AF21) get no answer; plain ones do.
-    fix: Let the routers clear such marks, not drop such packets; until then `ssh -o IPQoS=none`.
+    fix: Let packets with that mark pass, or clear it; until then use `ssh -o IPQoS=none`.
     fires: marked/A ok tried=1 silent=1   fires: target/A ok protocol=ssh ; ssh/A timeout
     quiet: marked/A ok tried=1 open=1   quiet: target/A ok protocol=ssh ; ssh/A ok""",
     lambda row, retries, resends: not rows_about(retries + resends, row.subject) and (
@@ -8388,7 +8401,7 @@ def rule_flow_stuck(row):
                 fate=fate, size=stuck["bytes"],
                 passed=", while segments of %d bytes got through" % stuck["passed"]
                 if stuck["passed"] else "",
-                cure="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the"
+                cure="Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the"
                 " tunnel (`--clamp-mss-to-pmtu`)." if large else
                 "Record at the other end as well: do these segments arrive there?")
 
@@ -8597,11 +8610,11 @@ SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward inter
 RULED_OUT = table_of("EINVAL=EINVAL EHOSTUNREACH=EHOSTUNREACH ENETUNREACH=EHOSTUNREACH")
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {"EMFILE": FILES, "ENFILE": FILES,
-    "EADDRNOTAVAIL": dict(what="source ports", cure="See `ss -s`: too many connections are open or"
-                          " in TIME_WAIT. Reuse them, or widen net.ipv4.ip_local_port_range."),
+    "EADDRNOTAVAIL": dict(what="source ports", cure="Reuse or close connections: too many are open"
+                          " or in TIME_WAIT (`ss -s`). Or widen net.ipv4.ip_local_port_range."),
     "ENOBUFS": dict(what="neighbor entries or memory",
                     cure="See net.ipv4.neigh.default.gc_thresh3 and the kernel log.")}
-INBOUND = {False: dict(what="firewall", cure="Look at this host's INPUT rules and rp_filter: is"
+INBOUND = {False: dict(what="firewall", cure="Look at the INPUT rules and rp_filter here: is"
                 " `ct state established` accepted?"),
     True: dict(what="reverse-path filter", cure="They come by another interface than the one that"
                " leads back: correct the routes, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
@@ -10908,17 +10921,17 @@ def speaker(lang):
 
 JAPANESE = """
 @link_down インターフェース{dev}は{state}です。このホストは{dev}から何も送信できません。
-  fix `ip link set {dev} up`を実行してください。ケーブル、スイッチポート、仮想NICも確認してください。
+  fix {cure}
 @address_missing {dev}は有効ですが、使えるIPv{version}アドレスがないため、{address}へ到達できません。
-  fix アドレスを取得してください。{dev}のDHCPリースまたは固定設定を確認してください。
+  fix {dev}にアドレスを設定してください。DHCPリースまたは固定設定を確認してください。
 @address_duplicate {dev}のセグメントで別のホストがすでに{twin}を使用しているため（重複アドレス検出）、このホストでは使えません。
   fix {dev}に別のアドレスを設定するか、重複しているホストを特定してください。
 @route_missing このホストには{address}への経路がありません（送信前に到達不能と判定）。
   fix デフォルトルートまたは不足している経路を追加してください。`ip route`とVPNの接続状態を確認してください。
 @route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
-  fix `ip route get {address}`の結果と使用中の範囲を比べてください。範囲またはネットマスクの修正が必要です。
+  fix {dev}の範囲またはネットマスクを修正してください。`ip route get {address}`で、{address}がそこへ向かうことがわかります。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
-  fix 該当箇所を探して削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
+  fix その{kind}の経路またはルールを削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
 @host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
 @host_exhausted_silent このホストの接続追跡が上限に達しています（{full}）。新しい接続は破棄されます。
   fix net.netfilter.nf_conntrack_maxを引き上げてください。または、接続を大量に開いている元を調べてください（`conntrack -L`）。
@@ -10936,7 +10949,7 @@ JAPANESE = """
     マルチパス経路か`ip rule`（ポート、マーク、ユーザー）が別のホップへ導いています。
   fix そのホップは`ip neigh | grep FAILED`でわかります。そこへ導く経路またはルールを修正してください。
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
-  fix {hop}は稼働していて{dev}のVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
+  fix {hop}は稼働していてこのVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
 @dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
   fix /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
 @dns_unreachable 設定されたリゾルバーがどれも応答しません（{servers}、{how}）。
@@ -10952,6 +10965,7 @@ JAPANESE = """
   ask {host}のレコードを作成または修正してください。
 @dns_no_address_unresolved 名前{host}は存在しますが、{kind}がありません。
   fix {host}のレコードの登録を依頼してください。または、登録済みのアドレス種別か名前を使ってください。
+  ask {host}の不足しているアドレスレコードを登録してください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
   fix 遅いリゾルバーを修復するか、順序を変えてください。先に応答するものを/etc/resolv.confの先頭に置きます。
 @dns_bogus リゾルバーは{host}のアドレスとして{bogus}を返しますが、これは{meaning}です。
@@ -10963,12 +10977,13 @@ JAPANESE = """
 @path_loop {address}宛てのパケットがループしています{between}。{router}がTTL超過を返しました。
   fix {routers}の経路を修正してください。{address}宛てを互いに相手へ送っています。
 @path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
-  fix {router}の、{address}のネットワークへの経路を修正してください。
+  fix {router}の経路を修正してください。{address}への経路がありません。
 @path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
   fix {router}のルールで許可してください。対象は{here}から{address}のポート{port}への通信です。
+  ask {here}のためにポート{port}を開けてください。{router}が{address}宛てのパケットを拒否しています。
 @tcp_refused {address}はポート{port}への接続をRSTで拒否しています。{why}。
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
@@ -10976,14 +10991,15 @@ JAPANESE = """
 @tcp_refused_by_box {address}はポート{port}への接続をRSTで拒否しています。RSTはホップ{hops}からで、サーバー（ホップ{far}）より
     手前です。ファイアウォールによる拒否です。
   fix そのファイアウォールで{here}から{address}のポート{port}への通信を許可してください。
+  ask {here}のためにポート{port}を開けてください。ファイアウォールが{address}への接続をRSTで切断しています。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
   fix {here}から{address}のポート{port}への通信を許可してください。場所は{spots}です。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
-  ask {here}から{address}のポート{port}への通信を許可するか、SYNが破棄される場所を教えてください。
+  ask {here}のためにポート{port}を開けてください。{address}宛てのSYNに応答がありません。すでに許可済みなら、SYNが破棄される場所を教えてください。
 @path_dead_end {where}より先は無応答です。どのプロトコルでも{address}から応答がありません。
   fix サーバーは稼働していますか。サーバーで`tcpdump -ni any host {here}`を実行すれば判別できます。何も届かなければ往路、
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
-  ask {here}から{address}へのパケットが{where}の先で失われています。調査をお願いします。
+  ask {where}の先の調査をお願いします。{here}は{address}から応答を得られません。
 @path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます: {how}。
   fix ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、調整は
     `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`です。
@@ -10993,7 +11009,7 @@ JAPANESE = """
 @path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
   fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
 @tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
-  fix 途中のルーターは、パケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
+  fix 途中のルーターは、この印の付いたパケットを通すか、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
 @tcp_reset_ended {address}はポート{port}の接続を受け付けますが、データを送る前に直ちに{how}。
   fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 @udp_closed_udp {address}は、UDPポート{port}で何も待ち受けていないと通知しています（{words}）。
@@ -11254,6 +11270,10 @@ JAPANESE = """
 ?exchange netdiagの`listen`が相手の場合の、複数パケットの往復（往復で失われる場合は片道ずつ）
 switched off (down) = 無効化された状態（down）
 without carrier (no cable or peer) = キャリアなし（ケーブルまたは対向機器がない状態）
+Run `ip link set {dev} up`. = `ip link set {dev} up`を実行してください。
+Check cable and switch port of {dev}; in a virtual machine or container, its virtual network card
+    and the other end of that.
+    = {dev}のケーブルとスイッチポートを確認してください。仮想マシンやコンテナーでは、仮想NICとその対向側を確認してください。
 anything beyond its own segments: no default route = 自セグメントの外（デフォルトルートなし）
 {dev} is up but has no usable IPv4 or 6 address, so anything cannot be reached.
     = {dev}は有効ですが、使えるIPアドレスがないため、どこへも到達できません。
@@ -11265,9 +11285,9 @@ file descriptors = ファイルディスクリプター
 Raise the limit (`ulimit -n`) or find the leak.
     = 上限（`ulimit -n`）を引き上げるか、リークを調べてください。
 source ports = 送信元ポート
-See `ss -s`: too many connections are open or in TIME_WAIT. Reuse them, or widen
+Reuse or close connections: too many are open or in TIME_WAIT (`ss -s`). Or widen
     net.ipv4.ip_local_port_range.
-    = `ss -s`を確認してください。接続中またはTIME_WAITの接続が多すぎます。再利用するか、net.ipv4.ip_local_port_rangeを広げてください。
+    = 接続を再利用するか閉じてください。接続中またはTIME_WAITの接続が多すぎます（`ss -s`）。net.ipv4.ip_local_port_rangeを広げる方法もあります。
 neighbor entries or memory = 近隣エントリーまたはメモリー
 See net.ipv4.neigh.default.gc_thresh3 and the kernel log.
     = net.ipv4.neigh.default.gc_thresh3とカーネルログを確認してください。
@@ -11278,7 +11298,7 @@ connecting is not permitted ({errno}) = 接続が許可されていません（{
 the reset comes from hop 0, this host = RSTの送信元はホップ0、このホスト自身です
 the resolver {server} = リゾルバー{server}
 firewall = FWルール
-Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?
+Look at the INPUT rules and rp_filter here: is `ct state established` accepted?
     = このホストのINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
 reverse-path filter = リバースパスフィルター
 They come by another interface than the one that leads back: correct the routes, or set
@@ -11665,7 +11685,7 @@ Data of {sender} is acknowledged to {acked} bytes and stuck: not taken by the ot
     受け取っていません{passed}。
 no = 0
 , while segments of {size} bytes got through = （{size}バイトのセグメントは届いています）
-Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel
+Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the tunnel
     (`--clamp-mss-to-pmtu`).
     = ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、
     調整は`--clamp-mss-to-pmtu`です。
