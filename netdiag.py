@@ -5474,7 +5474,7 @@ asks("conntrack",
      lambda: [ask(name, text_file(parser(lambda text: {"entries": int(text)}),
                                   "/proc/sys/net/netfilter/nf_conntrack_" + name, "0"))
               for name in ("count", "max")])
-asks("counters", "What the kernel has counted so far: see `probe_moved`.",
+asks("counters", "What the kernel has counted so far.",
      lambda: [ask(path, text_file(parse, path, absent)) for path, parse, absent in COUNTER_FILES])
 asks("routes", "The routing tables, for their default routes.", lambda: [
      ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
@@ -5581,7 +5581,7 @@ asks("trace_tcp", "Where this very port stops: connections to it with rising TTL
      lambda wish, knock: each("trace", saying(one_of_each(knock, "timeout", "refused",
          "unreachable"), "immediate", None, False), wish["knock_port"], "tcp"))
 asks("trace_icmp",
-     "Where echo gets to, when the port is silent and UDP did not get to the only such host.",
+     "How far ping packets get, when the port is silent and UDP did not get to the host.",
      lambda knock, trace_udp: len(one_of_each(knock, "timeout")) == 1 and each(
          "trace", [row for row in one_of_each(knock, "timeout")
                    if not distance(trace_udp, row.subject)], 0, "icmp"))
@@ -5593,7 +5593,9 @@ asks("other_ports", "Other ports of the same host, when this one is silent: is t
 
 @stepwise
 def probe_sizes(knock, egress):
-    """Do packets as large as the first link allows get through?  Large, small; twice over."""
+    """Do packets as large as the first link allows get through?
+
+    Large, small; twice over."""
     rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
     for small in (None, SMALL_BYTES, None, SMALL_BYTES, None):
         sizes = [small or about(egress, r.subject).get("mtu") or 1500 for r in rows]
@@ -5611,7 +5613,7 @@ asks("retries", "More connections from other source ports, when the first is sil
 
 @probe
 def probe_resends(wish, tcp, tls, http, sizes, retries):
-    """The same when something that works had to be sent again, or was lost once."""
+    """More connections, when something that works had to be sent again, or was lost once."""
     rows = []
     for row in one_of_each(tcp, "ok"):
         talks = rows_about([row] + tls + http, row.subject)
@@ -5632,7 +5634,7 @@ asks("marked", "A connection marked as ssh marks its packets, where a plain one 
 
 @probe
 def probe_moved(wish, counters, tcp, retries, tls, http):
-    """Which counters moved meanwhile: support only, for others use this host as well."""
+    """Which counters of this host moved meanwhile (others use it as well)."""
     yield from moved_counters(counters if wish["host"] else (), TELLING)
 
 
@@ -5711,7 +5713,7 @@ asks("small", "A stalled handshake once more with small segments (TCP_MAXSEG): i
 
 @stepwise
 def probe_http(wish, tcp, tls):
-    """One HTTP request, where TLS (which comes first) does not fail: HEAD, then GET."""
+    """One HTTP request, HEAD or GET (over TLS, where TLS works)."""
     cut = saying(tls, "ended", "stalled", "reset", "closed", "alert")
     rows = talking(tcp) if wish["protocol"] in ("http", "https") else ()
     heads = yield http_questions(wish, [r for r in rows if not rows_about(cut, r.subject)], "HEAD")
@@ -5729,8 +5731,9 @@ def probe_transfer(wish, http, sizes):
 
 @stepwise
 def probe_exchange(wish, tcp):
-    """A pattern of several packets both ways, where netdiag's `listen` stands in; if it is lost,
-    once more with small segments."""
+    """A pattern of several packets both ways, where netdiag's `listen` stands in.
+
+    If it is lost, once more with small segments."""
     rows = [row for row in talking(tcp)[:2] if greeting_of(row)]
     whole = yield list(each("exchange", rows, wish["port"], None))
     yield [ask(row.subject + " clamped", native("exchange", row.subject, wish["port"], CLAMP_MSS))
@@ -5739,7 +5742,7 @@ def probe_exchange(wish, tcp):
 
 @stepwise
 def probe_redirects(wish, http):
-    """Where redirects lead: each one asked on its own host, up to REDIRECT_LIMIT."""
+    """Where redirects lead: a few of them, each one asked on its own host."""
     for step in latest(http)[:1]:
         urls = ["%s://%s%s" % (wish["protocol"], endpoint(wish["host"], wish["port"]),
                                wish["path"] or "/")]
@@ -5937,7 +5940,7 @@ UDP_QUESTIONS = {"dns": build_dns_query("", "NS", 0x6e64),
 
 # -- captures: asked when all else has ended ------------------------------------------------------
 
-asks("waiting", "So long, the packets of others are awaited.", lambda wish: wish["watched_s"] and [
+asks("waiting", "Waiting for the packets of others.", lambda wish: wish["watched_s"] and [
      ask("self", native("wait", wish["watched_s"]))], scope="capture")
 asks("capture", "The packets of the port: recorded here, or read from a file.",
      lambda wish, interfaces=(): [
@@ -6579,10 +6582,20 @@ def path_of(answers):
     for hop in reversed(hops_to(traces, address)):
         mss[hop["ttl"]] = mss.get(hop["ttl"]) or hop.get("mss")
         times[hop["ttl"], hop_address(hop)] = hop.get("ms") or first_of(hop.get("rtts_ms") or ())
+    beyond = 1 + max(routers, default=0)
+    ends = [said(row, "end") or {} for row in rows_about(traces, address)]
+    tellers = [hop_address(hop) for hop in hops_to(traces, address) + ends
+               if hop.get("kind") == "icmp" and hop["ttl"] == beyond and hop_address(hop) not in
+               own_addresses(done["interfaces"]).union(routers.values(), [None, "", address])]
     if far:
         routers[far] = address
+    elif tellers:                           # a router that says no, and not that the TTL ran out
+        routers[beyond] = tellers[0]
+    places = {}                             # in a loop a router comes again, and stays where it is
+    for ttl in sorted(routers):
+        places.setdefault(routers[ttl], place_of(ttl, far)[0])
     return [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
-             "place": place_of(ttl, far)[0], "mss": mss.get(ttl)}
+             "place": places.get(routers.get(ttl), place_of(ttl, far)[0]), "mss": mss.get(ttl)}
             for ttl in range(1, 1 + (far or max(routers, default=0)))]
 
 
@@ -7052,7 +7065,7 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor
 
 @rule("""dns.failing  where: dns  hides: dns.unreachable
     says: The resolver {server} answers {rcode} for {name}{contrast}.
-    fix: Ask the operator of {server}: {advice}.   ask: Why does {server} answer {rcode} for {name}?
+    fix: Ask the operator of {server}: {advice}   ask: Why does {server} answer {rcode} for {name}?
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_failing(wish, dns, lookup, general_dns):
@@ -7061,10 +7074,10 @@ def rule_dns_failing(wish, dns, lookup, general_dns):
     if not rows or saying(rows, "rcode", "NOERROR", "NXDOMAIN") or (
             wish["host"] and not met(lookup, "refused", "timeout")):
         return
-    contrast, advice = "", "may this host use it, and does it reach its upstream"
+    contrast, advice = "", "may this host use it, and does it reach its upstream?"
     if saying(general_dns, "rcode", "NOERROR"):
         contrast = ", and answers other names"
-        advice = "the zone of this name is broken (lame delegation, DNSSEC)"
+        advice = "is the zone of this name broken (lame delegation, DNSSEC)?"
     server, _, name = rows[0].subject.split()[:3]
     yield dict(server=server, rcode=rows[0].value["rcode"], name=name, contrast=contrast,
                advice=advice, proof=rows)
@@ -7251,8 +7264,8 @@ def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
     hides: path.dead_end
     says: Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though
       {contrast}{where}.
-    fix: Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp port
-      {port} and host {here}` shows whether the SYN arrives.
+    fix: Allow {here} to {address} port {port}: look at {spots}. On the server `tcpdump -ni any tcp
+      port {port} and host {here}` shows whether the SYN arrives.
     ask: Open port {port} for {here}: its SYNs to {address} get no answer. If it is open, where are
       they dropped?
     given: tcp/A timeout   fires: other_ports/A,80 refused   quiet: other_ports/A,80 timeout""")
@@ -7363,8 +7376,7 @@ sign("""path.mtu_blackhole
 
 
 @rule("""path.loss  where: transit client_network server_network  severity: warn  sure: likely
-    says: Packets to {address} port {port} are lost: of {tried} connections {silent} got no answer
-      and {resent} only after the SYN was sent again.
+    says: Packets to {address} port {port} are lost: of {tried} connections {how}.
     fix: Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real.
     given: tcp/A timeout   fires: retries/A ok tried=4 open=3 silent=1 resent=0
     quiet: retries/A ok tried=4 open=0 silent=4 resent=0""")
@@ -7383,8 +7395,10 @@ def rule_path_loss(retries, resends, tcp, tls, http):
                      " tls.handshake_stalled") if mute else dict(hides="")
         # One late packet is none: a router drops the first while it asks for a MAC address.
         if (gone or lost > 1) and (value["open"] or met(first, "ok")):
+            counts = ((value["silent"] + len(mute), "got no answer"),
+                      (value["resent"] + len(late), "only after the SYN was sent again"))
             yield blame(row, first + mute, confidence="likely" if lost > 1 else "possible",
-                        silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
+                        how=" and ".join("%d %s" % pair for pair in counts if pair[0]),
                         tried=value["tried"] + max(1, len(mute + late)), **words)
 
 
@@ -7418,6 +7432,7 @@ sign("""udp.no_reply
     means: Silence: the service may not answer such a datagram, or something drops it.
     says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.
     fix: Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.
+    ask: Do datagrams of {here} reach UDP port {port}? `tcpdump -ni any udp port {port}` shows them.
     fires: udp/A timeout   quiet: udp/A ok reply=x""", lambda row: row.outcome == "timeout")
 
 
@@ -7464,22 +7479,25 @@ cert("""tls.expired  where: service
 cert("""tls.not_yet_valid  where: service client
     says: The certificate of {address} for {name} is valid only from {date}.
     fix: Check this host's clock first, then the certificate.
+    ask: Is the certificate of {name} meant to be valid only from {date}?
     fires: tls/A ok ended=untrusted verify_code=9 cert.not_before=6000   quiet: tls/A ok""")
 cert("""tls.self_signed  where: service
     says: The certificate of {address} ({name}) is self-signed: nobody vouches for it.
     fix: Install a certificate of a CA that the clients trust; or give this one with --cafile.
+    ask: Install a certificate that clients trust: that of {name} is self-signed.
     fires: tls/A ok ended=untrusted verify_code=18 cert.self_issued=true
     quiet: tls/A ok ended=untrusted verify_code=20""")
 cert("""tls.incomplete_chain  where: service  sure: likely
     says: {address} sends its certificate without the intermediate '{issuer}', so the chain ends.
-    fix: Let the server send the whole chain (certificate, then intermediates) and reload it.
+    fix: Let the server send the whole chain: its certificate, then the intermediates; reload it.
     fires: tls/A ok ended=untrusted verify_code=20 cert.aia=true
     quiet: tls/A ok ended=untrusted verify_code=20 cert.self_issued=true""")
 cert("""tls.untrusted_ca  where: service client  sure: likely
     says: The certificate of {address} ({name}) is by '{issuer}', a CA that {store} does not
       hold{others}.
     fix: If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?
-    ask: Is '{issuer}' the CA of your certificate for {name}? If not, somebody inspects the traffic.
+    ask: Is '{issuer}' your CA? It issued the certificate that comes for {name}; if it is not,
+      somebody inspects the traffic.
     fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok""")
 cert("""tls.unacceptable  where: service
     says: The certificate chain of {address} ({name}) is refused by this host: '{breach}'.
@@ -7487,7 +7505,8 @@ cert("""tls.unacceptable  where: service
     fires: tls/A ok ended=untrusted verify_code=26 cert.aia=true   quiet: tls/A ok""")
 cert("""tls.name_mismatch  where: service
     says: The certificate of {address} is for {names}, not for {wanted}.
-    fix: Use a name that the certificate holds, or add {wanted} to it; is this the right address?
+    fix: Use a name that the certificate holds; or add {wanted} to it. Is this the right address?
+    ask: Add {wanted} to the certificate: it is for {names}.
     fires: tls/A ok cert.san=[["DNS","other.example"]]   quiet: tls/A ok""")
 cert("""tls.expiring  where: service  severity: warn
     says: The certificate of {address} for {name} expires in {days} days, on {date}.
@@ -7521,14 +7540,14 @@ def rule_tls_not_tls(row, wish, hello, tcp):
 @rule("""tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut
     where: service client  each: handshakes  sure: likely  hides: WEB
     says: {address} ends the TLS handshake: {why}.   fix: {cure}
-    ask: The TLS handshake with {address} port {port} fails ({why}): what does your log say?
+    ask: {request}
     fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["CA"]
     fires: tls/A ok ended=alert alert=protocol_version
     fires: tls/A ok ended=alert alert=unrecognized_name
     fires: tls/A ok ended=alert alert=handshake_failure   fires: tls/A ok ended=reset
     quiet: tls/A ok ended=stalled   quiet: tls/A ok ended=not_tls   quiet: tls/A ok
     quiet: tls/A ok ended=reset ; tcp/A ok after=reset   quiet: tls/A ok ended=untrusted""")
-def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
+def rule_tls_refused(row, wish, hello, versions, http, tcp, cut_ttl):
     """An alert, reset or close in the handshake, told apart by what a clear ClientHello meets."""
     late = [h for h in rows_about(http, row.subject) if "certificate required" in (
         said(h, "error") or "").replace("_", " ").lower()]
@@ -7546,8 +7565,11 @@ def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
         why = "a box before it (hop %s of %d) cuts it, the ClientHello never got to the server" % (
             "%d or %d" % (ttl - 1, ttl) if ttl > 1 else "1", far)
         clear = [box]
-    return dict(code=code, why=why, cure=cure, suspects=unique(places.split()), confidence=sure,
-                proof=late + clear)
+    request = cure if code == "tls.client_cert" else (
+        "Why does the TLS handshake fail? %s port %d: %s. What does your log say?" % (
+            row.subject, wish["port"], why))
+    return dict(code=code, why=why, cure=cure, request=request, confidence=sure,
+                suspects=unique(places.split()), proof=late + clear)
 
 
 sign("""tls.large_hello  where: service server_network  each: large  severity: warn  sure: likely
@@ -7660,7 +7682,7 @@ sign("""http.not_http  where: service  each: exchanges  means: The bytes that ca
         words=row.value["not_http"][:60]))
 sign("""http.redirect_loop  where: service  each: redirects
     means: A Location that was there before, or more than REDIRECT_LIMIT steps.
-    says: The redirects of {host} lead in a circle or never end ({count} steps, last to {url}).
+    says: The redirects of {host} lead in a circle or never end (steps: {count}, the last to {url}).
     fix: Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.
     given: http/A ok status=302 location=/b   fires: redirects/http://A/b ok status=302 location=/a
     quiet: redirects/http://A/b ok status=200""",
@@ -7672,7 +7694,7 @@ sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca
     where: service  each: redirects  sure: likely
     means: A redirect whose own host cannot be looked up, reached or trusted.
     says: The redirect to {url} leads nowhere: {stage} fails ({error}).
-    fix: Correct the redirect's address, or repair the host that it names.
+    fix: Correct the redirect's address; or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
     quiet: redirects/http://there.example/ ok status=200""",
     lambda row, now, misnamed: said(row, "stage") in STAGES and (
@@ -7697,7 +7719,7 @@ sign("""service.error ssh.throttled  where: service  each: spoken
     means: A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
     says: The service on {address} port {port} itself says no: "{words}".
     fix: Read its words; the service's log says more.
-    ask: It refuses {here}: why, and what does its log say?
+    ask: Why does the service refuse {here}? What does its log say?
     given: target/A ok protocol=smtp   fires: tcp/A ok after=data greeting=554 refuses=service.error
     quiet: tcp/A ok after=data greeting=220""",
     lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
@@ -7797,7 +7819,8 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
 @rule("""http.client_error http.gateway_error http.server_error proxy.denied
     where: service client  each: exchanges
     says: {address} answers HTTP {status} {reason} for {path}: {meaning}.
-    fix: {cure}   ask: {address} answers {status} for {path} at {when} UTC: what does the log say?
+    fix: {cure}
+    ask: Why HTTP {status} for {path}? {address} answered so at {when} UTC: what does the log say?
     fires: target/A ok path=/missing ; http/A ok status=404   fires: http/A ok status=502
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
@@ -9429,7 +9452,7 @@ def finding_of(item, holes, seen):
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
             "tcp.filtered", "tcp.rejected", "path.dead_end"):
-        fix += " Here also: %s." % seen["environment"]
+        fix += " Here check also: %s." % seen["environment"]
     if once and code.startswith("tls.") and code not in MISMADE:
         severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
     return holes["hides"].split() if "hides" in holes else item.hides, Finding(
@@ -10094,9 +10117,13 @@ def path_lines(report, way, server, say):
     target, result = report.target, report.verdict
     if not target.host or not report.path and result.code.startswith("dns."):
         return []
-    rows = [("client", 0, way.get("src") or "", None)]
+    rows, names = [("client", 0, way.get("src") or "", None)], [h["address"] for h in report.path]
+    shown = first_of(n for n, name in enumerate(names) if name and name in names[:max(0, n - 1)]) \
+        or len(names)
     rows += [(hop["place"], hop["ttl"], hop["address"] or say("* (no answer)"), hop["rtt_ms"])
-             for hop in report.path]
+             for hop in report.path[:shown + 1]]
+    rows += [(hop["place"], "", say("and so on, to hop %d" % hop["ttl"]), None)
+             for hop in report.path[shown + 1:][-1:]]
     if rows[-1][0] != "server":
         rows.append(("server", "", shorten(server, 39), None))
     if target.port:
@@ -10243,7 +10270,7 @@ def ticket_rows(report, table, packets, filled, say):
     rows.update(
         time="%s (%s UTC)" % (clock["local"], clock["utc"][:19]) if clock else None,
         ruled_out=ruled_out(table, result, say),
-        packets_sent=say("about %d to the target" % packets),
+        packets_sent=say("about %d to the target" % packets if packets else "none to the target"),
         run_by="%s%s, Python %s, netdiag %s" % (
             host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION),
         environment="; ".join(map(say, environment_words(
@@ -10280,8 +10307,10 @@ def exact_words(row):
     errors = ["%s from %s" % (icmp_words(host_of(row), e), e["from"])
               for e in said(row, "icmp") or () if e.get("from")]
     told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)
-            and not (key == "reason" and said(row, "error"))]     # there it is a part of the error
+            and not (key == "reason" and said(row, "error"))      # there it is a part of the error
+            and not (key == "reply" and said(row, "greeting"))]   # of which these are the words
     text = ", ".join(errors or told) or (row.outcome if row.outcome in NO_WORDS else "")
+    text = re.sub(r" ?\(?_ssl\.c:\d+\)?:? ?", " ", text).rstrip()   # a line of Python's own source
     return text and printable("%s %s: %s%s" % (
         row.probe, row.subject, text, "" if row.ms is None else " (%.1f ms)" % row.ms), 200)
 
@@ -10298,7 +10327,7 @@ def how_often(table, say):
     told = [say("%d of %d connections %s" % (count, total, words))
             for words, count in counts.items() if count > 0]
     told += [say("%d SYNs in the first" % syns)] * (syns > 1)
-    told += [say("%d datagrams to %s" % (row.value["sent"], row.subject)) for row in table["udp"]
+    told += [say("datagrams to %s: %d" % (row.subject, row.value["sent"])) for row in table["udp"]
              if said(row, "sent")]
     return {"how_often": ", ".join(told)} if told else {}
 
@@ -10535,8 +10564,25 @@ PHRASES = ("advice after again contrast cure fate how meaning of other others pa
            " ttls unseen views what who why witness words").split()
 HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", here_time="TIME",
                   hop="NEXT HOP", version="4/6")
-OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undecided": "Not enough"
-               " was seen to name a cause; the report says what was not tested."}
+OTHER_CODES = dict(line.split(" = ") for line in """\
+ok = The target works at the layer that was asked for.
+undecided = Not enough was seen to name a cause; the report says what was not tested.
+firewall.local = This host's own firewall drops or rejects it.
+http.client_error = The server answers 4xx: the URL, the rights or the login.
+http.gateway_error = The server answers 502, 503 or 504: what is behind the front does not work.
+http.server_error = The server answers another 5xx: the application failed.
+listen.loopback_only = The program listens on loopback only.
+oneway.forward = What the client sends is lost on the way to the server.
+oneway.reverse = The server's answers are lost on the way back to the client.
+service.error = The service itself says no, or its log does.
+ssh.throttled = sshd turns this client away before it can log in.
+tcp.closed = The connection is accepted, then closed before any data.
+tcp.reset = The connection is accepted, then reset before any data.
+tls.cipher = Client and server have no cipher or parameter in common.
+tls.client_cert = The server demands a client certificate.
+tls.handshake_cut = The connection is reset or closed after the ClientHello.
+tls.sni = The server refuses the name that the client sends in the handshake.
+tls.version = Client and server have no TLS version in common.""".splitlines())
 
 
 def plain_words(template):
@@ -11006,7 +11052,7 @@ JAPANESE = """
 @path_mtu_blackhole_outsized {address}宛ての最大サイズのパケットには応答もICMP「too big」もなく、小さいものには応答があります。
     大きな転送が停止するおそれがあります。
   fix 大きな転送を試してください。停止する場合は、MSSを調整するか、ICMP 3/4を通してください。
-@path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
+@path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{how}でした。
   fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
 @tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
   fix 途中のルーターは、この印の付いたパケットを通すか、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
@@ -11016,6 +11062,7 @@ JAPANESE = """
   fix サービスを起動するか、ポート番号を訂正してください。サーバーで`ss -lunp`を実行すると確認できます。
 @udp_no_reply_udp {address}のUDPポート{port}から応答がありません。正常な場合のほか、フィルターやサービス停止も考えられます。
   fix そのサービスのクライアントで確認してください。サーバーでは`tcpdump -ni any udp port {port}`で到着を確認できます。
+  ask {here}からのデータグラムはUDPポート{port}に届いていますか。`tcpdump -ni any udp port {port}`で確認できます。
 @clock_skewed このホストの時計が誤っています。表示は{here_time} UTCで、{witness}。
   fix 時計を合わせてください（chrony、systemd-timesyncd、`date -u`）。証明書の検証に影響します。
 @tls_expired_handshakes {address}の証明書（{name}）は{date}に期限切れとなりました。
@@ -11023,8 +11070,10 @@ JAPANESE = """
   ask {name}の証明書を更新してください。
 @tls_not_yet_valid_handshakes {address}の証明書（{name}）は{date}から有効です。
   fix まずこのホストの時計を、次に証明書を確認してください。
+  ask {name}の証明書の有効期間は{date}からですが、意図したものですか。
 @tls_self_signed_handshakes {address}の証明書（{name}）は自己署名で、第三者の保証がありません。
   fix 信頼された認証局の証明書を導入してください。または、この証明書を--cafileで指定してください。
+  ask 信頼された認証局の証明書を導入してください。{name}の証明書は自己署名です。
 @tls_incomplete_chain_handshakes {address}は中間証明書「{issuer}」を送らないため、証明書チェーンが途切れています。
   fix サーバーがチェーン全体を送るように設定してください。証明書、中間証明書の順とし、再読み込みが必要です。
 @tls_unacceptable_handshakes {address}の証明書チェーン（{name}）はこのホストで拒否されます（{breach}）。
@@ -11034,6 +11083,7 @@ JAPANESE = """
   ask 「{issuer}」は{name}の証明書の正しい認証局ですか。違う場合、途中の機器が通信を検査しています。
 @tls_name_mismatch_handshakes {address}の証明書は{names}用で、{wanted}用ではありません。
   fix 証明書にある名前を使うか、証明書に{wanted}を追加してください。宛先アドレスが正しいかも確認してください。
+  ask 証明書に{wanted}を追加してください。現在は{names}用です。
 @tls_expiring_handshakes {address}の証明書（{name}）は、あと{days}日、{date}に期限が切れます。
   fix 早めに更新してください。
 @tls_handshake_stalled_handshakes {address}はClientHelloの後に何も返しません（TCPは接続済み）。
@@ -11041,8 +11091,6 @@ JAPANESE = """
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
   fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
 @tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。
-  ask {address}のポート{port}とのTLSハンドシェイクが失敗します: {why}。
-    サーバー側のログを確認してください。
 @tls_large_hello_large ClientHelloが大きいと、{address}のポート{port}は{how}。小さければ応答があります。
   fix 新しいブラウザーやOpenSSL 3.5は大きなClientHelloを送ります。サーバーまたは手前の機器を修正してください。
 @http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
@@ -11281,6 +11329,12 @@ This host tracks as many connections as it may ({used} of {most}): new ones are 
     = このホストの接続追跡が上限に達しています（{most}件中{used}件）。新しい接続は破棄されます。
 The name {host} exists but has no address. = 名前{host}は存在しますが、アドレスがありません。
 a route of its own = （個別の経路）
+Why does the TLS handshake fail? {address} port {port}: {why}. What does your log say?
+    = {address}のポート{port}とのTLSハンドシェイクが失敗します: {why+}。サーバー側のログを確認してください。
+{silent} got no answer = {silent}回は無応答
+{resent} only after the SYN was sent again = {resent}回はSYN再送後の応答
+{silent} got no answer and {resent} only after the SYN was sent again
+    = {silent}回は無応答、{resent}回はSYN再送後の応答
 file descriptors = ファイルディスクリプター
 Raise the limit (`ulimit -n`) or find the leak.
     = 上限（`ulimit -n`）を引き上げるか、リークを調べてください。
@@ -11313,10 +11367,10 @@ it should be on the own segment, and is not there = 同じセグメントにあ�
 the look-up says = 名前解決の結果:
 {name}, and answers other names = {name}（ほかの名前には正常に応答）
 , and answers other names = （ほかの名前には正常に応答）
-may this host use it, and does it reach its upstream
+may this host use it, and does it reach its upstream?
     = このホストからの利用は許可されていますか。上位サーバーに到達できていますか。
-the zone of this name is broken (lame delegation, DNSSEC)
-    = この名前のゾーンが壊れています（委任の不整合、DNSSEC）。
+is the zone of this name broken (lame delegation, DNSSEC)?
+    = この名前のゾーンが壊れていませんか（委任の不整合、DNSSEC）。
 IPv4 address (A) = IPv4アドレス（A）
 IPv6 address (AAAA) = IPv6アドレス（AAAA）
 ; the first resolver, {server}, is silent = （先頭のリゾルバー{server}が無応答）
@@ -11483,7 +11537,7 @@ Look at the back end of {front} on {address}: is it running, and can the front r
     = {address}の{front}のバックエンドを確認してください。稼働状況とフロントからの到達性は、エラーログで特定できます。
 the front = フロント
 {sentence} (also {others}). = {sentence+.}（{others}も同様）。
-{advice} Here also: {environment}. = {advice+}。この環境では次も確認してください: {environment}。
+{advice} Here check also: {environment}. = {advice+}。この環境では次も確認してください: {environment}。
 Kubernetes pod (NetworkPolicy, endpoints of the service)
     = Kubernetesのポッド（NetworkPolicy、サービスのエンドポイント）
 container (its network mode and published ports) = コンテナ（ネットワークモードと公開ポート）
@@ -11525,7 +11579,7 @@ tcp = TCP
 udp = UDP
 {count} of {total} connections {words} = 接続{total}回中{count}回が{words}
 {count} SYNs in the first = 1回目のSYN送信は{count}回
-{count} datagrams to {address} = {address}宛てに{count}データグラム
+datagrams to {address}: {count} = {address}宛てに{count}データグラム
 Nobody listens on {transport} port {port} of this host; {nearest}.
     = このホストの{transport}ポート{port}では、何も待ち受けていません（{nearest}）。
 {finding}. What is there cannot be seen from here. = {finding+.}。転送先の状態はここからは分かりません。
@@ -11952,6 +12006,8 @@ not visible from here: run netdiag on the server as well
 ruled out = 切り分け済み
 packets sent = 送信数
 about {n} to the target = 対象宛てに約{n}パケット
+none to the target = 対象宛てにはなし
+and so on, to hop {ttl} = 以下同様（ホップ{ttl}まで）
 run by = 実行者
 environment = 環境
 site = 拠点
