@@ -5546,7 +5546,7 @@ asks("conntrack",
      lambda: [ask(name, text_file(parser(lambda text: {"entries": int(text)}),
                                   "/proc/sys/net/netfilter/nf_conntrack_" + name, "0"))
               for name in ("count", "max")])
-asks("counters", "What the kernel has counted so far: see `probe_moved`.",
+asks("counters", "What the kernel has counted so far.",
      lambda: [ask(path, text_file(parse, path, absent)) for path, parse, absent in COUNTER_FILES])
 asks("routes", "The routing tables, for their default routes.", lambda: [
      ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
@@ -5653,7 +5653,7 @@ asks("trace_tcp", "Where this very port stops: connections to it with rising TTL
      lambda wish, knock: each("trace", saying(one_of_each(knock, "timeout", "refused",
          "unreachable"), "immediate", None, False), wish["knock_port"], "tcp"))
 asks("trace_icmp",
-     "Where echo gets to, when the port is silent and UDP did not get to the only such host.",
+     "How far ping packets get, when the port is silent and UDP did not get to the host.",
      lambda knock, trace_udp: len(one_of_each(knock, "timeout")) == 1 and each(
          "trace", [row for row in one_of_each(knock, "timeout")
                    if not distance(trace_udp, row.subject)], 0, "icmp"))
@@ -5665,7 +5665,9 @@ asks("other_ports", "Other ports of the same host, when this one is silent: is t
 
 @stepwise
 def probe_sizes(knock, egress):
-    """Do packets as large as the first link allows get through?  Large, small; twice over."""
+    """Do packets as large as the first link allows get through?
+
+    Large, small; twice over."""
     rows = [row for row in talking(knock) if not is_next_door(egress, row.subject)][:2]
     for small in (None, SMALL_BYTES, None, SMALL_BYTES, None):
         sizes = [small or about(egress, r.subject).get("mtu") or 1500 for r in rows]
@@ -5683,7 +5685,7 @@ asks("retries", "More connections from other source ports, when the first is sil
 
 @probe
 def probe_resends(wish, tcp, tls, http, sizes, retries):
-    """The same when something that works had to be sent again, or was lost once."""
+    """More connections, when something that works had to be sent again, or was lost once."""
     rows = []
     for row in one_of_each(tcp, "ok"):
         talks = rows_about([row] + tls + http, row.subject)
@@ -5704,7 +5706,7 @@ asks("marked", "A connection marked as ssh marks its packets, where a plain one 
 
 @probe
 def probe_moved(wish, counters, tcp, retries, tls, http):
-    """Which counters moved meanwhile: support only, for others use this host as well."""
+    """Which counters of this host moved meanwhile (others use it as well)."""
     yield from moved_counters(counters if wish["host"] else (), TELLING)
 
 
@@ -5783,7 +5785,7 @@ asks("small", "A stalled handshake once more with small segments (TCP_MAXSEG): i
 
 @stepwise
 def probe_http(wish, tcp, tls):
-    """One HTTP request, where TLS (which comes first) does not fail: HEAD, then GET."""
+    """One HTTP request, HEAD or GET (over TLS, where TLS works)."""
     cut = saying(tls, "ended", "stalled", "reset", "closed", "alert")
     rows = talking(tcp) if wish["protocol"] in ("http", "https") else ()
     heads = yield http_questions(wish, [r for r in rows if not rows_about(cut, r.subject)], "HEAD")
@@ -5803,8 +5805,9 @@ def probe_transfer(wish, http, sizes):
 
 @stepwise
 def probe_exchange(wish, tcp):
-    """A pattern of several packets both ways, where netdiag's `listen` stands in; if it is lost,
-    once more with small segments."""
+    """A pattern of several packets both ways, where netdiag's `listen` stands in.
+
+    If it is lost, once more with small segments."""
     rows = [row for row in talking(tcp)[:2] if greeting_of(row)]
     whole = yield list(each("exchange", rows, wish["port"], None))
     yield [ask(row.subject + " clamped", native("exchange", row.subject, wish["port"], CLAMP_MSS))
@@ -6029,7 +6032,7 @@ UDP_QUESTIONS = {"dns": build_dns_query("", "NS", 0x6e64),
 
 # -- captures: asked when all else has ended ------------------------------------------------------
 
-asks("waiting", "So long, the packets of others are awaited.", lambda wish: wish["watched_s"] and [
+asks("waiting", "Waiting for the packets of others.", lambda wish: wish["watched_s"] and [
      ask("self", native("wait", wish["watched_s"]))], scope="capture")
 asks("capture", "The packets of the port: recorded here, or read from a file.",
      lambda wish, interfaces=(): [
@@ -6706,10 +6709,20 @@ def path_of(answers):
     for hop in reversed(hops_to(traces, address)):
         mss[hop["ttl"]] = mss.get(hop["ttl"]) or hop.get("mss")
         times[hop["ttl"], hop_address(hop)] = hop.get("ms") or first_of(hop.get("rtts_ms") or ())
+    beyond = 1 + max(routers, default=0)
+    ends = [said(row, "end") or {} for row in rows_about(traces, address)]
+    tellers = [hop_address(hop) for hop in hops_to(traces, address) + ends
+               if hop.get("kind") == "icmp" and hop["ttl"] == beyond and hop_address(hop) not in
+               own_addresses(done["interfaces"]).union(routers.values(), [None, "", address])]
     if far:
         routers[far] = address
+    elif tellers:                           # a router that says no, and not that the TTL ran out
+        routers[beyond] = tellers[0]
+    places = {}                             # in a loop a router comes again, and stays where it is
+    for ttl in sorted(routers):
+        places.setdefault(routers[ttl], place_of(ttl, far)[0])
     return [{"ttl": ttl, "address": routers.get(ttl), "rtt_ms": times.get((ttl, routers.get(ttl))),
-             "place": place_of(ttl, far)[0], "mss": mss.get(ttl)}
+             "place": places.get(routers.get(ttl), place_of(ttl, far)[0]), "mss": mss.get(ttl)}
             for ttl in range(1, 1 + (far or max(routers, default=0)))]
 
 
@@ -6942,7 +6955,7 @@ class Seen(dict):
 @rule("""link.down  where: client  hides: AWAY address.missing route.missing gateway.silent
       segment.isolated neighbor.silent firewall.local
     says: The interface {dev} is {state}: nothing can leave this host by it.
-    fix: `ip link set {dev} up`; check its cable, switch port or virtual network card.
+    fix: {cure}
     fires: iface/eth0 up=false ; route/A ok error=ENETUNREACH
     fires: iface/eth0 loopback=true up=false ; tcp/127.0.0.1 timeout
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
@@ -6953,20 +6966,28 @@ def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
     only = [] if usable_links(proof) else down         # nothing else leads out
     for row in [r for r in tcp if r.outcome != "ok" and r.subject in own]:
         for link in [lo for lo in all_links(proof) if lo.get("loopback") and not lo["up"]]:
-            yield blame(row, proof, dev=link["name"], state="switched off (down)")
+            yield blame(row, proof, **down_words(link))
     for row in failing if wish["host"] else proof:
         found = [d for d in down if d["name"] == said(row, "dev") and not is_local_bridge(d)]
         if not wish["host"] or said(row, "error"):
             found = wish["host"] and [d for d in down if d["inet"] or d["inet6"]] or only
         for link in found[:1]:
-            yield blame(row, proof, dev=link["name"], state="switched off (down)"
-                        if not link["up"] else "without carrier (no cable or peer)")
+            yield blame(row, proof, **down_words(link))
+
+
+def down_words(link):
+    """Why nothing leaves by an interface, and what helps: it is down, or up and without a cable."""
+    return dict(dev=link["name"], **dict(
+        state="without carrier (no cable or peer)", cure="Check cable and switch port of %s; in a"
+        " virtual machine or container, its virtual network card and the other end of that."
+        % link["name"]) if link["up"] else dict(
+            state="switched off (down)", cure="Run `ip link set %s up`." % link["name"]))
 
 
 @rule("""address.missing  where: client
     hides: AWAY route.missing route.overlap gateway.silent host.exhausted
     says: {dev} is up but has no usable IPv{version} address, so {address} cannot be reached.
-    fix: Get an address: check the DHCP lease or the static configuration of {dev}.
+    fix: Give {dev} an address: check the DHCP lease or the static configuration.
     fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
 def rule_address_missing(wish, interfaces, failing, tcp):
@@ -7000,7 +7021,7 @@ def rule_address_duplicate(interfaces, failing):
 
 @rule("""route.missing  where: client  hides: gateway.silent AWAY
     says: This host has no route to {address} (network unreachable, at once).
-    fix: Add the default route or the missing route: see `ip route`; is the VPN up?
+    fix: Add the missing or the default route: see `ip route`; is the VPN up?
     fires: route/A ok error=ENETUNREACH   quiet: route/A ok""")
 def rule_route_missing(wish, failing, tcp, routes):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent."""
@@ -7015,7 +7036,7 @@ def rule_route_missing(wish, failing, tcp, routes):
 @rule("""route.overlap  where: client  each: ways  sure: likely
     hides: BEYOND neighbor.silent gateway.silent segment.isolated
     says: {address} falls into a local range, {net} on {dev}, and nobody answers for it there.
-    fix: Compare `ip route get {address}` with the ranges used here; change those or the mask.
+    fix: Change the range or mask of {dev}: `ip route get {address}` shows what it covers.
     fires: iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ; neighbor/A,br-1 ok state=FAILED
     quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED""")
 def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
@@ -7036,7 +7057,8 @@ def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
 sign("""route.blocked  where: client  each: failing  hides: AWAY
     means: A blackhole, unreachable or prohibit route: EINVAL, EHOSTUNREACH or EACCES at once.
     says: This host's own routing refuses {address}: a route or rule of type {kind}.
-    fix: Find it with `ip route show table all | grep {kind}` and `ip rule`; remove it.
+    fix: Remove that {kind} route or rule: `ip route show table all | grep {kind}` and `ip rule`
+      show it.
     fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH
     fires: route/A ok ; tcp/A unreachable immediate=true errno=EHOSTUNREACH""",
     lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and said(row, "type") not in TO_MANY
@@ -7098,7 +7120,7 @@ sign("""firewall.local  where: client  each: undelivered  sure: likely  hides: B
 sign("""segment.isolated  where: client_network client  each: silent_hops  sure: likely
     hides: gateway.silent neighbor.silent AWAY  means: At layer 2 everybody who was asked fails.
     says: Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.
-    fix: Wrong VLAN, subnet or cable? Compare {dev} with a working neighbor; check the switch.
+    fix: Is the VLAN, subnet or cable wrong? Compare {dev} with a working host; check the switch.
     given: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
     fires: segment/G,eth0 ok a=FAILED b=FAILED c=INCOMPLETE d=FAILED
     quiet: segment/G,eth0 ok a=FAILED b=REACHABLE c=INCOMPLETE d=FAILED
@@ -7111,7 +7133,7 @@ sign("""gateway.silent  where: client_network client  each: silent_hops  hides: 
     says: The gateway {hop} does not answer on {dev} (layer 2: {state}).
     fix: Check the gateway's address in the route, that router, and the VLAN of {dev}; with IPv6
       also whether a firewall here drops ICMPv6.
-    ask: Is the router {hop} up, and does it have an interface in this VLAN?
+    ask: Is the router {hop} up? Does it have an interface in this VLAN?
     given: egress/A ok via=G   fires: neighbor/G,eth0 ok state=FAILED
     quiet: neighbor/G,eth0 ok state=REACHABLE""",
     lambda row, tcp, gateways: row.value["ip"] in gateways and hop_silence(
@@ -7120,14 +7142,14 @@ sign("""gateway.silent  where: client client_network  each: astray  sure: likely
     means: The kernel asked for a MAC in vain, and not for that of the next hop that it named.
     says: The next hop of this connection to {address} does not answer at layer 2, though the usual
       one does: a multipath route, or a rule (`ip rule`: port, mark, user), leads it elsewhere.
-    fix: `ip neigh | grep FAILED` names that hop; correct the route or the rule that leads to it.
+    fix: Correct the route or rule to that hop (`ip neigh | grep FAILED` names it).
     given: iface/eth0 ; egress/A ok via=G ; tcp/A unreachable icmp=3/1@198.51.100.9 ms=3080
     fires: neighbor/G,eth0 ok state=REACHABLE   quiet: neighbor/G,eth0 ok state=FAILED""",
     lambda row, neighbor: dict(proof=neighbor))
 sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: likely  hides: AWAY
     means: The target should be next door, and nobody answers ARP or neighbor discovery for it.
     says: {hop} is on this host's own segment ({dev}) and does not answer at layer 2 ({state}).
-    fix: Is {hop} up and in the VLAN of {dev}? If it is elsewhere, the mask or a route is wrong.
+    fix: Is {hop} up and in this VLAN? If it is elsewhere, the mask or a route is wrong.
     fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
     quiet: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED""",
     lambda row, tcp, goals: row.value["ip"] == row.subject in goals
@@ -7138,7 +7160,7 @@ sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: 
 
 @rule("""dns.unconfigured  where: client  hides: dns.unreachable dns.failing dns.not_found
     says: No resolver is configured: /etc/resolv.conf names no address, so no name can be looked up.
-    fix: Add a `nameserver` line to /etc/resolv.conf, or repair what writes it (DHCP).
+    fix: Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP).
     fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
     fires: target/- ok host=null mode=host ; resolv_conf/resolv.conf ok nameservers=["192.0.2.1:53"]
     quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
@@ -7153,7 +7175,7 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
 @rule("""dns.unreachable  where: dns transit
     says: No configured resolver answers ({servers}): {how}.
     fix: Is the resolver's address right and port 53 allowed on the way? Try `dig @{server} {name}`.
-    ask: Is the resolver {server} up, and may this host ask it?
+    ask: Is the resolver {server} up? May this host ask it?
     fires: lookup/N refused ; dns/R,A,N timeout ; neighbor/R,eth0 ok ip=R state=FAILED
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor):
@@ -7181,7 +7203,7 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor
 
 @rule("""dns.failing  where: dns  hides: dns.unreachable
     says: The resolver {server} answers {rcode} for {name}{contrast}.
-    fix: Ask the operator of {server}: {advice}.   ask: Why does {server} answer {rcode} for {name}?
+    fix: Ask the operator of {server}: {advice}   ask: Why does {server} answer {rcode} for {name}?
     fires: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok rcode=SERVFAIL
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_failing(wish, dns, lookup, general_dns):
@@ -7190,10 +7212,10 @@ def rule_dns_failing(wish, dns, lookup, general_dns):
     if not rows or saying(rows, "rcode", "NOERROR", "NXDOMAIN") or (
             wish["host"] and not met(lookup, "refused", "timeout")):
         return
-    contrast, advice = "", "may this host use it, and does it reach its upstream"
+    contrast, advice = "", "may this host use it, and does it reach its upstream?"
     if saying(general_dns, "rcode", "NOERROR"):
         contrast = ", and answers other names"
-        advice = "the zone of this name is broken (lame delegation, DNSSEC)"
+        advice = "is the zone of this name broken (lame delegation, DNSSEC)?"
     server, _, name = rows[0].subject.split()[:3]
     yield dict(server=server, rcode=rows[0].value["rcode"], name=name, contrast=contrast,
                advice=advice, proof=rows)
@@ -7221,6 +7243,7 @@ sign("""dns.not_found  where: dns  each: unresolved
 sign("""dns.no_address  where: dns  each: unresolved  means: NOERROR, no address of that family.
     says: The name {host} exists but has no {kind}.
     fix: Ask for the missing record of {host}, or use the family or name that has one.
+    ask: Please add the missing address record of {host}.
     given: lookup/N refused error=EAI_NONAME   fires: dns/R,A,N ok
     quiet: dns/R,A,N ok rcode=NXDOMAIN""",
     lambda row, wish, dns, known: not known and saying(
@@ -7349,14 +7372,14 @@ sign("""path.dead_end  where: transit  each: icmp_errors  sure: likely
 sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
     means: A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
     says: {router} has no route to {address} ({words}).
-    fix: Correct the route of {router} to the network of {address}.
+    fix: Correct the routes of {router}: none leads to {address}.
     fires: tcp/A unreachable icmp=3/0@G   quiet: tcp/A unreachable icmp=3/9@G""",
     lambda row, traces: row.value["kind"] in NET_UNREACHABLE and sender_facts(row, traces))
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
     says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
-    fix: Is {address} up and in the right VLAN? Check from a host next to it; if {router} is not
-      next to it, the next router on the way is silent.
+    fix: Is {address} up and in its VLAN? Check from a host next to it; if {router} is not next to
+      it, the next router on the way is silent.
     fires: tcp/A unreachable icmp=3/1@G ms=3080   quiet: tcp/A unreachable icmp=3/13@G
     fires: tcp/A unreachable icmp=3/1@A ms=3080   quiet: tcp/A unreachable icmp=3/1@A ms=9""",
     lambda row, traces: dict(sender_facts(row, traces, "server server_network", is_late(row)),
@@ -7367,6 +7390,7 @@ sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_
     means: An ICMP 'no' with its sender, who is the firewall: 3/3, 3/9, 3/10, 3/13; v6 1/1, 1/4-6.
     says: A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'{own}.
     fix: Allow {here} to {address} port {port} in the rules of {router}.
+    ask: Open port {port} for {here}: {router} rejects its packets to {address}.
     fires: tcp/A refused icmp=3/3@A   quiet: tcp/A refused""",
     lambda row, wish, traces, alive: not (wish["port"] is None and row.subject in alive) and dict(
         sender_facts(row, traces), protocol=row.probe,
@@ -7395,6 +7419,7 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
     hides: path.loss
     says: {address} refuses port {port} with a real reset: it comes from hop {hops}, before the
       server (hop {far}): a firewall.   fix: Allow {here} to {address} port {port} on that firewall.
+    ask: Open port {port} for {here}: a firewall resets its connections to {address}.
     given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
     fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
     quiet: trace_tcp/A ok hops=[{"ttl":2,"kind":"refused"}] ; reset_ttl/A ok ttl=60 host_ttl=60
@@ -7412,9 +7437,10 @@ def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
     hides: path.dead_end
     says: Port {port} on {address} is silent ({syns} SYNs in {seconds:.1f} s), though
       {contrast}{where}.
-    fix: Allow {here} to {address} port {port} at {spots}. On the server `tcpdump -ni any tcp port
-      {port} and host {here}` shows whether the SYN arrives.
-    ask: Allow {here} to {address} port {port}; if it is allowed, where is the SYN dropped?
+    fix: Allow {here} to {address} port {port}: look at {spots}. On the server `tcpdump -ni any tcp
+      port {port} and host {here}` shows whether the SYN arrives.
+    ask: Open port {port} for {here}: its SYNs to {address} get no answer. If it is open, where are
+      they dropped?
     given: tcp/A timeout   fires: other_ports/A,80 refused   quiet: other_ports/A,80 timeout""")
 def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present):
     """This port is silent while the host answers otherwise, or other packets get further."""
@@ -7442,7 +7468,7 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     says: Nothing answers beyond {where}: no protocol gets an answer from {address}.
     fix: Is the server up? There, `tcpdump -ni any host {here}` decides: nothing arrives (lost
       going), or the answer is lost (its gateway, the way back).
-    ask: Packets from {here} to {address} are lost behind {where}: please look there.
+    ask: Please look beyond {where}: {here} gets no answer from {address}.
     given: tcp/A timeout   fires: trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
     quiet: trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]""")
 def rule_path_dead_end(row, traces, present):
@@ -7468,7 +7494,7 @@ def prompt(rows):
 @rule("""path.mtu_blackhole  where: transit server_network client_network
     hides: tls.handshake_stalled http.no_response service.silent path.loss
     says: Small packets pass and large ones vanish on the way to {address}: {how}.
-    fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel:
+    fix: Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the tunnel:
       `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`.
     fires: tls/A ok ended=stalled ; small/A ok ended=done ; hello/A,bare ok ended=silent
     fires: transfer/A ok ended=silent bytes=9 ; transfer/A,clamped ok ended=closed
@@ -7490,7 +7516,7 @@ def rule_path_mtu_blackhole(tls, small, hello, full_size, transfer):
 sign("""path.mtu_blackhole  where: transit server_network client_network  each: patterns
     means: A pattern of full-size packets to netdiag's `listen` is lost, one of small ones is not.
     says: Small packets pass and large ones vanish {way}.
-    fix: Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel of that
+    fix: Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the tunnel of that
       direction.   given: exchange/A,clamped ok   fires: exchange/A ok arrived=false back_bytes=0
     fires: exchange/A ok back_bytes=536   quiet: exchange/A ok   quiet: exchange/A timeout""",
     lambda row, exchange: row.value["back_bytes"] < row.value["bytes"] and any(
@@ -7523,8 +7549,7 @@ sign("""path.mtu_blackhole
 
 
 @rule("""path.loss  where: transit client_network server_network  severity: warn  sure: likely
-    says: Packets to {address} port {port} are lost: of {tried} connections {silent} got no answer
-      and {resent} only after the SYN was sent again.
+    says: Packets to {address} port {port} are lost: of {tried} connections {how}.
     fix: Run `mtr -T -P {port} {address}` from both ends: loss up to the last hop is real. Without
       any, a limit on new connections does this: of the server, or a firewall before it.
     given: tcp/A timeout   fires: retries/A ok tried=4 open=3 silent=1 resent=0
@@ -7548,9 +7573,11 @@ def rule_path_loss(retries, resends, tcp, tls, http):
             words.update(suspects=["transit", "server_network", "server", "client_network"])
         # One late packet is none: a router drops the first while it asks for a MAC address.
         if (gone or lost > 1) and (value["open"] or met(first, "ok")):
+            counts = ((value["silent"] + len(mute), "got no answer"),
+                      (value["resent"] + len(late), "only after the SYN was sent again"))
             yield blame(row, first + mute,
                         confidence="likely" if lost > 1 and not hasty else "possible",
-                        silent=value["silent"] + len(mute), resent=value["resent"] + len(late),
+                        how=" and ".join("%d %s" % pair for pair in counts if pair[0]),
                         tried=value["tried"] + max(1, len(mute + late)), **words)
 
 
@@ -7558,7 +7585,7 @@ sign("""tcp.filtered
     where: transit server_network client_network  each: lost_mark  severity: warn  sure: likely
     means: A plain SYN is answered, and one with the mark that ssh gives its packets is not.
     says: Packets to {address} that carry ssh's mark (DSCP AF21) get no answer; plain ones do.
-    fix: Let the routers clear such marks, not drop such packets; until then `ssh -o IPQoS=none`.
+    fix: Let packets with that mark pass, or clear it; until then use `ssh -o IPQoS=none`.
     fires: marked/A ok tried=1 silent=1   fires: target/A ok protocol=ssh ; ssh/A timeout
     quiet: marked/A ok tried=1 open=1   quiet: target/A ok protocol=ssh ; ssh/A ok""",
     lambda row, retries, resends: not rows_about(retries + resends, row.subject) and (
@@ -7584,6 +7611,7 @@ sign("""udp.no_reply
     means: Silence: the service may not answer such a datagram, or something drops it.
     says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.
     fix: Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.
+    ask: Do datagrams of {here} reach UDP port {port}? `tcpdump -ni any udp port {port}` shows them.
     fires: udp/A timeout   quiet: udp/A ok reply=x""", lambda row: row.outcome == "timeout")
 
 
@@ -7630,22 +7658,25 @@ cert("""tls.expired  where: service
 cert("""tls.not_yet_valid  where: service client
     says: The certificate of {address} for {name} is valid only from {date}.
     fix: Check this host's clock first, then the certificate.
+    ask: Is the certificate of {name} meant to be valid only from {date}?
     fires: tls/A ok ended=untrusted verify_code=9 cert.not_before=6000   quiet: tls/A ok""")
 cert("""tls.self_signed  where: service
     says: The certificate of {address} ({name}) is self-signed: nobody vouches for it.
     fix: Install a certificate of a CA that the clients trust; or give this one with --cafile.
+    ask: Install a certificate that clients trust: that of {name} is self-signed.
     fires: tls/A ok ended=untrusted verify_code=18 cert.self_issued=true
     quiet: tls/A ok ended=untrusted verify_code=20""")
 cert("""tls.incomplete_chain  where: service  sure: likely
     says: {address} sends its certificate without the intermediate '{issuer}', so the chain ends.
-    fix: Let the server send the whole chain (certificate, then intermediates) and reload it.
+    fix: Let the server send the whole chain: its certificate, then the intermediates; reload it.
     fires: tls/A ok ended=untrusted verify_code=20 cert.aia=true
     quiet: tls/A ok ended=untrusted verify_code=20 cert.self_issued=true""")
 cert("""tls.untrusted_ca  where: service client  sure: likely
     says: The certificate of {address} ({name}) is by '{issuer}', a CA that {store} does not
       hold{others}.
     fix: If that CA is yours, trust it here or give --cafile; if not, who inspects this traffic?
-    ask: Is '{issuer}' the CA of your certificate for {name}? If not, somebody inspects the traffic.
+    ask: Is '{issuer}' your CA? It issued the certificate that comes for {name}; if it is not,
+      somebody inspects the traffic.
     fires: tls/A ok ended=untrusted verify_code=20   quiet: tls/A ok
     fires: target/N ok ; through/N,via,P ok ended=untrusted verify_code=20""")
 cert("""tls.unacceptable  where: service
@@ -7654,7 +7685,8 @@ cert("""tls.unacceptable  where: service
     fires: tls/A ok ended=untrusted verify_code=26 cert.aia=true   quiet: tls/A ok""")
 cert("""tls.name_mismatch  where: service
     says: The certificate of {address} is for {names}, not for {wanted}.
-    fix: Use a name that the certificate holds, or add {wanted} to it; is this the right address?
+    fix: Use a name that the certificate holds; or add {wanted} to it. Is this the right address?
+    ask: Add {wanted} to the certificate: it is for {names}.
     fires: tls/A ok cert.san=[["DNS","other.example"]]   quiet: tls/A ok""")
 cert("""tls.expiring  where: service  severity: warn
     says: The certificate of {address} for {name} expires in {days} days, on {date}.
@@ -7688,14 +7720,14 @@ def rule_tls_not_tls(row, wish, hello, tcp):
 @rule("""tls.client_cert tls.version tls.sni tls.cipher tls.handshake_cut
     where: service client  each: handshakes  sure: likely  hides: WEB
     says: {address} ends the TLS handshake: {why}.   fix: {cure}
-    ask: The TLS handshake with {address} port {port} fails ({why}): what does your log say?
+    ask: {request}
     fires: tls/A ok ended=alert alert=handshake_failure ; hello/A,bare ok client_cert=["CA"]
     fires: tls/A ok ended=alert alert=protocol_version
     fires: tls/A ok ended=alert alert=unrecognized_name
     fires: tls/A ok ended=alert alert=handshake_failure   fires: tls/A ok ended=reset
     quiet: tls/A ok ended=stalled   quiet: tls/A ok ended=not_tls   quiet: tls/A ok
     quiet: tls/A ok ended=reset ; tcp/A ok after=reset   quiet: tls/A ok ended=untrusted""")
-def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
+def rule_tls_refused(row, wish, hello, versions, http, tcp, cut_ttl):
     """An alert, reset or close in the handshake, told apart by what a clear ClientHello meets."""
     late = [h for h in rows_about(http, row.subject) if "certificate required" in (
         said(h, "error") or "").replace("_", " ").lower()]
@@ -7715,8 +7747,11 @@ def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
         why = "a box before it (hop %s of %d) cuts it, the ClientHello never got to the server" % (
             "%d or %d" % (ttl - 1, ttl) if ttl > 1 else "1", far)
         clear = [box]
-    return dict(code=code, why=why, cure=cure, suspects=unique(places.split()), confidence=sure,
-                proof=late + clear)
+    request = cure if code == "tls.client_cert" else (
+        "Why does the TLS handshake fail? %s port %d: %s. What does your log say?" % (
+            row.subject, wish["port"], why))
+    return dict(code=code, why=why, cure=cure, request=request, confidence=sure,
+                suspects=unique(places.split()), proof=late + clear)
 
 
 sign("""tls.large_hello  where: service server_network  each: large  severity: warn  sure: likely
@@ -7832,7 +7867,7 @@ sign("""http.not_http  where: service  each: exchanges  means: The bytes that ca
         words=row.value["not_http"][:60]))
 sign("""http.redirect_loop  where: service  each: redirects
     means: A Location that was there before, or more than REDIRECT_LIMIT steps.
-    says: The redirects of {host} lead in a circle or never end ({count} steps, last to {url}).
+    says: The redirects of {host} lead in a circle or never end (steps: {count}, the last to {url}).
     fix: Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.
     given: http/A ok status=302 location=/b   fires: redirects/http://A/b ok status=302 location=/a
     quiet: redirects/http://A/b ok status=200""",
@@ -7845,7 +7880,7 @@ sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca
     where: service  each: redirects  sure: likely
     means: A redirect whose own host cannot be looked up, reached or trusted.
     says: The redirect to {url} leads nowhere: {stage} fails ({error}).
-    fix: Correct the redirect's address, or repair the host that it names.
+    fix: Correct the redirect's address; or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
     quiet: redirects/http://there.example/ ok status=200""",
     lambda row, now, misnamed, redirects: row in latest(redirects) and said(
@@ -7871,7 +7906,7 @@ sign("""service.error ssh.throttled  where: service  each: spoken
     means: A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
     says: The service on {address} port {port} itself says no: "{words}".
     fix: Read its words; the service's log says more.
-    ask: It refuses {here}: why, and what does its log say?
+    ask: Why does the service refuse {here}? What does its log say?
     given: target/A ok protocol=smtp   fires: tcp/A ok after=data greeting=554 refuses=service.error
     quiet: tcp/A ok after=data greeting=220""",
     lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
@@ -7974,7 +8009,8 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
 @rule("""http.client_error http.gateway_error http.server_error proxy.denied
     where: service client  each: exchanges
     says: {address} answers HTTP {status} {reason} for {path}: {meaning}.
-    fix: {cure}   ask: {address} answers {status} for {path} at {when} UTC: what does the log say?
+    fix: {cure}
+    ask: Why HTTP {status} for {path}? {address} answered so at {when} UTC: what does the log say?
     fires: target/A ok path=/missing ; http/A ok status=404   fires: http/A ok status=502
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
@@ -8648,7 +8684,7 @@ def rule_flow_stuck(row):
                 fate=fate, size=stuck["bytes"],
                 passed=", while segments of %d bytes got through" % stuck["passed"]
                 if stuck["passed"] else "",
-                cure="Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the"
+                cure="Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the"
                 " tunnel (`--clamp-mss-to-pmtu`)." if large else
                 "Record at the other end as well: do these segments arrive there?")
 
@@ -8857,11 +8893,11 @@ SILENCES = ("tcp.filtered path.dead_end path.loss undecided oneway.forward inter
 RULED_OUT = table_of("EINVAL=EINVAL EHOSTUNREACH=EHOSTUNREACH ENETUNREACH=EHOSTUNREACH")
 FILES = dict(what="file descriptors", cure="Raise the limit (`ulimit -n`) or find the leak.")
 EXHAUSTED = {"EMFILE": FILES, "ENFILE": FILES,
-    "EADDRNOTAVAIL": dict(what="source ports", cure="See `ss -s`: too many connections are open or"
-                          " in TIME_WAIT. Reuse them, or widen net.ipv4.ip_local_port_range."),
+    "EADDRNOTAVAIL": dict(what="source ports", cure="Reuse or close connections: too many are open"
+                          " or in TIME_WAIT (`ss -s`). Or widen net.ipv4.ip_local_port_range."),
     "ENOBUFS": dict(what="neighbor entries or memory",
                     cure="See net.ipv4.neigh.default.gc_thresh3 and the kernel log.")}
-INBOUND = {False: dict(what="firewall", cure="Look at this host's INPUT rules and rp_filter: is"
+INBOUND = {False: dict(what="firewall", cure="Look at the INPUT rules and rp_filter here: is"
                 " `ct state established` accepted?"),
     True: dict(what="reverse-path filter", cure="They come by another interface than the one that"
                " leads back: correct the routes, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
@@ -9710,7 +9746,7 @@ def finding_of(item, holes, seen):
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
             "tcp.filtered", "tcp.rejected", "path.dead_end"):
-        fix += " Here also: %s." % seen["environment"]
+        fix += " Here check also: %s." % seen["environment"]
     if once and code.startswith("tls.") and code not in MISMADE:
         severity = "warn"                   # STARTTLS: most clients go on without it, or unverified
     return holes["hides"].split() if "hides" in holes else item.hides, Finding(
@@ -10346,23 +10382,30 @@ MODE_PARTS = {"merge": lambda table, say: ("ENDS", end_lines(table, say)),
 def verdict_lines(report, color, say):
     """Under the title at most five lines: code, place and sureness; what; do this; ask them."""
     result = report.verdict
-    head = "%s  %s, %s" % (say(NO_FAULT.get(result.code, "FAULT")), result.code,
-                           say(result.confidence))
-    if result.suspects:
-        head += " %s: %s" % (say("at"), places_words(result.suspects[:3], say))
     rows = [("  ", result.summary)]
     rows += [("  %s " % pad(say("do:"), 4), text) for text in result.fix[:1]]
     rows += [("  %s " % pad(say("ask:"), 4), request_words(result, say))] if result.ask else []
     lines = []
     for number, (front, text) in enumerate(rows, 1):      # the first takes most, each has a line
         lines += fit(text, front, 4 - len(lines) - len(rows) + number)
+    if result.ask and lines[-1].endswith(" ..."):
+        lines[-1] = rows[-1][0] + elsewhere_words(result, say)
     warned = unique(f.code for f in report.findings if f.severity == "warn")
     if result.code == "ok" and warned:
         lines += wrap(say("with warnings, see FINDINGS") + ": " + ", ".join(warned), room=1)
     if not report.complete:
         lines.append("  " + say("The run was cut short: this rests on what was seen until then."))
     return [shorten("netdiag %s: %s" % (VERSION, title_of(report.target, say))),
-            paint(shorten(head), "ok" if result.code == "ok" else "fail", color)] + lines
+            paint(sure_words(result, say), "ok" if result.code == "ok" else "fail", color)] + lines
+
+
+def sure_words(result, say):
+    """The code, how sure, and as many of the three likeliest places as a line holds."""
+    line = "%s  %s, %s" % (say(NO_FAULT.get(result.code, "FAULT")), result.code,
+                           say(result.confidence))
+    told = ["%s %s: %s" % (line, say("at"), places_words(result.suspects[:number], say))
+            for number in range(1, len(result.suspects[:3]) + 1)]
+    return [text for text in [line] + told if columns(text) <= WIDTH][-1]
 
 
 def request_words(result, say=str):
@@ -10370,8 +10413,14 @@ def request_words(result, say=str):
     who, text = result.ask["who"], result.ask["text"]
     if text in result.fix[:1]:
         text = (clauses(text) or [text])[0]
-        text = text if columns("  ask: %s - %s" % (who, text)) <= WIDTH else say("please do that.")
+        if columns("  ask: %s - %s" % (who, text)) > WIDTH:
+            return elsewhere_words(result, say)
     return "%s - %s" % (who, text)
+
+
+def elsewhere_words(result, say):
+    """Whom to ask where the request needs more than the line that is left for it."""
+    return "%s - %s" % (result.ask["who"], say("the request is in the ticket."))
 
 
 def path_lines(report, way, server, say):
@@ -10379,9 +10428,13 @@ def path_lines(report, way, server, say):
     target, result = report.target, report.verdict
     if not target.host or not report.path and result.code.startswith("dns."):
         return []
-    rows = [("client", 0, way.get("src") or "", None)]
+    rows, names = [("client", 0, way.get("src") or "", None)], [h["address"] for h in report.path]
+    shown = first_of(n for n, name in enumerate(names) if name and name in names[:max(0, n - 1)]) \
+        or len(names)
     rows += [(hop["place"], hop["ttl"], hop["address"] or say("* (no answer)"), hop["rtt_ms"])
-             for hop in report.path]
+             for hop in report.path[:shown + 1]]
+    rows += [(hop["place"], "", say("and so on, to hop %d" % hop["ttl"]), None)
+             for hop in report.path[shown + 1:][-1:]]
     if rows[-1][0] != "server":
         rows.append(("server", "", shorten(server, 39), None))
     if target.port:
@@ -10528,7 +10581,7 @@ def ticket_rows(report, table, packets, filled, say):
     rows.update(
         time="%s (%s UTC)" % (clock["local"], clock["utc"][:19]) if clock else None,
         ruled_out=ruled_out(table, result, say),
-        packets_sent=say("about %d to the target" % packets),
+        packets_sent=say("about %d to the target" % packets if packets else "none to the target"),
         run_by="%s%s, Python %s, netdiag %s" % (
             host.get("user"), " (root)" if host.get("root") else "", host.get("python"), VERSION),
         environment="; ".join(map(say, environment_words(
@@ -10565,8 +10618,10 @@ def exact_words(row):
     errors = ["%s from %s" % (icmp_words(host_of(row), e), e["from"])
               for e in said(row, "icmp") or () if e.get("from")]
     told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)
-            and not (key == "reason" and said(row, "error"))]     # there it is a part of the error
+            and not (key == "reason" and said(row, "error"))      # there it is a part of the error
+            and not (key == "reply" and said(row, "greeting"))]   # of which these are the words
     text = ", ".join(errors or told) or (row.outcome if row.outcome in NO_WORDS else "")
+    text = re.sub(r" ?\(?_ssl\.c:\d+\)?:? ?", " ", text).rstrip()   # a line of Python's own source
     return text and printable("%s %s: %s%s" % (
         row.probe, row.subject, text, "" if row.ms is None else " (%.1f ms)" % row.ms), 200)
 
@@ -10583,7 +10638,7 @@ def how_often(table, say):
     told = [say("%d of %d connections %s" % (count, total, words))
             for words, count in counts.items() if count > 0]
     told += [say("%d SYNs in the first" % syns)] * (syns > 1)
-    told += [say("%d datagrams to %s" % (row.value["sent"], row.subject)) for row in table["udp"]
+    told += [say("datagrams to %s: %d" % (row.subject, row.value["sent"])) for row in table["udp"]
              if said(row, "sent")]
     return {"how_often": ", ".join(told)} if told else {}
 
@@ -10820,8 +10875,25 @@ PHRASES = ("advice after again contrast cure fate how meaning of other others pa
            " ttls unseen views what who why witness words").split()
 HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", here_time="TIME",
                   hop="NEXT HOP", version="4/6")
-OTHER_CODES = {"ok": "The target works at the layer that was asked for.", "undecided": "Not enough"
-               " was seen to name a cause; the report says what was not tested."}
+OTHER_CODES = dict(line.split(" = ") for line in """\
+ok = The target works at the layer that was asked for.
+undecided = Not enough was seen to name a cause; the report says what was not tested.
+firewall.local = This host's own firewall drops or rejects it.
+http.client_error = The server answers 4xx: the URL, the rights or the login.
+http.gateway_error = The server answers 502, 503 or 504: what is behind the front does not work.
+http.server_error = The server answers another 5xx: the application failed.
+listen.loopback_only = The program listens on loopback only.
+oneway.forward = What the client sends is lost on the way to the server.
+oneway.reverse = The server's answers are lost on the way back to the client.
+service.error = The service itself says no, or its log does.
+ssh.throttled = sshd turns this client away before it can log in.
+tcp.closed = The connection is accepted, then closed before any data.
+tcp.reset = The connection is accepted, then reset before any data.
+tls.cipher = Client and server have no cipher or parameter in common.
+tls.client_cert = The server demands a client certificate.
+tls.handshake_cut = The connection is reset or closed after the ClientHello.
+tls.sni = The server refuses the name that the client sends in the handshake.
+tls.version = Client and server have no TLS version in common.""".splitlines())
 
 
 def plain_words(template):
@@ -11206,17 +11278,17 @@ def speaker(lang):
 
 JAPANESE = """
 @link_down インターフェース{dev}は{state}です。このホストは{dev}から何も送信できません。
-  fix `ip link set {dev} up`を実行してください。ケーブル、スイッチポート、仮想NICも確認してください。
+  fix {cure}
 @address_missing {dev}は有効ですが、使えるIPv{version}アドレスがないため、{address}へ到達できません。
-  fix アドレスを取得してください。{dev}のDHCPリースまたは固定設定を確認してください。
+  fix {dev}にアドレスを設定してください。DHCPリースまたは固定設定を確認してください。
 @address_duplicate {dev}のセグメントで別のホストがすでに{twin}を使用しているため（重複アドレス検出）、このホストでは使えません。
   fix {dev}に別のアドレスを設定するか、重複しているホストを特定してください。
 @route_missing このホストには{address}への経路がありません（送信前に到達不能と判定）。
   fix デフォルトルートまたは不足している経路を追加してください。`ip route`とVPNの接続状態を確認してください。
 @route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
-  fix `ip route get {address}`の結果と使用中の範囲を比べてください。範囲またはネットマスクの修正が必要です。
+  fix {dev}の範囲またはネットマスクを修正してください。`ip route get {address}`で、{address}がそこへ向かうことがわかります。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
-  fix 該当箇所を探して削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
+  fix その{kind}の経路またはルールを削除してください。`ip route show table all | grep {kind}`と`ip rule`で確認できます。
 @route_to_many {address}は{kind}アドレスです。特定のホストのものではないため、TCPでは接続できません。
   fix 1台のホストのアドレスを指定してください。{address}がホストのアドレスなら、{dev}のネットマスクの誤りです。
 @host_exhausted_knock このホストでは{what}が枯渇しています（{errno}、パケット送信前に失敗）。
@@ -11236,7 +11308,7 @@ JAPANESE = """
     マルチパス経路か`ip rule`（ポート、マーク、ユーザー）が別のホップへ導いています。
   fix そのホップは`ip neigh | grep FAILED`でわかります。そこへ導く経路またはルールを修正してください。
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
-  fix {hop}は稼働していて{dev}のVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
+  fix {hop}は稼働していてこのVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
 @dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
   fix /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
 @dns_unreachable 設定されたリゾルバーがどれも応答しません（{servers}、{how}）。
@@ -11252,6 +11324,7 @@ JAPANESE = """
   ask {host}のレコードを作成または修正してください。
 @dns_no_address_unresolved 名前{host}は存在しますが、{kind}がありません。
   fix {host}のレコードの登録を依頼してください。または、登録済みのアドレス種別か名前を使ってください。
+  ask {host}の不足しているアドレスレコードを登録してください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
   fix 遅いリゾルバーを修復するか、順序を変えてください。先に応答するものを/etc/resolv.confの先頭に置きます。
 @dns_bogus リゾルバーは{host}のアドレスとして{bogus}を返しますが、これは{meaning}です。
@@ -11268,13 +11341,14 @@ JAPANESE = """
     途中の機器がTTLを低く書き換えています。
   fix {router}の手前でTTLを書き換えるルール（`ip ttl set`、`-j TTL`）を探し、削除してください。
 @path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
-  fix {router}の、{address}のネットワークへの経路を修正してください。
+  fix {router}の経路を修正してください。{address}への経路がありません。
 @path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
     {router}が{address}に隣接していない場合は、次のルーターが無応答です。
 @tcp_rejected_rejections ファイアウォールが{address}の{protocol}ポート{port}を拒否しています。
     {router}が「{words}」を返しました{own}。
   fix {router}のルールで許可してください。対象は{here}から{address}のポート{port}への通信です。
+  ask {here}のためにポート{port}を開けてください。{router}が{address}宛てのパケットを拒否しています。
 @tcp_refused {address}はポート{port}への接続をRSTで拒否しています。{why}。
   fix {where}、`ss -ltnp sport = :{port}`で待ち受けの有無を確認してください。サービスを起動するか、{address}で待ち受けさせるか、
     ポート番号を訂正してください。
@@ -11282,31 +11356,33 @@ JAPANESE = """
 @tcp_refused_by_box {address}はポート{port}への接続をRSTで拒否しています。RSTはホップ{hops}からで、サーバー（ホップ{far}）より
     手前です。ファイアウォールによる拒否です。
   fix そのファイアウォールで{here}から{address}のポート{port}への通信を許可してください。
+  ask {here}のためにポート{port}を開けてください。ファイアウォールが{address}への接続をRSTで切断しています。
 @tcp_filtered {address}のポート{port}は無応答です（{seconds}秒間にSYN {syns}回）。一方、{contrast}{where}。
   fix {here}から{address}のポート{port}への通信を許可してください。場所は{spots}です。サーバーで
     `tcpdump -ni any tcp port {port} and host {here}`を実行すると、SYNが届いているか分かります。
-  ask {here}から{address}のポート{port}への通信を許可するか、SYNが破棄される場所を教えてください。
+  ask {here}のためにポート{port}を開けてください。{address}宛てのSYNに応答がありません。すでに許可済みなら、SYNが破棄される場所を教えてください。
 @path_dead_end {where}より先は無応答です。どのプロトコルでも{address}から応答がありません。
   fix サーバーは稼働していますか。サーバーで`tcpdump -ni any host {here}`を実行すれば判別できます。何も届かなければ往路、
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
-  ask {here}から{address}へのパケットが{where}の先で失われています。調査をお願いします。
+  ask {where}の先の調査をお願いします。{here}は{address}から応答を得られません。
 @path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます: {how}。
   fix ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、調整は
     `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`です。
 @path_mtu_blackhole_outsized {address}宛ての最大サイズのパケットには応答もICMP「too big」もなく、小さいものには応答があります。
     大きな転送が停止するおそれがあります。
   fix 大きな転送を試してください。停止する場合は、MSSを調整するか、ICMP 3/4を通してください。
-@path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{silent}回は無応答、{resent}回はSYN再送後の応答でした。
+@path_loss {address}のポート{port}宛てのパケットが失われています。接続{tried}回のうち{how}でした。
   fix 両端から`mtr -T -P {port} {address}`を実行してください。最終ホップまで続く損失が実際の損失です。
     損失がなければ、サーバーかその手前のファイアウォールが新規接続数を制限している可能性があります。
 @tcp_filtered_lost_mark {address}宛ての、sshの印（DSCP AF21）が付いたパケットは無応答です。印のないものには応答があります。
-  fix 途中のルーターは、パケットを破棄せず、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
+  fix 途中のルーターは、この印の付いたパケットを通すか、印を消すようにしてください。当面は`ssh -o IPQoS=none`で回避できます。
 @tcp_reset_ended {address}はポート{port}の接続を受け付けますが、データを送る前に直ちに{how}。
   fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 @udp_closed_udp {address}は、UDPポート{port}で何も待ち受けていないと通知しています（{words}）。
   fix サービスを起動するか、ポート番号を訂正してください。サーバーで`ss -lunp`を実行すると確認できます。
 @udp_no_reply_udp {address}のUDPポート{port}から応答がありません。正常な場合のほか、フィルターやサービス停止も考えられます。
   fix そのサービスのクライアントで確認してください。サーバーでは`tcpdump -ni any udp port {port}`で到着を確認できます。
+  ask {here}からのデータグラムはUDPポート{port}に届いていますか。`tcpdump -ni any udp port {port}`で確認できます。
 @clock_skewed このホストの時計が誤っています。表示は{here_time} UTCで、{witness}。
   fix 時計を合わせてください（chrony、systemd-timesyncd、`date -u`）。証明書の検証に影響します。
 @tls_expired_handshakes {address}の証明書（{name}）は{date}に期限切れとなりました。
@@ -11314,8 +11390,10 @@ JAPANESE = """
   ask {name}の証明書を更新してください。
 @tls_not_yet_valid_handshakes {address}の証明書（{name}）は{date}から有効です。
   fix まずこのホストの時計を、次に証明書を確認してください。
+  ask {name}の証明書の有効期間は{date}からですが、意図したものですか。
 @tls_self_signed_handshakes {address}の証明書（{name}）は自己署名で、第三者の保証がありません。
   fix 信頼された認証局の証明書を導入してください。または、この証明書を--cafileで指定してください。
+  ask 信頼された認証局の証明書を導入してください。{name}の証明書は自己署名です。
 @tls_incomplete_chain_handshakes {address}は中間証明書「{issuer}」を送らないため、証明書チェーンが途切れています。
   fix サーバーがチェーン全体を送るように設定してください。証明書、中間証明書の順とし、再読み込みが必要です。
 @tls_unacceptable_handshakes {address}の証明書チェーン（{name}）はこのホストで拒否されます（{breach}）。
@@ -11325,6 +11403,7 @@ JAPANESE = """
   ask 「{issuer}」は{name}の証明書の正しい認証局ですか。違う場合、途中の機器が通信を検査しています。
 @tls_name_mismatch_handshakes {address}の証明書は{names}用で、{wanted}用ではありません。
   fix 証明書にある名前を使うか、証明書に{wanted}を追加してください。宛先アドレスが正しいかも確認してください。
+  ask 証明書に{wanted}を追加してください。現在は{names}用です。
 @tls_expiring_handshakes {address}の証明書（{name}）は、あと{days}日、{date}に期限が切れます。
   fix 早めに更新してください。
 @tls_handshake_stalled_handshakes {address}はClientHelloの後に何も返しません（TCPは接続済み）。
@@ -11332,8 +11411,6 @@ JAPANESE = """
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
   fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
 @tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。
-  ask {address}のポート{port}とのTLSハンドシェイクが失敗します: {why}。
-    サーバー側のログを確認してください。
 @tls_large_hello_large ClientHelloが大きいと、{address}のポート{port}は{how}。小さければ応答があります。
   fix 新しいブラウザーやOpenSSL 3.5は大きなClientHelloを送ります。サーバーまたは手前の機器を修正してください。
 @http_https_expected_http {address}のポート{port}はHTTPS用ですが、平文のHTTPで接続しました。
@@ -11570,6 +11647,10 @@ JAPANESE = """
 ?exchange netdiagの`listen`が相手の場合の、複数パケットの往復（往復で失われる場合は片道ずつ）
 switched off (down) = 無効化された状態（down）
 without carrier (no cable or peer) = キャリアなし（ケーブルまたは対向機器がない状態）
+Run `ip link set {dev} up`. = `ip link set {dev} up`を実行してください。
+Check cable and switch port of {dev}; in a virtual machine or container, its virtual network card
+    and the other end of that.
+    = {dev}のケーブルとスイッチポートを確認してください。仮想マシンやコンテナーでは、仮想NICとその対向側を確認してください。
 anything beyond its own segments: no default route = 自セグメントの外（デフォルトルートなし）
 {dev} is up but has no usable IPv4 or 6 address, so anything cannot be reached.
     = {dev}は有効ですが、使えるIPアドレスがないため、どこへも到達できません。
@@ -11577,13 +11658,19 @@ This host tracks as many connections as it may ({used} of {most}): new ones are 
     = このホストの接続追跡が上限に達しています（{most}件中{used}件）。新しい接続は破棄されます。
 The name {host} exists but has no address. = 名前{host}は存在しますが、アドレスがありません。
 a route of its own = （個別の経路）
+Why does the TLS handshake fail? {address} port {port}: {why}. What does your log say?
+    = {address}のポート{port}とのTLSハンドシェイクが失敗します: {why+}。サーバー側のログを確認してください。
+{silent} got no answer = {silent}回は無応答
+{resent} only after the SYN was sent again = {resent}回はSYN再送後の応答
+{silent} got no answer and {resent} only after the SYN was sent again
+    = {silent}回は無応答、{resent}回はSYN再送後の応答
 file descriptors = ファイルディスクリプター
 Raise the limit (`ulimit -n`) or find the leak.
     = 上限（`ulimit -n`）を引き上げるか、リークを調べてください。
 source ports = 送信元ポート
-See `ss -s`: too many connections are open or in TIME_WAIT. Reuse them, or widen
+Reuse or close connections: too many are open or in TIME_WAIT (`ss -s`). Or widen
     net.ipv4.ip_local_port_range.
-    = `ss -s`を確認してください。接続中またはTIME_WAITの接続が多すぎます。再利用するか、net.ipv4.ip_local_port_rangeを広げてください。
+    = 接続を再利用するか閉じてください。接続中またはTIME_WAITの接続が多すぎます（`ss -s`）。net.ipv4.ip_local_port_rangeを広げる方法もあります。
 neighbor entries or memory = 近隣エントリーまたはメモリー
 See net.ipv4.neigh.default.gc_thresh3 and the kernel log.
     = net.ipv4.neigh.default.gc_thresh3とカーネルログを確認してください。
@@ -11594,7 +11681,7 @@ connecting is not permitted ({errno}) = 接続が許可されていません（{
 the reset comes from hop 0, this host = RSTの送信元はホップ0、このホスト自身です
 the resolver {server} = リゾルバー{server}
 firewall = FWルール
-Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?
+Look at the INPUT rules and rp_filter here: is `ct state established` accepted?
     = このホストのINPUTルールとrp_filterを確認してください。`ct state established`は許可されていますか。
 reverse-path filter = リバースパスフィルター
 They come by another interface than the one that leads back: correct the routes, or set
@@ -11609,10 +11696,10 @@ it should be on the own segment, and is not there = 同じセグメントにあ�
 the look-up says = 名前解決の結果:
 {name}, and answers other names = {name}（ほかの名前には正常に応答）
 , and answers other names = （ほかの名前には正常に応答）
-may this host use it, and does it reach its upstream
+may this host use it, and does it reach its upstream?
     = このホストからの利用は許可されていますか。上位サーバーに到達できていますか。
-the zone of this name is broken (lame delegation, DNSSEC)
-    = この名前のゾーンが壊れています（委任の不整合、DNSSEC）。
+is the zone of this name broken (lame delegation, DNSSEC)?
+    = この名前のゾーンが壊れていませんか（委任の不整合、DNSSEC）。
 IPv4 address (A) = IPv4アドレス（A）
 IPv6 address (AAAA) = IPv6アドレス（AAAA）
 ; the first resolver, {server}, is silent = （先頭のリゾルバー{server}が無応答）
@@ -11783,7 +11870,7 @@ Look at the back end of {front} on {address}: is it running, and can the front r
     = {address}の{front}のバックエンドを確認してください。稼働状況とフロントからの到達性は、エラーログで特定できます。
 the front = フロント
 {sentence} (also {others}). = {sentence+.}（{others}も同様）。
-{advice} Here also: {environment}. = {advice+}。この環境では次も確認してください: {environment}。
+{advice} Here check also: {environment}. = {advice+}。この環境では次も確認してください: {environment}。
 Kubernetes pod (NetworkPolicy, endpoints of the service)
     = Kubernetesのポッド（NetworkPolicy、サービスのエンドポイント）
 container (its network mode and published ports) = コンテナ（ネットワークモードと公開ポート）
@@ -11825,7 +11912,7 @@ tcp = TCP
 udp = UDP
 {count} of {total} connections {words} = 接続{total}回中{count}回が{words}
 {count} SYNs in the first = 1回目のSYN送信は{count}回
-{count} datagrams to {address} = {address}宛てに{count}データグラム
+datagrams to {address}: {count} = {address}宛てに{count}データグラム
 Nobody listens on {transport} port {port} of this host; {nearest}.
     = このホストの{transport}ポート{port}では、何も待ち受けていません（{nearest}）。
 {finding}. What is there cannot be seen from here. = {finding+.}。転送先の状態はここからは分かりません。
@@ -11998,7 +12085,7 @@ Data of {sender} is acknowledged to {acked} bytes and stuck: not taken by the ot
     受け取っていません{passed}。
 no = 0
 , while segments of {size} bytes got through = （{size}バイトのセグメントは届いています）
-Let ICMP 'fragmentation needed' (3/4; v6 2/0) pass, or clamp the MSS at the tunnel
+Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the tunnel
     (`--clamp-mss-to-pmtu`).
     = ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、
     調整は`--clamp-mss-to-pmtu`です。
@@ -12224,7 +12311,7 @@ UNDECIDED = 判定不能
 at = 場所
 do: = 対処:
 ask: = 依頼:
-please do that. = 上記の対応をお願いします。
+the request is in the ticket. = 依頼内容はチケットにあります。
 with warnings, see FINDINGS = 警告あり（検出事項を参照）
 The run was cut short: this rests on what was seen until then.
     = 調査は途中で打ち切られました。それまでに得られた情報による判定です。
@@ -12267,6 +12354,8 @@ not visible from here: run netdiag on the server as well
 ruled out = 切り分け済み
 packets sent = 送信数
 about {n} to the target = 対象宛てに約{n}パケット
+none to the target = 対象宛てにはなし
+and so on, to hop {ttl} = 以下同様（ホップ{ttl}まで）
 run by = 実行者
 environment = 環境
 site = 拠点

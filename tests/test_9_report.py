@@ -240,7 +240,7 @@ class Bricks(unittest.TestCase):
                 ("Let ICMP (3/4; v6 2/0) pass, please.", None,
                  "Let ICMP (3/4; v6 2/0) pass, please."),
                 ("See http://x:1/ now", None, "See http://x:1/ now"), ("x" * 80, None,
-                                                                      "please do that."),
+                                                                      "the request is in the ticket."),
                 ("Open it.", "May I?", "May I?")):
             verdict = netdiag.Verdict("tcp.refused", ["dns"], "likely", "s", [fix],
                                       {"who": "the DNS team", "text": ask or fix})

@@ -22,9 +22,9 @@ KNOWN_WORDS = set("chrony nscd ufw firewalld nft nginx ssh sshd ping netdiag mer
 MORE = """
 Port 443 on 192.0.2.1 is silent (4 SYNs in 3.4 s), though other packets get to hop 4 and this port
   only to hop 2; it is lost at hop 2 or 3.
-Allow 10.0.0.1 to 192.0.2.1 port 443 at the network in between or this host's gateway, switch or
+Allow 10.0.0.1 to 192.0.2.1 port 443: look at the network in between or this host's gateway, switch or
   firewall. On the server `tcpdump -ni any tcp port 443 and host 10.0.0.1` shows whether the SYN
-  arrives. Here also: Kubernetes pod (NetworkPolicy, endpoints of the service).
+  arrives. Here check also: Kubernetes pod (NetworkPolicy, endpoints of the service).
 192.0.2.1 ends the TLS handshake: by closing the connection after the ClientHello, though it
   answers a smaller one (is it the size?).
 192.0.2.1 ends the TLS handshake: a box before it (hop 2 or 3 of 4) cuts it, the ClientHello never
