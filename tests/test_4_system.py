@@ -622,7 +622,7 @@ class Manners(SystemCase):
                 outcome, raw = self.system.socks(server.host, server.port, "x_proxy", "h.example",
                                                  443, 2.0)
             self.assertEqual((outcome, netdiag.parse_socks(raw)["status"]), ("ok", status))
-        outcome, raw = self.system.socks(HERE, support.closed_port(), "x_proxy", False, "h.example", 443)
+        outcome, raw = self.system.socks(HERE, support.closed_port(), "x_proxy", "h.example", 443)
         self.assertEqual((outcome, raw["stage"]), ("refused", "connect"))
 
     def test_login_stays_inside(self):
