@@ -7551,11 +7551,12 @@ cert("""tls.expiring  where: service  severity: warn
     says: The certificate of {address} for {name} expires in {days} days, on {date}.
     fix: Renew it now.   fires: tls/A ok cert.not_after=90000   quiet: tls/A ok""")
 sign("""tls.handshake_stalled  where: service server server_network  each: handshakes  sure: likely
-    hides: WEB  means: Silence after the ClientHello.
-    says: {address} says nothing after the ClientHello (TCP is open).
+    hides: WEB  means: Silence after the ClientHello, or in the middle of the answer.
+    says: {address} {what} (TCP is open).
     fix: Is the service hung, or the port's protocol another? Else suspect MTU or a filter.
     fires: tls/A ok ended=stalled   quiet: tls/A ok ended=closed""",
-    lambda row: row.value["ended"] == "stalled" and not is_unheeded(row))
+    lambda row, hello: row.value["ended"] == "stalled" and not is_unheeded(row) and stall_holes(
+        rows_about(hello, row.subject)))
 
 
 @rule("""tls.not_tls  where: service  each: handshakes
@@ -7621,6 +7622,19 @@ sign("""tls.large_hello  where: service server_network  each: large  severity: w
     and any(said(r, "version") for r in prompt(rows_about(large, host_of(row) + " small")))
     and host_of(row) not in [r.subject for r in outsized]
     and dict(address=host_of(row), scope=host_of(row), how=ENDINGS.get(row.value["ended"], "ends")))
+
+
+def stall_holes(clear):
+    """How a handshake stalls, by what clear ClientHellos met: (whole, half or no answer)."""
+    bare = [h for h in clear if h.subject.endswith(" bare") and said(h, "chain")]
+    if bare and not any(said(h, "bytes") for h in clear if h not in bare):
+        return dict(what="says nothing after a ClientHello with this name, and answers one without",
+                    suspects=["service", "server_network", "transit"], proof=bare)
+    half = [h for h in clear if said(h, "bytes") and said(h, "ended") == "silent"]
+    return dict(proof=half, what="stops in the middle of its answer to the ClientHello" if half else
+                "says nothing after the ClientHello")
+
+
 HANDSHAKES = {
     "tls.client_cert": ("client service", "certain", "Configure the client's certificate and key;"
                         " netdiag has none to offer."),
@@ -11123,7 +11137,7 @@ JAPANESE = """
   fix 証明書にある名前を使うか、証明書に{wanted}を追加してください。宛先アドレスが正しいかも確認してください。
 @tls_expiring_handshakes {address}の証明書（{name}）は、あと{days}日、{date}に期限が切れます。
   fix 早めに更新してください。
-@tls_handshake_stalled_handshakes {address}はClientHelloの後に何も返しません（TCPは接続済み）。
+@tls_handshake_stalled_handshakes {address}は{what}（TCPは接続済み）。
   fix サービスの停止や、別プロトコルのポートではないかを確認してください。該当しなければMTUまたはフィルターが疑われます。
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
   fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
@@ -11500,6 +11514,10 @@ the name that was asked for is refused = 要求した名前が拒否されまし
 the name that was asked for is refused, and it answers without one
     = 要求した名前が拒否されました（名前なしでは応答します）
 no common cipher or parameter ({what}) = 共通の暗号方式またはパラメーターがありません（{what}）
+says nothing after the ClientHello = ClientHelloの後に何も返しません
+stops in the middle of its answer to the ClientHello = ClientHelloへの応答の途中で止まります
+says nothing after a ClientHello with this name, and answers one without
+    = この名前のClientHelloには何も返さず、名前なしのものには応答します
 with a reset after the ClientHello = ClientHelloの後にRSTが返りました
 by closing the connection after the ClientHello = ClientHelloの後に接続が閉じられました
 with the alert '{alert}' after the ClientHello = ClientHelloの後にアラート「{alert}」が返りました

@@ -1105,6 +1105,11 @@ VERSIONS = [
           serve=["liars 4440=tlsalert:112"]),
     fault("tls-alert-certificate", "https://web.lab.example:4440/", "tls.client_cert",
           "service server client", serve=["liars 4440=tlsalert:116"]),
+    # No alert: a filter on the way that knows the name would look the same.
+    fault("tls-sni-reset", "https://web.lab.example:4440/", "tls.sni", "service server_network",
+          serve=["liars 4440=cutsname:web.lab.example"]),
+    fault("tls-stops", "https://web.lab.example:4440/", "tls.handshake_stalled", "service server",
+          serve=["liars 4440=stops:1000"]),
     # A box that stumbles over a ClientHello with post-quantum key shares; smaller ones pass.
     fault("tls-large-hello", "https://web.lab.example:4440/", "ok", "",
           findings="tls.large_hello", serve=["liars 4440=smallhello:443"]),

@@ -304,6 +304,23 @@ def liar_late(conn, words):
         wait_for_end(conn)
 
 
+def liar_cutsname(conn, name):
+    """Resets the handshake that asks for a name; else hands on to the port 443 of this host."""
+    if name.encode() in conn.recv(4096, socket.MSG_PEEK):
+        reset(conn)
+    else:
+        pump(conn, socket.create_connection(("127.0.0.1", 443), LIFE_S))
+
+
+def liar_stops(conn, count):
+    """So many bytes of the answer of port 443 of this host to a ClientHello, and then silence."""
+    hello = hear(conn, LIFE_S)
+    with socket.create_connection(("127.0.0.1", 443), LIFE_S) as far:
+        far.sendall(hello)
+        conn.sendall(hear(far, LIFE_S)[:int(count)])
+    wait_for_end(conn)
+
+
 def liar_connected(conn, cert):
     """A proxy that says yes to CONNECT, then speaks TLS itself, closes, or (-) says nothing."""
     if hear(conn, LIFE_S):
