@@ -7873,7 +7873,8 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login""",
     lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
         or PORTAL.match(redirect_of(row) or "") and dict(
-            how="it redirects to " + hide_secret(printable(redirect_of(row), 80)))))
+            how="it redirects to " + hide_secret(printable(redirect_of(row), 80)),
+            **dict(severity="warn", confidence="possible") if is_own_portal(wish, row) else {})))
 
 
 @rule("""http.client_error http.gateway_error http.server_error proxy.denied
@@ -7904,6 +7905,13 @@ def rule_http_landed(row, redirects, now):
     parts = read_url(row.subject)
     holes = status_holes(row, parts["host"], parts["path"] or "/", now)
     return holes and dict(holes, url=row.subject)
+
+
+def is_own_portal(wish, row):
+    """May it be the site's own single sign-on: by https, or a host of the target's own domain?"""
+    parts = read_url(redirect_of(row))
+    return parts["scheme"] == "https" or parts["host"].endswith(
+        "." + (wish["host"] or "").partition(".")[2])
 
 
 def status_holes(row, address, path, now):

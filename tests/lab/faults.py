@@ -1186,6 +1186,8 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     # Somebody on the way answers in the place of the server.
     fault("captive-portal", WEB + "/", "http.captive", "client_network proxy",
           serve=["liars-at proxy 80=page:portal"], do=intercepted(80)),
+    healthy("ok-own-login-portal", WEB + ":9000/", serve=[
+        "liars 9000=page:sso", "liars-at proxy 80=page:login"]),
     fault("captive-portal-511", WEB + "/", "http.captive", "client_network proxy",
           serve=["liars-at proxy 80=page:511"], do=intercepted(80)),
     fault("proxy-in-the-way-blocks", WEB + "/", "proxy.denied", "proxy client_network",

@@ -43,6 +43,7 @@ ZONE.update({
     "proxy.lab.example": ("198.51.100.90", "2001:db8:80::90"), "empty.lab.example": (),
     "example.com": (WEB4, WEB6),
     "portal.lab.example": ("198.51.100.90", "2001:db8:80::90"),
+    "portal.guest.example": ("198.51.100.90", "2001:db8:80::90"),
 })
 
 
@@ -240,7 +241,8 @@ def liar_tlsalert(conn, number):
 FORM = b"<html><title>Guest network</title><form method=post><input name=user></form></html>\n"
 PAGES = {
     "login": (b"200 OK", b"Content-Type: text/html\r\n", FORM),
-    "portal": (b"302 Found", b"Location: http://portal.lab.example/login\r\n", b""),
+    "portal": (b"302 Found", b"Location: http://portal.guest.example/login\r\n", b""),
+    "sso": (b"302 Found", b"Location: http://portal.lab.example/login\r\n", b""),
     "511": (b"511 Network Authentication Required", b"Content-Type: text/html\r\n", FORM),
     # What squid says when it is in the way unasked.
     "blocked": (b"403 Forbidden", b"Server: squid/5.7\r\nX-Squid-Error: ERR_ACCESS_DENIED 0\r\n"
