@@ -7920,13 +7920,15 @@ def status_holes(row, address, path, now):
     if status < 400:
         return None
     usual, places, code = (500, ("service",), "http.server_error") if status >= 500 else (
-        400, ("service", "client"), "http.client_error")
+        499, ("service", "client"), "http.client_error")
     meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
     server = row.value["headers"].get("server") or "the front"
     if status in (403, 407) and re.search(r"(?i)squid|\bproxy\b", server):
         code, places, meaning = "proxy.denied", ("proxy",), "a proxy on the way forbids it"
-    return dict(status=status, path=hide_secret(path), meaning=meaning,
-                code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
+    later = " (Retry-After: %s)" % row.value["headers"].get("retry-after")
+    return dict(status=status, path=hide_secret(path), meaning=meaning, suspects=places,
+                reason=row.value["reason"] + later * ("retry-after" in row.value["headers"]),
+                code="http.gateway_error" if status in (502, 503, 504) + ORIGIN_STATUS else code,
                 when="that time" if now is None else utc_text(now), cure=cure.format(
                     address=address, front=server))
 
@@ -8757,17 +8759,29 @@ STAGES = {10: "tls.expired", 18: "tls.self_signed", **table_of(
     "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
     " EAI_AGAIN=dns.failing ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
     " ENETUNREACH=path.net_unreachable connect=tcp.filtered")}
+ORIGIN_STATUS = tuple(range(520, 528)) + (530,)        # Cloudflare's own: its origin fails
 STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
 400 / the server does not understand the request / Check the URL and the Host name.
 401 / it asks for a login / Give credentials; the network works.
+402 / it asks for payment / See the account or the quota at that service.
 403 / access is forbidden / Check the rights for this URL, allow lists and the WAF.
 404 / nothing is there / Check the path and the virtual host.
 405 / this method is not allowed there / Use the method that it expects.
 407 / a proxy asks for a login / Give the proxy's credentials.
 408 / the server waited too long for the request / Look for loss on the way.
+410 / what was there is gone for good / Correct the link.
 421 / this server is not for that name / Check the name, SNI and address.
+426 / it wants another protocol / Use its own client (WebSocket, HTTP/2): see its Upgrade header.
 429 / too many requests / Wait (Retry-After), then ask more slowly.
+451 / it is barred for legal reasons / Ask its owner, or whoever filters on the way.
+499 / the server refuses the request / Check the URL; the service's log says more.
 500 / the application failed / Look at the application's log on {address}.""".splitlines())}
+STATUS_WORDS.update(dict.fromkeys((406, 411, 413, 414, 415, 417, 428, 431), (
+    "it does not take a request of this form or size",
+    "Compare with another client: its headers, its cookies or a proxy make the request so.")))
+STATUS_WORDS.update(dict.fromkeys(ORIGIN_STATUS, (
+    "the front gets no proper answer from the origin behind it", "Look at that origin server: 521"
+    " is refused, 522 and 524 silent, 523 unreachable, 525 and 526 are TLS with it.")))
 STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
     "the front works, what is behind it does not", "Look at the back end of {front} on {address}:"
     " is it running, and can the front reach it? Its error log says which one.")))
@@ -11578,6 +11592,26 @@ the server does not understand the request = サーバーが要求を理解で�
 Check the URL and the Host name. = URLとHost名を確認してください。
 it asks for a login = ログインが必要です
 Give credentials; the network works. = 認証情報を指定してください。ネットワークは正常です。
+it asks for payment = 支払いを求めています
+See the account or the quota at that service. = そのサービスの契約または利用枠を確認してください。
+what was there is gone for good = 対象は恒久的に削除されています
+Correct the link. = リンクを訂正してください。
+it wants another protocol = 別のプロトコルを求めています
+Use its own client (WebSocket, HTTP/2): see its Upgrade header.
+    = 専用のクライアント（WebSocket、HTTP/2）を使ってください。Upgradeヘッダーを参照してください。
+it is barred for legal reasons = 法的な理由で遮断されています
+Ask its owner, or whoever filters on the way.
+    = サービスの担当者、または途中でフィルタリングしている管理者に確認してください。
+the server refuses the request = サーバーが要求を拒否しています
+Check the URL; the service's log says more. = URLを確認してください。詳しくはサービスのログにあります。
+it does not take a request of this form or size = この形式または大きさの要求を受け付けません
+Compare with another client: its headers, its cookies or a proxy make the request so.
+    = 別のクライアントと比べてください。ヘッダー、Cookie、プロキシのいずれかが原因です。
+the front gets no proper answer from the origin behind it
+    = フロントが背後のオリジンから正しい応答を得られません
+Look at that origin server: 521 is refused, 522 and 524 silent, 523 unreachable, 525 and 526 are TLS
+    with it.
+    = オリジンサーバーを確認してください。521は接続拒否、522と524は無応答、523は到達不能、525と526はオリジンとのTLSの失敗です。
 access is forbidden = アクセスが禁止されています
 Check the rights for this URL, allow lists and the WAF. = このURLの権限、許可リスト、WAFを確認してください。
 nothing is there = 該当するものがありません
