@@ -1686,7 +1686,7 @@ FIRST_WORDS = {
                b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
 FIRST_BYTES = kinds(r"""
     ssh=(?:.{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=[45]\d\d[ -]
-    smtp=220[ -][^\r\n]*(?i:smtp|mail)   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)
+    smtp=220[ -][^\r\n]*(?i:smtp|mail)   ftp=[12]20[ -]   imap=\* (OK|PREAUTH|BYE|NO)
     tls=[\x14-\x17]\x03[\x00-\x04]   mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)
     http=(?is)\s*<(!doctype|html)   telnet=\xff[\xfb-\xfe]   mongodb=(?s).{12}\xdd\x07\x00\x00
     postgresql=(?s)[ER]\x00\x00..   memcached=VERSION |ERROR   socks=\x05[\x00-\x02\xff]$
@@ -1699,7 +1699,8 @@ GREETS_AS = table_of("smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp mqtts
 # The service itself says no.  A login that it asks for is none: that one works.
 REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
-    service.error=[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper|SERVER_ERR|\x20\x02[^\n]\x03$
+    service.error=[45]\d\d[ -]|120[ -]|\* (BYE|NO)|ERROR Too many|This ZooKeeper|SERVER_ERR
+    service.error=\x20\x02[^\n]\x03$
     service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY|CLUSTERDOWN|OOM)
     service.error=(?s)E\x00\x00.*?(C53|C57P0|C58|CXX|pg_hba\.conf|server login|no more connections)
     service.error=(?s)...\x00\xff|0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
@@ -7762,6 +7763,7 @@ sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca
                         "verify_code", "ended", "error", "stage") if said(row, key) in STAGES])[0],
             stage="tls" if row in misnamed else row.value["stage"], url=row.subject,
             error=", ".join(names_of(row.value["chain"][0])[:2]) if row in misnamed else
+            "no such port" if said(row, "error") == "EINVAL" else
             said(row, "error") or said(row, "not_http") or said(row, "ended")))
 sign("""service.silent  where: service  each: mute  sure: likely
     means: Connected, and no word from a server that speaks first, or to a client's first words.
@@ -7781,6 +7783,29 @@ sign("""service.error ssh.throttled  where: service  each: spoken
     quiet: tcp/A ok after=data greeting=220""",
     lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
         code=row.value["refuses"], words=row.value["greeting"][:100].strip()))
+
+
+sign("""service.error  where: service  each: handshakes  sure: likely
+    means: A greeting, and then a refusal of EHLO, or of STARTTLS (RFC 3207: 454).
+    says: The mail service on {address} greets, and then says no: "{words}".
+    fix: Read its words; the service's log says more.
+    ask: It refuses {here}: why, and what does its log say?
+    given: target/A ok protocol=smtp tls=false
+    fires: tls/A ok ended=not_offered error="554 go away"
+    quiet: tls/A ok ended=not_offered error="502 what?"
+    quiet: tls/A ok ended=not_offered error="250 SIZE 1000" """,
+    lambda row, wish: tls_steps(wish) and wish["protocol"] in ("smtp", "submission") and find(
+        r"\A(421|45\d|55\d)[ -]", row.value["error"] or "") and dict(
+            words=row.value["error"][:100].strip(),
+            severity="warn" if row.value["error"].startswith("454") else "fail"))
+sign("""ssh.algorithm  where: service client  each: spoken
+    means: Only 1.99 means that the server speaks 2.0 as well (RFC 4253 5.1).
+    says: {address} speaks the old SSH protocol 1 only ("{words}"), and current clients none of it.
+    fix: Update the server.
+    given: target/A ok protocol=ssh   fires: tcp/A ok after=data speaks=ssh greeting=SSH-1.5-x
+    quiet: tcp/A ok after=data speaks=ssh greeting=SSH-1.99-x""",
+    lambda row, wish: wish["protocol"] in ("ssh", "sftp") and re.match(
+        r"SSH-1\.(?!99)", row.value["greeting"]) and dict(words=row.value["greeting"][:60].strip()))
 
 
 @rule("""ssh.host_key  where: server client  each: ssh
@@ -8757,7 +8782,8 @@ SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciph
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
 STAGES = {10: "tls.expired", 18: "tls.self_signed", **table_of(
     "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
-    " EAI_AGAIN=dns.failing ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
+    " EAI_AGAIN=dns.failing EINVAL=http.no_response"
+    " ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
     " ENETUNREACH=path.net_unreachable connect=tcp.filtered")}
 ORIGIN_STATUS = tuple(range(520, 528)) + (530,)        # Cloudflare's own: its origin fails
 STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
@@ -11186,6 +11212,11 @@ JAPANESE = """
 @service_error_spoken {address}のポート{port}のサービス自身が拒否しています: 「{words}」
   fix この文言を確認してください。詳しくはサービスのログにあります。
   ask {here}からの接続が拒否されます。理由とサーバー側のログを確認してください。
+@service_error_handshakes {address}のメールサービスは挨拶の後に拒否しています（「{words}」）。
+  fix 応答の内容を確認してください。詳しくはサービスのログにあります。
+  ask {here}が拒否されています。理由とログの内容を確認してください。
+@ssh_algorithm_spoken {address}は古いSSHプロトコル1だけに対応しており（「{words}」）、現在のクライアントでは使えません。
+  fix サーバーを更新してください。
 @ssh_host_key {address}のSSHホスト鍵（{key_type} SHA256:{digest}）が、{host}の既知の鍵と一致しません。
   fix 再構築していないなら別のホストが応答しています。パスワードを入力する前にアドレスを確認してください。
     再構築済みなら`ssh-keygen -R '{entry}' -f {file}`を実行してください。

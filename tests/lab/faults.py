@@ -1029,6 +1029,14 @@ ELSEWHERE = [fault("%s-on-%s" % (scheme, name), "%s://web.lab.example:%d" % (sch
     fault("http-on-redis", WEB + ":6379/", "http.no_response http.not_http service.unexpected",
           "service server", serve=["redis open"])]
 
+REFUSING += [
+    fault("smtp-refuses-ehlo", "smtp://web.lab.example", "service.error", "service",
+          serve=["liars 25=noehlo:"]),
+    fault("ftp-not-yet", "ftp://web.lab.example", "service.error", "service",
+          serve=["liars 21=greet:ftp120"]),
+    fault("ssh-old-protocol", "ssh://web.lab.example:2222", "ssh.algorithm", "service client",
+          serve=["liars 2222=greet:ssh1"]),
+]
 # The certificate behind STARTTLS, or behind a protocol's own wish for TLS.
 STARTTLS = [fault("starttls-%s-expired" % scheme, scheme + "://expired.lab.example", "tls.expired",
                   "service server", serve=[serve]) for scheme, serve in (

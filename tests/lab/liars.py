@@ -66,6 +66,7 @@ GREETINGS = {
     "ssh": b"SSH-2.0-Liar_1.0\r\n",
     "sshlines": b"Authorized users only!\r\nAll is logged.\r\nSSH-2.0-Liar_1.0\r\n",
     "telnetlogin": b"\r\nrouter (tty0)\r\nlogin: ",
+    "ssh1": b"SSH-1.5-Liar_1.0\n", "ftp120": b"120 Service ready in 5 minutes\r\n",
     "sshlate": b"Not allowed at this time\r\n",
     "sshmax": b"Exceeded MaxStartups\r\n",
     "mysql": None, "mysqlblocked": None,
@@ -321,6 +322,13 @@ def liar_stops(conn, count):
         far.sendall(hello)
         conn.sendall(hear(far, LIFE_S)[:int(count)])
     wait_for_end(conn)
+
+
+def liar_noehlo(conn, _):
+    """A mail server that greets and then turns the client away."""
+    conn.sendall(GREETINGS["smtp"])
+    if hear(conn, LIFE_S):
+        conn.sendall(b"554 5.7.1 your address has no good name\r\n")
 
 
 def liar_connected(conn, cert):
