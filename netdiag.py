@@ -9287,6 +9287,9 @@ def chain_fault(chain, store, value):
     breach = breach or known and value["verify_code"] is None and "tls.unacceptable"     # by 3.6
     if breach or leaf["self_issued"]:
         why = find(r"verify failed: (.*?) *(?:\(_ssl|$)", value["error"] or "")
+        if known and not why:
+            holes.update(confidence="possible", suspects=["service", "client"])
+            why = "this Python does not say why; was the CA '%s' made anew?" % holes["issuer"]
         return breach or "tls.self_signed", dict(holes, breach=why or "OpenSSL")
     middle = re.search(r"(?i)intermediate|issuing|sub.?ca", issuer.get("CN") or "")
     if known:
