@@ -9660,11 +9660,14 @@ def working_addresses(findings, seen):
 
 
 def demote(findings, seen):
-    """A failure of one address is a warning while another (or the proxy, which bars it) works."""
+    """A failure of one address is a warning while another (or the proxy, which bars it) works, or
+    gets further: clients try them all, and meet the failure of the one that opens."""
+    opened = {row.subject for row in met(seen["tcp"], "ok")}
+    further = any(f.severity == "fail" and opened.intersection(f.scope) for f in findings)
     good, excused = working_addresses(findings, seen), codes_of(
         "AWAY" if seen["tunnels"] else "CLOSED" if met(seen["tunnel"], "ok") else "")
     return [f._replace(severity="warn") if f.severity == "fail" and (
-        good and f.scope or f.code in excused and not is_through(f._asdict())) else f
+        (good or further and not opened.intersection(f.scope)) and f.scope or f.code in excused and not is_through(f._asdict())) else f
         for f in findings]
 
 

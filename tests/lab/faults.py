@@ -1191,6 +1191,11 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
           serve=["liars 9000=page:408"]),
     fault("http-0.9", WEB + ":9000/", "http.not_http", "service server",
           serve=["liars 9000=page:http09"]),
+    # IPv6 is refused or silent, IPv4 gets further: its failure is what the user meets.
+    fault("http-missing-ipv6-refused", WEB + "/missing", "http.client_error", "service",
+          do=[reject("server", "input", "ip6 nexthdr tcp tcp dport 80", "tcp reset")]),
+    fault("tls-expired-ipv6-silent", "https://expired.lab.example/", "tls.expired", "service",
+          do=[drop("server", "input", "ip6 nexthdr tcp tcp dport 443")]),
     # Somebody on the way answers in the place of the server.
     fault("captive-portal", WEB + "/", "http.captive", "client_network proxy",
           serve=["liars-at proxy 80=page:portal"], do=intercepted(80)),
