@@ -3935,6 +3935,12 @@ def abort(sock):
         sock.close()
 
 
+def one_of_each_family(addresses):
+    """The first address and the first of the other family: what a client falls back on."""
+    first = is_address(addresses[0])
+    return addresses[:1] + [a for a in addresses if is_address(a) != first][:1]
+
+
 def load_ssl():
     """The ssl module, imported where it is needed; None in a Python that was built without it."""
     try:
@@ -4830,12 +4836,16 @@ class System:
         return self.http_by_name(host, self.options.family, port, secure, request, timeout_s)
 
     def http_by_name(self, host, family, port, secure, request, timeout_s, steps=()):
-        """Look the host up, then ask its first address; `stage` says how far that got."""
+        """Look the host up, then ask the first address that opens; `stage` says how far it got."""
         outcome, found = self.resolve(host, family, 3.0)
         if outcome != "ok":
             return outcome, {"stage": "lookup", "error": found["error"], "data": b"", "ended": None}
-        return self.http(found[0], port, secure, sni_for(host), request, verify=True, steps=steps,
-                         timeout_s=timeout_s)
+        for address in one_of_each_family(found):
+            outcome, facts = self.http(address, port, secure, sni_for(host), request, verify=True,
+                                       steps=steps, timeout_s=timeout_s)
+            if outcome == "ok":
+                break
+        return outcome, facts
 
     def aside(self):
         """The same machine for a talk with a proxy, whose packets are not the target's."""
@@ -4881,13 +4891,16 @@ class System:
         outcome, found = self.resolve(proxy_host, 0, 3.0)
         if outcome != "ok":
             return "unknown", found["error"]
-        for verify in (True, False):                # the second time to see the chain
+        for address in one_of_each_family(found):
             outcome, facts = self.aside().tls(
-                found[0], proxy_port, server_name, verify, steps, alpn, timeout_s=timeout_s)
-            first = facts if verify else dict(first, chain=facts["chain"])
-            if outcome != "ok" or first["ended"] != "untrusted":
+                address, proxy_port, server_name, True, steps, alpn, timeout_s=timeout_s)
+            if outcome == "ok":
                 break
-        return outcome, first
+        if facts["ended"] == "untrusted":           # once more to see the chain
+            _, seen = self.aside().tls(
+                address, proxy_port, server_name, False, steps, alpn, timeout_s=timeout_s)
+            facts["chain"] = seen["chain"]
+        return outcome, facts
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -7588,7 +7601,7 @@ def rule_tls_not_tls(row, wish, hello, tcp):
     fires: tls/A ok ended=alert alert=handshake_failure   fires: tls/A ok ended=reset
     quiet: tls/A ok ended=stalled   quiet: tls/A ok ended=not_tls   quiet: tls/A ok
     quiet: tls/A ok ended=reset ; tcp/A ok after=reset   quiet: tls/A ok ended=untrusted""")
-def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
+def rule_tls_refused(row, wish, hello, versions, http, tcp, cut_ttl):
     """An alert, reset or close in the handshake, told apart by what a clear ClientHello meets."""
     late = [h for h in rows_about(http, row.subject) if "certificate required" in (
         said(h, "error") or "").replace("_", " ").lower()]
@@ -7602,6 +7615,9 @@ def rule_tls_refused(row, hello, versions, http, tcp, cut_ttl):
     unsaid = code == "tls.sni" and row.value["ended"] != "alert" and not any(
         said(h, "alert") for h in clear)              # then a filter on the way looks the same
     places, sure, cure = HANDSHAKES["tls.handshake_cut" if unsaid else code]
+    if code == "tls.sni" and not wish["sni"]:
+        places, cure = "client service", "Use the site's name, or give it with --sni."
+        why = "it wants the name of a site (SNI), and this target has none"
     for box in [r for r in rows_about(cut_ttl, row.subject) if said(r, "ttl")]:
         code, sure, ttl, far = "tls.handshake_cut", "certain", box.value["ttl"], box.value["far"]
         places = " ".join(place_of(max(ttl - 1, 1), far) + place_of(ttl, far))
@@ -9667,7 +9683,8 @@ def demote(findings, seen):
     good, excused = working_addresses(findings, seen), codes_of(
         "AWAY" if seen["tunnels"] else "CLOSED" if met(seen["tunnel"], "ok") else "")
     return [f._replace(severity="warn") if f.severity == "fail" and (
-        (good or further and not opened.intersection(f.scope)) and f.scope or f.code in excused and not is_through(f._asdict())) else f
+        (good or further and not opened.intersection(f.scope)) and f.scope
+        or f.code in excused and not is_through(f._asdict())) else f
         for f in findings]
 
 
@@ -11569,6 +11586,8 @@ no common version, it offers {old}, which this host refuses
     = 共通のTLSバージョンがありません（サーバーの{old}をこのホストは受け付けません）
 {one} and TLSv1.1 = {one}とTLSv1.1
 {one} and TLSv1 = {one}とTLSv1
+it wants the name of a site (SNI), and this target has none
+    = サイト名（SNI）が必要ですが、この対象には名前がありません
 the name that was asked for is refused = 要求した名前が拒否されました
 the name that was asked for is refused, and it answers without one
     = 要求した名前が拒否されました（名前なしでは応答します）
@@ -11614,6 +11633,7 @@ nothing = なし
 its name has no address = その名前にアドレスがありません
 no connection = 接続できません
 no HTTP answer = HTTPの応答がありません
+Use the site's name, or give it with --sni. = サイト名を使うか、--sniで指定してください。
 TLS with it fails, is its URL rather http://?
     = プロキシとのTLS接続に失敗します。URLがhttp://の誤りでないか確認してください
 Correct or unset {variable}, add the target to NO_PROXY, or repair the proxy.

@@ -631,7 +631,7 @@ class Manners(SystemCase):
         serve = support.answers(b"HTTP/1.1 200 OK\r\n\r\n", heard)
         url = {"x_proxy": "http://me:s%65cret@proxy.example:3128"}
         with mock.patch.dict(os.environ, url), support.Server(serve) as server:
-            _, raw = self.system.tunnel(server.host, server.port, "x_proxy", "h.example", 443)
+            _, raw = self.system.tunnel(server.host, server.port, "x_proxy", False, "h.example", 443)
         self.assertIn(b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n", heard[0])
         self.assertNotIn("secret", repr(raw))
 
@@ -712,11 +712,11 @@ class Talks(SystemCase):
                              (b"HTTP/1.1 407 Login\r\n\r\n", 407)):
             with support.Server(support.answers(data)) as server:
                 outcome, raw = self.system.tunnel(
-                    server.host, server.port, "x_proxy", "web.example", 443)
+                    server.host, server.port, "x_proxy", False, "web.example", 443)
             self.assertEqual(outcome, "ok")
             self.assertEqual(netdiag.parse_http_exchange(raw)["status"], status)
         outcome, raw = self.system.tunnel(
-            HERE, support.closed_port(), "x_proxy", "web.example", 443)
+            HERE, support.closed_port(), "x_proxy", False, "web.example", 443)
         self.assertEqual((outcome, raw["stage"]), ("refused", "connect"))
 
     def test_connect_line(self):
@@ -726,7 +726,7 @@ class Talks(SystemCase):
         for host, line in (("web.example", b"CONNECT web.example:443 HTTP/1.1\r\n"),
                            ("2001:db8::1", b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\n")):
             with support.Server(serve) as server:
-                self.system.tunnel(server.host, server.port, "x_proxy", host, 443)
+                self.system.tunnel(server.host, server.port, "x_proxy", False, host, 443)
             self.assertTrue(seen[-1].startswith(line), seen[-1])
 
 
