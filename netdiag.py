@@ -4884,8 +4884,8 @@ class System:
     def through(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, alpn,
                 timeout_s=PROXY_WAIT_S):
         """A handshake with the target behind the proxy's tunnel; raw for `parse_handshake`."""
-        if scheme == "https":
-            return "unknown", TLS_IN_TLS
+        if scheme == "https" or not self.has_ssl():
+            return "unknown", TLS_IN_TLS if scheme == "https" else NO_SSL
         steps = build_socks(host, port, self.proxy_login(variable)) if scheme[:5] == "socks" else (
             (self.proxy_request(variable, host, port), rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),)
         outcome, found = self.resolve(proxy_host, 0, 3.0)
@@ -5852,7 +5852,7 @@ asks("through", "A TLS handshake with the target through the proxy's tunnel.",
      lambda wish, proxy_env, tunnel: wish["tls"] and [
          ask("%s via %s" % (wish["host"], row.subject), native(
              "through", proxy["host"], proxy["port"], proxy["variable"],
-             proxy["scheme"] or "", wish["host"], wish["port"], wish["sni"], ("h2", "http/1.1"),
+             proxy["scheme"] or "", wish["host"], wish["port"], wish["sni"], alpn_of(wish),
              parse=parse_handshake))
          for proxy in [proxy_for(wish, proxy_env)]
          for row in saying(latest(tunnel), "status", 200)])
@@ -6341,9 +6341,13 @@ def tls_steps(wish):
                  if not wish["tls"])
 
 
+def alpn_of(wish):
+    """What is offered by ALPN, as a browser does: strict servers refuse what they do not speak."""
+    return ("h2", "http/1.1") if wish["protocol"] == "https" else ()
+
+
 def handshakes(wish, rows, verify=True, cafile=None):
     """The handshake that this target stands for, with each of these; by openssl without `ssl`."""
-    alpn = ("h2", "http/1.1") if wish["protocol"] == "https" else ()
     name = ["-servername", wish["sni"]] if wish["sni"] else ["-noservername"]
     store = cafile or wish["cafile"]
     name += ["-CAfile", store] if store else []
@@ -6354,8 +6358,8 @@ def handshakes(wish, rows, verify=True, cafile=None):
             address, wish["port"])] + name
         other = [then(tool(parse_openssl_s_client, *command), openssl_handshake)]
         yield ask(address, native(
-            "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn, cafile,
-            parse=parse_handshake), *other * (not wish["bound"]))    # it knows no --source
+            "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn_of(wish),
+            cafile, parse=parse_handshake), *other * (not wish["bound"]))    # it knows no --source
 
 
 NO_TUNNEL = (400, 403, 405, 501)      # squid's own rules allow CONNECT to port 443 only
