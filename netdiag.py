@@ -4936,11 +4936,10 @@ class System:
             set_option(sock, SEND_TTL, 64)                  # the farewell has to arrive
             abort(sock)
             if ended in ("reset", "closed"):
-                _, sock, _ = self.open_tcp(address, port, CUT_WAIT_S, (SEND_TTL, ttl))
-                if not sock:
+                again, = self.volley(address, port, CUT_WAIT_S, [(SEND_TTL, ttl)])
+                if again["state"] != "open":
                     return "ok", {"ttl": ttl, "far": far}
-                abort(sock)                     # a SYN gets there as well: no box before the server
-                break
+                break                           # a SYN gets there as well: no box before the server
         return "ok", {"ttl": None, "far": far}
 
     def volley(self, address, port, wait_s, options):
