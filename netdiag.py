@@ -4826,21 +4826,22 @@ class System:
             self.cookies.items()) if (secure or not safe) and (
                 "." + host.lower()).endswith("." + home))
 
-    def fetch(self, url, method="HEAD", timeout_s=HTTP_WAIT_S):
-        """Follow one redirect; raw for `parse_http_exchange`."""
+    def fetch(self, url, method="HEAD", first=0, timeout_s=HTTP_WAIT_S):
+        """Follow one redirect, by the family that works; raw for `parse_http_exchange`."""
         parts = read_url(url)
         host, secure = parts["host"], parts["scheme"] == "https"
         port = int(parts["port"] or (443 if secure else 80))
         request = build_http_request(method, parts["path"] or "/", host, port, secure,
                                      cookies=self.cookies_for(host, secure))
-        return self.http_by_name(host, self.options.family, port, secure, request, timeout_s)
+        return self.http_by_name(
+            host, self.options.family, port, secure, request, timeout_s, first=first)
 
-    def http_by_name(self, host, family, port, secure, request, timeout_s, steps=()):
+    def http_by_name(self, host, family, port, secure, request, timeout_s, steps=(), first=0):
         """Look the host up, then ask the first address that opens; `stage` says how far it got."""
         outcome, found = self.resolve(host, family, 3.0)
         if outcome != "ok":
             return outcome, {"stage": "lookup", "error": found["error"], "data": b"", "ended": None}
-        for address in one_of_each_family(found):
+        for address in one_of_each_family(sorted(found, key=lambda a: is_address(a) != first)):
             outcome, facts = self.http(address, port, secure, sni_for(host), request, verify=True,
                                        steps=steps, timeout_s=timeout_s)
             if outcome == "ok":
@@ -5810,7 +5811,7 @@ def probe_redirects(wish, http):
     for step in latest(http)[:1]:
         urls = ["%s://%s%s" % (wish["protocol"], endpoint(wish["host"], wish["port"]),
                                wish["path"] or "/")]
-        asked, cookies = [], set()
+        asked, cookies, first = [], set(), is_address(step.subject)
         while redirect_of(step) and len(urls) <= REDIRECT_LIMIT:
             url = join_url(urls[-1], redirect_of(step))
             asked = [] if set(said(step, "cookies")) - cookies else asked
@@ -5820,8 +5821,8 @@ def probe_redirects(wish, http):
             urls.append(url)
             cookies.update(said(step, "cookies"))
             for method in ("HEAD", "GET"):
-                step, = yield [ask(hide_secret(printable(url, 200)),
-                                   native("fetch", url, method, parse=parse_http_exchange))]
+                step, = yield [ask(hide_secret(printable(url, 200)), native(
+                    "fetch", url, method, first, parse=parse_http_exchange))]
                 if not head_failed(step):
                     break
 

@@ -1191,6 +1191,13 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
           serve=["liars 9000=page:408"]),
     fault("http-0.9", WEB + ":9000/", "http.not_http", "service server",
           serve=["liars 9000=page:http09"]),
+    # The redirect's own host is asked on its other address as well.
+    fault("ok-redirect-ipv6-refused", WEB + "/redirect", "ok", "",
+          do=[reject("server", "input", "ip6 nexthdr tcp tcp dport 80", "tcp reset")]),
+    fault("ok-redirect-ipv6-silent", WEB + "/redirect", "ok", "",
+          do=[drop("server", "input", "ip6 nexthdr tcp tcp dport 80")]),
+    # A certificate for others behind SNI: who comes by the address has no name to ask for.
+    fault("tls-sni-by-address", "https://203.0.113.10:4435/", "tls.sni", "client service"),
     # IPv6 is refused or silent, IPv4 gets further: its failure is what the user meets.
     fault("http-missing-ipv6-refused", WEB + "/missing", "http.client_error", "service",
           do=[reject("server", "input", "ip6 nexthdr tcp tcp dport 80", "tcp reset")]),
