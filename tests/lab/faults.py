@@ -1113,6 +1113,9 @@ VERSIONS = [
           serve=["liars 4440=tlsalert:112"]),
     fault("tls-alert-certificate", "https://web.lab.example:4440/", "tls.client_cert",
           "service server client", serve=["liars 4440=tlsalert:116"]),
+    # The server wants another key share (HelloRetryRequest), and sends tickets afterwards.
+    healthy("ok-tls-hello-retry", "https://web.lab.example:4450/",
+            serve=["s_server 4450 -tls1_3 -groups P-521 -num_tickets 4 -www"]),
     # No alert: a filter on the way that knows the name would look the same.
     fault("tls-sni-reset", "https://web.lab.example:4440/", "tls.sni", "service server_network",
           serve=["liars 4440=cutsname:web.lab.example"]),
