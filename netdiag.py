@@ -1687,7 +1687,7 @@ FIRST_WORDS = {
                b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
 FIRST_BYTES = kinds(r"""
     ssh=(?:.{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=[45]\d\d[ -]
-    smtp=220[ -][^\r\n]*(?i:smtp|mail)   ftp=220[ -]   imap=\* (OK|PREAUTH|BYE)
+    smtp=220[ -][^\r\n]*(?i:smtp|mail)   ftp=[12]20[ -]   imap=\* (OK|PREAUTH|BYE|NO)
     tls=[\x14-\x17]\x03[\x00-\x04]   mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)
     http=(?is)\s*<(!doctype|html)   telnet=\xff[\xfb-\xfe]   mongodb=(?s).{12}\xdd\x07\x00\x00
     postgresql=(?s)[ER]\x00\x00..   memcached=VERSION |ERROR   socks=\x05[\x00-\x02\xff]$
@@ -1700,7 +1700,8 @@ GREETS_AS = table_of("smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp mqtts
 # The service itself says no.  A login that it asks for is none: that one works.
 REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
-    service.error=[45]\d\d[ -]|\* BYE|ERROR Too many|This ZooKeeper|SERVER_ERR|\x20\x02[^\n]\x03$
+    service.error=[45]\d\d[ -]|120[ -]|\* (BYE|NO)|ERROR Too many|This ZooKeeper|SERVER_ERR
+    service.error=\x20\x02[^\n]\x03$
     service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY|CLUSTERDOWN|OOM)
     service.error=(?s)E\x00\x00.*?(C53|C57P0|C58|CXX|pg_hba\.conf|server login|no more connections)
     service.error=(?s)...\x00\xff|0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
@@ -3955,6 +3956,12 @@ def abort(sock):
         sock.close()
 
 
+def one_of_each_family(addresses):
+    """The first address and the first of the other family: what a client falls back on."""
+    first = is_address(addresses[0])
+    return addresses[:1] + [a for a in addresses if is_address(a) != first][:1]
+
+
 def load_ssl():
     """The ssl module, imported where it is needed; None in a Python that was built without it."""
     try:
@@ -4705,13 +4712,13 @@ class System:
         self.packets += max(info.get("segs_out", 1) - 1, 0)       # 0: it failed at once
         return info
 
-    def open_tcp(self, address, port, seconds, clamp=None, mark=None, ttl=None):
+    def open_tcp(self, address, port, seconds, clamp=None, mark=None):
         """A connection for a conversation -> (outcome, socket or None, errno name or None).
 
-        clamp: the MSS of its segments; mark: the TOS of its packets; ttl: how far they get.
+        clamp: the MSS of its segments; mark: the TOS of its packets.
         """
-        wanted = ((TCP_MAXSEG, clamp), (MARK, mark), (SEND_TTL, ttl))
-        attempt = self.start_connect(address, port, first_of(row for row in wanted if row[1]))
+        attempt = self.start_connect(
+            address, port, (TCP_MAXSEG, clamp) if clamp else mark and (MARK, mark))
         sock = watch_connect(attempt, attempt["started"] + seconds)["sock"]
         if attempt["state"] == "open":
             return "ok", sock, None
@@ -4840,22 +4847,27 @@ class System:
             self.cookies.items()) if (secure or not safe) and (
                 "." + host.lower()).endswith("." + home))
 
-    def fetch(self, url, method="HEAD", timeout_s=HTTP_WAIT_S):
-        """Follow one redirect; raw for `parse_http_exchange`."""
+    def fetch(self, url, method="HEAD", first=0, timeout_s=HTTP_WAIT_S):
+        """Follow one redirect, by the family that works; raw for `parse_http_exchange`."""
         parts = read_url(url)
         host, secure = parts["host"], parts["scheme"] == "https"
         port = int(parts["port"] or (443 if secure else 80))
         request = build_http_request(method, parts["path"] or "/", host, port, secure,
                                      cookies=self.cookies_for(host, secure))
-        return self.http_by_name(host, self.options.family, port, secure, request, timeout_s)
+        return self.http_by_name(
+            host, self.options.family, port, secure, request, timeout_s, first=first)
 
-    def http_by_name(self, host, family, port, secure, request, timeout_s, steps=()):
-        """Look the host up, then ask its first address; `stage` says how far that got."""
+    def http_by_name(self, host, family, port, secure, request, timeout_s, steps=(), first=0):
+        """Look the host up, then ask the first address that opens; `stage` says how far it got."""
         outcome, found = self.resolve(host, family, 3.0)
         if outcome != "ok":
             return outcome, {"stage": "lookup", "error": found["error"], "data": b"", "ended": None}
-        return self.http(found[0], port, secure, sni_for(host), request, verify=True, steps=steps,
-                         timeout_s=timeout_s)
+        for address in one_of_each_family(sorted(found, key=lambda a: is_address(a) != first)):
+            outcome, facts = self.http(address, port, secure, sni_for(host), request, verify=True,
+                                       steps=steps, timeout_s=timeout_s)
+            if outcome == "ok":
+                break
+        return outcome, facts
 
     def aside(self):
         """The same machine for a talk with a proxy, whose packets are not the target's."""
@@ -4894,20 +4906,23 @@ class System:
     def through(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, alpn,
                 timeout_s=PROXY_WAIT_S):
         """A handshake with the target behind the proxy's tunnel; raw for `parse_handshake`."""
-        if scheme == "https":
-            return "unknown", TLS_IN_TLS
+        if scheme == "https" or not self.has_ssl():
+            return "unknown", TLS_IN_TLS if scheme == "https" else NO_SSL
         steps = build_socks(host, port, self.proxy_login(variable)) if scheme[:5] == "socks" else (
             (self.proxy_request(variable, host, port), rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),)
         outcome, found = self.resolve(proxy_host, 0, 3.0)
         if outcome != "ok":
             return "unknown", found["error"]
-        for verify in (True, False):                # the second time to see the chain
+        for address in one_of_each_family(found):
             outcome, facts = self.aside().tls(
-                found[0], proxy_port, server_name, verify, steps, alpn, timeout_s=timeout_s)
-            first = facts if verify else dict(first, chain=facts["chain"])
-            if outcome != "ok" or first["ended"] != "untrusted":
+                address, proxy_port, server_name, True, steps, alpn, timeout_s=timeout_s)
+            if outcome == "ok":
                 break
-        return outcome, first
+        if facts["ended"] == "untrusted":           # once more to see the chain
+            _, seen = self.aside().tls(
+                address, proxy_port, server_name, False, steps, alpn, timeout_s=timeout_s)
+            facts["chain"] = seen["chain"]
+        return outcome, facts
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -4943,11 +4958,10 @@ class System:
             set_option(sock, SEND_TTL, 64)                  # the farewell has to arrive
             abort(sock)
             if ended in ("reset", "closed"):
-                _, sock, _ = self.open_tcp(address, port, CUT_WAIT_S, ttl=ttl)
-                if not sock:
+                again, = self.volley(address, port, CUT_WAIT_S, [(SEND_TTL, ttl)])
+                if again["state"] != "open":
                     return "ok", {"ttl": ttl, "far": far}
-                abort(sock)                     # a SYN gets there as well: no box before the server
-                break
+                break                           # a SYN gets there as well: no box before the server
         return "ok", {"ttl": None, "far": far}
 
     def volley(self, address, port, wait_s, options):
@@ -5821,7 +5835,7 @@ def probe_redirects(wish, http):
     for step in latest(http)[:1]:
         urls = ["%s://%s%s" % (wish["protocol"], endpoint(wish["host"], wish["port"]),
                                wish["path"] or "/")]
-        asked, cookies = [], set()
+        asked, cookies, first = [], set(), is_address(step.subject)
         while redirect_of(step) and len(urls) <= REDIRECT_LIMIT:
             url = join_url(urls[-1], redirect_of(step))
             asked = [] if set(said(step, "cookies")) - cookies else asked
@@ -5831,8 +5845,8 @@ def probe_redirects(wish, http):
             urls.append(url)
             cookies.update(said(step, "cookies"))
             for method in ("HEAD", "GET"):
-                step, = yield [ask(hide_secret(printable(url, 200)),
-                                   native("fetch", url, method, parse=parse_http_exchange))]
+                step, = yield [ask(hide_secret(printable(url, 200)), native(
+                    "fetch", url, method, first, parse=parse_http_exchange))]
                 if not head_failed(step):
                     break
 
@@ -5862,7 +5876,7 @@ asks("through", "A TLS handshake with the target through the proxy's tunnel.",
      lambda wish, proxy_env, tunnel: wish["tls"] and [
          ask("%s via %s" % (wish["host"], row.subject), native(
              "through", proxy["host"], proxy["port"], proxy["variable"],
-             proxy["scheme"] or "", wish["host"], wish["port"], wish["sni"], ("h2", "http/1.1"),
+             proxy["scheme"] or "", wish["host"], wish["port"], wish["sni"], alpn_of(wish),
              parse=parse_handshake))
          for proxy in [proxy_for(wish, proxy_env)]
          for row in saying(latest(tunnel), "status", 200)])
@@ -6376,9 +6390,13 @@ def tls_steps(wish):
                  if not wish["tls"])
 
 
+def alpn_of(wish):
+    """What is offered by ALPN, as a browser does: strict servers refuse what they do not speak."""
+    return ("h2", "http/1.1") if wish["protocol"] == "https" else ()
+
+
 def handshakes(wish, rows, verify=True, cafile=None):
     """The handshake that this target stands for, with each of these; by openssl without `ssl`."""
-    alpn = ("h2", "http/1.1") if wish["protocol"] == "https" else ()
     name = ["-servername", wish["sni"]] if wish["sni"] else ["-noservername"]
     store = cafile or wish["cafile"]
     name += ["-CAfile", store] if store else []
@@ -6389,8 +6407,8 @@ def handshakes(wish, rows, verify=True, cafile=None):
             address, wish["port"])] + name
         other = [then(tool(parse_openssl_s_client, *command), openssl_handshake)]
         yield ask(address, native(
-            "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn, cafile,
-            parse=parse_handshake), *other * (not wish["bound"]))    # it knows no --source
+            "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn_of(wish),
+            cafile, parse=parse_handshake), *other * (not wish["bound"]))    # it knows no --source
 
 
 NO_TUNNEL = (400, 403, 405, 501)      # squid's own rules allow CONNECT to port 443 only
@@ -7692,11 +7710,12 @@ cert("""tls.expiring  where: service  severity: warn
     says: The certificate of {address} for {name} expires in {days} days, on {date}.
     fix: Renew it now.   fires: tls/A ok cert.not_after=90000   quiet: tls/A ok""")
 sign("""tls.handshake_stalled  where: service server server_network  each: handshakes  sure: likely
-    hides: WEB  means: Silence after the ClientHello.
-    says: {address} says nothing after the ClientHello (TCP is open).
+    hides: WEB  means: Silence after the ClientHello, or in the middle of the answer.
+    says: {address} {what} (TCP is open).
     fix: Is the service hung, or the port's protocol another? Else suspect MTU or a filter.
     fires: tls/A ok ended=stalled   quiet: tls/A ok ended=closed""",
-    lambda row: row.value["ended"] == "stalled" and not is_unheeded(row))
+    lambda row, hello: row.value["ended"] == "stalled" and not is_unheeded(row) and stall_holes(
+        rows_about(hello, row.subject)))
 
 
 @rule("""tls.not_tls  where: service  each: handshakes
@@ -7741,6 +7760,9 @@ def rule_tls_refused(row, wish, hello, versions, http, tcp, cut_ttl):
     unsaid = code == "tls.sni" and row.value["ended"] != "alert" and not any(
         said(h, "alert") for h in clear)              # then a filter on the way looks the same
     places, sure, cure = HANDSHAKES["tls.handshake_cut" if unsaid else code]
+    if code == "tls.sni" and not wish["sni"]:
+        places, cure = "client service", "Use the site's name, or give it with --sni."
+        why = "it wants the name of a site (SNI), and this target has none"
     for box in [r for r in rows_about(cut_ttl, row.subject) if said(r, "ttl")]:
         code, sure, ttl, far = "tls.handshake_cut", "certain", box.value["ttl"], box.value["far"]
         places = " ".join(place_of(max(ttl - 1, 1), far) + place_of(ttl, far))
@@ -7765,6 +7787,19 @@ sign("""tls.large_hello  where: service server_network  each: large  severity: w
     and any(said(r, "version") for r in prompt(rows_about(large, host_of(row) + " small")))
     and host_of(row) not in [r.subject for r in outsized]
     and dict(address=host_of(row), scope=host_of(row), how=ENDINGS.get(row.value["ended"], "ends")))
+
+
+def stall_holes(clear):
+    """How a handshake stalls, by what clear ClientHellos met: (whole, half or no answer)."""
+    bare = [h for h in clear if h.subject.endswith(" bare") and said(h, "chain")]
+    if bare and not any(said(h, "bytes") for h in clear if h not in bare):
+        return dict(what="says nothing after a ClientHello with this name, and answers one without",
+                    suspects=["service", "server_network", "transit"], proof=bare)
+    half = [h for h in clear if said(h, "bytes") and said(h, "ended") == "silent"]
+    return dict(proof=half, what="stops in the middle of its answer to the ClientHello" if half else
+                "says nothing after the ClientHello")
+
+
 HANDSHAKES = {
     "tls.client_cert": ("client service", "certain", "Configure the client's certificate and key;"
                         " netdiag has none to offer."),
@@ -7892,6 +7927,7 @@ sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca
                         "verify_code", "ended", "error", "stage") if said(row, key) in STAGES])[0],
             stage="tls" if row in misnamed else row.value["stage"], url=row.subject,
             error=", ".join(names_of(row.value["chain"][0])[:2]) if row in misnamed else
+            "no such port" if said(row, "error") == "EINVAL" else
             said(row, "error") or said(row, "not_http") or said(row, "ended")))
 sign("""service.silent  where: service  each: mute  sure: likely
     means: Connected, and no word from a server that speaks first, or to a client's first words.
@@ -7911,6 +7947,29 @@ sign("""service.error ssh.throttled  where: service  each: spoken
     quiet: tcp/A ok after=data greeting=220""",
     lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
         code=row.value["refuses"], words=row.value["greeting"][:100].strip()))
+
+
+sign("""service.error  where: service  each: handshakes  sure: likely
+    means: A greeting, and then a refusal of EHLO, or of STARTTLS (RFC 3207: 454).
+    says: The mail service on {address} greets, and then says no: "{words}".
+    fix: Read its words; the service's log says more.
+    ask: It refuses {here}: why, and what does its log say?
+    given: target/A ok protocol=smtp tls=false
+    fires: tls/A ok ended=not_offered error="554 go away"
+    quiet: tls/A ok ended=not_offered error="502 what?"
+    quiet: tls/A ok ended=not_offered error="250 SIZE 1000" """,
+    lambda row, wish: tls_steps(wish) and wish["protocol"] in ("smtp", "submission") and find(
+        r"\A(421|45\d|55\d)[ -]", row.value["error"] or "") and dict(
+            words=row.value["error"][:100].strip(),
+            severity="warn" if row.value["error"].startswith("454") else "fail"))
+sign("""ssh.algorithm  where: service client  each: spoken
+    means: Only 1.99 means that the server speaks 2.0 as well (RFC 4253 5.1).
+    says: {address} speaks the old SSH protocol 1 only ("{words}"), and current clients none of it.
+    fix: Update the server.
+    given: target/A ok protocol=ssh   fires: tcp/A ok after=data speaks=ssh greeting=SSH-1.5-x
+    quiet: tcp/A ok after=data speaks=ssh greeting=SSH-1.99-x""",
+    lambda row, wish: wish["protocol"] in ("ssh", "sftp") and re.match(
+        r"SSH-1\.(?!99)", row.value["greeting"]) and dict(words=row.value["greeting"][:60].strip()))
 
 
 @rule("""ssh.host_key  where: server client  each: ssh
@@ -8003,7 +8062,8 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login""",
     lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
         or PORTAL.match(redirect_of(row) or "") and dict(
-            how="it redirects to " + hide_secret(printable(redirect_of(row), 80)))))
+            how="it redirects to " + hide_secret(printable(redirect_of(row), 80)),
+            **dict(severity="warn", confidence="possible") if is_own_portal(wish, row) else {})))
 
 
 @rule("""http.client_error http.gateway_error http.server_error proxy.denied
@@ -8037,19 +8097,28 @@ def rule_http_landed(row, redirects, now):
     return holes and dict(holes, url=row.subject)
 
 
+def is_own_portal(wish, row):
+    """May it be the site's own single sign-on: by https, or a host of the target's own domain?"""
+    parts = read_url(redirect_of(row))
+    return parts["scheme"] == "https" or parts["host"].endswith(
+        "." + (wish["host"] or "").partition(".")[2])
+
+
 def status_holes(row, address, path, now):
     """What an answer of 400 and more means, in the holes of a rule's words; else None."""
     status = said(row, "status") or 0
     if status < 400:
         return None
     usual, places, code = (500, ("service",), "http.server_error") if status >= 500 else (
-        400, ("service", "client"), "http.client_error")
+        499, ("service", "client"), "http.client_error")
     meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
     server = row.value["headers"].get("server") or "the front"
     if status in (403, 407) and re.search(r"(?i)squid|\bproxy\b", server):
         code, places, meaning = "proxy.denied", ("proxy",), "a proxy on the way forbids it"
-    return dict(status=status, path=hide_secret(path), meaning=meaning,
-                code="http.gateway_error" if status in (502, 503, 504) else code, suspects=places,
+    later = " (Retry-After: %s)" % row.value["headers"].get("retry-after")
+    return dict(status=status, path=hide_secret(path), meaning=meaning, suspects=places,
+                reason=row.value["reason"] + later * ("retry-after" in row.value["headers"]),
+                code="http.gateway_error" if status in (502, 503, 504) + ORIGIN_STATUS else code,
                 when="that time" if now is None else utc_text(now), cure=cure.format(
                     address=address, front=server))
 
@@ -8928,19 +8997,32 @@ SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciph
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
 STAGES = {10: "tls.expired", 18: "tls.self_signed", **table_of(
     "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
-    " EAI_AGAIN=dns.failing ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
+    " EAI_AGAIN=dns.failing EINVAL=http.no_response"
+    " ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
     " ENETUNREACH=path.net_unreachable connect=tcp.filtered")}
+ORIGIN_STATUS = tuple(range(520, 528)) + (530,)        # Cloudflare's own: its origin fails
 STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
 400 / the server does not understand the request / Check the URL and the Host name.
 401 / it asks for a login / Give credentials; the network works.
+402 / it asks for payment / See the account or the quota at that service.
 403 / access is forbidden / Check the rights for this URL, allow lists and the WAF.
 404 / nothing is there / Check the path and the virtual host.
 405 / this method is not allowed there / Use the method that it expects.
 407 / a proxy asks for a login / Give the proxy's credentials.
 408 / the server waited too long for the request / Look for loss on the way.
+410 / what was there is gone for good / Correct the link.
 421 / this server is not for that name / Check the name, SNI and address.
+426 / it wants another protocol / Use its own client (WebSocket, HTTP/2): see its Upgrade header.
 429 / too many requests / Wait (Retry-After), then ask more slowly.
+451 / it is barred for legal reasons / Ask its owner, or whoever filters on the way.
+499 / the server refuses the request / Check the URL; the service's log says more.
 500 / the application failed / Look at the application's log on {address}.""".splitlines())}
+STATUS_WORDS.update(dict.fromkeys((406, 411, 413, 414, 415, 417, 428, 431), (
+    "it does not take a request of this form or size",
+    "Compare with another client: its headers, its cookies or a proxy make the request so.")))
+STATUS_WORDS.update(dict.fromkeys(ORIGIN_STATUS, (
+    "the front gets no proper answer from the origin behind it", "Look at that origin server: 521"
+    " is refused, 522 and 524 silent, 523 unreachable, 525 and 526 are TLS with it.")))
 STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
     "the front works, what is behind it does not", "Look at the back end of {front} on {address}:"
     " is it running, and can the front reach it? Its error log says which one.")))
@@ -9442,6 +9524,9 @@ def chain_fault(chain, store, value):
     breach = breach or known and value["verify_code"] is None and "tls.unacceptable"     # by 3.6
     if breach or leaf["self_issued"]:
         why = find(r"verify failed: (.*?) *(?:\(_ssl|$)", value["error"] or "")
+        if known and not why:
+            holes.update(confidence="possible", suspects=["service", "client"])
+            why = "this Python does not say why; was the CA '%s' made anew?" % holes["issuer"]
         return breach or "tls.self_signed", dict(holes, breach=why or "OpenSSL")
     middle = re.search(r"(?i)intermediate|issuing|sub.?ca", issuer.get("CN") or "")
     if known:
@@ -9817,11 +9902,15 @@ def working_addresses(findings, seen):
 
 
 def demote(findings, seen):
-    """A failure of one address is a warning while another (or the proxy, which bars it) works."""
+    """A failure of one address is a warning while another (or the proxy, which bars it) works, or
+    gets further: clients try them all, and meet the failure of the one that opens."""
+    opened = {row.subject for row in met(seen["tcp"], "ok")}
+    further = any(f.severity == "fail" and opened.intersection(f.scope) for f in findings)
     good, excused = working_addresses(findings, seen), codes_of(
         "AWAY" if seen["tunnels"] else "CLOSED" if met(seen["tunnel"], "ok") else "")
     return [f._replace(severity="warn") if f.severity == "fail" and (
-        good and f.scope or f.code in excused and not is_through(f._asdict())) else f
+        (good or further and not opened.intersection(f.scope)) and f.scope
+        or f.code in excused and not is_through(f._asdict())) else f
         for f in findings]
 
 
@@ -11406,7 +11495,7 @@ JAPANESE = """
   ask 証明書に{wanted}を追加してください。現在は{names}用です。
 @tls_expiring_handshakes {address}の証明書（{name}）は、あと{days}日、{date}に期限が切れます。
   fix 早めに更新してください。
-@tls_handshake_stalled_handshakes {address}はClientHelloの後に何も返しません（TCPは接続済み）。
+@tls_handshake_stalled_handshakes {address}は{what}（TCPは接続済み）。
   fix サービスの停止や、別プロトコルのポートではないかを確認してください。該当しなければMTUまたはフィルターが疑われます。
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
   fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
@@ -11431,6 +11520,11 @@ JAPANESE = """
 @service_error_spoken {address}のポート{port}のサービス自身が拒否しています: 「{words}」
   fix この文言を確認してください。詳しくはサービスのログにあります。
   ask {here}からの接続が拒否されます。理由とサーバー側のログを確認してください。
+@service_error_handshakes {address}のメールサービスは挨拶の後に拒否しています（「{words}」）。
+  fix 応答の内容を確認してください。詳しくはサービスのログにあります。
+  ask {here}が拒否されています。理由とログの内容を確認してください。
+@ssh_algorithm_spoken {address}は古いSSHプロトコル1だけに対応しており（「{words}」）、現在のクライアントでは使えません。
+  fix サーバーを更新してください。
 @ssh_host_key {address}のSSHホスト鍵（{key_type} SHA256:{digest}）が、{host}の既知の鍵と一致しません。
   fix 再構築していないなら別のホストが応答しています。パスワードを入力する前にアドレスを確認してください。
     再構築済みなら`ssh-keygen -R '{entry}' -f {file}`を実行してください。
@@ -11792,10 +11886,16 @@ no common version, it offers {old}, which this host refuses
     = 共通のTLSバージョンがありません（サーバーの{old}をこのホストは受け付けません）
 {one} and TLSv1.1 = {one}とTLSv1.1
 {one} and TLSv1 = {one}とTLSv1
+it wants the name of a site (SNI), and this target has none
+    = サイト名（SNI）が必要ですが、この対象には名前がありません
 the name that was asked for is refused = 要求した名前が拒否されました
 the name that was asked for is refused, and it answers without one
     = 要求した名前が拒否されました（名前なしでは応答します）
 no common cipher or parameter ({what}) = 共通の暗号方式またはパラメーターがありません（{what}）
+says nothing after the ClientHello = ClientHelloの後に何も返しません
+stops in the middle of its answer to the ClientHello = ClientHelloへの応答の途中で止まります
+says nothing after a ClientHello with this name, and answers one without
+    = この名前のClientHelloには何も返さず、名前なしのものには応答します
 with a reset after the ClientHello = ClientHelloの後にRSTが返りました
 by closing the connection after the ClientHello = ClientHelloの後に接続が閉じられました
 with the alert '{alert}' after the ClientHello = ClientHelloの後にアラート「{alert}」が返りました
@@ -11833,6 +11933,7 @@ nothing = なし
 its name has no address = その名前にアドレスがありません
 no connection = 接続できません
 no HTTP answer = HTTPの応答がありません
+Use the site's name, or give it with --sni. = サイト名を使うか、--sniで指定してください。
 TLS with it fails, is its URL rather http://?
     = プロキシとのTLS接続に失敗します。URLがhttp://の誤りでないか確認してください
 Correct or unset {variable}, add the target to NO_PROXY, or repair the proxy.
@@ -11848,6 +11949,26 @@ the server does not understand the request = サーバーが要求を理解で�
 Check the URL and the Host name. = URLとHost名を確認してください。
 it asks for a login = ログインが必要です
 Give credentials; the network works. = 認証情報を指定してください。ネットワークは正常です。
+it asks for payment = 支払いを求めています
+See the account or the quota at that service. = そのサービスの契約または利用枠を確認してください。
+what was there is gone for good = 対象は恒久的に削除されています
+Correct the link. = リンクを訂正してください。
+it wants another protocol = 別のプロトコルを求めています
+Use its own client (WebSocket, HTTP/2): see its Upgrade header.
+    = 専用のクライアント（WebSocket、HTTP/2）を使ってください。Upgradeヘッダーを参照してください。
+it is barred for legal reasons = 法的な理由で遮断されています
+Ask its owner, or whoever filters on the way.
+    = サービスの担当者、または途中でフィルタリングしている管理者に確認してください。
+the server refuses the request = サーバーが要求を拒否しています
+Check the URL; the service's log says more. = URLを確認してください。詳しくはサービスのログにあります。
+it does not take a request of this form or size = この形式または大きさの要求を受け付けません
+Compare with another client: its headers, its cookies or a proxy make the request so.
+    = 別のクライアントと比べてください。ヘッダー、Cookie、プロキシのいずれかが原因です。
+the front gets no proper answer from the origin behind it
+    = フロントが背後のオリジンから正しい応答を得られません
+Look at that origin server: 521 is refused, 522 and 524 silent, 523 unreachable, 525 and 526 are TLS
+    with it.
+    = オリジンサーバーを確認してください。521は接続拒否、522と524は無応答、523は到達不能、525と526はオリジンとのTLSの失敗です。
 access is forbidden = アクセスが禁止されています
 Check the rights for this URL, allow lists and the WAF. = このURLの権限、許可リスト、WAFを確認してください。
 nothing is there = 該当するものがありません

@@ -318,7 +318,7 @@ class Talks(unittest.TestCase):
         """Followed one by one, each once, only http and https, and not for ever."""
         case = "target/N ok protocol=http port=80 ; http/A ok status=302 location=/next"
         rows = asked("redirects", case, support.told("redirects", status=200))
-        self.assertEqual([row[2] for row in rows], [("http://web.example:80/next", "HEAD")])
+        self.assertEqual([row[2] for row in rows], [("http://web.example:80/next", "HEAD", 4)])
         circle = support.told("redirects", status=302, location="/next")
         self.assertEqual(len(asked("redirects", case, circle)), 1)
         fresh = support.told("redirects", status=302, location="/next", cookies=["a"])

@@ -422,6 +422,14 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(verdict.code, "ok")
         self.assertIn(("tcp.refused", "warn"), [(f.code, f.severity) for f in findings])
 
+    def test_address_that_gets_further(self):
+        """Where one address is refused and another opens and then fails, the latter is told."""
+        text = ('target/N ok protocol=http ; lookup/N ok ["192.0.2.1", "2001:db8::1"] ; tcp/A ok ;'
+                " tcp/2001:db8::1 refused ; http/A ok status=404")
+        verdict, findings, _ = netdiag.judge(support.read_case(text))
+        self.assertEqual(verdict.code, "http.client_error")
+        self.assertIn(("tcp.refused", "warn"), [(f.code, f.severity) for f in findings])
+
     def test_warnings_do_not_stop(self):
         """A warning beside a working connection is not the verdict."""
         text = ('target/N ok ; lookup/N ok ["192.0.2.1"] ; dns/R,A,N timeout ;'

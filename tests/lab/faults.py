@@ -1029,6 +1029,14 @@ ELSEWHERE = [fault("%s-on-%s" % (scheme, name), "%s://web.lab.example:%d" % (sch
     fault("http-on-redis", WEB + ":6379/", "http.no_response http.not_http service.unexpected",
           "service server", serve=["redis open"])]
 
+REFUSING += [
+    fault("smtp-refuses-ehlo", "smtp://web.lab.example", "service.error", "service",
+          serve=["liars 25=noehlo:"]),
+    fault("ftp-not-yet", "ftp://web.lab.example", "service.error", "service",
+          serve=["liars 21=greet:ftp120"]),
+    fault("ssh-old-protocol", "ssh://web.lab.example:2222", "ssh.algorithm", "service client",
+          serve=["liars 2222=greet:ssh1"]),
+]
 # The certificate behind STARTTLS, or behind a protocol's own wish for TLS.
 STARTTLS = [fault("starttls-%s-expired" % scheme, scheme + "://expired.lab.example", "tls.expired",
                   "service server", serve=[serve]) for scheme, serve in (
@@ -1105,6 +1113,14 @@ VERSIONS = [
           serve=["liars 4440=tlsalert:112"]),
     fault("tls-alert-certificate", "https://web.lab.example:4440/", "tls.client_cert",
           "service server client", serve=["liars 4440=tlsalert:116"]),
+    # The server wants another key share (HelloRetryRequest), and sends tickets afterwards.
+    healthy("ok-tls-hello-retry", "https://web.lab.example:4450/",
+            serve=["s_server 4450 -tls1_3 -groups P-521 -num_tickets 4 -www"]),
+    # No alert: a filter on the way that knows the name would look the same.
+    fault("tls-sni-reset", "https://web.lab.example:4440/", "tls.sni", "service server_network",
+          serve=["liars 4440=cutsname:web.lab.example"]),
+    fault("tls-stops", "https://web.lab.example:4440/", "tls.handshake_stalled", "service server",
+          serve=["liars 4440=stops:1000"]),
     # A box that stumbles over a ClientHello with post-quantum key shares; smaller ones pass.
     fault("tls-large-hello", "https://web.lab.example:4440/", "ok", "",
           findings="tls.large_hello", serve=["liars 4440=smallhello:443"]),
@@ -1178,9 +1194,23 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
           serve=["liars 9000=page:408"]),
     fault("http-0.9", WEB + ":9000/", "http.not_http", "service server",
           serve=["liars 9000=page:http09"]),
+    # The redirect's own host is asked on its other address as well.
+    fault("ok-redirect-ipv6-refused", WEB + "/redirect", "ok", "",
+          do=[reject("server", "input", "ip6 nexthdr tcp tcp dport 80", "tcp reset")]),
+    fault("ok-redirect-ipv6-silent", WEB + "/redirect", "ok", "",
+          do=[drop("server", "input", "ip6 nexthdr tcp tcp dport 80")]),
+    # A certificate for others behind SNI: who comes by the address has no name to ask for.
+    fault("tls-sni-by-address", "https://203.0.113.10:4435/", "tls.sni", "client service"),
+    # IPv6 is refused or silent, IPv4 gets further: its failure is what the user meets.
+    fault("http-missing-ipv6-refused", WEB + "/missing", "http.client_error", "service",
+          do=[reject("server", "input", "ip6 nexthdr tcp tcp dport 80", "tcp reset")]),
+    fault("tls-expired-ipv6-silent", "https://expired.lab.example/", "tls.expired", "service",
+          do=[drop("server", "input", "ip6 nexthdr tcp tcp dport 443")]),
     # Somebody on the way answers in the place of the server.
     fault("captive-portal", WEB + "/", "http.captive", "client_network proxy",
           serve=["liars-at proxy 80=page:portal"], do=intercepted(80)),
+    healthy("ok-own-login-portal", WEB + ":9000/", serve=[
+        "liars 9000=page:sso", "liars-at proxy 80=page:login"]),
     fault("captive-portal-511", WEB + "/", "http.captive", "client_network proxy",
           serve=["liars-at proxy 80=page:511"], do=intercepted(80)),
     fault("proxy-in-the-way-blocks", WEB + "/", "proxy.denied", "proxy client_network",

@@ -44,6 +44,7 @@ ZONE.update({
     "proxy.lab.example": ("198.51.100.90", "2001:db8:80::90"), "empty.lab.example": (),
     "example.com": (WEB4, WEB6),
     "portal.lab.example": ("198.51.100.90", "2001:db8:80::90"),
+    "portal.guest.example": ("198.51.100.90", "2001:db8:80::90"),
 })
 
 
@@ -66,6 +67,7 @@ GREETINGS = {
     "ssh": b"SSH-2.0-Liar_1.0\r\n",
     "sshlines": b"Authorized users only!\r\nAll is logged.\r\nSSH-2.0-Liar_1.0\r\n",
     "telnetlogin": b"\r\nrouter (tty0)\r\nlogin: ",
+    "ssh1": b"SSH-1.5-Liar_1.0\n", "ftp120": b"120 Service ready in 5 minutes\r\n",
     "sshlate": b"Not allowed at this time\r\n",
     "sshmax": b"Exceeded MaxStartups\r\n",
     "mysql": None, "mysqlblocked": None,
@@ -241,7 +243,8 @@ def liar_tlsalert(conn, number):
 FORM = b"<html><title>Guest network</title><form method=post><input name=user></form></html>\n"
 PAGES = {
     "login": (b"200 OK", b"Content-Type: text/html\r\n", FORM),
-    "portal": (b"302 Found", b"Location: http://portal.lab.example/login\r\n", b""),
+    "portal": (b"302 Found", b"Location: http://portal.guest.example/login\r\n", b""),
+    "sso": (b"302 Found", b"Location: http://portal.lab.example/login\r\n", b""),
     "511": (b"511 Network Authentication Required", b"Content-Type: text/html\r\n", FORM),
     # What squid says when it is in the way unasked.
     "blocked": (b"403 Forbidden", b"Server: squid/5.7\r\nX-Squid-Error: ERR_ACCESS_DENIED 0\r\n"
@@ -303,6 +306,30 @@ def liar_late(conn, words):
         conn.sendall(page("http10", head))
     else:
         wait_for_end(conn)
+
+
+def liar_cutsname(conn, name):
+    """Resets the handshake that asks for a name; else hands on to the port 443 of this host."""
+    if name.encode() in conn.recv(4096, socket.MSG_PEEK):
+        reset(conn)
+    else:
+        pump(conn, socket.create_connection(("127.0.0.1", 443), LIFE_S))
+
+
+def liar_stops(conn, count):
+    """So many bytes of the answer of port 443 of this host to a ClientHello, and then silence."""
+    hello = hear(conn, LIFE_S)
+    with socket.create_connection(("127.0.0.1", 443), LIFE_S) as far:
+        far.sendall(hello)
+        conn.sendall(hear(far, LIFE_S)[:int(count)])
+    wait_for_end(conn)
+
+
+def liar_noehlo(conn, _):
+    """A mail server that greets and then turns the client away."""
+    conn.sendall(GREETINGS["smtp"])
+    if hear(conn, LIFE_S):
+        conn.sendall(b"554 5.7.1 your address has no good name\r\n")
 
 
 def liar_connected(conn, cert):
