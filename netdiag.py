@@ -84,6 +84,7 @@ OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
 WATCH_SOCKETS_S = 1.3           # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
 UNDELIVERED_SYNS = 2         # packets that vanish in one moment: a SYN and its repeat
+FLOOD_PEERS = 12             # so many addresses that never answer: a flood, or all answers are lost
 CLOSE_WAIT_LIMIT = 10        # connections that a program does not close: more than a moment's
 LOG_LIMIT = 12               # of one log that are kept
 LOG_AGE_S = 900              # older lines belong to another story
@@ -3018,10 +3019,14 @@ def packet_fate(bases, packet, hooks=HOOKS):
     fate = list(may)[0] if len(may) == 1 and "unknown" not in may else None
     chain, rule = may[fate] if fate else (walk["doubts"] + [may.get("unknown")])[0]
     count = find(r"(?:^\[|counter packets )([0-9]+)", rule or "")
-    return {"fate": fate, "may": sorted(may), "chain": chain, "rule": rule and re.sub(
-        r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule),
+    return {"fate": fate, "may": sorted(may), "chain": chain, "rule": rule and without_count(rule),
             "packets": None if fate and walk["doubts"] else to_int(count),
             "port": first_of(walk["altered"].get("dport", ()))}
+
+
+def without_count(rule):
+    """A rule without what its counter says."""
+    return re.sub(r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule)
 
 
 def base_fates(base, packet, walk):
@@ -8020,7 +8025,8 @@ def rule_firewall_loop(listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
     rules may mean that, where they let clients pass or send them on; else it counts."""
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
-    room = listening and watched and not known and not queue_fills(watched, loop)
+    room = listening and watched and not known and not (
+        queue_fills(watched, loop) or half_open_fills(watched))
     sure = all(fate["fate"] or re.search(TRANSLATES, fate["rule"] or "") for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
@@ -8132,23 +8138,31 @@ def rule_handshake_hop(wish, watched, watch, back, hops):
 
 @rule("""handshake.incomplete  where: server_network transit client_network  sure: likely
     says: SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK
-      comes back.
+      comes back{also}.
     fix: Follow the way back from here to {peer}: its gateway, asymmetric routes, firewalls with
       state. `tcpdump -ni any host {peer} and port {port}` shows the SYN/ACK leaving.
     ask: Where do the SYN/ACKs from port {port} of the server to {peer} go, and who drops them?
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"half_open":{"192.0.2.10":2}}
     quiet: watch/tcp ok 80={"half_open":{"192.0.2.10":0}}""")
-def rule_handshake_incomplete(wish, watched, watch, back, hops):
+def rule_handshake_incomplete(wish, watched, watch, back, hops, loop, rules, rules_now):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
     known = [peer for peer, _ in dead_hops(watched, back, hops)]
     stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items()
                    if resent and peer not in known)
     ours = [peer for peer in stuck if peer == wish["client"]]
     others = set(watched.get("peers", ())) - set(stuck)
+    dropped = stuck and dropped_meanwhile(wish, (ours or stuck)[0], rules, rules_now)
+    also = "".join('; meanwhile this host itself dropped %d by "%s"' % row for row in dropped[:1])
+    mute = saying(loop, "silent", 1) if half_open_fills(watched) else []
+    also += "; they fill its SYN backlog, and a new connection gets no answer" * bool(mute)
+    if not ours and len(stuck) >= FLOOD_PEERS:
+        also += "; so many at once (%d) may be a flood of SYNs with forged sources" % len(stuck)
     if stuck:               # a public server always meets some that never answer
-        yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0],
-                   proof=watch + back, severity="fail" if ours or not wish["client"]
-                   and not others else "warn")
+        yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0], also=also,
+                   suspects=["server"] * bool(dropped) + "server_network transit client_network"
+                   .split(), confidence="possible" if "flood" in also else "likely",
+                   proof=watch + back + rules_now * bool(dropped) + mute, severity="fail" if mute
+                   or ours or not wish["client"] and not others else "warn")
 
 
 @rule("""service.error  where: service  severity: warn  sure: likely
@@ -8822,6 +8836,12 @@ def dead_hops(watched, ways, hops):
             for hop in dead_hop(peer, ways, hops)]
 
 
+def half_open_fills(watched):
+    """Did as many handshakes hang at a port at once as it takes (without SYN cookies)?"""
+    limit = watched.get("limit")
+    return limit is not None and watched["most"].get("SYN_RECV", 0) >= max(limit, 1)
+
+
 def bound_words(listening):
     """Where somebody listens, in words: its addresses, without repeats."""
     return ", ".join(unique(row["addr"] for row in listening)[:4])
@@ -8871,6 +8891,28 @@ def fate_of(before, after, packet, hooks, **more):
         fate["count"] = " (%d packets so far%s)" % (
             packets, ", %d of them just now" % moved if moved > 0 else "")
     return fate
+
+
+def dropped_meanwhile(wish, peer, rules, rules_now):
+    """[(packets, rule)] of the rules that drop or reject, may mean what this client sends to the
+    port, and whose counters moved between two looks."""
+    before = {key: row for key, row in counted_rules(rules)}
+    walk = {"altered": {}, "packet": {"proto": [wish["transport"]], "dport": [wish["port"]],
+                                      "saddr": [peer], "family": ["ipv%d" % is_address(peer)]}}
+    return [(count - before[key][1], text) for key, (base, count, text) in counted_rules(rules_now)
+            if key in before and count > before[key][1] and any(
+                do in ("drop", "reject") and both(test_holds(test, walk) for test in tests)
+                is not False for tests, do, _ in rule_rows(text, base))]
+
+
+def counted_rules(rules):
+    """((table, chain, place), (base chain, packets, rule)) of each rule with a counter."""
+    for base in firewall_bases(rules_read(rules)):
+        for name, texts in base["chains"].items() if base["hook"] in HOOKS else ():
+            for place, text in enumerate(texts):
+                count = to_int(find(r"(?:^\[|counter packets )([0-9]+)", text))
+                if count is not None:
+                    yield (chain_name(base, name), place), (base, count, without_count(text))
 
 
 def rule_words(fate):
@@ -11256,7 +11298,7 @@ JAPANESE = """
 @handshake_hop {peer}からのSYNはポート{port}に届いていますが、応答を送り出せません。{dev}側の復路の次ホップ{hop}が
     レイヤー2（ARPまたは近隣探索）で応答しないためです。
   fix そこへ導くこのホストの経路またはルールを修正するか（`ip rule`）、{hop}を復旧してください。
-@handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません。
+@handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません{also}。
   fix ここから{peer}への復路を確認してください。ゲートウェイ、非対称な経路、ステートフルファイアウォールが
     疑われます。`tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
   ask サーバーのポート{port}から{peer}へのSYN/ACKがどこで失われているかを調べてください。
@@ -11645,6 +11687,15 @@ no client behind {dev}, such as {client}, = {dev}側のクライアント（{cli
 {count} (its backlog is {limit}) = {count}（backlogは{limit}）
 {count} (its backlog is {limit}), {dropped} SYNs were dropped meanwhile
     = {count}（backlogは{limit}、その間にSYN {dropped}件を破棄）
+SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK comes back;
+    {also}.
+    = {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません（{also}）。
+meanwhile this host itself dropped {count} by "{rule}"
+    = その間にこのホスト自身がルール「{rule}」で{count}件を破棄
+they fill its SYN backlog, and a new connection gets no answer
+    = これらでSYNバックログが満杯になり、新しい接続には応答がありません
+so many at once ({count}) may be a flood of SYNs with forged sources
+    = これほど多数（{count}件）であれば、送信元を偽ったSYNの大量送信の可能性もあります
 {count}, {dropped} SYNs were dropped meanwhile = {count}（その間にSYN {dropped}件を破棄）
 : the process is stopped (SIGSTOP) = （プロセスは停止中、SIGSTOP）
 : the process is held by a debugger = （プロセスはデバッガーが停止中）

@@ -253,6 +253,10 @@ Nobody listens on TCP port 80 of this host; a rule sends it elsewhere, "tcp dpor
 Nobody listens on TCP port 80 of this host; a rule sends it elsewhere, "tcp dport 80 dnat to
   192.0.2.7:80"; yet a connection to 192.0.2.1 opens: a rule sends it elsewhere.
 Nobody listens on TCP port 80 of this host; a rule sends it on to port 81.
+SYNs of 192.0.2.1 arrive on port 80, the SYN/ACK is sent again and again, and no ACK comes back;
+  meanwhile this host itself dropped 3 by "tcp dport 80 drop".
+SYNs of 192.0.2.1, 192.0.2.2 arrive on port 80, the SYN/ACK is sent again and again, and no ACK comes
+  back; they fill its SYN backlog, and a new connection gets no answer; so many at once (77) may be a flood of SYNs with forged sources.
 A rule of this host sends TCP port 80 on to its port 81, and somebody listens there.
 A connection to 192.0.2.1 opens, though nobody listens on TCP port 80 of this host: a rule sends it
   elsewhere.
