@@ -12555,9 +12555,8 @@ def tell(line, stream):
 def run_listen(texts, system, options, out):
     """Mode `listen`: stand in for a service, and tell who arrives; -> exit status."""
     mine(len(texts) == 1, "listen takes one port")
-    port, kind = PROTOCOLS.get(texts[0], (to_int(texts[0]),))[0], "udp" if options.udp else "tcp"
-    mine(port in range(1, 65536), "listen %s: a port is a number from 1 to 65535 or a known service"
-         % printable(texts[0], 60))
+    port = read_port(texts[0]).port
+    kind = "udp" if options.udp or texts[0].lower().endswith("/udp") else "tcp"
     address, seconds = options.bind or "127.0.0.1", options.for_s or STAND_IN_S
     began, started, stream = system.monotonic(), iso_time(system.now()), live_stream(options, out)
     place = "%s/%s" % (endpoint(address, port), kind)
@@ -12566,7 +12565,7 @@ def run_listen(texts, system, options, out):
     shared = see_host(system, options)
     say = speaker(options.lang)
     first = say("listening on %s for %d s; Ctrl-C ends it" % (place, seconds))
-    outcome, facts = system.stand_in(address, port, options.udp, seconds, lambda row: tell(
+    outcome, facts = system.stand_in(address, port, kind == "udp", seconds, lambda row: tell(
         arrival_line(row, say) if row else first, stream))
     row = Answer("arrivals", place, outcome, facts, "socket")
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,
