@@ -4318,10 +4318,10 @@ class System:
     # -- this host as a server
 
     def read_all(self, paths, timeout_s=None):
-        """The texts of those files that exist, one behind the other."""
+        """The texts of those files that exist, one behind the other; no half line of a long one."""
         told = [self.read(path, "") for path in paths]
         return next((answer for answer in told if answer[0] != "ok"),
-                    ("ok", "\n".join(text for _, text in told)))
+                    ("ok", "\n".join(text[:text.rfind("\n") + 1] or text for _, text in told)))
 
     def owners(self, inodes, uids, timeout_s=None):
         """Who holds sockets: {"inodes": {inode: pid}, "processes": {pid: facts}, "users": {uid:
