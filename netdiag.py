@@ -3070,10 +3070,18 @@ def chain_fates(name, base, walk, depth):
     return dict({"": (where, "")}, **fates)
 
 
+RULE_ROWS = {}      # {(rule, is it nft's): its rows}: each port asks for all rules again
+
+
 def rule_rows(text, base):
     """A rule as rows; one that makes no sense may match, and do anything."""
     try:
-        return guarded(nft_rows if "sets" in base else iptables_rows)(text, base.get("sets"))
+        if "sets" in base and "@" in text:              # it depends on what its set holds
+            return guarded(nft_rows)(text, base["sets"])
+        if (text, "sets" in base) not in RULE_ROWS:
+            RULE_ROWS[text, "sets" in base] = guarded(
+                nft_rows if "sets" in base else iptables_rows)(text, {})
+        return RULE_ROWS[text, "sets" in base]
     except NotMine:
         return [([UNKNOWN], "unknown", {"mark": (), "state": ()})]
 
