@@ -7977,7 +7977,7 @@ def rule_listen_backlog(watched, watch, grown, loop, holder):
     full = known and (waiting > limit or mute and queue_fills(watched, loop))
     if full or waiting and lost and (dropped or not known):
         yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if known
-                   else "", dropped=", %d SYNs were dropped meanwhile" % dropped if dropped else "",
+                   else "", dropped=", SYNs dropped meanwhile: %d" % dropped if dropped else "",
                    confidence="certain" if waiting and mute or dropped else "likely",
                    proof=watch + lost + mute)
 
@@ -10518,7 +10518,7 @@ def render_listeners(reports, say):
                      queue if target.transport == "tcp" else "-", code])
     lines = [" ".join([pad(shorten(cell, abs(width)), width) for cell, width in zip(
         row, (4, 17, -6, 20, -7))] + row[-1:]) for row in rows]
-    return "\n".join([say("LISTENERS"), "  " + say("on this host: %d ports" % len(rows[1:]))]
+    return "\n".join([say("LISTENERS"), "  " + say("ports on this host: %d" % len(rows[1:]))]
                      + lines * bool(rows[1:])) + "\n"
 
 
@@ -11695,7 +11695,7 @@ no client with IPv{version} = IPv{version}のクライアント
     = {holder}は{bound_to}だけで待ち受けていますが、このアドレスを持つインターフェースがないため、どこからも到達できません。
 no client behind {dev}, such as {client}, = {dev}側のクライアント（{client}など）
 {count} (its backlog is {limit}) = {count}（backlogは{limit}）
-{count} (its backlog is {limit}), {dropped} SYNs were dropped meanwhile
+{count} (its backlog is {limit}), SYNs dropped meanwhile: {dropped}
     = {count}（backlogは{limit}、その間にSYN {dropped}件を破棄）
 SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK comes back;
     {also}.
@@ -11706,7 +11706,7 @@ they fill its SYN backlog, and a new connection gets no answer
     = これらでSYNバックログが満杯になり、新しい接続には応答がありません
 so many at once ({count}) may be a flood of SYNs with forged sources
     = これほど多数（{count}件）であれば、送信元を偽ったSYNの大量送信の可能性もあります
-{count}, {dropped} SYNs were dropped meanwhile = {count}（その間にSYN {dropped}件を破棄）
+{count}, SYNs dropped meanwhile: {dropped} = {count}（その間にSYN {dropped}件を破棄）
 : the process is stopped (SIGSTOP) = （プロセスは停止中、SIGSTOP）
 : the process is held by a debugger = （プロセスはデバッガーが停止中）
 : the process is stuck in the kernel (state D) = （プロセスはカーネル内で停止、状態D）
@@ -12139,7 +12139,7 @@ MATRIX = 一覧表
 IN COMMON = 共通点
 FAILING = 失敗
 NOT JOINED = 対応付けできなかった報告
-on this host: {n} ports = このホスト: {n}ポート
+ports on this host: {n} = このホストのポート: {n}
 port = ポート
 program, pid, user = 名前 pid ユーザー
 queue = キュー

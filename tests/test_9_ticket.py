@@ -266,9 +266,9 @@ nginx (pid 7, container web) listens on 127.0.0.1 only: no client behind eth1, s
   can reach it.
 A program listens on 192.0.2.9 only: no host (no interface of this one has that address) can reach
   it.
-A program does not accept connections; waiting on port 80: 3 (its backlog is 2), 4 SYNs were dropped
-  meanwhile. New ones get no answer.
-A program does not accept connections; waiting on port 80: 3, 4 SYNs were dropped meanwhile. New
+A program does not accept connections; waiting on port 80: 3 (its backlog is 2), SYNs dropped
+  meanwhile: 4. New ones get no answer.
+A program does not accept connections; waiting on port 80: 3, SYNs dropped meanwhile: 4. New
   ones get no answer.
 A program of user www leaves connections on port 80 unaccepted (3 waiting): the process is stopped
   (SIGSTOP).
