@@ -85,6 +85,7 @@ WATCH_SOCKETS_S = 1.3           # sockets of a server: a SYN/ACK is sent again a
 WATCH_STEP_S = 0.2
 UNDELIVERED_SYNS = 2         # packets that vanish in one moment: a SYN and its repeat
 FLOOD_PEERS = 12             # so many addresses that never answer: a flood, or all answers are lost
+UNREAD_BYTES = 1 << 17       # of datagrams that nobody reads: most of the usual buffer (208 KiB)
 CLOSE_WAIT_LIMIT = 10        # connections that a program does not close: more than a moment's
 LOG_LIMIT = 12               # of one log that are kept
 LOG_AGE_S = 900              # older lines belong to another story
@@ -8001,6 +8002,21 @@ def rule_not_accepting(watched, watch, listening, owners, holder):
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
 
 
+@rule("""service.silent  where: service  sure: likely
+    says: {holder} does not read UDP port {port}: {waiting} bytes wait in its buffer, and {dropped}
+      datagrams that found no room were dropped.
+    fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
+    given: port/53 transport=udp
+    fires: sockets/udp ok udp=[{"addr":"0.0.0.0","port":53,"waiting":213000,"dropped":9}]
+    quiet: sockets/udp ok udp=[{"addr":"0.0.0.0","port":53,"waiting":213000,"dropped":0}]""")
+def rule_udp_unread(wish, listening, sockets, grown, holder):
+    """A full receive buffer: the kernel counts what it drops, for the socket and in all."""
+    moved = [row for row in grown if said(row, "UdpRcvbufErrors") or said(row, "Udp6RcvbufErrors")]
+    for row in listening if wish["transport"] == "udp" else ():
+        if row.get("dropped") and (row["waiting"] or 0) >= UNREAD_BYTES // (1 + 3 * bool(moved)):
+            yield dict(row, holder=holder, proof=sockets + moved)
+
+
 @rule("""firewall.local  where: server  hides: BEYOND handshake.incomplete
     says: This host's firewall {fate} {transport} port {port}{whose}, in {chain} by "{rule}"{count}.
     fix: Change that rule, or put one before it that accepts; do it where these rules are written
@@ -11291,6 +11307,8 @@ JAPANESE = """
     該当箇所は{chain}の「{rule}」です{count}。
   fix このルールを変更するか、その前に許可ルールを追加してください。ルールの設定元
     （ufw、firewalld、fail2ban、nftなど）で行ってください。
+@udp_unread {holder}はUDPポート{port}を読み取っていません。バッファーに{waiting}バイトが滞留し、空きがないため{dropped}件が破棄されました。
+  fix プログラムの状態を確認し（`ps`、スレッド、ログ）、再起動してください。
 @firewall_loop {holder}は待ち受けており余裕もありますが、このホスト自身への接続（{address}のポート{port}）は{how}。
     ローカルのファイアウォールが止めています{unread}。
   fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
