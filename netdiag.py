@@ -10401,9 +10401,19 @@ def ticket_rows(report, table, packets, filled, say):
         environment="; ".join(map(say, environment_words(
             table["marks"], table["proxy_env"]).split("; "))) or "-",
         site=None, switch=None, switch_port=None)
+    for row in saying(table["report"], "role", "client")[:1]:
+        rows.update(joined_rows(row.value))
     if target.mode == "server" and table["target"]:
         rows = server_rows(table, rows, packets, say)
     return dict(rows, **filled)
+
+
+def joined_rows(client):
+    """The client of a merged report, and when it was."""
+    known = dict(client=first_of(client["sources"] + client["addresses"]),
+                 client_host=client["host"], way_there=client["facts"].get("route"),
+                 time="%s UTC" % utc_text(client["began_s"]))
+    return {label: text for label, text in known.items() if text}
 
 
 def client_rows(table, way, host, say):
