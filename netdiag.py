@@ -12328,6 +12328,8 @@ def check_options(options, system):
             (options.client, is_address, "--client takes an IP address"),
             (options.bind, is_address, "--bind takes an IP address"),
             (options.source, system.is_own, "--source %(value)s is not an address of this host"),
+            (options.source, lambda source: options.family in (None, 0, is_address(source)),
+             "--source %%(value)s is no IPv%s address, as -%s wants" % ((options.family,) * 2)),
             (options.proxy, lambda url: read_proxy(url, "--proxy")["host"] and re.match(
                 "(?i)(https?|socks5?h?)://", full_url(url)),
              "--proxy takes a URL such as http://proxy.example:3128 or socks5://...")):
@@ -12351,7 +12353,7 @@ def read_target(text, family=None):
         mine(not scheme or scheme in PROTOCOLS, "unknown scheme %s://" % scheme)
         mine(is_address(host) or check_name(host))
         mine(is_address(host) in (0, family or is_address(host)),
-             "not an IPv%s address, as -%s wants" % (family, family))
+             "not an IPv%s address, as -%s or --source wants" % (family, family))
         word = SAME_PROTOCOL.get(parts["port"], parts["port"])
         number = re.match(r"[0-9]{1,6}$", word or "")
         port = int(word) if number else PROTOCOLS.get(word, (None,))[0]
@@ -12432,6 +12434,7 @@ def main(argv=None, system=None, out=None):
         options, texts = read_arguments(argv)
         system = system or System(options)
         check_options(options, system)
+        options = options._replace(family=options.family or is_address(options.source or ""))
         return RUNNERS[options.mode](texts, system, options, out)
     except (Usage, NotMine) as error:
         return complain(error, EXIT_USAGE)
