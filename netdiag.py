@@ -127,6 +127,7 @@ WATCH_GENTLE_S = 10.0        # of sshd, which penalises connections without a lo
 MAX_OUTAGES = 50             # that are kept; later ones are counted
 REPORT_LIMIT = 8 << 20       # bytes of a file with reports, and of what is packed in it
 MAX_REPORT_FILES = 20000     # of a folder
+READ_FILES_S = 15.0          # for all of them: a folder such as /proc has no end
 MAX_REPORT_TARGETS = 2000    # of one report,
 MAX_REPORT_FLOWS = 2000      # and flows
 HALF_OPEN_S = 55             # Linux keeps a half-open connection so long (5 resends, 63 s)
@@ -4206,8 +4207,10 @@ class System:
     def reports(self, path, timeout_s=None):
         """The text of a file with reports (`-`: standard input), as long as REPORT_LIMIT."""
         try:
-            with (sys.stdin.buffer if path == "-" else open(path, "rb")) as stream:
-                raw = stream.read(REPORT_LIMIT + 1)
+            endless = os.path.isfile(path) and getattr(os, "O_NONBLOCK", 0)       # /proc/kmsg
+            with (sys.stdin.buffer if path == "-" else open(
+                    path, "rb", opener=lambda name, how: os.open(name, how | endless))) as stream:
+                raw = stream.read(REPORT_LIMIT + 1) or b""
         except OSError as error:
             return "unknown", errno_name(error.errno)
         if len(raw) > REPORT_LIMIT:
@@ -6652,8 +6655,11 @@ def timings_of(answers):
 
 def read_files(paths, system):
     """Report files -> (answers `report`, one for each target in them; {path: why not})."""
-    rows, useless = [], {}
+    rows, useless, end = [], {}, system.monotonic() + READ_FILES_S
     for path in paths:
+        if system.monotonic() > end:
+            useless[path] = "not read, it took too long"
+            continue
         question = ask(path, native("reports", path, parse=parse_reports))
         row = answer("report", question, system, None)
         if row.outcome == "ok":
