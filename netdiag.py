@@ -9713,6 +9713,8 @@ def how_well(wish, findings, seen):
               and not f.code.startswith("listen")]
     if saying(seen["loop"], "open", 0) and seen["listening"] and not warned:    # and no rule why
         return "possible"
+    if came_not(wish, seen["watched"]):                   # it was said to try meanwhile
+        return "likely"
     known = {fate["fate"] for fate in seen["fates"]} == {"accept"} and (
         seen["watched"] or wish["transport"] == "udp")
     return "certain" if known and not warned and not seen["sent_on"] else "likely"
@@ -9878,6 +9880,13 @@ def undecided(words, advice=None, places=(), sure="possible"):
     return Verdict("undecided", list(places), sure, words, [advice] if advice else [], None)
 
 
+def came_not(wish, watched):
+    """Was nothing seen of the client at the port while it was watched (--for)?"""
+    return bool(wish["client"] and wish["watched_s"] and watched) and len(
+        watched["peers"]) < PEERS_LIMIT and wish["client"] not in dict(
+            watched["peers"], **watched["half_open"])
+
+
 def served_words(wish, seen):
     """Who serves a port of this host, and what was seen of the way to it."""
     if not wish["port"]:
@@ -9897,6 +9906,8 @@ def served_words(wish, seen):
     ways = [row.value for row in seen["back"] if said(row, "error") is None and said(row, "dev")]
     parts += ["the way back to %s leaves by %s" % (wish["client"], way["dev"])
               for way in ways[:bool(wish["client"])]]
+    if came_not(wish, seen["watched"]):
+        parts.append("no connection of %s was seen in %d s" % (wish["client"], wish["watched_s"]))
     return ", ".join(parts) + "."
 
 
@@ -11810,6 +11821,7 @@ A connection to {address} opens, though nobody listens on TCP port {port} of thi
 answers this host itself = このホスト自身からの接続は成功
 has room in its queue = キューに余裕あり
 no rule of this host's firewall stops it = このホストのファイアウォールは許可
+no connection of {client} was seen in {seconds} s = {seconds}秒間に{client}からの接続なし
 the way back to {client} leaves by {dev} = {client}への復路は{dev}
 once = 1回
 {count} times (t+{times} s) = {count}回、t+{times}秒

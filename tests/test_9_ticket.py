@@ -286,7 +286,8 @@ No packet of 192.0.2.1 came to this host's port 80 in 30 s, though 192.0.2.8 cam
 No packet came to this host's address in 30 s, though 192.0.2.8 came (is there a NAT
   or a proxy between?).
 nginx (pid 7), nginx (pid 8) listens on 0.0.0.0, ::, TCP port 80, answers this host itself, has room
-  in its queue, no rule of this host's firewall stops it, the way back to 192.0.2.1 leaves by eth0.
+  in its queue, no rule of this host's firewall stops it, the way back to 192.0.2.1 leaves by eth0,
+  no connection of 192.0.2.1 was seen in 4 s.
 192.0.2.1 answers the SYN of 192.0.2.2 with a reset after 3.5 ms (TTL 60): but its SYN/ACKs come
   with TTL 63: a firewall on the way answers in its place.
 192.0.2.2 asks 192.0.2.1 for tcp port 80 and 192.0.2.1 answers 'administratively prohibited
