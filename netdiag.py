@@ -7933,11 +7933,12 @@ def rule_listen_sent_on(wish, sent_on, rules, sockets):
     fires: port/80 ; iface/eth0 ; listener/203.0.113.77
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 client=127.0.0.1 ; listener/127.0.0.1
     quiet: port/80 client=192.0.2.5 ; listener/::   quiet: port/80 ; iface/eth0 ; listener/::""")
-def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets):
-    """The socket is bound to loopback, to no address of the client's family, or to none of ours."""
+def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets, sent_on):
+    """The socket is bound to loopback, to no address of the client's family, or to none of ours;
+    that does not matter where a rule sends on what comes, to a port that is heard."""
     client, far = wish["client"] or "", [r for r in listening if not is_loopback(r["addr"])]
     who = misfit(far, is_address(client), interfaces, back) if far else "no other host"
-    if listening and who and not is_loopback(client):
+    if listening and who and not is_loopback(client) and not any(sent_on.values()):
         yield dict(code="listen.other_address" if far else "listen.loopback_only", holder=holder,
                    bound_to=bound_to, who=who, proof=sockets + back,
                    severity="fail" if wish["asked"] else "info",
@@ -8884,10 +8885,11 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
     own = [a for link in links for a in far_reaching(link)]
     client, before, after = wish["client"], rules_read(rules), rules_read(rules_now)
     versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
+    narrow = listening and all(is_loopback(row["addr"]) for row in listening)
     found = []
     for version in sorted(versions if before and wish["mode"] == "server" else ()):
-        anywhere = not listening or any(row["addr"] in ANYWHERE and version in versions_of(row)
-                                        for row in listening)
+        anywhere = not listening or narrow or any(
+            row["addr"] in ANYWHERE and version in versions_of(row) for row in listening)
         ours = [a for a in (own if anywhere else [row["addr"] for row in listening])
                 if is_address(a) == version and not is_loopback(a)]
         if not ours or client and is_address(client) != version:
@@ -8898,6 +8900,8 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
                                 ["exists"] if ways else ())
         whose = client or "clients with IPv%d" % version
         inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
+        if narrow and not inbound["port"]:              # then only this host itself gets there
+            continue
         outbound = fate_of(before, after, answer_packet(
             packet, inbound["port"] or wish["port"]), WAY_OUT,
                            whose="(its answers to %s)" % whose)
