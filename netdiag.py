@@ -8163,7 +8163,8 @@ def rule_return_filtered(wish, watched, grown, listening):
 def rule_handshake_hop(wish, watched, watch, back, hops):
     """SYN_RECV, and the neighbor entry to which the SYN/ACKs would go has failed."""
     for peer, (hop, dev) in dead_hops(watched, back, hops)[:1]:
-        yield dict(peer=peer, hop=hop, dev=dev, proof=watch + back + hops, severity="fail" if
+        yield dict(peer=peer, hop=hop, dev=dev, proof=watch + back + hops,
+                   confidence="likely" if hop == peer else "certain", severity="fail" if
                    wish["client"] == peer or not watched["peers"] else "warn")
 
 
