@@ -85,6 +85,8 @@ OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
 WATCH_SOCKETS_S = 1.3           # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
 UNDELIVERED_SYNS = 2         # packets that vanish in one moment: a SYN and its repeat
+FLOOD_PEERS = 12             # so many addresses that never answer: a flood, or all answers are lost
+UNREAD_BYTES = 1 << 17       # of datagrams that nobody reads: most of the usual buffer (208 KiB)
 CLOSE_WAIT_LIMIT = 10        # connections that a program does not close: more than a moment's
 LOG_LIMIT = 12               # of one log that are kept
 LOG_AGE_S = 900              # older lines belong to another story
@@ -126,6 +128,7 @@ WATCH_GENTLE_S = 10.0        # of sshd, which penalises connections without a lo
 MAX_OUTAGES = 50             # that are kept; later ones are counted
 REPORT_LIMIT = 8 << 20       # bytes of a file with reports, and of what is packed in it
 MAX_REPORT_FILES = 20000     # of a folder
+READ_FILES_S = 15.0          # for all of them: a folder such as /proc has no end
 MAX_REPORT_TARGETS = 2000    # of one report,
 MAX_REPORT_FLOWS = 2000      # and flows
 HALF_OPEN_S = 55             # Linux keeps a half-open connection so long (5 resends, 63 s)
@@ -3040,10 +3043,14 @@ def packet_fate(bases, packet, hooks=HOOKS):
     fate = list(may)[0] if len(may) == 1 and "unknown" not in may else None
     chain, rule = may[fate] if fate else (walk["doubts"] + [may.get("unknown")])[0]
     count = find(r"(?:^\[|counter packets )([0-9]+)", rule or "")
-    return {"fate": fate, "may": sorted(may), "chain": chain, "rule": rule and re.sub(
-        r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule),
+    return {"fate": fate, "may": sorted(may), "chain": chain, "rule": rule and without_count(rule),
             "packets": None if fate and walk["doubts"] else to_int(count),
             "port": first_of(walk["altered"].get("dport", ()))}
+
+
+def without_count(rule):
+    """A rule without what its counter says."""
+    return re.sub(r"^\[[0-9]+(?::[0-9]+)?\] | packets [0-9]+ bytes [0-9]+", "", rule)
 
 
 def base_fates(base, packet, walk):
@@ -3087,10 +3094,18 @@ def chain_fates(name, base, walk, depth):
     return dict({"": (where, "")}, **fates)
 
 
+RULE_ROWS = {}      # {(rule, is it nft's): its rows}: each port asks for all rules again
+
+
 def rule_rows(text, base):
     """A rule as rows; one that makes no sense may match, and do anything."""
     try:
-        return guarded(nft_rows if "sets" in base else iptables_rows)(text, base.get("sets"))
+        if "sets" in base and "@" in text:              # it depends on what its set holds
+            return guarded(nft_rows)(text, base["sets"])
+        if (text, "sets" in base) not in RULE_ROWS:
+            RULE_ROWS[text, "sets" in base] = guarded(
+                nft_rows if "sets" in base else iptables_rows)(text, {})
+        return RULE_ROWS[text, "sets" in base]
     except NotMine:
         return [([UNKNOWN], "unknown", {"mark": (), "state": ()})]
 
@@ -4222,8 +4237,10 @@ class System:
     def reports(self, path, timeout_s=None):
         """The text of a file with reports (`-`: standard input), as long as REPORT_LIMIT."""
         try:
-            with (sys.stdin.buffer if path == "-" else open(path, "rb")) as stream:
-                raw = stream.read(REPORT_LIMIT + 1)
+            endless = os.path.isfile(path) and getattr(os, "O_NONBLOCK", 0)       # /proc/kmsg
+            with (sys.stdin.buffer if path == "-" else open(
+                    path, "rb", opener=lambda name, how: os.open(name, how | endless))) as stream:
+                raw = stream.read(REPORT_LIMIT + 1) or b""
         except OSError as error:
             return "unknown", errno_name(error.errno)
         if len(raw) > REPORT_LIMIT:
@@ -4343,10 +4360,10 @@ class System:
     # -- this host as a server
 
     def read_all(self, paths, timeout_s=None):
-        """The texts of those files that exist, one behind the other."""
+        """The texts of those files that exist, one behind the other; no half line of a long one."""
         told = [self.read(path, "") for path in paths]
         return next((answer for answer in told if answer[0] != "ok"),
-                    ("ok", "\n".join(text for _, text in told)))
+                    ("ok", "\n".join(text[:text.rfind("\n") + 1] or text for _, text in told)))
 
     def owners(self, inodes, uids, timeout_s=None):
         """Who holds sockets: {"inodes": {inode: pid}, "processes": {pid: facts}, "users": {uid:
@@ -6760,8 +6777,11 @@ def timings_of(answers):
 
 def read_files(paths, system):
     """Report files -> (answers `report`, one for each target in them; {path: why not})."""
-    rows, useless = [], {}
+    rows, useless, end = [], {}, system.monotonic() + READ_FILES_S
     for path in paths:
+        if system.monotonic() > end:
+            useless[path] = "not read, it took too long"
+            continue
         question = ask(path, native("reports", path, parse=parse_reports))
         row = answer("report", question, system, None)
         if row.outcome == "ok":
@@ -8200,11 +8220,12 @@ def rule_listen_sent_on(wish, sent_on, rules, sockets):
     fires: port/80 ; iface/eth0 ; listener/203.0.113.77
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 client=127.0.0.1 ; listener/127.0.0.1
     quiet: port/80 client=192.0.2.5 ; listener/::   quiet: port/80 ; iface/eth0 ; listener/::""")
-def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets):
-    """The socket is bound to loopback, to no address of the client's family, or to none of ours."""
+def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets, sent_on):
+    """The socket is bound to loopback, to no address of the client's family, or to none of ours;
+    that does not matter where a rule sends on what comes, to a port that is heard."""
     client, far = wish["client"] or "", [r for r in listening if not is_loopback(r["addr"])]
     who = misfit(far, is_address(client), interfaces, back) if far else "no other host"
-    if listening and who and not is_loopback(client):
+    if listening and who and not is_loopback(client) and not any(sent_on.values()):
         yield dict(code="listen.other_address" if far else "listen.loopback_only", holder=holder,
                    bound_to=bound_to, who=who, proof=sockets + back,
                    severity="fail" if wish["asked"] else "info",
@@ -8251,7 +8272,7 @@ def rule_listen_backlog(watched, watch, grown, loop, holder):
     full = known and (waiting > limit or mute and queue_fills(watched, loop))
     if full or waiting and lost and (dropped or not known):
         yield dict(holder=holder, waiting=waiting, limit=" (its backlog is %d)" % limit if known
-                   else "", dropped=", %d SYNs were dropped meanwhile" % dropped if dropped else "",
+                   else "", dropped=", SYNs dropped meanwhile: %d" % dropped if dropped else "",
                    confidence="certain" if waiting and mute or dropped else "likely",
                    proof=watch + lost + mute)
 
@@ -8273,6 +8294,21 @@ def rule_not_accepting(watched, watch, listening, owners, holder):
         yield dict(holder=holder, waiting=waiting, proof=watch + owners,
                    severity="fail" if states or watched["unaccepted"] else "warn",
                    state="".join(": the process is " + STUCK[state] for state in sorted(states)))
+
+
+@rule("""service.silent  where: service  sure: likely
+    says: {holder} does not read UDP port {port}: {waiting} bytes wait in its buffer, and {dropped}
+      datagrams that found no room were dropped.
+    fix: Look at what the program is doing (`ps`, its threads and its log); restart it.
+    given: port/53 transport=udp
+    fires: sockets/udp ok udp=[{"addr":"0.0.0.0","port":53,"waiting":213000,"dropped":9}]
+    quiet: sockets/udp ok udp=[{"addr":"0.0.0.0","port":53,"waiting":213000,"dropped":0}]""")
+def rule_udp_unread(wish, listening, sockets, grown, holder):
+    """A full receive buffer: the kernel counts what it drops, for the socket and in all."""
+    moved = [row for row in grown if said(row, "UdpRcvbufErrors") or said(row, "Udp6RcvbufErrors")]
+    for row in listening if wish["transport"] == "udp" else ():
+        if row.get("dropped") and (row["waiting"] or 0) >= UNREAD_BYTES // (1 + 3 * bool(moved)):
+            yield dict(row, holder=holder, proof=sockets + moved)
 
 
 @rule("""firewall.local  where: server  hides: BEYOND handshake.incomplete
@@ -8307,7 +8343,8 @@ def rule_firewall_loop(listening, loop, watched, fates, holder):
     """The kernel completes handshakes for the program: only a filter keeps one from itself.  The
     rules may mean that, where they let clients pass or send them on; else it counts."""
     known = [fate for fate in fates if fate["fate"] in ("drop", "reject")]
-    room = listening and watched and not known and not queue_fills(watched, loop)
+    room = listening and watched and not known and not (
+        queue_fills(watched, loop) or half_open_fills(watched))
     sure = all(fate["fate"] or re.search(TRANSLATES, fate["rule"] or "") for fate in fates)
     for row in saying(loop, "open", 0)[:1] if room else ():
         yield dict(holder=holder, address=row.subject, proof=[row], how="gets no answer" if said(
@@ -8413,29 +8450,38 @@ def rule_return_filtered(wish, watched, grown, listening):
 def rule_handshake_hop(wish, watched, watch, back, hops):
     """SYN_RECV, and the neighbor entry to which the SYN/ACKs would go has failed."""
     for peer, (hop, dev) in dead_hops(watched, back, hops)[:1]:
-        yield dict(peer=peer, hop=hop, dev=dev, proof=watch + back + hops, severity="fail" if
+        yield dict(peer=peer, hop=hop, dev=dev, proof=watch + back + hops,
+                   confidence="likely" if hop == peer else "certain", severity="fail" if
                    wish["client"] == peer or not watched["peers"] else "warn")
 
 
 @rule("""handshake.incomplete  where: server_network transit client_network  sure: likely
     says: SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK
-      comes back.
+      comes back{also}.
     fix: Follow the way back from here to {peer}: its gateway, asymmetric routes, firewalls with
       state. `tcpdump -ni any host {peer} and port {port}` shows the SYN/ACK leaving.
     ask: Where do the SYN/ACKs from port {port} of the server to {peer} go, and who drops them?
     given: port/80 ; listener/0.0.0.0   fires: watch/tcp ok 80={"half_open":{"192.0.2.10":2}}
     quiet: watch/tcp ok 80={"half_open":{"192.0.2.10":0}}""")
-def rule_handshake_incomplete(wish, watched, watch, back, hops):
+def rule_handshake_incomplete(wish, watched, watch, back, hops, loop, rules, rules_now):
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
     known = [peer for peer, _ in dead_hops(watched, back, hops)]
     stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items()
                    if resent and peer not in known)
     ours = [peer for peer in stuck if peer == wish["client"]]
     others = set(watched.get("peers", ())) - set(stuck)
+    dropped = stuck and dropped_meanwhile(wish, (ours or stuck)[0], rules, rules_now)
+    also = "".join('; meanwhile this host itself dropped %d by "%s"' % row for row in dropped[:1])
+    mute = saying(loop, "silent", 1) if half_open_fills(watched) else []
+    also += "; they fill its SYN backlog, and a new connection gets no answer" * bool(mute)
+    if not ours and len(stuck) >= FLOOD_PEERS:
+        also += "; so many at once (%d) may be a flood of SYNs with forged sources" % len(stuck)
     if stuck:               # a public server always meets some that never answer
-        yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0],
-                   proof=watch + back, severity="fail" if ours or not wish["client"]
-                   and not others else "warn")
+        yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0], also=also,
+                   suspects=["server"] * bool(dropped) + "server_network transit client_network"
+                   .split(), confidence="possible" if "flood" in also else "likely",
+                   proof=watch + back + rules_now * bool(dropped) + mute, severity="fail" if mute
+                   or ours or not wish["client"] and not others else "warn")
 
 
 @rule("""service.error  where: service  severity: warn  sure: likely
@@ -9122,6 +9168,12 @@ def dead_hops(watched, ways, hops):
             for hop in dead_hop(peer, ways, hops)]
 
 
+def half_open_fills(watched):
+    """Did as many handshakes hang at a port at once as it takes (without SYN cookies)?"""
+    limit = watched.get("limit")
+    return limit is not None and watched["most"].get("SYN_RECV", 0) >= max(limit, 1)
+
+
 def bound_words(listening):
     """Where somebody listens, in words: its addresses, without repeats."""
     return ", ".join(unique(row["addr"] for row in listening)[:4])
@@ -9134,10 +9186,11 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
     own = [a for link in links for a in far_reaching(link)]
     client, before, after = wish["client"], rules_read(rules), rules_read(rules_now)
     versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
+    narrow = listening and all(is_loopback(row["addr"]) for row in listening)
     found = []
     for version in sorted(versions if before and wish["mode"] == "server" else ()):
-        anywhere = not listening or any(row["addr"] in ANYWHERE and version in versions_of(row)
-                                        for row in listening)
+        anywhere = not listening or narrow or any(
+            row["addr"] in ANYWHERE and version in versions_of(row) for row in listening)
         ours = [a for a in (own if anywhere else [row["addr"] for row in listening])
                 if is_address(a) == version and not is_loopback(a)]
         if not ours or client and is_address(client) != version:
@@ -9148,6 +9201,8 @@ def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
                                 ["exists"] if ways else ())
         whose = client or "clients with IPv%d" % version
         inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
+        if narrow and not inbound["port"]:              # then only this host itself gets there
+            continue
         outbound = fate_of(before, after, answer_packet(
             packet, inbound["port"] or wish["port"]), WAY_OUT,
                            whose="(its answers to %s)" % whose)
@@ -9171,6 +9226,28 @@ def fate_of(before, after, packet, hooks, **more):
         fate["count"] = " (%d packets so far%s)" % (
             packets, ", %d of them just now" % moved if moved > 0 else "")
     return fate
+
+
+def dropped_meanwhile(wish, peer, rules, rules_now):
+    """[(packets, rule)] of the rules that drop or reject, may mean what this client sends to the
+    port, and whose counters moved between two looks."""
+    before = {key: row for key, row in counted_rules(rules)}
+    walk = {"altered": {}, "packet": {"proto": [wish["transport"]], "dport": [wish["port"]],
+                                      "saddr": [peer], "family": ["ipv%d" % is_address(peer)]}}
+    return [(count - before[key][1], text) for key, (base, count, text) in counted_rules(rules_now)
+            if key in before and count > before[key][1] and any(
+                do in ("drop", "reject") and both(test_holds(test, walk) for test in tests)
+                is not False for tests, do, _ in rule_rows(text, base))]
+
+
+def counted_rules(rules):
+    """((table, chain, place), (base chain, packets, rule)) of each rule with a counter."""
+    for base in firewall_bases(rules_read(rules)):
+        for name, texts in base["chains"].items() if base["hook"] in HOOKS else ():
+            for place, text in enumerate(texts):
+                count = to_int(find(r"(?:^\[|counter packets )([0-9]+)", text))
+                if count is not None:
+                    yield (chain_name(base, name), place), (base, count, without_count(text))
 
 
 def rule_words(fate):
@@ -9965,6 +10042,8 @@ def how_well(wish, findings, seen):
               and not f.code.startswith("listen")]
     if saying(seen["loop"], "open", 0) and seen["listening"] and not warned:    # and no rule why
         return "possible"
+    if came_not(wish, seen["watched"]):                   # it was said to try meanwhile
+        return "likely"
     known = {fate["fate"] for fate in seen["fates"]} == {"accept"} and (
         seen["watched"] or wish["transport"] == "udp")
     return "certain" if known and not warned and not seen["sent_on"] else "likely"
@@ -10130,6 +10209,13 @@ def undecided(words, advice=None, places=(), sure="possible"):
     return Verdict("undecided", list(places), sure, words, [advice] if advice else [], None)
 
 
+def came_not(wish, watched):
+    """Was nothing seen of the client at the port while it was watched (--for)?"""
+    return bool(wish["client"] and wish["watched_s"] and watched) and len(
+        watched["peers"]) < PEERS_LIMIT and wish["client"] not in dict(
+            watched["peers"], **watched["half_open"])
+
+
 def served_words(wish, seen):
     """Who serves a port of this host, and what was seen of the way to it."""
     if not wish["port"]:
@@ -10149,6 +10235,8 @@ def served_words(wish, seen):
     ways = [row.value for row in seen["back"] if said(row, "error") is None and said(row, "dev")]
     parts += ["the way back to %s leaves by %s" % (wish["client"], way["dev"])
               for way in ways[:bool(wish["client"])]]
+    if came_not(wish, seen["watched"]):
+        parts.append("no connection of %s was seen in %d s" % (wish["client"], wish["watched_s"]))
     return ", ".join(parts) + "."
 
 
@@ -10676,9 +10764,19 @@ def ticket_rows(report, table, packets, filled, say):
         environment="; ".join(map(say, environment_words(
             table["marks"], table["proxy_env"]).split("; "))) or "-",
         site=None, switch=None, switch_port=None)
+    for row in saying(table["report"], "role", "client")[:1]:
+        rows.update(joined_rows(row.value))
     if target.mode == "server" and table["target"]:
         rows = server_rows(table, rows, packets, say)
     return dict(rows, **filled)
+
+
+def joined_rows(client):
+    """The client of a merged report, and when it was."""
+    known = dict(client=first_of(client["sources"] + client["addresses"]),
+                 client_host=client["host"], way_there=client["facts"].get("route"),
+                 time="%s UTC" % utc_text(client["began_s"]))
+    return {label: text for label, text in known.items() if text}
 
 
 def client_rows(table, way, host, say):
@@ -10811,7 +10909,7 @@ def render_listeners(reports, say):
                      queue if target.transport == "tcp" else "-", code])
     lines = [" ".join([pad(shorten(cell, abs(width)), width) for cell, width in zip(
         row, (4, 17, -6, 20, -7))] + row[-1:]) for row in rows]
-    return "\n".join([say("LISTENERS"), "  " + say("on this host: %d ports" % len(rows[1:]))]
+    return "\n".join([say("LISTENERS"), "  " + say("ports on this host: %d" % len(rows[1:]))]
                      + lines * bool(rows[1:])) + "\n"
 
 
@@ -11624,6 +11722,8 @@ JAPANESE = """
     該当箇所は{chain}の「{rule}」です{count}。
   fix このルールを変更するか、その前に許可ルールを追加してください。ルールの設定元
     （ufw、firewalld、fail2ban、nftなど）で行ってください。
+@udp_unread {holder}はUDPポート{port}を読み取っていません。バッファーに{waiting}バイトが滞留し、空きがないため{dropped}件が破棄されました。
+  fix プログラムの状態を確認し（`ps`、スレッド、ログ）、再起動してください。
 @firewall_loop {holder}は待ち受けており余裕もありますが、このホスト自身への接続（{address}のポート{port}）は{how}。
     ローカルのファイアウォールが止めています{unread}。
   fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
@@ -11639,7 +11739,7 @@ JAPANESE = """
 @handshake_hop {peer}からのSYNはポート{port}に届いていますが、応答を送り出せません。{dev}側の復路の次ホップ{hop}が
     レイヤー2（ARPまたは近隣探索）で応答しないためです。
   fix そこへ導くこのホストの経路またはルールを修正するか（`ip rule`）、{hop}を復旧してください。
-@handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません。
+@handshake_incomplete {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません{also}。
   fix ここから{peer}への復路を確認してください。ゲートウェイ、非対称な経路、ステートフルファイアウォールが
     疑われます。`tcpdump -ni any host {peer} and port {port}`でSYN/ACKの送出を確認できます。
   ask サーバーのポート{port}から{peer}へのSYN/ACKがどこで失われているかを調べてください。
@@ -11664,6 +11764,8 @@ JAPANESE = """
 ?units 失敗または停止しているsystemdのサービス
 ?loop このホストから自ポートへの接続（プログラムの問題かネットワークの問題か）
 ?back 復路（クライアントまたは未完了の接続元への経路選択）
+?hops 復路の次ホップのレイヤー2状態（現状のまま）
+?returning 応答できなかったクライアントへの復路とその次ホップ
 ?logs ポートのプログラムまたは停止中のユニットのログの末尾
 @firewall_local_recorded {server}のSYN/ACKは{client}に届いています（{synack}回）が、{client}はSYNを送り続けています。
     自身のファイアウォールまたはリバースパスフィルターが破棄しています。
@@ -12067,9 +12169,18 @@ no client with IPv{version} = IPv{version}のクライアント
     = {holder}は{bound_to}だけで待ち受けていますが、このアドレスを持つインターフェースがないため、どこからも到達できません。
 no client behind {dev}, such as {client}, = {dev}側のクライアント（{client}など）
 {count} (its backlog is {limit}) = {count}（backlogは{limit}）
-{count} (its backlog is {limit}), {dropped} SYNs were dropped meanwhile
+{count} (its backlog is {limit}), SYNs dropped meanwhile: {dropped}
     = {count}（backlogは{limit}、その間にSYN {dropped}件を破棄）
-{count}, {dropped} SYNs were dropped meanwhile = {count}（その間にSYN {dropped}件を破棄）
+SYNs of {peers} arrive on port {port}, the SYN/ACK is sent again and again, and no ACK comes back;
+    {also}.
+    = {peers}からのSYNはポート{port}に届き、SYN/ACKを繰り返し再送していますが、ACKが返りません（{also}）。
+meanwhile this host itself dropped {count} by "{rule}"
+    = その間にこのホスト自身がルール「{rule}」で{count}件を破棄
+they fill its SYN backlog, and a new connection gets no answer
+    = これらでSYNバックログが満杯になり、新しい接続には応答がありません
+so many at once ({count}) may be a flood of SYNs with forged sources
+    = これほど多数（{count}件）であれば、送信元を偽ったSYNの大量送信の可能性もあります
+{count}, SYNs dropped meanwhile: {dropped} = {count}（その間にSYN {dropped}件を破棄）
 : the process is stopped (SIGSTOP) = （プロセスは停止中、SIGSTOP）
 : the process is held by a debugger = （プロセスはデバッガーが停止中）
 : the process is stuck in the kernel (state D) = （プロセスはカーネル内で停止、状態D）
@@ -12139,6 +12250,7 @@ A connection to {address} opens, though nobody listens on TCP port {port} of thi
 answers this host itself = このホスト自身からの接続は成功
 has room in its queue = キューに余裕あり
 no rule of this host's firewall stops it = このホストのファイアウォールは許可
+no connection of {client} was seen in {seconds} s = {seconds}秒間に{client}からの接続なし
 the way back to {client} leaves by {dev} = {client}への復路は{dev}
 once = 1回
 {count} times (t+{times} s) = {count}回、t+{times}秒
@@ -12506,7 +12618,7 @@ MATRIX = 一覧表
 IN COMMON = 共通点
 FAILING = 失敗
 NOT JOINED = 対応付けできなかった報告
-on this host: {n} ports = このホスト: {n}ポート
+ports on this host: {n} = このホストのポート: {n}
 port = ポート
 program, pid, user = 名前 pid ユーザー
 queue = キュー
@@ -12667,6 +12779,8 @@ def check_options(options, system):
             (options.client, is_address, "--client takes an IP address"),
             (options.bind, is_address, "--bind takes an IP address"),
             (options.source, system.is_own, "--source %(value)s is not an address of this host"),
+            (options.source, lambda source: options.family in (None, 0, is_address(source)),
+             "--source %%(value)s is no IPv%s address, as -%s wants" % ((options.family,) * 2)),
             (options.proxy, lambda url: read_proxy(url, "--proxy")["host"] and re.match(
                 "(?i)(https?|socks5?h?)://", full_url(url)),
              "--proxy takes a URL such as http://proxy.example:3128 or socks5://...")):
@@ -12690,7 +12804,7 @@ def read_target(text, family=None):
         mine(not scheme or scheme in PROTOCOLS, "unknown scheme %s://" % scheme)
         mine(is_address(host) or check_name(host))
         mine(is_address(host) in (0, family or is_address(host)),
-             "not an IPv%s address, as -%s wants" % (family, family))
+             "not an IPv%s address, as -%s or --source wants" % (family, family))
         word = SAME_PROTOCOL.get(parts["port"], parts["port"])
         number = re.match(r"[0-9]{1,6}$", word or "")
         port = int(word) if number else PROTOCOLS.get(word, (None,))[0]
@@ -12771,6 +12885,7 @@ def main(argv=None, system=None, out=None):
         options, texts = read_arguments(argv)
         system = system or System(options)
         check_options(options, system)
+        options = options._replace(family=options.family or is_address(options.source or ""))
         return RUNNERS[options.mode](texts, system, options, out)
     except (Usage, NotMine) as error:
         return complain(error, EXIT_USAGE)
@@ -12930,9 +13045,8 @@ def tell(line, stream):
 def run_listen(texts, system, options, out):
     """Mode `listen`: stand in for a service, and tell who arrives; -> exit status."""
     mine(len(texts) == 1, "listen takes one port")
-    port, kind = PROTOCOLS.get(texts[0], (to_int(texts[0]),))[0], "udp" if options.udp else "tcp"
-    mine(port in range(1, 65536), "listen %s: a port is a number from 1 to 65535 or a known service"
-         % printable(texts[0], 60))
+    port = read_port(texts[0]).port
+    kind = "udp" if options.udp or texts[0].lower().endswith("/udp") else "tcp"
     address, seconds = options.bind or "127.0.0.1", options.for_s or STAND_IN_S
     began, started, stream = system.monotonic(), iso_time(system.now()), live_stream(options, out)
     place = "%s/%s" % (endpoint(address, port), kind)
@@ -12941,7 +13055,7 @@ def run_listen(texts, system, options, out):
     shared = see_host(system, options)
     say = speaker(options.lang)
     first = say("listening on %s for %d s; Ctrl-C ends it" % (place, seconds))
-    outcome, facts = system.stand_in(address, port, options.udp, seconds, lambda row: tell(
+    outcome, facts = system.stand_in(address, port, kind == "udp", seconds, lambda row: tell(
         arrival_line(row, say) if row else first, stream))
     row = Answer("arrivals", place, outcome, facts, "socket")
     report = report_of(target, {"arrivals": [row]}, shared, system, options, began,

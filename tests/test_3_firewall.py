@@ -156,6 +156,16 @@ class Decisions(unittest.TestCase):
                 found = fate(nft(rules, more=self.BLOCKS))
                 self.assertEqual(found["fate"], want, found)
 
+    def test_redirects(self):
+        """What follows sees the new port; firewalld accepts it by its state."""
+        for rules in (nft("redirect to :81", "tcp dport 81 drop", hook="prerouting"),
+                      save("-A INPUT -p tcp -m tcp --dport 22 -j REDIRECT --to-ports 81")):
+            self.assertEqual(fate(rules)["port"], 81)
+        dnat = "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"
+        self.assertEqual(fate(save(dnat, policy="DROP"))["fate"], "drop")
+        self.assertEqual(fate(save(dnat, policy="DROP"), status=["dnat"])["fate"], "accept")
+        self.assertIsNone(fate(nft("ip dscp cs1 redirect to :81"))["port"])
+
     def test_the_deciding_rule(self):
         found = fate(save("[1:60] -A INPUT -p tcp -j A", "[33:44] -A A -p tcp -j DROP"))
         self.assertEqual(found, {"port": None, "fate": "drop", "may": ["drop"], "chain": "ip filter A",

@@ -253,6 +253,10 @@ Nobody listens on TCP port 80 of this host; a rule sends it elsewhere, "tcp dpor
 Nobody listens on TCP port 80 of this host; a rule sends it elsewhere, "tcp dport 80 dnat to
   192.0.2.7:80"; yet a connection to 192.0.2.1 opens: a rule sends it elsewhere.
 Nobody listens on TCP port 80 of this host; a rule sends it on to port 81.
+SYNs of 192.0.2.1 arrive on port 80, the SYN/ACK is sent again and again, and no ACK comes back;
+  meanwhile this host itself dropped 3 by "tcp dport 80 drop".
+SYNs of 192.0.2.1, 192.0.2.2 arrive on port 80, the SYN/ACK is sent again and again, and no ACK comes
+  back; they fill its SYN backlog, and a new connection gets no answer; so many at once (77) may be a flood of SYNs with forged sources.
 A rule of this host sends TCP port 80 on to its port 81, and somebody listens there.
 A connection to 192.0.2.1 opens, though nobody listens on TCP port 80 of this host: a rule sends it
   elsewhere.
@@ -262,9 +266,9 @@ nginx (pid 7, container web) listens on 127.0.0.1 only: no client behind eth1, s
   can reach it.
 A program listens on 192.0.2.9 only: no host (no interface of this one has that address) can reach
   it.
-A program does not accept connections; waiting on port 80: 3 (its backlog is 2), 4 SYNs were dropped
-  meanwhile. New ones get no answer.
-A program does not accept connections; waiting on port 80: 3, 4 SYNs were dropped meanwhile. New
+A program does not accept connections; waiting on port 80: 3 (its backlog is 2), SYNs dropped
+  meanwhile: 4. New ones get no answer.
+A program does not accept connections; waiting on port 80: 3, SYNs dropped meanwhile: 4. New
   ones get no answer.
 A program of user www leaves connections on port 80 unaccepted (3 waiting): the process is stopped
   (SIGSTOP).
@@ -282,7 +286,8 @@ No packet of 192.0.2.1 came to this host's port 80 in 30 s, though 192.0.2.8 cam
 No packet came to this host's address in 30 s, though 192.0.2.8 came (is there a NAT
   or a proxy between?).
 nginx (pid 7), nginx (pid 8) listens on 0.0.0.0, ::, TCP port 80, answers this host itself, has room
-  in its queue, no rule of this host's firewall stops it, the way back to 192.0.2.1 leaves by eth0.
+  in its queue, no rule of this host's firewall stops it, the way back to 192.0.2.1 leaves by eth0,
+  no connection of 192.0.2.1 was seen in 4 s.
 192.0.2.1 answers the SYN of 192.0.2.2 with a reset after 3.5 ms (TTL 60): but its SYN/ACKs come
   with TTL 63: a firewall on the way answers in its place.
 192.0.2.2 asks 192.0.2.1 for tcp port 80 and 192.0.2.1 answers 'administratively prohibited

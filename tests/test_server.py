@@ -90,6 +90,16 @@ class Questions(unittest.TestCase):
         hanging = 'port/80 ; listener/0.0.0.0 ; watch/tcp ok 80={"half_open":{"192.0.2.7":2}}'
         self.assertEqual(support.subjects("back", hanging), ["192.0.2.7", "192.0.2.7 from"])
 
+    def test_next_hops_of_the_way_back(self):
+        """Their state is asked for, by gateway and interface."""
+        case = "port/80 client=192.0.2.9 ; back/192.0.2.9 ok via=G dev=eth0"
+        self.assertEqual(support.subjects("hops", case), ["198.51.100.1 eth0"])
+
+    def test_own_address_where_nobody_listens(self):
+        """A rule may send on what comes there; loopback proves nothing."""
+        self.assertEqual(support.subjects("loop", "port/80 ; sockets/tcp ok ; iface/eth0"),
+                         ["198.51.100.9"])
+
     def test_rules_are_read_twice_or_not(self):
         """Counters are compared only where rules could be read at all."""
         self.assertTrue(support.subjects("rules_now", "port/80 ; rules/nft ok ; watch/tcp ok"))
