@@ -7447,12 +7447,20 @@ sign("""udp.closed  where: service server  each: udp
     fires: udp/A refused icmp=3/3@A   quiet: udp/A unreachable icmp=3/13@G""",
     lambda row: (said(row, "icmp") or [{}])[0].get("from") == row.subject and dict(
         words=icmp_words(row.subject, row.value["icmp"][0])))
-sign("""udp.no_reply
+@rule("""udp.no_reply
     where: service server server_network  each: udp  severity: warn  sure: possible
-    means: Silence: the service may not answer such a datagram, or something drops it.
-    says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.
+    says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody{stop}.
     fix: Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.
-    fires: udp/A timeout   quiet: udp/A ok reply=x""", lambda row: row.outcome == "timeout")
+    fires: udp/A timeout   quiet: udp/A ok reply=x""")
+def rule_udp_no_reply(row, traces, present):
+    """Silence: the service may not answer such a datagram, or something drops it."""
+    last = 0 if row.subject in present else last_hop(traces, row.subject)
+    if row.outcome != "timeout" or not last:
+        return row.outcome == "timeout" and dict(stop="")
+    router = hop_table(traces, row.subject)[last]
+    return dict(stop="; no trace gets beyond hop %d, %s" % (last, router),
+                suspects=unique(place_of(last, None) + ["server_network", "server", "service"]),
+                proof=rows_about(traces, row.subject))
 
 
 # -- TLS ------------------------------------------------------------------------------------------
@@ -11049,7 +11057,7 @@ JAPANESE = """
   fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 @udp_closed_udp {address}は、UDPポート{port}で何も待ち受けていないと通知しています（{words}）。
   fix サービスを起動するか、ポート番号を訂正してください。サーバーで`ss -lunp`を実行すると確認できます。
-@udp_no_reply_udp {address}のUDPポート{port}から応答がありません。正常な場合のほか、フィルターやサービス停止も考えられます。
+@udp_no_reply {address}のUDPポート{port}から応答がありません。正常な場合のほか、フィルターやサービス停止も考えられます{stop}。
   fix そのサービスのクライアントで確認してください。サーバーでは`tcpdump -ni any udp port {port}`で到着を確認できます。
 @clock_skewed このホストの時計が誤っています。表示は{here_time} UTCで、{witness}。
   fix 時計を合わせてください（chrony、systemd-timesyncd、`date -u`）。証明書の検証に影響します。
@@ -11414,6 +11422,7 @@ the program on the server = サーバー上のプログラム
 the name service = 名前解決サービス
 the proxy = プロキシ
 hop {n}, {router} = ホップ{n}（{router}）
+; no trace gets beyond hop {n}, {router} = （経路調査はホップ{n}、{router}まで）
 Whether the other addresses of the name answer = 名前のほかのアドレスが応答するか
 only {count} of {all} addresses are tried = {all}個のうち{count}個のアドレスだけを試行
 the way that it shares with other addresses of the name = ほかのアドレスと共通の区間

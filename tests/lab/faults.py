@@ -1333,6 +1333,8 @@ VARIANTS = [
     fault("to-everybody", "255.255.255.255:80", "route.blocked", "client"),
     fault("to-multicast", "224.0.0.5:80", "route.blocked", "client"),
     fault("to-multicast-v6", "[ff02::1%eth0]:80", "route.blocked route.missing", "client"),
+    fault("udp-dead-transit", "ntp://" + WEB4, "udp.no_reply path.dead_end",
+          "transit server_network", do=[drop("transit", "forward", "ip daddr 203.0.113.0/24")]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]
