@@ -4663,7 +4663,7 @@ class System:
         facts.update(pick(attempt, "state errno immediate icmp ms"))
         if attempt["state"] == "open":
             facts["local"] = first_of(or_none(sock.getsockname) or ())
-            seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
+            seconds = listen_s + 1e-6 * (info.get("rtt_us") or 0)     # our ACK there, its word back
             heard = converse(sock, b"", seconds, lambda data: greeting_is_whole(data) and (
                 not ssh or guess_protocol(data) or guess_protocol(data, REFUSALS)))
             after = "open" if heard["ended"] in (None, "silent") else heard["ended"]
