@@ -7449,7 +7449,8 @@ sign("""udp.closed  where: service server  each: udp
         words=icmp_words(row.subject, row.value["icmp"][0])))
 @rule("""udp.no_reply
     where: service server server_network  each: udp  severity: warn  sure: possible
-    says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody{stop}.
+    says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or
+      nobody{stop}.
     fix: Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.
     fires: udp/A timeout   quiet: udp/A ok reply=x""")
 def rule_udp_no_reply(row, traces, present):
