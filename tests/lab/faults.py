@@ -1360,6 +1360,8 @@ def far_away(row, milliseconds=20):
 NEAR = (LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY + ABOVE
         + VARIANTS)
 FAR = [far_away(row) for row in NEAR if row.name in FAR_AWAY] + [
+    # Farther than a SYN waits until it is sent again: nothing is lost.
+    far_away(healthy("ok-very-far", FAR4), 600),
     # Over a satellite: 600 ms there and back.
     far_away(healthy("ok-satellite", "https://web.lab.example/"), 300),
     far_away(fault("refused-satellite", WEB4 + ":81", "tcp.refused", "service server"), 300),
