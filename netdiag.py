@@ -8952,10 +8952,12 @@ def local_refusal(row, own, trace_tcp, egress):
     if value.get("immediate") and value["errno"] in ("EPERM", "EACCES"):
         way = about(egress, address)
         by_route = not way or way["error"]
-        return None if by_route else "connecting is not permitted (%s)" % value["errno"]
+        return None if by_route else "connecting is not permitted (%s): a rule, an IPsec policy" \
+            " (`ip xfrm policy`) or a security module" % value["errno"]
     if row.outcome == "refused" and not value["icmp"] and refused_at(trace_tcp, address) == 1 \
             and address not in own and not is_next_door(egress, address):
-        return "the reset comes from hop 0, this host"
+        return "the reset comes from hop 0, this host: a rule resets it, or redirects it to a" \
+            " port of this host where nobody listens (a local proxy?)"
     return None
 
 
@@ -11341,8 +11343,11 @@ See net.ipv4.neigh.default.gc_thresh3 and the kernel log.
 sending is not permitted (EPERM) = 送信が許可されていません（EPERM）
 its own address answers '{words}' = 自身のアドレスが「{words}」を返しました
 the SYN is sent and dropped before it leaves (TCP_INFO) = SYNがホストを出る前に破棄されました（TCP_INFO）
-connecting is not permitted ({errno}) = 接続が許可されていません（{errno}）
-the reset comes from hop 0, this host = RSTの送信元はホップ0、このホスト自身です
+connecting is not permitted ({errno}): a rule, an IPsec policy (`ip xfrm policy`) or a security
+    module = 接続が許可されていません（{errno}）。ルール、IPsecポリシー（`ip xfrm policy`）、セキュリティモジュールが考えられます
+the reset comes from hop 0, this host: a rule resets it, or redirects it to a port of this host
+    where nobody listens (a local proxy?)
+    = RSTの送信元はホップ0、このホスト自身です。ルールがRSTを返すか、待ち受けのない自ホストのポート（ローカルプロキシ？）へ転送しています
 the resolver {server} = リゾルバー{server}
 firewall = FWルール
 Look at this host's INPUT rules and rp_filter: is `ct state established` accepted?

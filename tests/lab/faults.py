@@ -1335,6 +1335,11 @@ VARIANTS = [
     fault("to-multicast-v6", "[ff02::1%eth0]:80", "route.blocked route.missing", "client"),
     fault("udp-dead-transit", "ntp://" + WEB4, "udp.no_reply path.dead_end",
           "transit server_network", do=[drop("transit", "forward", "ip daddr 203.0.113.0/24")]),
+    # A local proxy is gone, and the rule that sends everything to it is still there.
+    fault("own-redirect-dead", FAR4, "firewall.local tcp.refused", "client",
+          do=[nat("client", "output", "tcp dport 80 redirect to :3129")]),
+    fault("ipsec-policy-blocks", FAR4, "firewall.local", "client",
+          do=[("client", "ip xfrm policy add dir out dst 203.0.113.0/24 action block")]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]
