@@ -4504,13 +4504,21 @@ class System:
             and (reply[4:6] != b"\0\1" or reply.lower().startswith(packet[12:-11].lower(), 12))))
         raw["over"] = "udp"
         if outcome == "ok" and raw["reply"][2] & 2:
-            _, facts = self.say_once(server, 53, counted(packet), timeout_s, lambda data: (
-                len(data) >= 2 + int.from_bytes(data[:2], "big") > 2))
-            if facts["data"][2:]:
-                raw.update(reply=facts["data"][2:], over="tcp")
+            _, whole = self.query_tcp(server, name, qtype, timeout_s)
+            if whole["reply"]:
+                raw.update(reply=whole["reply"], over="tcp")
         elif outcome == "timeout" and raw["strays"]:
             return "ok", dict(raw, reply=b"")        # somebody answers, but not this question
         return outcome, raw
+
+    def query_tcp(self, server, name, qtype, timeout_s=DNS_WAIT_S):
+        """The same over TCP, which `options use-vc` in resolv.conf wants of every question."""
+        packet = build_dns_query(name, qtype, random_number())
+        outcome, facts = self.say_once(server, 53, counted(packet), timeout_s, lambda data: (
+            len(data) >= 2 + int.from_bytes(data[:2], "big") > 2))
+        mute = outcome == "ok" and not facts["data"][2:]
+        return "timeout" if mute else outcome, {
+            "reply": facts["data"][2:], "over": "tcp", "icmp": [], "strays": 0, "error": None}
 
     # -- packets: datagrams, echo, traces
 
@@ -6091,7 +6099,8 @@ def dns_questions(resolv_conf, host, *types):
         for name, qtype in [(name, qtype) for name in names for qtype in types]:
             dig = tool(parse_dig, "dig", "+time=1", "+tries=2", "@" + server, name, qtype)
             yield ask("%s %s %s" % (server, qtype, name), native(
-                "query", server, name, qtype, parse=parse_dns_exchange), then(dig, dig_reply))
+                "query_tcp" if "use_vc" in conf["options"] else "query", server, name, qtype,
+                parse=parse_dns_exchange), then(dig, dig_reply))
 
 
 def dig_reply(facts):
@@ -7053,7 +7062,9 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor
         return
     servers = unique(map(host_of, rows))
     errors = [(host_of(r), e) for r in rows for e in said(r, "icmp") or () if e["from"] not in own]
-    how, places = "silence", ["dns", "transit", "server_network"]
+    over_tcp = saying(rows, "over", "tcp")
+    how = "silence" + " over TCP, which `options use-vc` in resolv.conf wants" * bool(over_tcp)
+    places = ["dns", "transit", "server_network"]
     for server, error in errors[:1]:
         sender = error["from"]
         how = "%s says %s" % (sender, icmp_words(sender, error))
@@ -11357,6 +11368,8 @@ They come by another interface than the one that leads back: correct the routes,
     rp_filter=2 (`sysctl net.ipv4.conf`).
     = 応答が復路とは別のインターフェースに届いています。経路を修正するか、rp_filter=2にしてください（`sysctl net.ipv4.conf`）。
 silence = 無応答
+silence over TCP, which `options use-vc` in resolv.conf wants
+    = TCPで無応答（resolv.confの`options use-vc`によりTCPで問い合わせます）
 its port is closed = ポートが閉じています
 {sender} says {words} = {sender}の応答は{words}
 {server} says = {server}の応答:
