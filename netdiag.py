@@ -7336,7 +7336,7 @@ def rule_path_dead_end(row, traces, present):
     address, last = row.subject, last_hop(traces, row.subject)
     where = "hop %d, %s" % (last, hop_table(traces, address)[last]) if last else \
         "this host's first hop"
-    places = ["client_network", "transit", "server_network", "server"][:3 if last else 4]
+    places = ["client_network", "transit", "server_network", "server", "client"][:3 if last else 5]
     if last > 1:
         places = unique(place_of(last, None) + ["server_network", "server"])
     if traces and not rows_about(traces, address):      # one address of each family is traced

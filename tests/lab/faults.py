@@ -1344,6 +1344,10 @@ VARIANTS = [
           do=[nat("client", "output", "tcp dport 80 redirect to :3129")]),
     fault("ipsec-policy-blocks", FAR4, "firewall.local", "client",
           do=[("client", "ip xfrm policy add dir out dst 203.0.113.0/24 action block")]),
+    # A tunnel that is not up takes every packet, and no counter of TCP or of the route tells.
+    fault("ipsec-without-tunnel", FAR4, "path.dead_end firewall.local", "",
+          do=[("client", "ip xfrm policy add dir out dst 203.0.113.0/24 tmpl src 192.0.2.10 "
+               "dst 203.0.113.1 proto esp mode tunnel")]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]
