@@ -282,6 +282,17 @@ def is_address(word):
     return version if not zone or version == 6 else 0
 
 
+def usual_form(word):
+    """An IPv6 address as the kernel writes it, one that stands for IPv4 (::ffff:192.0.2.1) as
+    that; any other word as it is."""
+    if is_address(word) != 6:
+        return word
+    host, percent, zone = word.partition("%")
+    raw = socket.inet_pton(socket.AF_INET6, host)
+    mapped = raw.startswith(bytes(10) + b"\xff\xff")
+    return address_text(raw[12:]) if mapped else address_text(raw) + percent + zone
+
+
 def first_address(line):
     """The first address in a sentence, without its punctuation, or None."""
     words = re.findall(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?", line)
@@ -907,7 +918,7 @@ def parse_resolv_conf(text):
         else:
             strange += key[0] not in "#;" and key != "sortlist"
     mine(2 * strange <= len(text.splitlines()), "most lines are strange")
-    used = [word for word in servers if is_address(word)][:3] or ["127.0.0.1"]
+    used = [usual_form(word) for word in servers if is_address(word)][:3] or ["127.0.0.1"]
     return {"nameservers": servers, "used": used, "search": search, "options": options}
 
 
@@ -915,7 +926,8 @@ def parse_resolv_conf(text):
 def parse_hosts(text):
     """/etc/hosts -> [{address, names}], in order (the first match wins)."""
     rows = word_rows(re.sub("#.*", "", text))
-    hosts = [dict(address=word, names=names) for word, *names in rows if names and is_address(word)]
+    hosts = [dict(address=usual_form(word), names=names)
+             for word, *names in rows if names and is_address(word)]
     mine(hosts or not rows, "no entry")
     return hosts
 
@@ -12229,7 +12241,8 @@ def read_target(text, family=None):
         mine(re.match(r"[^\x00-\x20\x7f-\x9f]{1,2000}\Z", text),
              "spaces, control characters or far too long")
         parts = read_url(text)
-        host, scheme = parts["host"], SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
+        host = usual_form(parts["host"])
+        scheme = SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
         mine(not scheme or scheme in PROTOCOLS, "unknown scheme %s://" % scheme)
         mine(is_address(host) or check_name(host))
         mine(is_address(host) in (0, family or is_address(host)),
@@ -12281,7 +12294,8 @@ def wish_of(target, options):
         zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
         family=options.family, sni=options.sni or sni_for(host) if named else None,
         source=options.source, cafile=options.cafile,
-        bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
+        bound=bool(options.source or options.interface), connect_to=host and usual_form(
+            options.connect_to or "") or None,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
         asked=not options.overview, watched_s=options.for_s, file=options.read,
         speaks_first=bool(host) and PROTOCOLS[target.protocol][3]))
