@@ -7440,10 +7440,13 @@ def rule_path_loss(retries, resends, tcp, tls, http):
             talk.value["info"]["total_retrans"] for talk in late)
         words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
                      " tls.handshake_stalled") if mute else dict(hides="")
-        # The first at once and only later ones late: we may have met a limit on connections.
-        hasty = not mute and not value["silent"] and all(t.value["ms"] < RESENT_MS for t in first)
+        # The first at once, others late or not at all: we may have met a limit on connections.
+        none, places = value["open"] == value["resent"], ["transit", "client_network"]
+        hasty = (none or not mute and not value["silent"]) and all(
+            t.outcome == "ok" and t.value["ms"] < RESENT_MS for t in first)
         if hasty:
-            words.update(suspects=["transit", "server_network", "server", "client_network"])
+            ends = ["server_network", "server"]
+            words.update(suspects=ends[::-1] + places if none else places[:1] + ends + places[1:])
         # One late packet is none: a router drops the first while it asks for a MAC address.
         if (gone or lost > 1) and (value["open"] or met(first, "ok")):
             yield blame(row, first + mute,

@@ -1358,6 +1358,10 @@ VARIANTS = [
     fault("ipsec-without-tunnel", FAR4, "path.dead_end firewall.local", "",
           do=[("client", "ip xfrm policy add dir out dst 203.0.113.0/24 tmpl src 192.0.2.10 "
                "dst 203.0.113.1 proto esp mode tunnel")]),
+    # One connection a minute: the first works, and none after it.
+    fault("syn-limit", FAR4, "path.loss tcp.filtered", "server server_network", do=[rules(
+        "server", "input",
+        "tcp flags & (syn|ack) == syn limit rate over 1/minute burst 1 packets drop")]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
 ]
