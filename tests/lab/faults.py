@@ -1366,6 +1366,51 @@ VARIANTS = [
           do=[drop("client", "output", "udp dport 514")]),
 ]
 
+# -- healthy in surroundings that look odd ---------------------------------------------------------
+
+MOVE_TO = ("ip link set {0} up; ip addr flush dev eth0 scope global; ip addr add 192.0.2.12/26 dev"
+           " {0}; ip addr add 2001:db8:1::12/64 dev {0} nodad; ip route add default via 192.0.2.1;"
+           " ip -6 route replace default via 2001:db8:1::1")
+NO_ADDRESS = "ip addr flush dev eth0 scope global; "
+HTTPS = "https://web.lab.example/"
+SECRETIVE = "".join("echo %d >/proc/sys/net/ipv4/icmp_%s; " % pair for pair in (
+    (1000, "ratelimit"), (1, "msgs_per_sec"), (1, "msgs_burst"), (65535, "ratemask")))
+SURROUNDINGS = [healthy("ok-" + name, target, do=[("client", script)]) for name, target, script in (
+    ("own-bridge", HTTPS, "ip link add br0 type bridge; ip link set eth0 master br0; "
+     + MOVE_TO.format("br0") + "; sleep 1"),
+    ("macvlan", HTTPS, "ip link add mv0 link eth0 type macvlan mode bridge; "
+     + MOVE_TO.format("mv0")),
+    ("slash-32", FAR4, NO_ADDRESS + "ip addr add 192.0.2.10/32 dev eth0; "
+     "ip route add 192.0.2.1 dev eth0; ip route add default via 192.0.2.1"),
+    ("unnumbered", FAR4, NO_ADDRESS + "ip addr add 192.0.2.10/32 dev lo; ip route add 192.0.2.1 "
+     "dev eth0 src 192.0.2.10; ip route add default via 192.0.2.1 dev eth0 src 192.0.2.10"),
+    ("200-addresses", HTTPS, "for i in $(seq 200); do echo addr add 10.20.$i.1/24 dev eth0; done"
+     " | ip -batch -"),
+    ("500-routes", HTTPS, "for i in $(seq 250); do echo route add 10.30.$i.0/24 via 192.0.2.1; "
+     "echo route add blackhole 10.31.$i.0/24; done | ip -batch -"),
+    ("200-interfaces", "", "for i in $(seq 100); do echo link add va$i type veth peer name vb$i; "
+     "echo link set va$i up; echo addr add 10.40.$i.1/24 dev va$i; done | ip -batch -"),
+    ("source-routing", FAR4, "ip link add eth1 link eth0 type macvlan mode bridge; ip link set eth1"
+     " up; ip addr add 192.0.2.14/26 dev eth1; ip route add default via 192.0.2.1 dev eth0 table "
+     "11; ip route add default via 192.0.2.1 dev eth1 table 12; ip rule add from 192.0.2.10 table "
+     "11; ip rule add from 192.0.2.14 table 12"),
+    ("mtu-1280", HTTPS, "ip link set eth0 mtu 1280"),
+    ("strict-reverse-path", HTTPS, "echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter"),
+    ("no-tcp-options", HTTPS, "cd /proc/sys/net/ipv4; echo 0 >tcp_timestamps; echo 0 >tcp_sack; "
+     "echo 0 >tcp_window_scaling"))] + [
+    healthy("ok-icmp-once-a-second", HTTPS, do=[(node, SECRETIVE) for node in (
+        "gateway", "transit", "sgw", "server")]),
+    healthy("ok-no-icmp-here-either", HTTPS,
+            do=ICMP_DEAD + [drop("client", "input", "meta l4proto icmp")]),
+    healthy("ok-carrier-nat", FAR4, resolv="nameserver %s\n" % DNS4, do=[
+        ("client", "ip addr del 192.0.2.10/26 dev eth0; ip addr add 100.64.3.10/26 dev eth0; "
+         "ip route add default via 100.64.3.1"), ("gateway", "ip addr add 100.64.3.1/26 dev lan"),
+        nat("gateway", "postrouting", 'ip saddr 100.64.0.0/10 oifname "wan" masquerade')]),
+    healthy("ok-ttl-set", HTTPS, do=[rules("gateway", "prerouting", "ip ttl set 64")]),
+    healthy("ok-own-redirect", "http://%s:9000/" % WEB4, serve=["liars-at client 3129=page:http10"],
+            do=[nat("client", "output", "ip daddr 203.0.113.10 tcp dport 9000 redirect to :3129")]),
+]
+
 ABOVE = STARTED + REFUSING + ELSEWHERE + STARTTLS + GATES + VERSIONS + PAGES + PROXIES
 
 # -- the same with a distance of 40 ms: nothing comes back within the call that asked -------------
@@ -1385,7 +1430,7 @@ def far_away(row, milliseconds=20):
 
 
 NEAR = (LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY + ABOVE
-        + VARIANTS)
+        + VARIANTS + SURROUNDINGS)
 FAR = [far_away(row) for row in NEAR if row.name in FAR_AWAY] + [
     # Farther than a SYN waits until it is sent again: nothing is lost.
     far_away(healthy("ok-very-far", FAR4), 600),
