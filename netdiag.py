@@ -5576,9 +5576,9 @@ asks("neighbors", "Everybody else whom this host knows on its segments.",
      lambda egress, tcp: [ask("all", *neighbor_tables())])
 asks("segment",
      "Others on the segment, asked for at layer 2 when the next hop has not answered in time.",
-     lambda egress, knock, udp, interfaces, resolv_conf, hosts_file=(): [
+     lambda egress, knock, udp, general_dns, interfaces, resolv_conf, hosts_file=(): [
          ask("%s %s" % (hop, dev), native("poke", others + [hop], dev, SEGMENT_WAIT_S))
-         for hop, dev in next_hops(egress) if not met(knock + udp, "ok", "refused")
+         for hop, dev in next_hops(egress) if not met(knock + udp + general_dns, "ok", "refused")
          for others in [segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))]
          if others])
 
