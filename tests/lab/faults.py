@@ -1336,9 +1336,10 @@ VARIANTS = [
           do=[rules("gateway", "postrouting", 'oifname "wan" ip ttl set 1')]),
     # The next router is dead: its predecessor says no more than of a dead host.
     fault("router-silent-for-router", FAR4, "path.host_unreachable", "server server_network",
-          do=[("transit", "ip neigh flush dev sgw"),
-              ("sgw", "nft -f - <<'E'\ntable arp lab {\nchain i {\ntype filter hook input "
-               "priority 0\niifname wan drop\n}\n}\nE")]),
+          do=[("sgw", "nft -f - <<'E'\ntable arp lab {\nchain i {\ntype filter hook input "
+               "priority 0\niifname wan drop\n}\nchain o {\ntype filter hook output "
+               "priority 0\noifname wan drop\n}\n}\nE"),
+              ("transit", "ip neigh flush dev sgw")]),
     fault("udp-dns-garbage", "dns://" + DNS4, "service.unexpected", "service",
           serve=["dns garbage " + ONE_DNS]),
     fault("udp-ntp-echo", "ntp://" + WEB4, "service.unexpected", "service",
