@@ -286,6 +286,17 @@ def is_address(word):
     return version if not zone or version == 6 else 0
 
 
+def usual_form(word):
+    """An IPv6 address as the kernel writes it, one that stands for IPv4 (::ffff:192.0.2.1) as
+    that; any other word as it is."""
+    if is_address(word) != 6:
+        return word
+    host, percent, zone = word.partition("%")
+    raw = socket.inet_pton(socket.AF_INET6, host)
+    mapped = raw.startswith(bytes(10) + b"\xff\xff")
+    return address_text(raw[12:]) if mapped else address_text(raw) + percent + zone
+
+
 def first_address(line):
     """The first address in a sentence, without its punctuation, or None."""
     words = re.findall(r"[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,16})?", line)
@@ -911,7 +922,7 @@ def parse_resolv_conf(text):
         else:
             strange += key[0] not in "#;" and key != "sortlist"
     mine(2 * strange <= len(text.splitlines()), "most lines are strange")
-    used = [word for word in servers if is_address(word)][:3] or ["127.0.0.1"]
+    used = [usual_form(word) for word in servers if is_address(word)][:3] or ["127.0.0.1"]
     return {"nameservers": servers, "used": used, "search": search, "options": options}
 
 
@@ -919,7 +930,8 @@ def parse_resolv_conf(text):
 def parse_hosts(text):
     """/etc/hosts -> [{address, names}], in order (the first match wins)."""
     rows = word_rows(re.sub("#.*", "", text))
-    hosts = [dict(address=word, names=names) for word, *names in rows if names and is_address(word)]
+    hosts = [dict(address=usual_form(word), names=names)
+             for word, *names in rows if names and is_address(word)]
     mine(hosts or not rows, "no entry")
     return hosts
 
@@ -3888,10 +3900,17 @@ def read_errors(sock):
 
 
 def tcp_info(sock):
-    """What we read of struct tcp_info, as far as this kernel fills it; {} where there is none."""
+    """What we read of struct tcp_info, as far as this kernel fills it; {} where there is none.
+
+    Without the SYNs that were sent again before an answer could be here: once a second.
+    """
     raw = or_none(sock.getsockopt, *TCP_INFO, 512) or b""
-    return {name: struct.unpack_from("=I", raw, offset)[0]
+    info = {name: struct.unpack_from("=I", raw, offset)[0]
             for name, offset in TCP_INFO_FIELDS.items() if len(raw) >= offset + 4}
+    needless = info.get("rtt_us", 0) // 1000000
+    if needless and info.get("total_retrans"):
+        info["total_retrans"] = max(0, info["total_retrans"] - needless)
+    return info
 
 
 def wait_for(sock, write, until):
@@ -4545,13 +4564,21 @@ class System:
             and (reply[4:6] != b"\0\1" or reply.lower().startswith(packet[12:-11].lower(), 12))))
         raw["over"] = "udp"
         if outcome == "ok" and raw["reply"][2] & 2:
-            _, facts = self.say_once(server, 53, counted(packet), timeout_s, lambda data: (
-                len(data) >= 2 + int.from_bytes(data[:2], "big") > 2))
-            if facts["data"][2:]:
-                raw.update(reply=facts["data"][2:], over="tcp")
+            _, whole = self.query_tcp(server, name, qtype, timeout_s)
+            if whole["reply"]:
+                raw.update(reply=whole["reply"], over="tcp")
         elif outcome == "timeout" and raw["strays"]:
             return "ok", dict(raw, reply=b"")        # somebody answers, but not this question
         return outcome, raw
+
+    def query_tcp(self, server, name, qtype, timeout_s=DNS_WAIT_S):
+        """The same over TCP, which `options use-vc` in resolv.conf wants of every question."""
+        packet = build_dns_query(name, qtype, random_number())
+        outcome, facts = self.say_once(server, 53, counted(packet), timeout_s, lambda data: (
+            len(data) >= 2 + int.from_bytes(data[:2], "big") > 2))
+        mute = outcome == "ok" and not facts["data"][2:]
+        return "timeout" if mute else outcome, {
+            "reply": facts["data"][2:], "over": "tcp", "icmp": [], "strays": 0, "error": None}
 
     # -- packets: datagrams, echo, traces
 
@@ -4711,7 +4738,7 @@ class System:
         facts.update(pick(attempt, "state errno immediate icmp ms"))
         if attempt["state"] == "open":
             facts["local"] = first_of(or_none(sock.getsockname) or ())
-            seconds = listen_s + 2e-6 * (info.get("rtt_us") or 0)
+            seconds = listen_s + 1e-6 * (info.get("rtt_us") or 0)     # our ACK there, its word back
             heard = converse(sock, b"", seconds, lambda data: greeting_is_whole(data) and (
                 not ssh or guess_protocol(data) or guess_protocol(data, REFUSALS)))
             after = "open" if heard["ended"] in (None, "silent") else heard["ended"]
@@ -5642,9 +5669,9 @@ asks("neighbors", "Everybody else whom this host knows on its segments.",
      lambda egress, tcp: [ask("all", *neighbor_tables())])
 asks("segment",
      "Others on the segment, asked for at layer 2 when the next hop has not answered in time.",
-     lambda egress, knock, udp, interfaces, resolv_conf, hosts_file=(): [
+     lambda egress, knock, udp, general_dns, interfaces, resolv_conf, hosts_file=(): [
          ask("%s %s" % (hop, dev), native("poke", others + [hop], dev, SEGMENT_WAIT_S))
-         for hop, dev in next_hops(egress) if not met(knock + udp, "ok", "refused")
+         for hop, dev in next_hops(egress) if not met(knock + udp + general_dns, "ok", "refused")
          for others in [segment_candidates(hop, dev, interfaces, resolvers(resolv_conf))]
          if others])
 
@@ -6215,7 +6242,8 @@ def dns_questions(resolv_conf, host, *types):
         for name, qtype in [(name, qtype) for name in names for qtype in types]:
             dig = tool(parse_dig, "dig", "+time=1", "+tries=2", "@" + server, name, qtype)
             yield ask("%s %s %s" % (server, qtype, name), native(
-                "query", server, name, qtype, parse=parse_dns_exchange), then(dig, dig_reply))
+                "query_tcp" if "use_vc" in conf["options"] else "query", server, name, qtype,
+                parse=parse_dns_exchange), then(dig, dig_reply))
 
 
 def dig_reply(facts):
@@ -7223,7 +7251,9 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor
         return
     servers = unique(map(host_of, rows))
     errors = [(host_of(r), e) for r in rows for e in said(r, "icmp") or () if e["from"] not in own]
-    how, places = "silence", ["dns", "transit", "server_network"]
+    over_tcp = saying(rows, "over", "tcp")
+    how = "silence" + " over TCP, which `options use-vc` in resolv.conf wants" * bool(over_tcp)
+    places = ["dns", "transit", "server_network"]
     for server, error in errors[:1]:
         sender = error["from"]
         how = "%s says %s" % (sender, icmp_words(sender, error))
@@ -7514,7 +7544,7 @@ def rule_path_dead_end(row, traces, present):
     address, last = row.subject, last_hop(traces, row.subject)
     where = "hop %d, %s" % (last, hop_table(traces, address)[last]) if last else \
         "this host's first hop"
-    places = ["client_network", "transit", "server_network", "server"][:3 if last else 4]
+    places = ["client_network", "transit", "server_network", "server", "client"][:3 if last else 5]
     if last > 1:
         places = unique(place_of(last, None) + ["server_network", "server"])
     if traces and not rows_about(traces, address):      # one address of each family is traced
@@ -7605,10 +7635,13 @@ def rule_path_loss(retries, resends, tcp, tls, http):
             talk.value["info"]["total_retrans"] for talk in late)
         words = dict(severity="fail", hides="tcp.filtered path.dead_end http.no_response"
                      " tls.handshake_stalled") if mute else dict(hides="")
-        # The first at once and only later ones late: we may have met a limit on connections.
-        hasty = not mute and not value["silent"] and all(t.value["ms"] < RESENT_MS for t in first)
+        # The first at once, others late or not at all: we may have met a limit on connections.
+        none, places = value["open"] == value["resent"], ["transit", "client_network"]
+        hasty = (none or not mute and not value["silent"]) and all(
+            t.outcome == "ok" and t.value["ms"] < RESENT_MS for t in first)
         if hasty:
-            words.update(suspects=["transit", "server_network", "server", "client_network"])
+            ends = ["server_network", "server"]
+            words.update(suspects=ends[::-1] + places if none else places[:1] + ends + places[1:])
         # One late packet is none: a router drops the first while it asks for a MAC address.
         if (gone or lost > 1) and (value["open"] or met(first, "ok")):
             counts = ((value["silent"] + len(mute), "got no answer"),
@@ -7644,13 +7677,22 @@ sign("""udp.closed  where: service server  each: udp
     fires: udp/A refused icmp=3/3@A   quiet: udp/A unreachable icmp=3/13@G""",
     lambda row: (said(row, "icmp") or [{}])[0].get("from") == row.subject and dict(
         words=icmp_words(row.subject, row.value["icmp"][0])))
-sign("""udp.no_reply
+@rule("""udp.no_reply
     where: service server server_network  each: udp  severity: warn  sure: possible
-    means: Silence: the service may not answer such a datagram, or something drops it.
-    says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.
+    says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or
+      nobody{stop}.
     fix: Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.
     ask: Do datagrams of {here} reach UDP port {port}? `tcpdump -ni any udp port {port}` shows them.
-    fires: udp/A timeout   quiet: udp/A ok reply=x""", lambda row: row.outcome == "timeout")
+    fires: udp/A timeout   quiet: udp/A ok reply=x""")
+def rule_udp_no_reply(row, traces, present):
+    """Silence: the service may not answer such a datagram, or something drops it."""
+    last = 0 if row.subject in present else last_hop(traces, row.subject)
+    if row.outcome != "timeout" or not last:
+        return row.outcome == "timeout" and dict(stop="")
+    router = hop_table(traces, row.subject)[last]
+    return dict(stop="; no trace gets beyond hop %d, %s" % (last, router),
+                suspects=unique(place_of(last, None) + ["server_network", "server", "service"]),
+                proof=rows_about(traces, row.subject))
 
 
 # -- TLS ------------------------------------------------------------------------------------------
@@ -9365,10 +9407,12 @@ def local_refusal(row, own, trace_tcp, egress):
     if value.get("immediate") and value["errno"] in ("EPERM", "EACCES"):
         way = about(egress, address)
         by_route = not way or way["error"]
-        return None if by_route else "connecting is not permitted (%s)" % value["errno"]
+        return None if by_route else "connecting is not permitted (%s): a rule, an IPsec policy" \
+            " (`ip xfrm policy`) or a security module" % value["errno"]
     if row.outcome == "refused" and not value["icmp"] and refused_at(trace_tcp, address) == 1 \
             and address not in own and not is_next_door(egress, address):
-        return "the reset comes from hop 0, this host"
+        return "the reset comes from hop 0, this host: a rule resets it, or redirects it to a" \
+            " port of this host where nobody listens (a local proxy?)"
     return None
 
 
@@ -11567,7 +11611,7 @@ JAPANESE = """
   fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 @udp_closed_udp {address}は、UDPポート{port}で何も待ち受けていないと通知しています（{words}）。
   fix サービスを起動するか、ポート番号を訂正してください。サーバーで`ss -lunp`を実行すると確認できます。
-@udp_no_reply_udp {address}のUDPポート{port}から応答がありません。正常な場合のほか、フィルターやサービス停止も考えられます。
+@udp_no_reply {address}のUDPポート{port}から応答がありません。正常な場合のほか、フィルターやサービス停止も考えられます{stop}。
   fix そのサービスのクライアントで確認してください。サーバーでは`tcpdump -ni any udp port {port}`で到着を確認できます。
   ask {here}からのデータグラムはUDPポート{port}に届いていますか。`tcpdump -ni any udp port {port}`で確認できます。
 @clock_skewed このホストの時計が誤っています。表示は{here_time} UTCで、{witness}。
@@ -11873,8 +11917,11 @@ See net.ipv4.neigh.default.gc_thresh3 and the kernel log.
 sending is not permitted (EPERM) = 送信が許可されていません（EPERM）
 its own address answers '{words}' = 自身のアドレスが「{words}」を返しました
 the SYN is sent and dropped before it leaves (TCP_INFO) = SYNがホストを出る前に破棄されました（TCP_INFO）
-connecting is not permitted ({errno}) = 接続が許可されていません（{errno}）
-the reset comes from hop 0, this host = RSTの送信元はホップ0、このホスト自身です
+connecting is not permitted ({errno}): a rule, an IPsec policy (`ip xfrm policy`) or a security
+    module = 接続が許可されていません（{errno}）。ルール、IPsecポリシー（`ip xfrm policy`）、セキュリティモジュールが考えられます
+the reset comes from hop 0, this host: a rule resets it, or redirects it to a port of this host
+    where nobody listens (a local proxy?)
+    = RSTの送信元はホップ0、このホスト自身です。ルールがRSTを返すか、待ち受けのない自ホストのポート（ローカルプロキシ？）へ転送しています
 the resolver {server} = リゾルバー{server}
 firewall = FWルール
 Look at the INPUT rules and rp_filter here: is `ct state established` accepted?
@@ -11884,6 +11931,8 @@ They come by another interface than the one that leads back: correct the routes,
     rp_filter=2 (`sysctl net.ipv4.conf`).
     = 応答が復路とは別のインターフェースに届いています。経路を修正するか、rp_filter=2にしてください（`sysctl net.ipv4.conf`）。
 silence = 無応答
+silence over TCP, which `options use-vc` in resolv.conf wants
+    = TCPで無応答（resolv.confの`options use-vc`によりTCPで問い合わせます）
 its port is closed = ポートが閉じています
 {sender} says {words} = {sender}の応答は{words}
 {server} says = {server}の応答:
@@ -11962,6 +12011,9 @@ the program on the server = サーバー上のプログラム
 the name service = 名前解決サービス
 the proxy = プロキシ
 hop {n}, {router} = ホップ{n}（{router}）
+; no trace gets beyond hop {n}, {router} = （経路調査はホップ{n}、{router}まで）
+broadcast = ブロードキャスト
+multicast = マルチキャスト
 Whether the other addresses of the name answer = 名前のほかのアドレスが応答するか
 only {count} of {all} addresses are tried = {all}個のうち{count}個のアドレスだけを試行
 the way that it shares with other addresses of the name = ほかのアドレスと共通の区間
@@ -12800,7 +12852,8 @@ def read_target(text, family=None):
         mine(re.match(r"[^\x00-\x20\x7f-\x9f]{1,2000}\Z", text),
              "spaces, control characters or far too long")
         parts = read_url(text)
-        host, scheme = parts["host"], SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
+        host = usual_form(parts["host"])
+        scheme = SAME_PROTOCOL.get(parts["scheme"], parts["scheme"])
         mine(not scheme or scheme in PROTOCOLS, "unknown scheme %s://" % scheme)
         mine(is_address(host) or check_name(host))
         mine(is_address(host) in (0, family or is_address(host)),
@@ -12852,7 +12905,8 @@ def wish_of(target, options):
         zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
         family=options.family, sni=options.sni or sni_for(host) if named else None,
         source=options.source, cafile=options.cafile,
-        bound=bool(options.source or options.interface), connect_to=host and options.connect_to,
+        bound=bool(options.source or options.interface), connect_to=host and usual_form(
+            options.connect_to or "") or None,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
         asked=not options.overview, watched_s=options.for_s, file=options.read,
         speaks_first=bool(host) and PROTOCOLS[target.protocol][3]))

@@ -1337,6 +1337,16 @@ VARIANTS = [
     fault("icmpv6-dropped-here", FAR6, "gateway.silent firewall.local", "client client_network",
           never="segment.isolated",
           do=[forget(GATEWAY4, GATEWAY6), drop("client", "input", "meta l4proto ipv6-icmp")]),
+    # Spelt as nobody else spells them: no answer names these addresses so.
+    fault("spelling-v6-rejected", "[2001:DB8:3:0::0010]:82", "tcp.rejected", "server",
+          do=[reject("server", "input", "tcp dport 82", "icmpv6 type admin-prohibited")]),
+    fault("spelling-v6-refused", "[2001:DB8:3:0::0010]:81", "tcp.refused", "service server"),
+    fault("mapped-refused", "[::ffff:203.0.113.10]:81", "tcp.refused", "service server"),
+    fault("mapped-dead", "[::ffff:203.0.113.99]:80", "path.host_unreachable", "server"),
+    healthy("ok-mapped", "[::FFFF:cb00:710a]:80"),
+    healthy("ok-hosts-spelling", WEB + "/", never=HEALTHY_NEVER + " dns.hosts_override",
+            hosts="2001:DB8:3:0::10 web.lab.example\n203.0.113.10 web.lab.example\n",
+            resolv="nameserver 2001:DB8:53:0::70\n"),
     fault("link-local-refused", "[fe80::1%eth0]:80", "tcp.refused", "service server"),
     fault("link-local-filtered", "[fe80::1%eth0]:80", "tcp.filtered", "server",
           do=[drop("gateway", "input", "tcp dport 80")]),
@@ -1351,6 +1361,10 @@ VARIANTS = [
              resolv=TWO_RESOLVERS),
     dns_lies("ok-dns-first-servfail", "servfail", "ok", resolv=TWO_RESOLVERS),
     dns_lies("ok-dns-first-refused", "refused", "ok", resolv=TWO_RESOLVERS),
+    fault("dns-use-vc-blocked", WEB + "/", "dns.unreachable", "dns client_network transit",
+          resolv=RESOLV_CONF + "options use-vc\n",
+          do=[drop("gateway", "forward", "tcp dport 53")]),
+    healthy("ok-dns-use-vc", WEB + "/", resolv=RESOLV_CONF + "options use-vc\n"),
     fault("dns-resolver-by-name", WEB + "/", "dns.unconfigured", "client",
           resolv="nameserver ns1.example\n"),
     fault("dns-resolver-with-port", WEB + "/", "dns.unconfigured", "client",
@@ -1378,9 +1392,10 @@ VARIANTS = [
           do=[rules("gateway", "postrouting", 'oifname "wan" ip ttl set 1')]),
     # The next router is dead: its predecessor says no more than of a dead host.
     fault("router-silent-for-router", FAR4, "path.host_unreachable", "server server_network",
-          do=[("transit", "ip neigh flush dev sgw"),
-              ("sgw", "nft -f - <<'E'\ntable arp lab {\nchain i {\ntype filter hook input "
-               "priority 0\niifname wan drop\n}\n}\nE")]),
+          do=[("sgw", "nft -f - <<'E'\ntable arp lab {\nchain i {\ntype filter hook input "
+               "priority 0\niifname wan drop\n}\nchain o {\ntype filter hook output "
+               "priority 0\noifname wan drop\n}\n}\nE"),
+              ("transit", "ip neigh flush dev sgw")]),
     fault("udp-dns-garbage", "dns://" + DNS4, "service.unexpected", "service",
           serve=["dns garbage " + ONE_DNS]),
     fault("udp-ntp-echo", "ntp://" + WEB4, "service.unexpected", "service",
@@ -1389,8 +1404,68 @@ VARIANTS = [
     fault("to-everybody", "255.255.255.255:80", "route.blocked", "client"),
     fault("to-multicast", "224.0.0.5:80", "route.blocked", "client"),
     fault("to-multicast-v6", "[ff02::1%eth0]:80", "route.blocked route.missing", "client"),
+    fault("udp-dead-transit", "ntp://" + WEB4, "udp.no_reply path.dead_end",
+          "transit server_network", do=[drop("transit", "forward", "ip daddr 203.0.113.0/24")]),
+    # A local proxy is gone, and the rule that sends everything to it is still there.
+    fault("own-redirect-dead", FAR4, "firewall.local tcp.refused", "client",
+          do=[nat("client", "output", "tcp dport 80 redirect to :3129")]),
+    fault("ipsec-policy-blocks", FAR4, "firewall.local", "client",
+          do=[("client", "ip xfrm policy add dir out dst 203.0.113.0/24 action block")]),
+    # A tunnel that is not up takes every packet, and no counter of TCP or of the route tells.
+    fault("ipsec-without-tunnel", FAR4, "path.dead_end firewall.local", "",
+          do=[("client", "ip xfrm policy add dir out dst 203.0.113.0/24 tmpl src 192.0.2.10 "
+               "dst 203.0.113.1 proto esp mode tunnel")]),
+    # One connection a minute: the first works, and none after it.
+    fault("syn-limit", FAR4, "path.loss tcp.filtered", "server server_network", do=[rules(
+        "server", "input",
+        "tcp flags & (syn|ack) == syn limit rate over 1/minute burst 1 packets drop")]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
+]
+
+# -- healthy in surroundings that look odd ---------------------------------------------------------
+
+MOVE_TO = ("ip link set {0} up; ip addr flush dev eth0 scope global; ip addr add 192.0.2.12/26 dev"
+           " {0}; ip addr add 2001:db8:1::12/64 dev {0} nodad; ip route add default via 192.0.2.1;"
+           " ip -6 route replace default via 2001:db8:1::1")
+NO_ADDRESS = "ip addr flush dev eth0 scope global; "
+HTTPS = "https://web.lab.example/"
+SECRETIVE = "".join("echo %d >/proc/sys/net/ipv4/icmp_%s; " % pair for pair in (
+    (1000, "ratelimit"), (1, "msgs_per_sec"), (1, "msgs_burst"), (65535, "ratemask")))
+SURROUNDINGS = [healthy("ok-" + name, target, do=[("client", script)]) for name, target, script in (
+    ("own-bridge", HTTPS, "ip link add br0 type bridge; ip link set eth0 master br0; "
+     + MOVE_TO.format("br0") + "; sleep 1"),
+    ("macvlan", HTTPS, "ip link add mv0 link eth0 type macvlan mode bridge; "
+     + MOVE_TO.format("mv0")),
+    ("slash-32", FAR4, NO_ADDRESS + "ip addr add 192.0.2.10/32 dev eth0; "
+     "ip route add 192.0.2.1 dev eth0; ip route add default via 192.0.2.1"),
+    ("unnumbered", FAR4, NO_ADDRESS + "ip addr add 192.0.2.10/32 dev lo; ip route add 192.0.2.1 "
+     "dev eth0 src 192.0.2.10; ip route add default via 192.0.2.1 dev eth0 src 192.0.2.10"),
+    ("200-addresses", HTTPS, "for i in $(seq 200); do echo addr add 10.20.$i.1/24 dev eth0; done"
+     " | ip -batch -"),
+    ("500-routes", HTTPS, "for i in $(seq 250); do echo route add 10.30.$i.0/24 via 192.0.2.1; "
+     "echo route add blackhole 10.31.$i.0/24; done | ip -batch -"),
+    ("200-interfaces", "", "for i in $(seq 100); do echo link add va$i type veth peer name vb$i; "
+     "echo link set va$i up; echo addr add 10.40.$i.1/24 dev va$i; done | ip -batch -"),
+    ("source-routing", FAR4, "ip link add eth1 link eth0 type macvlan mode bridge; ip link set eth1"
+     " up; ip addr add 192.0.2.14/26 dev eth1; ip route add default via 192.0.2.1 dev eth0 table "
+     "11; ip route add default via 192.0.2.1 dev eth1 table 12; ip rule add from 192.0.2.10 table "
+     "11; ip rule add from 192.0.2.14 table 12"),
+    ("mtu-1280", HTTPS, "ip link set eth0 mtu 1280"),
+    ("strict-reverse-path", HTTPS, "echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter"),
+    ("no-tcp-options", HTTPS, "cd /proc/sys/net/ipv4; echo 0 >tcp_timestamps; echo 0 >tcp_sack; "
+     "echo 0 >tcp_window_scaling"))] + [
+    healthy("ok-icmp-once-a-second", HTTPS, do=[(node, SECRETIVE) for node in (
+        "gateway", "transit", "sgw", "server")]),
+    healthy("ok-no-icmp-here-either", HTTPS,
+            do=ICMP_DEAD + [drop("client", "input", "meta l4proto icmp")]),
+    healthy("ok-carrier-nat", FAR4, resolv="nameserver %s\n" % DNS4, do=[
+        ("client", "ip addr del 192.0.2.10/26 dev eth0; ip addr add 100.64.3.10/26 dev eth0; "
+         "ip route add default via 100.64.3.1"), ("gateway", "ip addr add 100.64.3.1/26 dev lan"),
+        nat("gateway", "postrouting", 'ip saddr 100.64.0.0/10 oifname "wan" masquerade')]),
+    healthy("ok-ttl-set", HTTPS, do=[rules("gateway", "prerouting", "ip ttl set 64")]),
+    healthy("ok-own-redirect", "http://%s:9000/" % WEB4, serve=["liars-at client 3129=page:http10"],
+            do=[nat("client", "output", "ip daddr 203.0.113.10 tcp dport 9000 redirect to :3129")]),
 ]
 
 ABOVE = STARTED + REFUSING + ELSEWHERE + STARTTLS + GATES + VERSIONS + PAGES + PROXIES
@@ -1412,8 +1487,10 @@ def far_away(row, milliseconds=20):
 
 
 NEAR = (LOCAL + SEGMENT + NAMES + WAY + TRANSPORT + TLS + HTTP + SERVICES + HEALTHY + ABOVE
-        + VARIANTS)
+        + VARIANTS + SURROUNDINGS)
 FAR = [far_away(row) for row in NEAR if row.name in FAR_AWAY] + [
+    # Farther than a SYN waits until it is sent again: nothing is lost.
+    far_away(healthy("ok-very-far", FAR4), 600),
     # Over a satellite: 600 ms there and back.
     far_away(healthy("ok-satellite", "https://web.lab.example/"), 300),
     far_away(fault("refused-satellite", WEB4 + ":81", "tcp.refused", "service server"), 300),
