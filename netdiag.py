@@ -7583,6 +7583,20 @@ sign("""tls.large_hello  where: service server_network  each: large  severity: w
     and any(said(r, "version") for r in prompt(rows_about(large, host_of(row) + " small")))
     and host_of(row) not in [r.subject for r in outsized]
     and dict(address=host_of(row), scope=host_of(row), how=ENDINGS.get(row.value["ended"], "ends")))
+def first_line(text):
+    """The first line of what a service said; its line ends are escaped."""
+    return re.split(r"\\[rn]", text)[0].strip() or text
+
+
+def proxy_refusal(status, proxy, goal):
+    """What helps against 407, which wants a login, and against 403, where its rules say no."""
+    if status == 407:
+        return dict(cure="Give the proxy a login: --proxy http://USER:PASSWORD@%s, or so in the"
+                    " variable." % proxy, request="Which login may this host use at %s?" % proxy)
+    return dict(cure="The proxy's rules forbid it: ask the proxy team to allow %s." % goal,
+                request="Please allow %s: the proxy %s answers 403." % (goal, proxy))
+
+
 HANDSHAKES = {
     "tls.client_cert": ("client service", "certain", "Configure the client's certificate and key;"
                         " netdiag has none to offer."),
@@ -7723,7 +7737,7 @@ sign("""service.error ssh.throttled  where: service  each: spoken
     given: target/A ok protocol=smtp   fires: tcp/A ok after=data greeting=554 refuses=service.error
     quiet: tcp/A ok after=data greeting=220""",
     lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
-        code=row.value["refuses"], words=row.value["greeting"][:100].strip()))
+        code=row.value["refuses"], words=first_line(row.value["greeting"][:100])))
 
 
 @rule("""ssh.host_key  where: server client  each: ssh
@@ -7773,7 +7787,7 @@ sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS
     means: The configured proxy does not accept a connection, or has no address.
     says: The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).
     fix: Correct or unset {variable}{bypass}, or repair the proxy.
-    ask: Is the proxy {proxy} up, and may this host use it?
+    ask: Is the proxy {proxy} up? May this host use it?
     given: target/N ok proxy=http://192.0.2.8:3128
     fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200""",
     lambda row, proxy: proxy and not said(row, "status") and dict(
@@ -7784,16 +7798,16 @@ sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS
 sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
     means: The way out leads only through a proxy, which the variables do not let this target use.
     says: {host} is not reached directly, but would be by the proxy {proxy}: NO_PROXY forbids it.
-    fix: Take {host} out of NO_PROXY, or give --proxy.
+    fix: Take {host} out of NO_PROXY; or give --proxy.
     fires: spare_proxy/P ok status=200   quiet: spare_proxy/P ok status=403""",
     lambda row: said(row, "status") == 200 and dict(proxy=row.subject))
 sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY  means: CONNECT is met by 403 or 407.
     says: The proxy {proxy} refuses {host}: HTTP {status} {reason}.
-    fix: 403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.
-    ask: Please allow {here} to reach {host}:{port} through {proxy}.
+    fix: {cure}   ask: {request}
     fires: tunnel/P ok status=407   quiet: tunnel/P ok status=200""",
-    lambda row, tunnel: row in latest(tunnel) and said(row, "status") in (403, 407) and dict(
-        proxy=row.subject))
+    lambda row, wish, tunnel: row in latest(tunnel) and said(row, "status") in (403, 407) and dict(
+        proxy=row.subject, **proxy_refusal(row.value["status"], row.subject, "%s:%s" % (
+            wish["host"], wish["port"]))))
 sign("""http.gateway_error proxy.unreachable proxy.denied  where: proxy  each: tunnel
     means: The proxy has another answer than yes, 403 or 407.
     says: The proxy {proxy} opens no way to {host}: it answers {status} {reason}.
@@ -7855,7 +7869,7 @@ def rule_service_unexpected(row, wish):
     either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
         and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
     return not (garbage or either or speaks == wanted or row.value.get("refuses")) and dict(
-        wanted=wish["protocol"].upper(), words=words[:60].strip(),
+        wanted=wish["protocol"].upper(), words=first_line(words[:60]),
         speaks=speaks.upper() if speaks else "something else")
 
 
@@ -9766,7 +9780,7 @@ def ok_words(wish, good, seen):
     parts = [wish["host"] + (" port %s" % wish["port"] if wish["port"] else "") + " answers"]
     parts += ["%s with a trusted certificate" % version for version in told("tls", "version")]
     parts += ["HTTP %d" % status for status in told("http", "status")] or [
-        '"%s"' % re.sub(r"\\r|\\n.*| you=.*", "", words)[:50] for words in told("tcp", "greeting")]
+        '"%s"' % first_line(words.partition(" you=")[0])[:50] for words in told("tcp", "greeting")]
     return ", ".join(parts) + "."
 
 
@@ -10308,7 +10322,7 @@ def exact_words(row):
               for e in said(row, "icmp") or () if e.get("from")]
     told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)
             and not (key == "reason" and said(row, "error"))      # there it is a part of the error
-            and not (key == "reply" and said(row, "greeting"))]   # of which these are the words
+            and not (key in ("reply", "refuses") and said(row, "greeting"))]   # its words are there
     text = ", ".join(errors or told) or (row.outcome if row.outcome in NO_WORDS else "")
     text = re.sub(r" ?\(?_ssl\.c:\d+\)?:? ?", " ", text).rstrip()   # a line of Python's own source
     return text and printable("%s %s: %s%s" % (
@@ -11126,8 +11140,6 @@ JAPANESE = """
 @proxy_required_spare_proxy {host}へは直接到達できませんが、プロキシ{proxy}経由なら到達できます。NO_PROXYがこれを妨げています。
   fix NO_PROXYから{host}を外すか、--proxyを指定してください。
 @proxy_denied_tunnel プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
-  fix 403はプロキシの規則による禁止、407はログイン要求です。プロキシ担当に依頼してください。
-  ask {here}から{proxy}経由で{host}:{port}へ接続できるように許可してください。
 @http_gateway_error_tunnel プロキシ{proxy}が{host}への経路を開きません。応答は{status} {reason}です。
   fix 5xxの場合、プロキシから先（名前解決、経路、{host}）を確認してください。4xxの場合、プロキシかどうかを確認してください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
@@ -11329,6 +11341,13 @@ This host tracks as many connections as it may ({used} of {most}): new ones are 
     = このホストの接続追跡が上限に達しています（{most}件中{used}件）。新しい接続は破棄されます。
 The name {host} exists but has no address. = 名前{host}は存在しますが、アドレスがありません。
 a route of its own = （個別の経路）
+Give the proxy a login: --proxy http://USER:PASSWORD@{proxy}, or so in the variable.
+    = プロキシのログイン情報を指定してください（--proxy http://USER:PASSWORD@{proxy}、または変数で同様に）。
+Which login may this host use at {proxy}? = このホストは{proxy}でどのログインを使えますか。
+The proxy's rules forbid it: ask the proxy team to allow {goal}.
+    = プロキシの規則により禁止されています。プロキシ担当に{goal}の許可を依頼してください。
+Please allow {goal}: the proxy {proxy} answers 403.
+    = {goal}への接続を許可してください。プロキシ{proxy}が403を返しています。
 Why does the TLS handshake fail? {address} port {port}: {why}. What does your log say?
     = {address}のポート{port}とのTLSハンドシェイクが失敗します: {why+}。サーバー側のログを確認してください。
 {silent} got no answer = {silent}回は無応答
