@@ -12700,9 +12700,10 @@ def render_document(reports, system, options, started, began, group=None):
     if group:
         return render_merged(reports, group, filled, color, say) + note
     worth = [report for report in reports if not options.overview or report.verdict.code != "ok"]
+    overview = [render_listeners(reports, say) + untested_once(reports, say)
+                ] if options.overview else []
     text = RULER.join(
-        [render_listeners(reports, say) + untested_once(reports, say)] * bool(options.overview)
-        + [render_mode(report, system.packets, filled, color, say) for report in worth])
+        overview + [render_mode(report, system.packets, filled, color, say) for report in worth])
     if options.verbose or worth and reports[0].target.mode not in MODE_PARTS:
         text += "\n" + render_transcript(transcript, answers, options.verbose, say)
     if options.verbose and not options.redact:
