@@ -4004,7 +4004,7 @@ class System:
 
     def __init__(self, options):
         import threading
-        self.options, self.transcript, self.attempts = options, [], {}
+        self.options, self.transcript, self.attempts = options, [], []
         self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.children, self.closed, self.lock = set(), False, threading.Lock()
         self.contexts = {}                # of TLS, by whether they verify
@@ -4019,7 +4019,7 @@ class System:
     def rest(self, seconds):
         """Wait between two checks, without the connections of the last one."""
         while self.attempts:
-            self.attempts.popitem()[1]["sock"].close()
+            self.attempts.pop()["sock"].close()
         time.sleep(seconds)
 
     def monotonic(self):
@@ -4255,7 +4255,7 @@ class System:
             self.closed = True
         for child in list(self.children):
             end_child(child)
-        for attempt in list(self.attempts.values()):
+        for attempt in list(self.attempts):
             attempt["sock"].close()
         if self.recording:
             self.recording.end()
@@ -4635,17 +4635,19 @@ class System:
 
     def knock(self, address, port, timeout_s=FIRST_LOOK_S):
         """Send the SYN and look for FIRST_LOOK_S; the connection is kept for `settle`."""
-        attempt = self.start_connect(address, port)
+        attempt = dict(self.start_connect(address, port), goal=(address, port))
         if attempt["sock"]:
-            self.attempts[address, port] = attempt
+            self.attempts.append(attempt)
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
         return attempt_outcome(attempt), pick(attempt, "state errno immediate ms")
 
     def settle(self, address, port, listen_s, ssh=False, timeout_s=None):
         """What became of a knock; what the peer says unasked (sshd's own lines: RFC 4253 4.2)."""
-        attempt = self.attempts.get((address, port))
-        if attempt is None:
-            return "unknown", "no connection was begun"
+        with self.lock:                   # another target may have knocked at the same port
+            attempt = first_of(row for row in self.attempts if row["goal"] == (address, port))
+            if attempt is None:
+                return "unknown", "no connection was begun"
+            attempt["goal"] = None
         watch_connect(attempt, attempt["started"] + (self.options.timeout_s or PATIENCE_S))
         sock, info = attempt["sock"], self.count(attempt["sock"])
         facts = dict(dict.fromkeys(("after", "greeting", "speaks", "refuses", "local")), info=info,
