@@ -7088,7 +7088,8 @@ def rule_dns_failing(wish, dns, lookup, general_dns):
 sign("""dns.failing  where: client  each: unresolved  sure: likely
     means: A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.
     says: The resolvers know {host} ({known}), but this host's own look-up fails ({error}).
-    fix: Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.
+    fix: Look at /etc/nsswitch.conf (hosts: files dns); then at a local cache (nscd) and
+      /etc/resolv.conf.
     fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]
     quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]
     quiet: lookup/N refused ; dns/R,A,N ok rcode=NXDOMAIN ; dns/S,A,N ok addresses=["192.0.2.7"]""",
@@ -7743,10 +7744,11 @@ sign("""service.error ssh.throttled  where: service  each: spoken
 
 
 @rule("""ssh.host_key  where: server client  each: ssh
-    says: The SSH host key of {address} ({key_type} SHA256:{digest}) is not that known for {host}.
-    fix: If not set up anew, another machine answers: check the address before any password is
-      typed. If it was: `ssh-keygen -R '{entry}' -f {file}`.
-    ask: Was {host} reinstalled, or has its address moved?
+    says: The SSH host key of {address} is not that known for {host}: it is {key_type}
+      SHA256:{digest}.
+    fix: Check the address before any password is typed: if the host was not set up anew, another
+      machine answers. If it was: `ssh-keygen -R '{entry}' -f {file}`.
+    ask: Was {host} set up anew? Has its address moved?
     given: target/N ok port=22 ; known_hosts/f ok [{"hosts":"N","type":"t","key":"y"}]
     fires: ssh/A ok key=x key_type=t   fires: ssh/A ok outcome=hostkey_changed
     quiet: ssh/A ok key=y key_type=t   quiet: ssh/A ok outcome=ok""")
@@ -7813,18 +7815,20 @@ sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY  means: CONNECT is
 sign("""http.gateway_error proxy.unreachable proxy.denied  where: proxy  each: tunnel
     means: The proxy has another answer than yes, 403 or 407.
     says: The proxy {proxy} opens no way to {host}: it answers {status} {reason}.
-    fix: 5xx: it does not get there (its resolver, its way out, {host}). 4xx: is it a proxy at all?
+    fix: {cure}   ask: Why does {proxy} answer {status} for {host}?
     fires: tunnel/P ok status=502   quiet: tunnel/P ok status=407""",
     lambda row, tunnel: row in latest(tunnel) and (said(row, "status") or 200) // 100 != 2
     and row.value["status"] not in (403, 407) and dict(
-        proxy=row.subject, code="http.gateway_error" if row.value["status"] in (500, 502, 503, 504)
+        proxy=row.subject, cure="The proxy does not get there: see its resolver, its way out, and"
+        " the target." if row.value["status"] >= 500 else "Is it a proxy at all? Check its address"
+        " and port.", code="http.gateway_error" if row.value["status"] in (500, 502, 503, 504)
         else "proxy.unreachable" if row.value["status"] in NO_TUNNEL + (404,) else "proxy.denied"))
 sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     hides: http.server_error http.redirect_loop
     means: A gateway that wants a login first answers every request itself (RFC 6585, 8910).
     says: A login page of the network answers in place of {host}: {how}.
     fix: Log in to the network (captive portal) in a browser, then try again.
-    ask: Please exempt this host from the captive portal.
+    ask: Please exempt this host from the portal.
     fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login""",
     lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
@@ -7891,7 +7895,7 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
               if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
     away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
     cure = "Publish the port of that container or namespace here" if away else \
-        "Start the service, or correct the port that it or the client uses"
+        "Start the service; or correct the port that it or the client uses"
     nearest = nearest_words(wish, sockets, owners, units, elsewhere) + "".join(
         '; a rule sends it elsewhere, "%s"' % rule_words(fate) for fate in sent_on[:1])
     yield dict(cure=cure, nearest=nearest,
@@ -7903,7 +7907,7 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
 
 @rule("""listen.loopback_only listen.other_address  where: service server
     says: {holder} listens on {bound_to} only: {who} can reach it.
-    fix: Let it listen on 0.0.0.0 and [::], or on the address that the clients use; restart it.
+    fix: Let it listen on 0.0.0.0 and [::]; or on the address that the clients use. Restart it.
     fires: port/80 ; listener/127.0.0.1   fires: port/80 client=2001:db8::5 ; listener/0.0.0.0
     fires: port/80 ; iface/eth0 ; listener/203.0.113.77
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 client=127.0.0.1 ; listener/127.0.0.1
@@ -8254,8 +8258,9 @@ sign("""oneway.forward
     where: transit client_network server_network  each: unheard_of  sure: possible
     means: On the server: nothing came from the client (or from anybody) while we listened.
     says: No packet{of} came to this host's {goal} in {seconds:.0f} s{others}.
-    fix: If the client tried meanwhile, its packets are lost before this host, or it asks another
-      address: record at both ends (`netdiag.py capture TARGET` there) and compare.
+    fix: Did the client try meanwhile? If so, its packets are lost before this host, or it asks
+      another address: record at both ends (`netdiag.py capture TARGET` there) and compare.
+    ask: Where do the client's packets to this host's {goal} go? Nothing came in {seconds:.0f} s.
     fires: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok
     quiet: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok ;
       flow/A ok""",
@@ -8534,7 +8539,7 @@ sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
     says: {target} works now and then: {failed} of {checks} checks failed (outages: {count},
       {seconds:.0f} s in all): {kinds}.
-    fix: See what happened at those times: {times}.
+    fix: See what happened at {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
       "suspects":["service"]}]
     quiet: checks/A ok   quiet: checks/A ok checks=5 failed=5 outages=[{"from":5000,"to":5006,
@@ -9622,7 +9627,8 @@ def listen_verdict(seen, _):
     if not came:
         return undecided(
             "Nothing arrived at %s." % place, "Run `netdiag.py %s://%s` on the client meanwhile;"
-            " --bind says which address it shall reach." % (wish["transport"], endpoint(
+            " --bind ADDR says which address it shall reach (without it only this host can)." % (
+                wish["transport"], endpoint(
                 "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"], wish["port"])))
     what = "connection" if wish["transport"] == "tcp" else "datagram"
     return works_well("%s arrived at %s: %s." % (
@@ -9725,7 +9731,7 @@ def merge_verdict(seen, _):
                 "Run both at the same time: on the server `netdiag.py server %s --for 30s"
                 " --client %s`, meanwhile netdiag on the client." % (
                     client["port"], (client["sources"] + ["ADDRESS"])[0]), client["suspects"])
-        words = " (%(host)s: %(code)s)" % server
+        words = " The report of the server, %(host)s: %(code)s." % server
     return Verdict(client["code"], client["suspects"], client["confidence"],
                    client["summary"] + words, client["fix"],
                    ask_owner(client["suspects"], client["fix"][0]) if client["fix"] else None)
@@ -10054,7 +10060,7 @@ def render_merged(reports, group, filled=(), color=False, say=str):
     if reports[1:]:
         first = reports[0]
         whole = first._replace(
-            target=first.target._replace(text="%d hosts, %d targets" % (len(group["matrix"][
+            target=first.target._replace(text="hosts: %d, targets: %d" % (len(group["matrix"][
                 "hosts"]), len(group["matrix"]["targets"])), port=None),
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
         head = [below_verdict(in_words(whole, say), group_parts(group, reports, say), color, say)]
@@ -11143,7 +11149,7 @@ JAPANESE = """
   fix NO_PROXYから{host}を外すか、--proxyを指定してください。
 @proxy_denied_tunnel プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
 @http_gateway_error_tunnel プロキシ{proxy}が{host}への経路を開きません。応答は{status} {reason}です。
-  fix 5xxの場合、プロキシから先（名前解決、経路、{host}）を確認してください。4xxの場合、プロキシかどうかを確認してください。
+  ask {proxy}が{host}に対して{status}を返す原因を調べてください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
   fix ブラウザーで、ネットワークのログイン画面からログインしてください。その後、再度試してください。
   ask このホストをキャプティブポータルの対象から除外してください。
@@ -11266,6 +11272,7 @@ JAPANESE = """
 @oneway_forward_unheard_of {seconds}秒間、このホストの{goal}にはパケット{of}が届きませんでした{others}。
   fix その間に接続を試していたなら、手前で失われたか、宛先が違います。
     両端で記録（相手側で`netdiag.py capture TARGET`）して比べてください。
+  ask このホストの{goal}宛ての、クライアントのパケットの行方を調べてください。{seconds}秒間、何も届きませんでした。
 @tls_handshake_stalled_talks {address}はポート{port}で接続を受け付けますが、その後のデータに確認応答がありません（{again}回再送）。
     SYNより後のパケットが往路で失われています。
   fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
@@ -11345,6 +11352,10 @@ The name {host} exists but has no address. = 名前{host}は存在しますが�
 a route of its own = （個別の経路）
 Give the proxy a login: --proxy http://USER:PASSWORD@{proxy}, or so in the variable.
     = プロキシのログイン情報を指定してください（--proxy http://USER:PASSWORD@{proxy}、または変数で同様に）。
+The proxy does not get there: see its resolver, its way out, and the target.
+    = プロキシから先へ到達できません。プロキシの名前解決と経路、対象を確認してください。
+Is it a proxy at all? Check its address and port.
+    = プロキシかどうか、アドレスとポート番号を確認してください。
 Which login may this host use at {proxy}? = このホストは{proxy}でどのログインを使えますか。
 The proxy's rules forbid it: ask the proxy team to allow {goal}.
     = プロキシの規則により禁止されています。プロキシ担当に{goal}の許可を依頼してください。
@@ -11529,7 +11540,7 @@ Correct or unset {variable}, add the target to NO_PROXY, or repair the proxy.
     = {variable}を訂正または解除するか、対象をNO_PROXYに追加するか、プロキシを修復してください。
 it redirects to {url} = {url}へリダイレクト
 something else = 別のプログラム
-{address} answers {status} for {path} at that time UTC: what does the log say?
+Why HTTP {status} for {path}? {address} answered so at that time UTC: what does the log say?
     = {address}が{path}に対して{status}を返しました。ログを確認してください。
 a proxy on the way forbids it = 途中のプロキシが禁止しています
 the server does not understand the request = サーバーが要求を理解できません
@@ -11616,7 +11627,7 @@ UDP port {port} is open = UDPポート{port}は開いています
 {unit} has failed = {unit}は異常終了
 {unit} is stopped = {unit}は停止中
 a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
-Start the service, or correct the port that it or the client uses.
+Start the service; or correct the port that it or the client uses.
     = サービスを起動するか、双方のポート番号を確認してください。
 Publish the port of that container or namespace here.
     = そのコンテナまたは名前空間のポートを、このホストで公開してください。
@@ -11854,8 +11865,9 @@ it has no such address = このアドレスを持っていません
 Choose another port or address, or run it as root.
     = 別のポートまたはアドレスを指定するか、rootで実行してください。
 Nothing arrived at {place}. = {place}には何も届きませんでした。
-Run `netdiag.py {url}` on the client meanwhile; --bind says which address it shall reach.
-    = その間にクライアントで`netdiag.py {url}`を実行してください。待ち受けるアドレスは--bindで指定します。
+Run `netdiag.py {url}` on the client meanwhile; --bind ADDR says which address it shall reach
+    (without it only this host can).
+    = その間にクライアントで`netdiag.py {url}`を実行してください。待ち受けるアドレスは--bind ADDRで指定します（省略時はこのホストからのみ到達できます）。
 A connection arrived at {place}: {clients}. = {place}に接続が届きました: {clients}。
 {count} connections arrived at {place}: {clients}. = {place}に接続が{count}件届きました: {clients}。
 A datagram arrived at {place}: {clients}. = {place}にデータグラムが届きました: {clients}。
@@ -11930,7 +11942,7 @@ the target host {value} = 対象ホスト {value}
 the source segment {value} = 送信元セグメント {value}
 the hop {value} = ホップ {value}
 the port {value} = ポート {value}
-{hosts} hosts, {targets} targets = {hosts}ホスト、{targets}対象
+hosts: {hosts}, targets: {targets} = {hosts}ホスト、{targets}対象
 {failed} of those that fail have it, {fine} of the others = 失敗のうち{failed}件、それ以外の{fine}件に該当
 The report of {host} about {target} ({code}) belongs to no client's report: another service, or
     another report of it is nearer in time.
