@@ -10300,12 +10300,22 @@ def ticket_rows(report, table, packets, filled, say):
         site=None, switch=None, switch_port=None)
     if target.mode == "server" and table["target"]:
         rows = server_rows(table, rows, packets, say)
+    elif target.mode == "capture" and not target.host:        # recorded here, at the server
+        here = [a for link in real_links(table["interfaces"]) for a in far_reaching(link)]
+        rows.update(server="%s (%s)" % (rows["client_host"], ", ".join(here[:4]) or "-"))
+        rows = {key: text for key, text in rows.items() if key not in (
+            "client_host interface VLAN gateway way_there way_back".split())}
     return dict(rows, **filled)
 
 
 def client_rows(table, way, host, say):
     """This host as a network team knows it: address and prefix, name, interface, VLAN, gateway."""
     src, dev, via = way.get("src"), way.get("dev"), way.get("via")
+    gateless = dev and say("none: on the own segment")
+    links = real_links(table["interfaces"])
+    if not dev and len(links) == 1:                 # no route leads there: the only way out
+        src, dev = first_of(far_reaching(links[0])), links[0]["name"]
+        gateless = table["route"] and say("none: no route leads there")
     link = interface_named(table["interfaces"], dev) or {"inet": [], "inet6": []}
     cidr = [c for c in link["inet"] + link["inet6"] if c.partition("/")[0] == src] or [src]
     hop = next((row.value for row in table["neighbor"] if row.value), {})
@@ -10315,7 +10325,7 @@ def client_rows(table, way, host, say):
                 interface=dev and "%s, MAC %s, MTU %s" % (
                     dev, link.get("mac") or "?", link.get("mtu") or "?"),
                 VLAN=find(r"(?:\.|^vlan)(\d+)$", dev or ""),
-                gateway=gateway or dev and say("none: on the own segment"))
+                gateway=gateway or gateless)
 
 
 def proof_of(report):
@@ -10358,7 +10368,8 @@ def way_facts(report, table, say):
     """For a network team: the way there and the way back, as far as they are known."""
     way = way_of(table)
     hops = "".join(" > " + (hop["address"] or "*") for hop in report.path)
-    return dict(way_there=way.get("dev") and "%s (%s)%s" % (way.get("src"), way["dev"], hops),
+    return dict(way_there="%s (%s)%s" % (way.get("src"), way["dev"], hops) if way.get(
+                    "dev") else "-",
                 way_back=say("not visible from here: run netdiag on the server as well"))
 
 
@@ -12029,6 +12040,7 @@ client host = ホスト名
 interface = IF
 gateway = ゲートウェイ
 none: on the own segment = なし（同一セグメント）
+none: no route leads there = なし（宛先への経路がありません）
 layer 2: = レイヤー2:
 protocol = プロトコル
 time = 発生時刻
