@@ -5390,7 +5390,7 @@ def put(source, system, timeout_s):
             raw = {key: item for key, item in raw.items() if not isinstance(item, bytes)}
         return outcome, raw
     except NotMine as error:
-        return "unknown", "not understood: %s" % error
+        return "unknown", "not understood: %s" % error if str(error) else "not understood"
     except Exception as error:                    # a crash in a probe becomes a line in the report
         return "unknown", "crashed: %s: %s" % (type(error).__name__, error)
 
@@ -7435,7 +7435,7 @@ sign("""udp.no_reply
     means: Silence: the service may not answer such a datagram, or something drops it.
     says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or nobody.
     fix: Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.
-    ask: Do datagrams of {here} reach UDP port {port}? `tcpdump -ni any udp port {port}` shows them.
+    ask: Does UDP port {port} hear {here}? `tcpdump -ni any udp port {port}` shows what arrives.
     fires: udp/A timeout   quiet: udp/A ok reply=x""", lambda row: row.outcome == "timeout")
 
 
@@ -7601,7 +7601,7 @@ def proxy_refusal(status, proxy, goal):
 
 
 HANDSHAKES = {
-    "tls.client_cert": ("client service", "certain", "Configure the client's certificate and key;"
+    "tls.client_cert": ("client service", "certain", "Configure a client certificate and key;"
                         " netdiag has none to offer."),
     "tls.version": ("service client", "certain", "Let the server offer TLS 1.2 or 1.3; old versions"
                     " are off here for a reason."),
@@ -10147,7 +10147,8 @@ def path_lines(report, way, server, say):
     rows += [(hop["place"], "", say("and so on, to hop %d" % hop["ttl"]), None)
              for hop in report.path[shown + 1:][-1:]]
     if rows[-1][0] != "server":
-        rows.append(("server", "", shorten(server, 39), None))
+        short = server if columns(server) <= 39 else server.split(", ")[0] + ", ..."
+        rows.append(("server", "", shorten(short, 39), None))
     if target.port:
         port = say("%s port %d" % (target.transport.upper(), target.port))
         rows.append(("service", "", port, None))
@@ -10338,7 +10339,8 @@ def exact_words(row):
     "" where it has none."""
     errors = ["%s from %s" % (icmp_words(host_of(row), e), e["from"])
               for e in said(row, "icmp") or () if e.get("from")]
-    told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)
+    told = ["%s %s" % (key.replace("after", "then"), said(row, key)) for key in SEEN_KEYS
+            if said(row, key) and (key != "after" or said(row, key) in ("reset", "closed"))
             and not (key == "reason" and said(row, "error"))      # there it is a part of the error
             and not (key in ("reply", "refuses") and said(row, "greeting"))]   # its words are there
     text = ", ".join(errors or told) or (row.outcome if row.outcome in NO_WORDS else "")
@@ -10495,8 +10497,8 @@ TICKET_FACTS = {"dns": dns_facts, "tls": tls_facts, "clock": tls_facts, "http": 
                 "proxy": proxy_facts}
 NO_WORDS = ("timeout", "refused", "unreachable")          # answers all the same
 SEEN_LINES = 6               # answers that a ticket quotes; the others stand in the evidence
-SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason greeting reply not_http"
-             " not_tls refuses mac key_type sha256").split()
+SEEN_KEYS = ("errno state after rcode status alert verify_code ended error reason greeting reply"
+             " not_http not_tls refuses mac key_type sha256").split()
 
 
 def ruled_out(table, result, say):
@@ -11519,7 +11521,7 @@ a box before it (hop {one} or {two} of {far}) cuts it, the ClientHello never got
     = 手前の機器（ホップ{one}または{two}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
 a box before it (hop {one} of {far}) cuts it, the ClientHello never got to the server
     = 手前の機器（ホップ{one}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
-Configure the client's certificate and key; netdiag has none to offer.
+Configure a client certificate and key; netdiag has none to offer.
     = クライアント証明書と鍵を設定してください。netdiagには提示できるものがありません。
 Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.
     = サーバーでTLS 1.2または1.3を有効にしてください。古いバージョンは安全上の理由でこのホストでは無効です。
@@ -11613,6 +11615,7 @@ no netlink on this system = このシステムにnetlinkがありません
 netlink does not answer = netlinkが応答しません
 no connection was begun = 接続が開始されていません
 not understood: {why} = 出力を解釈できません: {why}
+not understood = 出力を解釈できません
 the run has ended = 実行が終了しました
 open = 接続成功
 refused = 拒否
