@@ -10303,9 +10303,17 @@ def ticket_rows(report, table, packets, filled, say):
         rows = server_rows(table, rows, packets, say)
     elif target.mode == "capture" and not target.host:        # recorded here, at the server
         here = [a for link in real_links(table["interfaces"]) for a in far_reaching(link)]
-        rows.update(server="%s (%s)" % (rows["client_host"], ", ".join(here[:4]) or "-"))
-        rows = {key: text for key, text in rows.items() if key not in (
-            "client_host interface VLAN gateway way_there way_back".split())}
+        came = unique(flow["client"] for row in succeeded(table["capture"])
+                      for flow in row.value["flows"])
+        rows.update(server="%s (%s)" % (rows["client_host"], ", ".join(here[:4]) or "-"),
+                    client=", ".join(came[:4]) or None)
+        rows = {key: text for key, text in rows.items() if key not in HERE_ROWS + ["client_host"]}
+    elif target.mode == "merge":                              # what this host knows is no matter
+        client = client_of(report)
+        rows.update(client=first_of(client["sources"] + client["addresses"]),
+                    client_host=client["host"], time=utc_text(client["began_s"]) + " UTC")
+        rows = {key: text for key, text in rows.items() if key not in HERE_ROWS + [
+            "ruled_out", "packets_sent", "environment", "run_by"]}
     return dict(rows, **filled)
 
 
@@ -10387,6 +10395,7 @@ def dns_facts(report, table, say):
         search_list=printable(", ".join(conf.get("search") or ()) or "-"))
 
 
+HERE_ROWS = "interface VLAN gateway way_there way_back".split()
 AWAY_ROWS = "client_host protocol ruled_out way_there how_often".split()
 
 
@@ -10602,16 +10611,10 @@ HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", h
 OTHER_CODES = dict(line.split(" = ") for line in """\
 ok = The target works at the layer that was asked for.
 undecided = Not enough was seen to name a cause; the report says what was not tested.
-firewall.local = This host's own firewall drops or rejects it.
-http.client_error = The server answers 4xx: the URL, the rights or the login.
 http.gateway_error = The server answers 502, 503 or 504: what is behind the front does not work.
-http.server_error = The server answers another 5xx: the application failed.
-listen.loopback_only = The program listens on loopback only.
 oneway.forward = What the client sends is lost on the way to the server.
-oneway.reverse = The server's answers are lost on the way back to the client.
 service.error = The service itself says no, or its log does.
 ssh.throttled = sshd turns this client away before it can log in.
-tcp.closed = The connection is accepted, then closed before any data.
 tcp.reset = The connection is accepted, then reset before any data.
 tls.cipher = Client and server have no cipher or parameter in common.
 tls.client_cert = The server demands a client certificate.
@@ -12042,6 +12045,7 @@ advice = 対処案
 client host = ホスト名
 interface = IF
 gateway = ゲートウェイ
+{summary} The report of the server, {host}: {code}. = {summary+}。サーバー{host}の報告: {code}。
 none: on the own segment = なし（同一セグメント）
 none: no route leads there = なし（宛先への経路がありません）
 layer 2: = レイヤー2:
