@@ -6835,7 +6835,7 @@ class Seen(dict):
     fires: iface/eth0 loopback=true up=false ; tcp/127.0.0.1 timeout
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
 def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
-    """The interface that should carry the connection is down or has no carrier."""
+    """The interface that should carry it is down (`ip link set`) or without carrier (cable)."""
     proof = succeeded(interfaces_now) or interfaces
     down = [link for link in real_links(proof) if not is_up(link)]
     only = [] if usable_links(proof) else down         # nothing else leads out
@@ -7805,7 +7805,8 @@ sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
     fix: Take {host} out of NO_PROXY; or give --proxy.
     fires: spare_proxy/P ok status=200   quiet: spare_proxy/P ok status=403""",
     lambda row: said(row, "status") == 200 and dict(proxy=row.subject))
-sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY  means: CONNECT is met by 403 or 407.
+sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY
+    means: CONNECT is met by 403 (the proxy's rules) or 407 (it wants a login).
     says: The proxy {proxy} refuses {host}: HTTP {status} {reason}.
     fix: {cure}   ask: {request}
     fires: tunnel/P ok status=407   quiet: tunnel/P ok status=200""",
