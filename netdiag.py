@@ -4673,13 +4673,13 @@ class System:
         self.packets += max(info.get("segs_out", 1) - 1, 0)       # 0: it failed at once
         return info
 
-    def open_tcp(self, address, port, seconds, clamp=None, mark=None):
+    def open_tcp(self, address, port, seconds, clamp=None, mark=None, ttl=None):
         """A connection for a conversation -> (outcome, socket or None, errno name or None).
 
-        clamp: the MSS of its segments; mark: the TOS of its packets.
+        clamp: the MSS of its segments; mark: the TOS of its packets; ttl: theirs, the SYN's too.
         """
-        attempt = self.start_connect(
-            address, port, (TCP_MAXSEG, clamp) if clamp else mark and (MARK, mark))
+        attempt = self.start_connect(address, port, (TCP_MAXSEG, clamp) if clamp else
+                                     (MARK, mark) if mark else ttl and (SEND_TTL, ttl))
         sock = watch_connect(attempt, attempt["started"] + seconds)["sock"]
         if attempt["state"] == "open":
             return "ok", sock, None
@@ -4873,7 +4873,7 @@ class System:
             set_option(sock, SEND_TTL, 64)                  # the farewell has to arrive
             abort(sock)
             if ended in ("reset", "closed"):
-                _, sock, _ = self.open_tcp(address, port, CUT_WAIT_S, (SEND_TTL, ttl))
+                _, sock, _ = self.open_tcp(address, port, CUT_WAIT_S, ttl=ttl)
                 if not sock:
                     return "ok", {"ttl": ttl, "far": far}
                 abort(sock)                     # a SYN gets there as well: no box before the server
