@@ -4078,7 +4078,7 @@ class System:
 
     def __init__(self, options):
         import threading
-        self.options, self.transcript, self.attempts = options, [], {}
+        self.options, self.transcript, self.attempts = options, [], []
         self.packets = 0                  # sent to targets: to resolvers and neighbors go others
         self.children, self.closed, self.lock = set(), False, threading.Lock()
         self.contexts = {}                # of TLS, by whether they verify
@@ -4094,7 +4094,7 @@ class System:
     def rest(self, seconds):
         """Wait between two checks, without the connections of the last one."""
         while self.attempts:
-            self.attempts.popitem()[1]["sock"].close()
+            self.attempts.pop()["sock"].close()
         time.sleep(seconds)
 
     def monotonic(self):
@@ -4332,7 +4332,7 @@ class System:
             self.closed = True
         for child in list(self.children):
             end_child(child)
-        for attempt in list(self.attempts.values()):
+        for attempt in list(self.attempts):
             attempt["sock"].close()
         if self.recording:
             self.recording.end()
@@ -4720,17 +4720,19 @@ class System:
 
     def knock(self, address, port, timeout_s=FIRST_LOOK_S):
         """Send the SYN and look for FIRST_LOOK_S; the connection is kept for `settle`."""
-        attempt = self.start_connect(address, port)
+        attempt = dict(self.start_connect(address, port), goal=(address, port))
         if attempt["sock"]:
-            self.attempts[address, port] = attempt
+            self.attempts.append(attempt)
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
         return attempt_outcome(attempt), pick(attempt, "state errno immediate ms")
 
     def settle(self, address, port, listen_s, ssh=False, timeout_s=None):
         """What became of a knock; what the peer says unasked (sshd's own lines: RFC 4253 4.2)."""
-        attempt = self.attempts.get((address, port))
-        if attempt is None:
-            return "unknown", "no connection was begun"
+        with self.lock:                   # another target may have knocked at the same port
+            attempt = first_of(row for row in self.attempts if row["goal"] == (address, port))
+            if attempt is None:
+                return "unknown", "no connection was begun"
+            attempt["goal"] = None
         watch_connect(attempt, attempt["started"] + (self.options.timeout_s or PATIENCE_S))
         sock, info = attempt["sock"], self.count(attempt["sock"])
         facts = dict(dict.fromkeys(("after", "greeting", "speaks", "refuses", "local")), info=info,
@@ -4756,13 +4758,13 @@ class System:
         self.packets += max(info.get("segs_out", 1) - 1, 0)       # 0: it failed at once
         return info
 
-    def open_tcp(self, address, port, seconds, clamp=None, mark=None):
+    def open_tcp(self, address, port, seconds, clamp=None, mark=None, ttl=None):
         """A connection for a conversation -> (outcome, socket or None, errno name or None).
 
-        clamp: the MSS of its segments; mark: the TOS of its packets.
+        clamp: the MSS of its segments; mark: the TOS of its packets; ttl: theirs, the SYN's too.
         """
-        attempt = self.start_connect(
-            address, port, (TCP_MAXSEG, clamp) if clamp else mark and (MARK, mark))
+        attempt = self.start_connect(address, port, (TCP_MAXSEG, clamp) if clamp else
+                                     (MARK, mark) if mark else ttl and (SEND_TTL, ttl))
         sock = watch_connect(attempt, attempt["started"] + seconds)["sock"]
         if attempt["state"] == "open":
             return "ok", sock, None
@@ -5518,7 +5520,7 @@ def put(source, system, timeout_s):
             raw = {key: item for key, item in raw.items() if not isinstance(item, bytes)}
         return outcome, raw
     except NotMine as error:
-        return "unknown", "not understood: %s" % error
+        return "unknown", "not understood: %s" % error if str(error) else "not understood"
     except Exception as error:                    # a crash in a probe becomes a line in the report
         return "unknown", "crashed: %s: %s" % (type(error).__name__, error)
 
@@ -7026,7 +7028,7 @@ class Seen(dict):
     fires: iface/eth0 loopback=true up=false ; tcp/127.0.0.1 timeout
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
 def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
-    """The interface that should carry the connection is down or has no carrier."""
+    """The interface that should carry it is down (`ip link set`) or without carrier (cable)."""
     proof = succeeded(interfaces_now) or interfaces
     down = [link for link in real_links(proof) if not is_up(link)]
     only = [] if usable_links(proof) else down         # nothing else leads out
@@ -7292,7 +7294,8 @@ def rule_dns_failing(wish, dns, lookup, general_dns):
 sign("""dns.failing  where: client  each: unresolved  sure: likely
     means: A direct question works and getaddrinfo does not: stub, nsswitch or cache on this host.
     says: The resolvers know {host} ({known}), but this host's own look-up fails ({error}).
-    fix: Look at /etc/nsswitch.conf (hosts: files dns), a local cache (nscd), /etc/resolv.conf.
+    fix: Look at /etc/nsswitch.conf (hosts: files dns); then at a local cache (nscd) and
+      /etc/resolv.conf.
     fires: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok addresses=["192.0.2.7"]
     quiet: lookup/N ok ["192.0.2.7"] ; dns/R,A,N ok addresses=["192.0.2.7"]
     quiet: lookup/N refused ; dns/R,A,N ok rcode=NXDOMAIN ; dns/S,A,N ok addresses=["192.0.2.7"]""",
@@ -7682,7 +7685,7 @@ sign("""udp.closed  where: service server  each: udp
     says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or
       nobody{stop}.
     fix: Ask with the service's own client; watch there: `tcpdump -ni any udp port {port}`.
-    ask: Do datagrams of {here} reach UDP port {port}? `tcpdump -ni any udp port {port}` shows them.
+    ask: Does UDP port {port} hear {here}? `tcpdump -ni any udp port {port}` shows what arrives.
     fires: udp/A timeout   quiet: udp/A ok reply=x""")
 def rule_udp_no_reply(row, traces, present):
     """Silence: the service may not answer such a datagram, or something drops it."""
@@ -7862,8 +7865,22 @@ def stall_holes(clear):
                 "says nothing after the ClientHello")
 
 
+def first_line(text):
+    """The first line of what a service said; its line ends are escaped."""
+    return re.split(r"\\[rn]", text)[0].strip() or text
+
+
+def proxy_refusal(status, proxy, goal):
+    """What helps against 407, which wants a login, and against 403, where its rules say no."""
+    if status == 407:
+        return dict(cure="Give the proxy a login: --proxy http://USER:PASSWORD@%s, or so in the"
+                    " variable." % proxy, request="Which login may this host use at %s?" % proxy)
+    return dict(cure="The proxy's rules forbid it: ask the proxy team to allow %s." % goal,
+                request="Please allow %s: the proxy %s answers 403." % (goal, proxy))
+
+
 HANDSHAKES = {
-    "tls.client_cert": ("client service", "certain", "Configure the client's certificate and key;"
+    "tls.client_cert": ("client service", "certain", "Configure a client certificate and key;"
                         " netdiag has none to offer."),
     "tls.version": ("service client", "certain", "Let the server offer TLS 1.2 or 1.3; old versions"
                     " are off here for a reason."),
@@ -8008,7 +8025,7 @@ sign("""service.error ssh.throttled  where: service  each: spoken
     given: target/A ok protocol=smtp   fires: tcp/A ok after=data greeting=554 refuses=service.error
     quiet: tcp/A ok after=data greeting=220""",
     lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
-        code=row.value["refuses"], words=row.value["greeting"][:100].strip()))
+        code=row.value["refuses"], words=first_line(row.value["greeting"][:100])))
 
 
 sign("""service.error  where: service  each: handshakes  sure: likely
@@ -8035,10 +8052,11 @@ sign("""ssh.algorithm  where: service client  each: spoken
 
 
 @rule("""ssh.host_key  where: server client  each: ssh
-    says: The SSH host key of {address} ({key_type} SHA256:{digest}) is not that known for {host}.
-    fix: If not set up anew, another machine answers: check the address before any password is
-      typed. If it was: `ssh-keygen -R '{entry}' -f {file}`.
-    ask: Was {host} reinstalled, or has its address moved?
+    says: The SSH host key of {address} is not that known for {host}: it is {key_type}
+      SHA256:{digest}.
+    fix: Check the address before any password is typed: if the host was not set up anew, another
+      machine answers. If it was: `ssh-keygen -R '{entry}' -f {file}`.
+    ask: Was {host} set up anew? Has its address moved?
     given: target/N ok port=22 ; known_hosts/f ok [{"hosts":"N","type":"t","key":"y"}]
     fires: ssh/A ok key=x key_type=t   fires: ssh/A ok outcome=hostkey_changed
     quiet: ssh/A ok key=y key_type=t   quiet: ssh/A ok outcome=ok""")
@@ -8081,7 +8099,7 @@ sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS
     means: The configured proxy does not accept a connection, or has no address.
     says: The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).
     fix: Correct or unset {variable}{bypass}, or repair the proxy.
-    ask: Is the proxy {proxy} up, and may this host use it?
+    ask: Is the proxy {proxy} up? May this host use it?
     given: target/N ok proxy=http://192.0.2.8:3128
     fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200
     fires: tunnel/P ok stage=tls status=null ended=not_tls""",
@@ -8095,31 +8113,34 @@ sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS
 sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
     means: The way out leads only through a proxy, which the variables do not let this target use.
     says: {host} is not reached directly, but would be by the proxy {proxy}: NO_PROXY forbids it.
-    fix: Take {host} out of NO_PROXY, or give --proxy.
+    fix: Take {host} out of NO_PROXY; or give --proxy.
     fires: spare_proxy/P ok status=200   quiet: spare_proxy/P ok status=403""",
     lambda row: said(row, "status") == 200 and dict(proxy=row.subject))
-sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY  means: CONNECT is met by 403 or 407.
+sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY
+    means: CONNECT is met by 403 (the proxy's rules) or 407 (it wants a login).
     says: The proxy {proxy} refuses {host}: HTTP {status} {reason}.
-    fix: 403: the proxy's rules forbid it. 407: it asks for a login. Ask the proxy team.
-    ask: Please allow {here} to reach {host}:{port} through {proxy}.
+    fix: {cure}   ask: {request}
     fires: tunnel/P ok status=407   quiet: tunnel/P ok status=200""",
-    lambda row, tunnel: row in latest(tunnel) and said(row, "status") in (403, 407) and dict(
-        proxy=row.subject))
+    lambda row, wish, tunnel: row in latest(tunnel) and said(row, "status") in (403, 407) and dict(
+        proxy=row.subject, **proxy_refusal(row.value["status"], row.subject, "%s:%s" % (
+            wish["host"], wish["port"]))))
 sign("""http.gateway_error proxy.unreachable proxy.denied  where: proxy  each: tunnel
     means: The proxy has another answer than yes, 403 or 407.
     says: The proxy {proxy} opens no way to {host}: it answers {status} {reason}.
-    fix: 5xx: it does not get there (its resolver, its way out, {host}). 4xx: is it a proxy at all?
+    fix: {cure}   ask: Why does {proxy} answer {status} for {host}?
     fires: tunnel/P ok status=502   quiet: tunnel/P ok status=407""",
     lambda row, tunnel: row in latest(tunnel) and (said(row, "status") or 200) // 100 != 2
     and row.value["status"] not in (403, 407) and dict(
-        proxy=row.subject, code="http.gateway_error" if row.value["status"] in (500, 502, 503, 504)
+        proxy=row.subject, cure="The proxy does not get there: see its resolver, its way out, and"
+        " the target." if row.value["status"] >= 500 else "Is it a proxy at all? Check its address"
+        " and port.", code="http.gateway_error" if row.value["status"] in (500, 502, 503, 504)
         else "proxy.unreachable" if row.value["status"] in NO_TUNNEL + (404,) else "proxy.denied"))
 sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     hides: http.server_error http.redirect_loop
     means: A gateway that wants a login first answers every request itself (RFC 6585, 8910).
     says: A login page of the network answers in place of {host}: {how}.
     fix: Log in to the network (captive portal) in a browser, then try again.
-    ask: Please exempt this host from the captive portal.
+    ask: Please exempt this host from the portal.
     fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login""",
     lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
@@ -8204,7 +8225,7 @@ def rule_service_unexpected(row, wish):
     either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
         and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
     return not (garbage or either or speaks == wanted or row.value.get("refuses")) and dict(
-        wanted=wish["protocol"].upper(), words=words[:60].strip(),
+        wanted=wish["protocol"].upper(), words=first_line(words[:60]),
         speaks=speaks.upper() if speaks else "something else")
 
 
@@ -8227,7 +8248,7 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
     away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
     opened = saying(loop, "open", 1)[:1]
     cure = "Publish the port of that container or namespace here" if away else \
-        "Start the service, or correct the port that it or the client uses"
+        "Start the service; or correct the port that it or the client uses"
     nearest = nearest_words(wish, sockets, owners, units, elsewhere) + "".join(
         "; a rule sends it on to port %d" % fate["port"] if fate["port"] else
         '; a rule sends it elsewhere, "%s"' % rule_words(fate) for fate in sent_on[:1])
@@ -8257,7 +8278,7 @@ def rule_listen_sent_on(wish, sent_on, rules, sockets):
 
 @rule("""listen.loopback_only listen.other_address  where: service server
     says: {holder} listens on {bound_to} only: {who} can reach it.
-    fix: Let it listen on 0.0.0.0 and [::], or on the address that the clients use; restart it.
+    fix: Let it listen on 0.0.0.0 and [::]; or on the address that the clients use. Restart it.
     fires: port/80 ; listener/127.0.0.1   fires: port/80 client=2001:db8::5 ; listener/0.0.0.0
     fires: port/80 ; iface/eth0 ; listener/203.0.113.77
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 client=127.0.0.1 ; listener/127.0.0.1
@@ -8651,8 +8672,9 @@ sign("""oneway.forward
     where: transit client_network server_network  each: unheard_of  sure: possible
     means: On the server: nothing came from the client (or from anybody) while we listened.
     says: No packet{of} came to this host's {goal} in {seconds:.0f} s{others}.
-    fix: If the client tried meanwhile, its packets are lost before this host, or it asks another
-      address: record at both ends (`netdiag.py capture TARGET` there) and compare.
+    fix: Did the client try meanwhile? If so, its packets are lost before this host, or it asks
+      another address: record at both ends (`netdiag.py capture TARGET` there) and compare.
+    ask: Where do the client's packets to this host's {goal} go? Nothing came in {seconds:.0f} s.
     fires: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok
     quiet: target/- ok host=null mode=capture protocol=tcp port=443 ; capture/live ok ;
       flow/A ok""",
@@ -8935,7 +8957,7 @@ sign("""intermittent  where: server_network service transit  each: lapses
     means: `watch` saw it work and fail in turns; the other findings carry what failed when.
     says: {target} works now and then: {failed} of {checks} checks failed (outages: {count},
       {seconds:.0f} s in all): {kinds}.
-    fix: See what happened at those times: {times}.
+    fix: See what happened at {times}.
     fires: checks/A ok checks=60 failed=5 outages=[{"from":5000,"to":5006,"code":"tcp.refused",
       "suspects":["service"]}]
     quiet: checks/A ok   quiet: checks/A ok checks=5 failed=5 outages=[{"from":5000,"to":5006,
@@ -10123,7 +10145,8 @@ def listen_verdict(seen, _):
     if not came:
         return undecided(
             "Nothing arrived at %s." % place, "Run `netdiag.py %s://%s` on the client meanwhile;"
-            " --bind says which address it shall reach." % (wish["transport"], endpoint(
+            " --bind ADDR says which address it shall reach (without it only this host can)." % (
+                wish["transport"], endpoint(
                 "THIS_HOST" if wish["host"] in ("0.0.0.0", "::") else wish["host"], wish["port"])))
     what = "connection" if wish["transport"] == "tcp" else "datagram"
     return works_well("%s arrived at %s: %s." % (
@@ -10226,7 +10249,7 @@ def merge_verdict(seen, _):
                 "Run both at the same time: on the server `netdiag.py server %s --for 30s"
                 " --client %s`, meanwhile netdiag on the client." % (
                     client["port"], (client["sources"] + ["ADDRESS"])[0]), client["suspects"])
-        words = " (%(host)s: %(code)s)" % server
+        words = " The report of the server, %(host)s: %(code)s." % server
     return Verdict(client["code"], client["suspects"], client["confidence"],
                    client["summary"] + words, client["fix"],
                    ask_owner(client["suspects"], client["fix"][0]) if client["fix"] else None)
@@ -10298,7 +10321,7 @@ def ok_words(wish, good, seen):
     parts = [wish["host"] + (" port %s" % wish["port"] if wish["port"] else "") + " answers"]
     parts += ["%s with a trusted certificate" % version for version in told("tls", "version")]
     parts += ["HTTP %d" % status for status in told("http", "status")] or [
-        '"%s"' % re.sub(r"\\r|\\n.*| you=.*", "", words)[:50] for words in told("tcp", "greeting")]
+        '"%s"' % first_line(words.partition(" you=")[0])[:50] for words in told("tcp", "greeting")]
     return ", ".join(parts) + "."
 
 
@@ -10570,7 +10593,7 @@ def render_merged(reports, group, filled=(), color=False, say=str):
     if reports[1:]:
         first = reports[0]
         whole = first._replace(
-            target=first.target._replace(text="%d hosts, %d targets" % (len(group["matrix"][
+            target=first.target._replace(text="hosts: %d, targets: %d" % (len(group["matrix"][
                 "hosts"]), len(group["matrix"]["targets"])), port=None),
             verdict=Verdict(**group["verdict"]), findings=[], complete=True)
         head = [below_verdict(in_words(whole, say), group_parts(group, reports, say), color, say)]
@@ -10657,7 +10680,8 @@ def path_lines(report, way, server, say):
     rows += [(hop["place"], "", say("and so on, to hop %d" % hop["ttl"]), None)
              for hop in report.path[shown + 1:][-1:]]
     if rows[-1][0] != "server":
-        rows.append(("server", "", shorten(server, 39), None))
+        short = server if columns(server) <= 39 else server.split(", ")[0] + ", ..."
+        rows.append(("server", "", shorten(short, 39), None))
     if target.port:
         port = say("%s port %d" % (target.transport.upper(), target.port))
         rows.append(("service", "", port, None))
@@ -10808,10 +10832,19 @@ def ticket_rows(report, table, packets, filled, say):
         environment="; ".join(map(say, environment_words(
             table["marks"], table["proxy_env"]).split("; "))) or "-",
         site=None, switch=None, switch_port=None)
-    for row in saying(table["report"], "role", "client")[:1]:
-        rows.update(joined_rows(row.value))
     if target.mode == "server" and table["target"]:
         rows = server_rows(table, rows, packets, say)
+    elif target.mode == "capture" and not target.host:        # recorded here, at the server
+        here = [a for link in real_links(table["interfaces"]) for a in far_reaching(link)]
+        came = unique(flow["client"] for row in succeeded(table["capture"])
+                      for flow in row.value["flows"])
+        rows.update(server="%s (%s)" % (rows["client_host"], ", ".join(here[:4]) or "-"),
+                    client=", ".join(came[:4]) or None)
+        rows = {key: text for key, text in rows.items() if key not in HERE_ROWS + ["client_host"]}
+    elif target.mode == "merge":                              # what this host knows is no matter
+        rows = {key: text for key, text in rows.items() if key not in HERE_ROWS + [
+            "ruled_out", "packets_sent", "environment", "run_by"]}
+        rows.update(joined_rows(client_of(report)))
     return dict(rows, **filled)
 
 
@@ -10826,6 +10859,11 @@ def joined_rows(client):
 def client_rows(table, way, host, say):
     """This host as a network team knows it: address and prefix, name, interface, VLAN, gateway."""
     src, dev, via = way.get("src"), way.get("dev"), way.get("via")
+    gateless = dev and say("none: on the own segment")
+    links = real_links(table["interfaces"])
+    if not dev and len(links) == 1:                 # no route leads there: the only way out
+        src, dev = first_of(far_reaching(links[0])), links[0]["name"]
+        gateless = table["route"] and say("none: no route leads there")
     link = interface_named(table["interfaces"], dev) or {"inet": [], "inet6": []}
     cidr = [c for c in link["inet"] + link["inet6"] if c.partition("/")[0] == src] or [src]
     hop = next((row.value for row in table["neighbor"] if row.value), {})
@@ -10835,7 +10873,7 @@ def client_rows(table, way, host, say):
                 interface=dev and "%s, MAC %s, MTU %s" % (
                     dev, link.get("mac") or "?", link.get("mtu") or "?"),
                 VLAN=find(r"(?:\.|^vlan)(\d+)$", dev or ""),
-                gateway=gateway or dev and say("none: on the own segment"))
+                gateway=gateway or gateless)
 
 
 def proof_of(report):
@@ -10848,9 +10886,10 @@ def exact_words(row):
     "" where it has none."""
     errors = ["%s from %s" % (icmp_words(host_of(row), e), e["from"])
               for e in said(row, "icmp") or () if e.get("from")]
-    told = ["%s %s" % (key, said(row, key)) for key in SEEN_KEYS if said(row, key)
+    told = ["%s %s" % (key.replace("after", "then"), said(row, key)) for key in SEEN_KEYS
+            if said(row, key) and (key != "after" or said(row, key) in ("reset", "closed"))
             and not (key == "reason" and said(row, "error"))      # there it is a part of the error
-            and not (key == "reply" and said(row, "greeting"))]   # of which these are the words
+            and not (key in ("reply", "refuses") and said(row, "greeting"))]   # its words are there
     text = ", ".join(errors or told) or (row.outcome if row.outcome in NO_WORDS else "")
     text = re.sub(r" ?\(?_ssl\.c:\d+\)?:? ?", " ", text).rstrip()   # a line of Python's own source
     return text and printable("%s %s: %s%s" % (
@@ -10878,7 +10917,8 @@ def way_facts(report, table, say):
     """For a network team: the way there and the way back, as far as they are known."""
     way = way_of(table)
     hops = "".join(" > " + (hop["address"] or "*") for hop in report.path)
-    return dict(way_there=way.get("dev") and "%s (%s)%s" % (way.get("src"), way["dev"], hops),
+    return dict(way_there="%s (%s)%s" % (way.get("src"), way["dev"], hops) if way.get(
+                    "dev") else "-",
                 way_back=say("not visible from here: run netdiag on the server as well"))
 
 
@@ -10894,6 +10934,7 @@ def dns_facts(report, table, say):
         search_list=printable(", ".join(conf.get("search") or ()) or "-"))
 
 
+HERE_ROWS = "interface VLAN gateway way_there way_back".split()
 AWAY_ROWS = "client_host protocol ruled_out way_there how_often".split()
 
 
@@ -11004,8 +11045,8 @@ TICKET_FACTS = {"dns": dns_facts, "tls": tls_facts, "clock": tls_facts, "http": 
                 "proxy": proxy_facts}
 NO_WORDS = ("timeout", "refused", "unreachable")          # answers all the same
 SEEN_LINES = 6               # answers that a ticket quotes; the others stand in the evidence
-SEEN_KEYS = ("errno state rcode status alert verify_code ended error reason greeting reply not_http"
-             " not_tls refuses mac key_type sha256").split()
+SEEN_KEYS = ("errno state after rcode status alert verify_code ended error reason greeting reply"
+             " not_http not_tls refuses mac key_type sha256").split()
 
 
 def ruled_out(table, result, say):
@@ -11109,16 +11150,10 @@ HOLE_WORDS = dict(dict.fromkeys(PHRASES, "..."), goal="TARGET", here="CLIENT", h
 OTHER_CODES = dict(line.split(" = ") for line in """\
 ok = The target works at the layer that was asked for.
 undecided = Not enough was seen to name a cause; the report says what was not tested.
-firewall.local = This host's own firewall drops or rejects it.
-http.client_error = The server answers 4xx: the URL, the rights or the login.
 http.gateway_error = The server answers 502, 503 or 504: what is behind the front does not work.
-http.server_error = The server answers another 5xx: the application failed.
-listen.loopback_only = The program listens on loopback only.
 oneway.forward = What the client sends is lost on the way to the server.
-oneway.reverse = The server's answers are lost on the way back to the client.
 service.error = The service itself says no, or its log does.
 ssh.throttled = sshd turns this client away before it can log in.
-tcp.closed = The connection is accepted, then closed before any data.
 tcp.reset = The connection is accepted, then reset before any data.
 tls.cipher = Client and server have no cipher or parameter in common.
 tls.client_cert = The server demands a client certificate.
@@ -11683,10 +11718,8 @@ JAPANESE = """
 @proxy_required_spare_proxy {host}へは直接到達できませんが、プロキシ{proxy}経由なら到達できます。NO_PROXYがこれを妨げています。
   fix NO_PROXYから{host}を外すか、--proxyを指定してください。
 @proxy_denied_tunnel プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
-  fix 403はプロキシの規則による禁止、407はログイン要求です。プロキシ担当に依頼してください。
-  ask {here}から{proxy}経由で{host}:{port}へ接続できるように許可してください。
 @http_gateway_error_tunnel プロキシ{proxy}が{host}への経路を開きません。応答は{status} {reason}です。
-  fix 5xxの場合、プロキシから先（名前解決、経路、{host}）を確認してください。4xxの場合、プロキシかどうかを確認してください。
+  ask {proxy}が{host}に対して{status}を返す原因を調べてください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
   fix ブラウザーで、ネットワークのログイン画面からログインしてください。その後、再度試してください。
   ask このホストをキャプティブポータルの対象から除外してください。
@@ -11821,6 +11854,7 @@ JAPANESE = """
 @oneway_forward_unheard_of {seconds}秒間、このホストの{goal}にはパケット{of}が届きませんでした{others}。
   fix その間に接続を試していたなら、手前で失われたか、宛先が違います。
     両端で記録（相手側で`netdiag.py capture TARGET`）して比べてください。
+  ask このホストの{goal}宛ての、クライアントのパケットの行方を調べてください。{seconds}秒間、何も届きませんでした。
 @tls_handshake_stalled_talks {address}はポート{port}で接続を受け付けますが、その後のデータに確認応答がありません（{again}回再送）。
     SYNより後のパケットが往路で失われています。
   fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
@@ -11898,6 +11932,17 @@ This host tracks as many connections as it may ({used} of {most}): new ones are 
     = このホストの接続追跡が上限に達しています（{most}件中{used}件）。新しい接続は破棄されます。
 The name {host} exists but has no address. = 名前{host}は存在しますが、アドレスがありません。
 a route of its own = （個別の経路）
+Give the proxy a login: --proxy http://USER:PASSWORD@{proxy}, or so in the variable.
+    = プロキシのログイン情報を指定してください（--proxy http://USER:PASSWORD@{proxy}、または変数で同様に）。
+The proxy does not get there: see its resolver, its way out, and the target.
+    = プロキシから先へ到達できません。プロキシの名前解決と経路、対象を確認してください。
+Is it a proxy at all? Check its address and port.
+    = プロキシかどうか、アドレスとポート番号を確認してください。
+Which login may this host use at {proxy}? = このホストは{proxy}でどのログインを使えますか。
+The proxy's rules forbid it: ask the proxy team to allow {goal}.
+    = プロキシの規則により禁止されています。プロキシ担当に{goal}の許可を依頼してください。
+Please allow {goal}: the proxy {proxy} answers 403.
+    = {goal}への接続を許可してください。プロキシ{proxy}が403を返しています。
 Why does the TLS handshake fail? {address} port {port}: {why}. What does your log say?
     = {address}のポート{port}とのTLSハンドシェイクが失敗します: {why+}。サーバー側のログを確認してください。
 {silent} got no answer = {silent}回は無応答
@@ -12059,7 +12104,7 @@ a box before it (hop {one} or {two} of {far}) cuts it, the ClientHello never got
     = 手前の機器（ホップ{one}または{two}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
 a box before it (hop {one} of {far}) cuts it, the ClientHello never got to the server
     = 手前の機器（ホップ{one}、サーバーは{far}）が切断しており、ClientHelloはサーバーに届いていません
-Configure the client's certificate and key; netdiag has none to offer.
+Configure a client certificate and key; netdiag has none to offer.
     = クライアント証明書と鍵を設定してください。netdiagには提示できるものがありません。
 Let the server offer TLS 1.2 or 1.3; old versions are off here for a reason.
     = サーバーでTLS 1.2または1.3を有効にしてください。古いバージョンは安全上の理由でこのホストでは無効です。
@@ -12094,7 +12139,7 @@ Correct or unset {variable}, add the target to NO_PROXY, or repair the proxy.
     = {variable}を訂正または解除するか、対象をNO_PROXYに追加するか、プロキシを修復してください。
 it redirects to {url} = {url}へリダイレクト
 something else = 別のプログラム
-{address} answers {status} for {path} at that time UTC: what does the log say?
+Why HTTP {status} for {path}? {address} answered so at that time UTC: what does the log say?
     = {address}が{path}に対して{status}を返しました。ログを確認してください。
 {url} answers {status} at that time UTC: what does the log say?
     = {url}が{status}を返しました。ログを確認してください。
@@ -12178,6 +12223,7 @@ no netlink on this system = このシステムにnetlinkがありません
 netlink does not answer = netlinkが応答しません
 no connection was begun = 接続が開始されていません
 not understood: {why} = 出力を解釈できません: {why}
+not understood = 出力を解釈できません
 the run has ended = 実行が終了しました
 open = 接続成功
 refused = 拒否
@@ -12206,7 +12252,7 @@ a rule sends it on to port {port} = ルールがポート{port}へ転送
 a rule sends it elsewhere, "{rule}" = ルール「{rule}」が別の宛先へ転送
 yet a connection to {address} opens: a rule sends it elsewhere
     = ただし{address}への接続は成功（ルールが別の宛先へ転送）
-Start the service, or correct the port that it or the client uses.
+Start the service; or correct the port that it or the client uses.
     = サービスを起動するか、双方のポート番号を確認してください。
 Publish the port of that container or namespace here.
     = そのコンテナまたは名前空間のポートを、このホストで公開してください。
@@ -12464,8 +12510,9 @@ it has no such address = このアドレスを持っていません
 Choose another port or address, or run it as root.
     = 別のポートまたはアドレスを指定するか、rootで実行してください。
 Nothing arrived at {place}. = {place}には何も届きませんでした。
-Run `netdiag.py {url}` on the client meanwhile; --bind says which address it shall reach.
-    = その間にクライアントで`netdiag.py {url}`を実行してください。待ち受けるアドレスは--bindで指定します。
+Run `netdiag.py {url}` on the client meanwhile; --bind ADDR says which address it shall reach
+    (without it only this host can).
+    = その間にクライアントで`netdiag.py {url}`を実行してください。待ち受けるアドレスは--bind ADDRで指定します（省略時はこのホストからのみ到達できます）。
 A connection arrived at {place}: {clients}. = {place}に接続が届きました: {clients}。
 {count} connections arrived at {place}: {clients}. = {place}に接続が{count}件届きました: {clients}。
 A datagram arrived at {place}: {clients}. = {place}にデータグラムが届きました: {clients}。
@@ -12540,7 +12587,7 @@ the target host {value} = 対象ホスト {value}
 the source segment {value} = 送信元セグメント {value}
 the hop {value} = ホップ {value}
 the port {value} = ポート {value}
-{hosts} hosts, {targets} targets = {hosts}ホスト、{targets}対象
+hosts: {hosts}, targets: {targets} = {hosts}ホスト、{targets}対象
 {failed} of those that fail have it, {fine} of the others = 失敗のうち{failed}件、それ以外の{fine}件に該当
 The report of {host} about {target} ({code}) belongs to no client's report: another service, or
     another report of it is nearer in time.
@@ -12628,7 +12675,9 @@ advice = 対処案
 client host = ホスト名
 interface = IF
 gateway = ゲートウェイ
+{summary} The report of the server, {host}: {code}. = {summary+}。サーバー{host}の報告: {code}。
 none: on the own segment = なし（同一セグメント）
+none: no route leads there = なし（宛先への経路がありません）
 layer 2: = レイヤー2:
 protocol = プロトコル
 time = 発生時刻
@@ -13318,9 +13367,10 @@ def render_document(reports, system, options, started, began, group=None):
     if group:
         return render_merged(reports, group, filled, color, say) + note
     worth = [report for report in reports if not options.overview or report.verdict.code != "ok"]
+    overview = [render_listeners(reports, say) + untested_once(reports, say)
+                ] if options.overview else []
     text = RULER.join(
-        [render_listeners(reports, say) + untested_once(reports, say)] * bool(options.overview)
-        + [render_mode(report, system.packets, filled, color, say) for report in worth])
+        overview + [render_mode(report, system.packets, filled, color, say) for report in worth])
     if options.verbose or worth and reports[0].target.mode not in MODE_PARTS:
         text += "\n" + render_transcript(transcript, answers, options.verbose, say)
     if options.verbose and not options.redact:

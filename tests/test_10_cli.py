@@ -178,6 +178,13 @@ class Status(CliCase):
             run = self.run_for("--brief", *targets, status=1)
         self.assertEqual([line.split()[0] for line in run.out.splitlines()], targets)
 
+    def test_same_port_twice(self):
+        """Two targets at one port of one host: each has its own connection."""
+        with support.Server(support.silent) as server:
+            targets = [form % (HERE, server.port) for form in ("%s:%d", "tcp://%s:%d")]
+            run = self.run_for("--brief", *targets, status=0)
+        self.assertEqual([line.split()[1] for line in run.out.splitlines()], ["ok", "ok"])
+
     def test_warnings_only(self):
         """A bare host that is there is fine, whatever its ports say."""
         self.run_for(HERE, status=0)

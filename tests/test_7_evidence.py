@@ -380,6 +380,19 @@ class Places(unittest.TestCase):
         self.assertEqual([row["place"] for row in rows],
                          ["client_network", "transit", "server_network", "server"])
 
+    def test_path_ends_with_who_says_no(self):
+        """A router that says no, and not that the TTL ran out, is the last hop."""
+        row = trace("10.0.0.1")
+        no = {"ttl": 2, "address": "10.0.0.2", "kind": "icmp", "type": 3, "code": 0}
+        rows = netdiag.path_of([row._replace(value=dict(row.value, end=no))])
+        self.assertEqual([row["address"] for row in rows], ["10.0.0.1", "10.0.0.2"])
+
+    def test_path_of_a_loop(self):
+        """In a loop a router stays in the place where it was met first."""
+        rows = netdiag.path_of([trace("10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2")])
+        self.assertEqual([row["place"] for row in rows],
+                         ["client_network", "transit", "client_network", "transit"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -260,7 +260,7 @@ SYNs of 192.0.2.1, 192.0.2.2 arrive on port 80, the SYN/ACK is sent again and ag
 A rule of this host sends TCP port 80 on to its port 81, and somebody listens there.
 A connection to 192.0.2.1 opens, though nobody listens on TCP port 80 of this host: a rule sends it
   elsewhere.
-Start the service, or correct the port that it or the client uses; its log ends: "no
+Start the service; or correct the port that it or the client uses; its log ends: "no
   file".
 nginx (pid 7, container web) listens on 127.0.0.1 only: no client behind eth1, such as 192.0.2.1,
   can reach it.
@@ -295,7 +295,7 @@ nginx (pid 7), nginx (pid 8) listens on 0.0.0.0, ::, TCP port 80, answers this h
 What web sends does not arrive at db port 80: db captured there at the same time and saw nothing of
   192.0.2.1.
 web sees tcp.refused, and the report of db says why: Nobody listens on TCP port 80 of this host.
-Let it listen on 0.0.0.0 and [::], or on the address that the clients use; restart it. Do that on
+Let it listen on 0.0.0.0 and [::]; or on the address that the clients use. Restart it. Do that on
   db.
 At 2026-11-21 10:00 it was ok, now it is tcp.refused. What changed in between: route (via 192.0.2.1,
   eth0, from 192.0.2.2 -> via 192.0.2.3, eth0, from 192.0.2.2); HTTP status (200 -> 503).
@@ -465,7 +465,7 @@ class Modes(unittest.TestCase):
         self.check(merged(refused, server), SAY("ENDS"), SAY("NOT JOINED"))
         self.check(merged(refused, server + " code=listen.none"))
         self.check(merged(refused + " host=a", "host=b", refused + " host=c", server + " port=9"),
-                   SAY("MATRIX"), SAY("FAILING"), SAY("IN COMMON"), SAY("3 hosts, 1 targets"))
+                   SAY("MATRIX"), SAY("FAILING"), SAY("IN COMMON"), SAY("hosts: 3, targets: 1"))
 
 
 class Wrapping(unittest.TestCase):

@@ -50,6 +50,13 @@ class Steady(WatchCase):
         self.assertGreaterEqual(self.facts(document)["checks"], 2)
         self.assertEqual(target["findings"], [])
 
+    def test_ok_text(self):
+        """The text report of a target that never failed: there is no diagnosis to show."""
+        with support.Server(support.silent) as server:
+            run = support.netdiag_run("watch", "tcp://%s:%d" % (HERE, server.port), "--for", "1s")
+        self.assertEqual(run.status, 0)
+        self.assertRegex(run.out, "OK  ok, certain\\n  .* answered all .*\\n\\nCHECKS\\n")
+
     def test_always_refused(self):
         """It always failed: that code, as the diagnosis at the beginning of the outage said it."""
         document, run = self.watch(support.closed_port(), "--for", "2s")
