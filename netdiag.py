@@ -85,7 +85,7 @@ OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
 WATCH_SOCKETS_S = 1.3           # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
 UNDELIVERED_SYNS = 2         # packets that vanish in one moment: a SYN and its repeat
-FLOOD_PEERS = 12             # so many addresses that never answer: a flood, or all answers are lost
+FLOOD_PEERS_LIMIT = 12             # so many addresses that never answer: a flood, or all answers are lost
 UNREAD_BYTES = 1 << 17       # of datagrams that nobody reads: most of the usual buffer (208 KiB)
 CLOSE_WAIT_LIMIT = 10        # connections that a program does not close: more than a moment's
 LOG_LIMIT = 12               # of one log that are kept
@@ -128,7 +128,7 @@ WATCH_GENTLE_S = 10.0        # of sshd, which penalises connections without a lo
 MAX_OUTAGES = 50             # that are kept; later ones are counted
 REPORT_LIMIT = 8 << 20       # bytes of a file with reports, and of what is packed in it
 MAX_REPORT_FILES = 20000     # of a folder
-READ_FILES_S = 15.0          # for all of them: a folder such as /proc has no end
+READ_FILES_S = 9.0           # for all of them: a folder such as /proc has no end
 MAX_REPORT_TARGETS = 2000    # of one report,
 MAX_REPORT_FLOWS = 2000      # and flows
 HALF_OPEN_S = 55             # Linux keeps a half-open connection so long (5 resends, 63 s)
@@ -8537,7 +8537,7 @@ def rule_handshake_incomplete(wish, watched, watch, back, hops, loop, rules, rul
     also = "".join('; meanwhile this host itself dropped %d by "%s"' % row for row in dropped[:1])
     mute = saying(loop, "silent", 1) if half_open_fills(watched) else []
     also += "; they fill its SYN backlog, and a new connection gets no answer" * bool(mute)
-    if not ours and len(stuck) >= FLOOD_PEERS:
+    if not ours and len(stuck) >= FLOOD_PEERS_LIMIT:
         also += "; so many at once (%d) may be a flood of SYNs with forged sources" % len(stuck)
     if stuck:               # a public server always meets some that never answer
         yield dict(peers=", ".join((ours or stuck)[:3]), peer=(ours or stuck)[0], also=also,
