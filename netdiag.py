@@ -85,7 +85,7 @@ OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
 WATCH_SOCKETS_S = 1.3           # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
 UNDELIVERED_SYNS = 2         # packets that vanish in one moment: a SYN and its repeat
-FLOOD_PEERS_LIMIT = 12             # so many addresses that never answer: a flood, or all answers are lost
+FLOOD_PEERS_LIMIT = 12       # so many addresses that never answer: a flood, or all answers are lost
 UNREAD_BYTES = 1 << 17       # of datagrams that nobody reads: most of the usual buffer (208 KiB)
 CLOSE_WAIT_LIMIT = 10        # connections that a program does not close: more than a moment's
 LOG_LIMIT = 12               # of one log that are kept
@@ -173,10 +173,12 @@ PLACE_OWNER = {place: owner for place, _, owner in PLACE_ROWS}
 # protocol: (port, transport, TLS at once, the server speaks first)
 PROTOCOLS = {name: (int(port) or None, transport, tls, first) for transport, tls, first, names in (
     ("tcp", False, False, "tcp:0 http:80 ldap:389 postgresql:5432 redis:6379 mongodb:27017"
-     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23 zookeeper:2181 xmpp:5222"),
+     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"
+     " zookeeper:2181 xmpp:5222"),
     ("tcp", True, False, "tls:0 https:443 ldaps:636 rediss:6380 amqps:5671 mqtts:8883"),
     ("tcp", False, True, "ssh:22 sftp:22 smtp:25 submission:587 imap:143 pop3:110 ftp:21"
-     " mysql:3306 vnc:5900"), ("tcp", True, True, "smtps:465 imaps:993 pop3s:995 ftps:990"),
+     " mysql:3306 vnc:5900"),
+    ("tcp", True, True, "smtps:465 imaps:993 pop3s:995 ftps:990"),
     ("udp", False, False, "udp:0 dns:53 ntp:123 snmp:161 syslog:514"))
     for name, port in (pair.split(":") for pair in names.split())}
 SAME_PROTOCOL = {"postgres": "postgresql", "mariadb": "mysql", "ws": "http", "wss": "https"}
@@ -671,9 +673,10 @@ def ip_interface(line):
         return None
     index, name, parent, state, rest = found.groups()
     words, facts = rest.split(), pairs(rest.split())
-    return new_interface(name, find(r"<([^<>]*)>", rest), index=to_int(index), mtu=to_int(
-        facts.get("mtu")), state=state or facts.get("state"), mac=to_mac("".join(words[:1])),
-                         parent=parent, master=facts.get("master"))
+    return new_interface(
+        name, find(r"<([^<>]*)>", rest), index=to_int(index), mtu=to_int(facts.get("mtu")),
+        state=state or facts.get("state"), mac=to_mac("".join(words[:1])), parent=parent,
+        master=facts.get("master"))
 
 
 def add_ip_addresses(interface, words):
@@ -714,7 +717,8 @@ def ifconfig_interface(block):
     name, head = re.match(r"(\S+?)(: flags=[^<\s]*<.*|\s+Link encap:.*)", block).groups()
     flags = find(r"<([^<>]*)>", head) or find(r"(?m)^(.*)\bMTU:[0-9]", block) or ""
     status, running = find(r"(?m)^\s+status: (.*)", block), "RUNNING" in flags
-    interface = new_interface(name, flags, running=running, state=status,
+    interface = new_interface(
+        name, flags, running=running, state=status,
         mtu=to_int(find(r"\b(?:mtu |MTU:)([0-9]+)", block)), mac=to_mac(find(
             r"(?m)(?:^\s+(?:ether|lladdr|address:|infiniband)|Link encap:.*) (\S+:\S+)", block)))
     # The media status where BSD prints it, else RUNNING, which says nothing of a down link.
@@ -737,8 +741,9 @@ def parse_ifconfig(text):
     interfaces = [ifconfig_interface(block) for block in re.split(r"\n(?=\S)", blocks)
                   if re.match(r"\S+(?:: flags=[^<\s]*<|\s+Link encap:)", block)]
     interfaces += [new_interface(
-        name, "UP" if "U" in flags else "", mtu=to_int(mtu), loopback="L" in flags, carrier="R" in
-        flags if "U" in flags else None) for name, mtu, *_, flags in word_rows("".join(table))]
+        name, "UP" if "U" in flags else "", mtu=to_int(mtu), loopback="L" in flags,
+        carrier="R" in flags if "U" in flags else None)
+        for name, mtu, *_, flags in word_rows("".join(table))]
     told = interfaces or table or not text.strip()
     return {"interfaces": interfaces, "error": tool_error(text, "ifconfig|interface", told)}
 
@@ -835,9 +840,10 @@ def parse_ip_neigh(text):
     for address, *words in rows:
         states, facts = [word for word in words if word in NUD_STATES], pairs(words)
         if is_address(address) and (states or "proxy" in words):
-            entries.append({"ip": address, "mac": to_mac(facts.get("lladdr")), "dev": facts.get(
-                "dev"), "state": states[-1] if states else None, "router": "router" in words,
-                            "proxy": "proxy" in words})
+            entries.append({
+                "ip": address, "mac": to_mac(facts.get("lladdr")), "dev": facts.get("dev"),
+                "state": states[-1] if states else None, "router": "router" in words,
+                "proxy": "proxy" in words})
     mine(2 * len(entries) >= len(rows) or find_kind(TOOL_ERRORS, text) == "no_such_device",
          "most lines are strange")
     return {"entries": entries}
@@ -956,9 +962,10 @@ def parse_proc_arp(text):
     heading, *rows = word_rows(text)
     mine(heading[:2] == ["IP", "address"], "heading")
     states = "incomplete complete permanent permanent".split()
-    return {"entries": [{"ip": address, "mac": to_mac(mac) if int(flags, 16) & 6 else None,
-                         "dev": device, "state": states[int(flags, 16) >> 1 & 3], "hostname": None}
-                        for address, _, flags, mac, _, device in rows]}
+    return {"entries": [
+        {"ip": address, "mac": to_mac(mac) if int(flags, 16) & 6 else None, "dev": device,
+         "state": states[int(flags, 16) >> 1 & 3], "hostname": None}
+        for address, _, flags, mac, _, device in rows]}
 
 
 @parser
@@ -1098,7 +1105,8 @@ def parse_netlink_interfaces(messages):
 @guarded
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
-    return {"routes": [{"dst": destination(address_text(found[1]) or "default", length),
+    return {"routes": [
+        {"dst": destination(address_text(found[1]) or "default", length),
          "type": RTN_NAMES.get(kind, str(kind)), "via": address_text(found[5]),
          "table": netlink_number(found[15]) or table, "dev_index": netlink_number(found[4]),
          "src": address_text(found[7]), "metric": netlink_number(found[6]),
@@ -1120,8 +1128,10 @@ def build_route_query(address, source=None):
 @guarded
 def parse_netlink_neighbors(messages):
     """RTM_NEWNEIGH payloads -> the shape of `parse_ip_neigh`, `dev` as an interface index."""
-    return {"entries": [{"ip": address_text(found[1]), "dev_index": index, "state": NUD[state],
-         "mac": mac_text(found[2])} for index, state, found in netlink_rows(messages, 28, "=4xiH2x")
+    return {"entries": [
+        {"ip": address_text(found[1]), "dev_index": index, "state": NUD[state],
+         "mac": mac_text(found[2])}
+        for index, state, found in netlink_rows(messages, 28, "=4xiH2x")
         if address_text(found[1]) and state in NUD]}       # not NOARP: nobody is asked for it
 
 
@@ -1594,7 +1604,8 @@ def parse_openssl_s_client(text):
             "verify_errors": [{"code": int(n), "text": words} for n, words in errors],
             "subject": find(r"(?m)^(?:subject=|Peer certificate: ?)(.*)", text),
             "issuer": find(r"(?m)^issuer=(.*)", text), "chain_length": chain_length,
-            "verify_ok": ok if done or errors else None, "chain": blocks}
+            "verify_ok": ok if done or errors else None,
+            "chain": blocks}
 
 
 # -- HTTP (RFC 9110, 9112), and the first words of other protocols --------------------------------
@@ -1788,7 +1799,8 @@ def parse_socks(raw):
 
 # Up to where TLS begins: (what to say, what the answer must be like).  RFC 3207, 2595, 4217, 4511,
 # 6120; PostgreSQL's SSLRequest; MySQL's, where the greeting has the flag CLIENT_SSL (0x0800).
-STARTTLS = {"smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
+STARTTLS = {
+    "smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
              (b"STARTTLS\r\n", rb"220")),
     "imap": ((b"", rb"\* (OK|PREAUTH)"), (b"a STARTTLS\r\n", rb"(?s).*a OK")),
     "pop3": ((b"", rb"\+OK"), (b"STLS\r\n", rb"\+OK")),
@@ -1966,7 +1978,8 @@ def parse_ss(text):
             line = " ".join(words[at + 5:])
             users = [{"process": name, "pid": int(pid)} for name, pid in re.findall(
                 r'"([^"]{0,60})",(?:pid=)?([0-9]{1,9})', line)]
-            rows.append(socket_row(proto, state, words[at + 3], words[at + 4],
+            rows.append(socket_row(
+                proto, state, words[at + 3], words[at + 4],
                 waiting=to_int(words[at + 1]), limit=to_int(words[at + 2]),
                 inode=to_int(find(r"\bino:(\d+)", line)), uid=to_int(find(r"\buid:(\d+)", line)),
                 **dict(users[0], processes=users) if users[1:] else (users or [{}])[0]))
@@ -2150,7 +2163,8 @@ def parse_sshd_log(text):
     rows = [sshd_words(line) + (line,) for line in lines]
     told = [row for row in rows if row[0]]
     method = r"Accepted (\S+) for"
-    return {"counts": dict(collections.Counter(kind for kind, *_ in told)),
+    return {
+        "counts": dict(collections.Counter(kind for kind, *_ in told)),
         "failed_by_ip": dict(collections.Counter(
             address for kind, _, address, _ in told if kind.startswith("failed") and address)),
         "invalid_users": dict(collections.Counter(
@@ -2355,7 +2369,8 @@ def report_rows(document):
         code = mine(re.match(r"[a-z]{2,20}(\.[a-z_]{2,30})?\Z", result["code"]), "no code").group()
         port = target.get("port")
         mine(not port or int(port) in range(65536), "no port")
-        rows.append(dict(seen_of(own, port), flows=flows, path=path_rows(target),
+        rows.append(dict(
+            seen_of(own, port), flows=flows, path=path_rows(target),
             role=None, mode=word_of(document["mode"], 20), target=word_of(target["target"], 200),
             host=word_of(host.get("name") or "?", 60), port=int(port) if port else None,
             addresses=addresses_of(host.get("addresses")),
@@ -2459,7 +2474,8 @@ def fact(name, read):
     return keep
 
 
-SEEN_IN = {"sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
+SEEN_IN = {
+    "sockets": see_sockets, "arrivals": see_arrivals, "tcp": see_tcp, "egress": see_route,
     "watch": see_peers, "capture": lambda seen, value, port: seen.update(captured=True),
     "lookup": fact("addresses of the name", lambda value: ", ".join(sorted(value))),
     "resolv_conf": fact("resolvers", lambda value: ", ".join(value["nameservers"])),
@@ -2703,7 +2719,8 @@ def iptables_facts(text, tables):
                for chain in chains.values() for line in chain["rules"]]
     backend = "legacy" if "Generated by" in text and "(nf_tables)" not in text else "nf_tables"
     family = "ip6" if re.search(r"(?m)^# .*\bip6tables", text) else "ip"
-    bases = [base_chain(backend, family, table, name, IPTABLES_HOOKS.get(name),
+    bases = [base_chain(
+        backend, family, table, name, IPTABLES_HOOKS.get(name),
         100 if (table, name) == ("nat", "INPUT") else PRIORITIES.get(table, 0), chain["policy"],
         {key: row["rules"] for key, row in chains.items()}, nat=table == "nat",
         packets=chain["packets"])
@@ -3021,8 +3038,9 @@ def firewall_bases(rulesets):
         bases.setdefault(tuple(base[key] for key in "backend family table chain".split()), base)
     unread = any(ruleset.get("legacy_too") for ruleset in rulesets) and not any(
         ruleset.get("backend") == "legacy" for ruleset in rulesets)
-    return list(bases.values()) + [base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input",
-                                              1 << 31, "unknown", {"INPUT": []})] * unread
+    return list(bases.values()) + [
+        base_chain("legacy", "inet", "iptables-legacy", "INPUT", "input", 1 << 31, "unknown",
+                   {"INPUT": []})] * unread
 
 
 def packet_fate(bases, packet, hooks=HOOKS):
@@ -3265,7 +3283,8 @@ FINE_FLOWS = "established closed answered opening partial trace".split()
 FLOW_COUNTS = ("packets syn syn_retransmits synack synack_retransmits rst fin retransmits reordered"
                " zero_window duplicate_acks").split()
 
-Packet = collections.namedtuple("Packet",
+Packet = collections.namedtuple(
+    "Packet",
     "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans")
 
 
@@ -3889,7 +3908,8 @@ def read_errors(sock):
                 number, origin, error["type"], error["code"], _, mtu = \
                     struct.unpack_from("=IBBBBI", raw)
                 sender = raw[20:24] if level == 0 else raw[24:40]    # linux/errqueue.h: behind 16
-                error.update({"origin": "local" if origin == 1 else "icmp", "mtu": mtu or None,
+                error.update({
+                    "origin": "local" if origin == 1 else "icmp", "mtu": mtu or None,
                     "from": address_text(sender), "errno": errno_name(number),
                     "mss": quoted_mss(packet[0]) if sock.type == socket.SOCK_STREAM else None})
             elif (level, kind) in RECEIVED_TTL:
@@ -4115,9 +4135,10 @@ class System:
         """Who runs this, on what: name, system, user, root, rights, Python."""
         uname, uid = os.uname(), os.getuid()
         user = user_name(uid) or os.environ.get("USER") or str(uid)
-        return "ok", {"name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
-                      "system": printable(uname.sysname + " " + uname.release),
-                      "python": "%d.%d.%d" % sys.version_info[:3]}
+        return "ok", {
+            "name": printable(uname.nodename), "user": printable(user), "root": uid == 0,
+            "system": printable(uname.sysname + " " + uname.release),
+            "python": "%d.%d.%d" % sys.version_info[:3]}
 
     def read(self, path, absent=None, timeout_s=None):
         """A file's text, at most FILE_LIMIT bytes; `absent` where it does not exist."""
@@ -4444,8 +4465,9 @@ class System:
 
     def tcp_sockets(self):
         """All TCP sockets of this network namespace, see `diag_rows`."""
-        outcome, raw = self.netlink([build_sock_diag(
-            version, socket.IPPROTO_TCP, SOCKET_STATES.values()) for version in (4, 6)], SOCK_DIAG)
+        outcome, raw = self.netlink([
+            build_sock_diag(version, socket.IPPROTO_TCP, SOCKET_STATES.values())
+            for version in (4, 6)], SOCK_DIAG)
         if outcome == "ok":
             return list(diag_rows(raw["messages"]))
         outcome, text = self.read_all(("/proc/net/tcp", "/proc/net/tcp6"))
@@ -4644,7 +4666,8 @@ class System:
         if not sock:
             return None, None
         version, number = is_address(address), random_number()
-        return self.udp(address, 0, build_echo(version, ECHO_ID, number, size), wait_s, sends,
+        return self.udp(
+            address, 0, build_echo(version, ECHO_ID, number, size), wait_s, sends,
             lambda reply: is_echo_reply(reply, version, header, number), option, sock)
 
     def echo_socket(self, address):
@@ -4947,7 +4970,8 @@ class System:
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
-        return self.aside().http_by_name(proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+        return self.aside().http_by_name(
+            proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
     def through(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, alpn,
                 timeout_s=PROXY_WAIT_S):
@@ -5273,8 +5297,9 @@ class Recording:
         argv += ["-i", device] if device else []
         argv += ["port %d or icmp or icmp6" % port] if port else []
         try:
-            self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                          stderr=subprocess.PIPE, start_new_session=True)
+            self.child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True)
             self.system.children.add(self.child)
             records = capture_records(self.child.stdout.read)
         except (OSError, NotMine):
@@ -5409,7 +5434,8 @@ def collect_trace(probes, hops, until):
     poller, waiting = select.poll(), {}
     for probe in [probe for probe in probes if probe["ttl"] not in hops]:
         if probe["errno"]:
-            hops[probe["ttl"]] = dict(NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
+            hops[probe["ttl"]] = dict(
+                NO_HOP, ttl=probe["ttl"], kind="error", errno=probe["errno"])
         else:
             waiting[probe["sock"].fileno()] = probe
             writable = select.POLLOUT if probe["mode"] == "tcp" else 0
@@ -5702,7 +5728,8 @@ asks("ping", "Echo to the target and to the gateway; silence proves nothing.",
              native("echo", address)) for address in unique(addresses(wish, lookup, dns) + [
                  hop for hop, _ in next_hops(egress)])[:MAX_ADDRESSES]])
 asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
-     lambda wish, knock, lookup, dns=(): [ask(address, native("trace", address, 33434, "udp"),
+     lambda wish, knock, lookup, dns=(): [
+         ask(address, native("trace", address, 33434, "udp"),
              tool(parse_traceroute, "traceroute", "-n", "-q", "1", "-w", "1", address),
              tool(parse_tracepath, "tracepath", "-n", address),
              tool(parse_mtr, "mtr", "-n", "-r", "-c", "1", address))
@@ -5710,15 +5737,17 @@ asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
              knock, "ok", "timeout", "refused", "unreachable")]
          or addresses(wish, lookup, dns)[:2 if wish["transport"] == "udp" else 0]])
 asks("trace_tcp", "Where this very port stops: connections to it with rising TTL.",
-     lambda wish, knock: each("trace", saying(one_of_each(knock, "timeout", "refused",
-         "unreachable"), "immediate", None, False), wish["knock_port"], "tcp"))
+     lambda wish, knock: each("trace", saying(
+         one_of_each(knock, "timeout", "refused", "unreachable"), "immediate", None, False),
+         wish["knock_port"], "tcp"))
 asks("trace_icmp",
      "How far ping packets get, when the port is silent and UDP did not get to the host.",
      lambda knock, trace_udp: len(one_of_each(knock, "timeout")) == 1 and each(
          "trace", [row for row in one_of_each(knock, "timeout")
                    if not distance(trace_udp, row.subject)], 0, "icmp"))
 asks("other_ports", "Other ports of the same host, when this one is silent: is the host alive?",
-     lambda wish, knock: [ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
+     lambda wish, knock: [
+         ask("%s %d" % (row.subject, port), native("knock", row.subject, port))
          for row, count in zip(one_of_each(knock, "timeout", "unreachable"), (3, 2))
          for port in [p for p in (443, 80, 22, 33435) if p != wish["knock_port"]][:count]])
 
@@ -5827,7 +5856,8 @@ asks("hello",
              or said(row, "ended") == "untrusted" and not (said(row, "chain") or "")[1:]] or ()
          for name in unique([wish["sni"] or None, None])])
 asks("versions", "After a refusal: which old versions does the server still offer?",
-     lambda wish, hello: [ask("%s %s" % (host_of(row), TLS_VERSIONS[version]), native(
+     lambda wish, hello: [
+         ask("%s %s" % (host_of(row), TLS_VERSIONS[version]), native(
              "hello", host_of(row), wish["port"], wish["sni"], None, version,
              parse=parse_tls_flight))
          for row in saying(hello, "chain", [])[:1] for version in (0x300, 0x301, 0x302)
@@ -5956,7 +5986,8 @@ def probe_stores(wish, tls):
 
 
 asks("peer", "The peer's certificate when it could not be verified: a handshake that does not ask.",
-     lambda wish, tls, hello: handshakes(wish, [row for row in saying(tls, "ended", "untrusted")
+     lambda wish, tls, hello: handshakes(wish, [
+         row for row in saying(tls, "ended", "untrusted")
          if not any(said(h, "chain") for h in rows_about(hello, row.subject) if not (
              wish["sni"] and h.subject.endswith(" bare")))], False))
 
@@ -5966,7 +5997,8 @@ asks("peer", "The peer's certificate when it could not be verified: a handshake 
 asks("sockets", "Who listens on this host, on TCP and on UDP.", lambda: [
      ask(proto, diag(parse, number, state), tool(parse_ss, "ss", letters),
          native("read_all", ["/proc/net/" + proto, "/proc/net/%s6" % proto],
-                parse=parse_proc_sockets), tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
+                parse=parse_proc_sockets),
+         tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
              parse_netstat_an, "netstat", "-an"), lambda facts: mine(not facts["error"] and facts)))
      for proto, number, parse, state, letters in (
          ("tcp", socket.IPPROTO_TCP, parse_tcp_diag, "LISTEN", "-tlnpe"),
@@ -5990,7 +6022,8 @@ asks("watch", "The connections of all ports, watched for a moment or for as long
      lambda sockets: [ask("tcp", native("watch_sockets"))], "server")
 asks("rules_now", "The same rules and counters once more, after that moment.",
      lambda rules, watch: rules_read(rules) and PROBES["rules"].function(), "server")
-asks("grown", "Which counters moved in that moment.", lambda counters, watch: moved_counters(
+asks("grown", "Which counters moved in that moment.",
+     lambda counters, watch: moved_counters(
          counters, TELLING + "|InReceives|InDelivers|Forw|Cookie"), "server")
 asks("limits", "Limits and shortages of this host: queues, files, memory, disks.", lambda: [
      ask("kernel", native("marks", [
@@ -6049,7 +6082,8 @@ def probe_logs(wish, sockets, owners, units):
 
 probe(probe_logs, "port")
 JOURNAL = "journalctl --no-pager -o short-iso -n 200 -u".split()
-LOG_FILES = {"sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
+LOG_FILES = {
+    "sshd": "/var/log/auth.log /var/log/secure", "nginx": "/var/log/nginx/error.log",
     "apache2": "/var/log/apache2/error.log", "httpd": "/var/log/httpd/error_log",
     "mysqld": "/var/log/mysql/error.log", "mariadbd": "/var/log/mysql/error.log",
     "dovecot": "/var/log/mail.log", "master": "/var/log/mail.log",
@@ -6084,7 +6118,8 @@ SSH_ONCE = ("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1
             " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no").split()
 PROXY_VARIABLES = "http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY".split()
 # First words of a UDP protocol: something that a healthy server answers.
-UDP_QUESTIONS = {"dns": build_dns_query("", "NS", 0x6e64),
+UDP_QUESTIONS = {
+    "dns": build_dns_query("", "NS", 0x6e64),
     "ntp": b"\x1b" + b"\0" * 47,                        # version 3, client (RFC 5905)
     "snmp": bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b"
                           "060102010101000500")}       # get sysDescr.0, community public
@@ -7480,7 +7515,8 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
     far, proof = distance(other_traces, row.subject), rows_about(trace_tcp, row.subject)
     if not here and reset_hops(row.subject, trace_tcp, reset_ttl, far):
         return None
-    return dict(why="nothing listens there%s" % (
+    return dict(
+        why="nothing listens there%s" % (
             " on this host" if here else ", or a firewall answers in its place"), proof=proof,
         where="On this host" if here else "On the server",
         confidence="certain" if here else "likely", suspects=["service", "server"][:2 - here])
@@ -8074,7 +8110,8 @@ sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in 
     says: sshd on {address} has no {kinds} in common with a current client; it offers {offers}.
     fix: Update the server; until then let this client use an old one (`ssh -o {option}=+...`).
     fires: ssh/A ok lacks=["kex"]   quiet: ssh/A ok""",
-    lambda row: said(row, "lacks") and dict(scope=None, kinds=", ".join(row.value["lacks"]),
+    lambda row: said(row, "lacks") and dict(
+        scope=None, kinds=", ".join(row.value["lacks"]),
         option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
         offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
 sign("""ssh.host_key  where: client  each: ssh  severity: info
@@ -9494,7 +9531,8 @@ def end_words(row):
 def lapse_words(target, outages):
     """What `watch` says of its outages: how many, how long, when, of which kinds, where."""
     kinds = collections.Counter(outage["code"] for outage in outages)
-    return dict(target=target, count=len(outages),
+    return dict(
+        target=target, count=len(outages),
         seconds=sum(outage["to"] - outage["from"] for outage in outages),
         kinds=", ".join("%s (%d)" % kind for kind in kinds.most_common(4)),
         times=", ".join(time.strftime("%H:%M:%S", time.gmtime(outage["from"]))
@@ -9509,9 +9547,10 @@ def lapse_causes(lapses):
         for outage in [outage for outage in row.value["outages"] if "when" in outage]:
             causes.setdefault(outage["code"], (row, []))[1].append(outage)
     return [row._replace(value=dict(
-        first, scope=None, when=", ".join(outage["when"] for outage in [first] + more[:5]), words=
-        first["summary"], cure=(first["fix"] or ["-"])[0], request=(first["ask"] or {}).get("text")
-        or (first["fix"] or ["-"])[0])) for row, (first, *more) in causes.values()]
+        first, scope=None, when=", ".join(outage["when"] for outage in [first] + more[:5]),
+        words=first["summary"], cure=(first["fix"] or ["-"])[0],
+        request=(first["ask"] or {}).get("text") or (first["fix"] or ["-"])[0]))
+        for row, (first, *more) in causes.values()]
 
 
 def server_fault(row):
@@ -9573,7 +9612,8 @@ def answered_in_vain(row):
     if again is None and not vain or row.value["apart_s"] > STATE_HOLDS_S:
         return None
     known, quiet = came in row.value["here"], not server["peers"] and came
-    how = ", which sends its SYN/ACK again and again" if again or flows else ", which answers"
+    how = ", which sends its SYN/ACK again and again" if again or flows else \
+        ", which answers"
     return dict(                  # on a busy server a stranger that never answers may be anybody
         end_words(row), confidence="certain" if known and row.value["witnessed"] else
         "likely" if known or quiet or not came else "possible",
@@ -9605,7 +9645,8 @@ def changes_of(report):
         before, now = row.value, last.value
         what = differences(before, now)
         if what or before["code"] != now["code"]:
-            yield row._replace(value=dict(before=before, now=now, what=what, proof=[last, row]))
+            yield row._replace(value=dict(
+                before=before, now=now, what=what, proof=[last, row]))
 
 
 def is_next_door(egress, address):
@@ -10020,8 +10061,9 @@ def merge(findings):
         if row.scope and row.scope[0] not in first.scope:
             text = first.summary.rstrip(".")
             front = text[:-1] + "," if "(also " in text else text + " (also"
-            merged[key] = first._replace(summary="%s %s)." % (
-                front, row.scope[0]), scope=first.scope + row.scope, proof=first.proof + row.proof)
+            merged[key] = first._replace(
+                summary="%s %s)." % (front, row.scope[0]), scope=first.scope + row.scope,
+                proof=first.proof + row.proof)
     return list(merged.values())
 
 
@@ -10344,7 +10386,8 @@ NOISY = ("target", "counters", "marks", "interfaces_now")
 CLAUSE = re.compile(r"(?:`[^`]*`|\([^)]*\)|[^`(])+?(?:\?(?= |$)|(?=(?: \([^)]*\))?[.;:](?: |$)))")
 # What stays together at the end of a line: a word, or one wide character; no line begins with a
 # Japanese full stop, closing bracket or small kana, none ends with an opening bracket (JIS X 4051).
-PIECE = re.compile("\\s*[\uff08\u300c]*(?:[^\\s\u3000-\uffef]{1,62}|[\u3000-\uffef])"
+PIECE = re.compile(
+    "\\s*[\uff08\u300c]*(?:[^\\s\u3000-\uffef]{1,62}|[\u3000-\uffef])"
     "[\u3001\u3002\uff09\u300d\uff1a\uff1f\u30fc\u30fb\u3005\u3083\u3085\u3087\u3063"
     "\u30a1\u30a3\u30a5\u30a7\u30a9\u30c3\u30e3\u30e5\u30e7]*")
 
@@ -10470,8 +10513,9 @@ def untested_lines(report):
 def row_lines(rows, say):
     """Labelled lines of {label: text}; an underline where only a reader can know."""
     return [line for label, text in rows.items()
-            for number, part in enumerate((text or "________").split("\n")) for line in wrap(
-                part, "  %s " % pad("" if number else say(label.replace("_", " ")) + ":", 13))]
+            for number, part in enumerate((text or "________").split("\n"))
+            for line in wrap(part, "  %s " % pad(
+                "" if number else say(label.replace("_", " ")) + ":", 13))]
 
 
 def places_words(suspects, say):
@@ -10617,7 +10661,8 @@ def group_json(reports, spare, useless):
                     % row.value for row in spare[:20]], unusable=useless)
 
 
-MODE_PARTS = {"merge": lambda table, say: ("ENDS", end_lines(table, say)),
+MODE_PARTS = {
+    "merge": lambda table, say: ("ENDS", end_lines(table, say)),
     "watch": lambda table, say: ("CHECKS", outage_lines(table, say)),
     "listen": lambda table, say: ("ARRIVALS", [
         arrival_line(row, say) for row in table["arrivals"][0].value["arrivals"]])}
@@ -10707,7 +10752,8 @@ def flow_lines(report, capture, say):
         took = "" if value["seconds"] is None else " in %.1f s" % value["seconds"]
         lost = "" if value["dropped"] is None else say(", %d dropped" % value["dropped"])
         lines += wrap(say("%d packets%s by %s" % (value["packets"], took, value["via"])) + lost
-                      + ": " + (say(", ").join(say("{n} {state}").format(n=count, state=say(state))
+                      + ": " + (say(", ").join(
+                          say("{n} {state}").format(n=count, state=say(state))
                           for state, count in sorted(value["states"].items()))
                                 or say("no flow")) + say("."))
         lines += wrap(say("It breaks off: %s." % value["problem"])) if value["problem"] else []
@@ -10758,7 +10804,8 @@ def flow_words(flow):
 
 def time_lines(timings_ms, say):
     """A bar for each phase, to one scale."""
-    rows = [(name, timings_ms[key]) for key, name in PHASES.items() if timings_ms[key] is not None]
+    rows = [(name, timings_ms[key]) for key, name in PHASES.items()
+            if timings_ms[key] is not None]
     scale = max([ms for _, ms in rows], default=0) or 1
     return ["  %s %9.1f ms  %s" % (pad(say(name), 10), ms, "#" * max(1, int(50 * ms / scale)))
             for name, ms in rows]
@@ -11011,7 +11058,8 @@ def tls_facts(report, table, say):
     chain = max([said(row, "chain") or [] for row in talks], key=len, default=[])
     rows = way_facts(report, table, say)
     for leaf in chain[:1]:
-        rows = dict(certificate="%s, SHA-256 %s" % (name_text(leaf["subject"]), leaf["sha256"]),
+        rows = dict(
+            certificate="%s, SHA-256 %s" % (name_text(leaf["subject"]), leaf["sha256"]),
             names=", ".join(printable(name, 60) for name in names_of(leaf)[:8]) or "-",
             valid="%s - %s UTC" % (utc_text(leaf["not_before"]), utc_text(leaf["not_after"])),
             chain="\n".join("%s < %s" % (name_text(c["subject"]), name_text(c["issuer"]))
@@ -11053,7 +11101,8 @@ def ruled_out(table, result, say):
     """The layers that were seen to work, each with how; "-" where that is none or all of them."""
     links = [row for row in real_links(table["interfaces"]) if row["up"] and row.get("carrier")]
     routes = saying(succeeded(table["route"]), "error", None)
-    fine = dict(link=[row["name"] for row in links],
+    fine = dict(
+        link=[row["name"] for row in links],
         address=[a for row in links for a in far_reaching(row)],
         route=[row.value["via"] or row.value["dev"] or row.subject for row in routes],
         gateway=[row.value["state"] for row in saying(table["neighbor"], "state", *ALIVE)],
@@ -11278,9 +11327,10 @@ def facts_of(values, own):
             facts.update(dict.fromkeys(re.findall(pattern, text.lower()), kind))
     for name in [text for text, kind in facts.items() if kind == "host" and "." in text]:
         facts.update(dict.fromkeys(name.split(".")[:-1], "host"))
-    return {text: kind for text, kind in facts.items() if {"key": 5, "name": 2}.get(kind, 1) < len(
-        text) < 600 and not (text in own or text.isdigit() or is_address(text)
-                             or kind == "path" and text[:1] != "/")}
+    return {text: kind for text, kind in facts.items()
+            if {"key": 5, "name": 2}.get(kind, 1) < len(text) < 600 and not (
+                text in own or text.isdigit() or is_address(text)
+                or kind == "path" and text[:1] != "/")}
 
 
 class Masks:
@@ -13361,8 +13411,9 @@ def render_document(reports, system, options, started, began, group=None):
     if options.ticket:
         text = RULER.join(render_ticket(report, system.packets, filled, say) for report in reports)
         if any(report.verdict.code != "ok" for report in reports):
-            text += "\n" + render_transcript(transcript, [
-                row for row in answers if row in proof_of(reports[0])], options.verbose, say)
+            text += "\n" + render_transcript(
+                transcript, [row for row in answers if row in proof_of(reports[0])],
+                options.verbose, say)
         return text + note
     if group:
         return render_merged(reports, group, filled, color, say) + note
