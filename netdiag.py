@@ -1095,7 +1095,8 @@ def parse_netlink_interfaces(messages):
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
     return {"routes": [{"dst": destination(address_text(found[1]) or "default", length),
-         "type": RTN_NAMES.get(kind, str(kind)), "via": address_text(found[5]),
+         "type": RTN_NAMES.get(kind, str(kind)),
+         "via": address_text(found[5] or found[18][2:]),      # RTA_VIA: of the other family
          "table": netlink_number(found[15]) or table, "dev_index": netlink_number(found[4]),
          "src": address_text(found[7]), "metric": netlink_number(found[6]),
          "mtu": netlink_number(netlink_attributes(found[8])[2])}
