@@ -1325,7 +1325,9 @@ VARIANTS = [
     healthy("ok-default-twice-second-dead", FAR4,
             do=[("client", "ip route add default via 192.0.2.44 metric 500")]),
     healthy("ok-default-via-inet6", FAR4,
-            do=[("client", "ip route replace default via inet6 fe80::1 dev eth0")]),
+            do=[("client", "ip -4 route replace default via inet6 fe80::1 dev eth0")]),
+    on_client("gateway-inet6-dead", FAR4, "gateway.silent",
+              "ip -4 route replace default via inet6 fe80::99 dev eth0", "client_network"),
     healthy("ok-nexthop-object", FAR4, do=[(
         "client", "ip route del default; ip nexthop add id 5 via 192.0.2.1 dev eth0; "
         "ip route add default nhid 5")]),
