@@ -1105,15 +1105,10 @@ def parse_netlink_interfaces(messages):
 @guarded
 def parse_netlink_routes(messages, cloned=False):
     """RTM_NEWROUTE payloads -> the shape of `parse_ip_route`, `dev` as an interface index."""
-<<<<<<< HEAD
     return {"routes": [
         {"dst": destination(address_text(found[1]) or "default", length),
-         "type": RTN_NAMES.get(kind, str(kind)), "via": address_text(found[5]),
-=======
-    return {"routes": [{"dst": destination(address_text(found[1]) or "default", length),
          "type": RTN_NAMES.get(kind, str(kind)),
          "via": address_text(found[5] or found[18][2:]),      # RTA_VIA: of the other family
->>>>>>> low-b
          "table": netlink_number(found[15]) or table, "dev_index": netlink_number(found[4]),
          "src": address_text(found[7]), "metric": netlink_number(found[6]),
          "mtu": netlink_number(netlink_attributes(found[8])[2])}
