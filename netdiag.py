@@ -4782,13 +4782,13 @@ class System:
         self.packets += max(info.get("segs_out", 1) - 1, 0)       # 0: it failed at once
         return info
 
-    def open_tcp(self, address, port, seconds, clamp=None, mark=None, ttl=None):
+    def open_tcp(self, address, port, seconds, clamp=None, mark=None):
         """A connection for a conversation -> (outcome, socket or None, errno name or None).
 
-        clamp: the MSS of its segments; mark: the TOS of its packets; ttl: theirs, the SYN's too.
+        clamp: the MSS of its segments; mark: the TOS of its packets.
         """
-        attempt = self.start_connect(address, port, (TCP_MAXSEG, clamp) if clamp else
-                                     (MARK, mark) if mark else ttl and (SEND_TTL, ttl))
+        attempt = self.start_connect(
+            address, port, (TCP_MAXSEG, clamp) if clamp else mark and (MARK, mark))
         sock = watch_connect(attempt, attempt["started"] + seconds)["sock"]
         if attempt["state"] == "open":
             return "ok", sock, None
