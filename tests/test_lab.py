@@ -49,7 +49,7 @@ class TableTest(unittest.TestCase):
         text = " ".join(script for fault in faults.FAULTS for _, script in fault.do)
         for address in re.findall(r"\d+\.\d+\.\d+\.\d+", text):
             self.assertRegex(address, r"^(192\.0\.2|198\.51\.100|203\.0\.113|127\.0\.0|10\.1\.2"
-                                      r"|172\.17\.0|169\.254\.7)\.")
+                                      r"|172\.17\.0|169\.254\.7|100\.64\.[03])\.")
 
 
 class LabTest(unittest.TestCase):
