@@ -7802,6 +7802,7 @@ cert("""tls.untrusted_ca  where: service client  sure: likely
 cert("""tls.unacceptable  where: service
     says: The certificate chain of {address} ({name}) is refused by this host: '{breach}'.
     fix: Have it issued anew: for this name and for servers, RSA 2048 or more, SHA-256.
+    ask: Have the certificate of {name} issued anew: clients refuse it ('{breach}').
     fires: tls/A ok ended=untrusted verify_code=26 cert.aia=true   quiet: tls/A ok""")
 cert("""tls.name_mismatch  where: service
     says: The certificate of {address} is for {names}, not for {wanted}.
@@ -11715,6 +11716,7 @@ JAPANESE = """
   fix サーバーがチェーン全体を送るように設定してください。証明書、中間証明書の順とし、再読み込みが必要です。
 @tls_unacceptable_handshakes {address}の証明書チェーン（{name}）はこのホストで拒否されます（{breach}）。
   fix 証明書を再発行してください。この名前のサーバー用で、RSA 2048ビット以上、SHA-256とします。
+  ask {name}の証明書を再発行してください。クライアントに拒否されます（{breach}）。
 @tls_untrusted_ca_handshakes {address}の証明書（{name}）の発行元「{issuer}」は、{store}に登録されていない認証局です{others}。
   fix 自組織の認証局なら、信頼済みに登録するか--cafileで指定してください。違う場合は、通信を検査している機器を確認してください。
   ask 「{issuer}」は{name}の証明書の正しい認証局ですか。違う場合、途中の機器が通信を検査しています。
