@@ -9904,8 +9904,10 @@ VIEWS = {
     "lapses": lambda checks: succeeded(checks), "lapse_causes": lapse_causes,    # (watch)
     "ends": lambda report: list(ends_of(report)),                  # (merge) client beside server
     "stalled_ends": lambda ends: [                     # the client has the SYN/ACK, and no more
-        row for row in ends for client in [row.value["client"]] if has_opened(client) and client[
-            "code"] in STALLS + ["ok"] * (client["protocol"] == "tcp")],      # ok: said nothing yet
+        row for row in ends for client in [row.value["client"]] if has_opened(client) and (
+            client["code"] in STALLS or client["code"] == "ok"     # of plain TCP: said nothing yet
+            and client["protocol"] == "tcp"
+            and row.value["server"]["code"] == "handshake.incomplete")],
     "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
     "patterns": lambda exchange: [r for r in succeeded(exchange) if r.subject == host_of(r)],
