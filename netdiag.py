@@ -6720,14 +6720,14 @@ def hop_table(traces, address):
 
 
 def circle_of(traces):
-    """(router, another behind it) where a trace meets the first once more; None: straight ways."""
+    """(router, another behind it) where a trace meets the first once more; () on straight ways."""
     for trace in succeeded(traces):
         met_before = []
         for router in filter(None, map(hop_address, trace.value["hops"])):
             if router in met_before[:-1]:
                 return router, met_before[met_before.index(router) + 1]
             met_before += [router] * (met_before[-1:] != [router])
-    return None
+    return ()
 
 
 def hop_address(hop):
@@ -7437,14 +7437,11 @@ def rule_dns_inconsistent(dns):
       {"ttl":3,"address":"G"}]""")
 def rule_path_loop(row, traces, stuck_at):
     """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop."""
-    hops = hop_table(traces, row.subject)
-    routers = list(hops.values())
-    again = sorted({a for a in routers if routers.count(a) > 1})
+    again, hops = circle_of(rows_about(traces, row.subject)), hop_table(traces, row.subject)
     places = ["client_network"] * (hops.get(1) in again) + ["transit", "server_network"]
-    if row.value["kind"] not in TIME_EXCEEDED or row.subject in stuck_at:
-        return None
-    return dict(sender_facts(row, traces), confidence="certain" if again else "likely",
-        between=", between %s" % " and ".join(again) if again[1:] else "", suspects=places,
+    return row.value["kind"] in TIME_EXCEEDED and row.subject not in stuck_at and dict(
+        sender_facts(row, traces), confidence="certain" if again else "likely", suspects=places,
+        between=", between %s" % " and ".join(again) if again else "",
         routers=" and ".join(again or [row.value["router"]]))
 
 
@@ -7459,8 +7456,8 @@ def rule_path_loop(row, traces, stuck_at):
 def rule_path_loop_traced(row, traces):
     """A trace meets a router again behind another one; of the SYN itself nobody says so."""
     proof = rows_about(traces, row.subject)
-    one, two = circle_of(proof) or (None, None)
-    return one and dict(one=one, two=two, proof=proof)
+    again = circle_of(proof)
+    return again and dict(one=again[0], two=again[1], proof=proof)
 
 
 sign("""path.dead_end  where: transit  each: icmp_errors  sure: likely
@@ -9853,6 +9850,12 @@ def alive_words(ping, other_ports, other_traces):
     return words
 
 
+def first_to_know(dns):
+    """The answers of the first resolver that says yes or no: glibc asks no other then."""
+    rows = saying(dns, "rcode", "NOERROR", "NXDOMAIN")
+    return rows and rows_about(rows, host_of(rows[0]))
+
+
 VIEWS = {
     "own": lambda interfaces, route: own_addresses(interfaces).union(
         r.subject for r in saying(route, "type", "local")),               # 127.0.1.1
@@ -9864,11 +9867,9 @@ VIEWS = {
     "now": lambda clock: clock[0].value["epoch"] if clock else None,      # this host's time
     "ways": lambda egress: succeeded(egress),                             # routes that are taken
     "gateways": lambda ways: {way.value["via"] for way in ways} - {None},
-    "unresolved": lambda lookup: met(lookup, "refused"),
+    "unresolved": lambda lookup: met(lookup, "refused"), "answering": first_to_know,
     "dead_first": lambda dns: [] if not succeeded(dns) or met(            # while another answered
         rows_about(dns, host_of(dns[0])), "ok") else rows_about(dns, host_of(dns[0])),
-    "answering": lambda dns: (lambda rows: rows and rows_about(       # who answers first decides
-        rows, host_of(rows[0])))(saying(dns, "rcode", "NOERROR", "NXDOMAIN")),
     "absent": lambda answering: [] if saying(answering, "rcode", "NOERROR") else answering,
     "known": lambda wish, dns: [                                          # by the resolvers
         a for a in dns_addresses(dns) if wish["family"] in (0, None, is_address(a))],
@@ -9905,9 +9906,8 @@ VIEWS = {
     "ends": lambda report: list(ends_of(report)),                  # (merge) client beside server
     "stalled_ends": lambda ends: [                     # the client has the SYN/ACK, and no more
         row for row in ends for client in [row.value["client"]] if has_opened(client) and (
-            client["code"] in STALLS or client["code"] == "ok"     # of plain TCP: said nothing yet
-            and client["protocol"] == "tcp"
-            and row.value["server"]["code"] == "handshake.incomplete")],
+            client["code"] in STALLS or (client["code"], client["protocol"]) == ("ok", "tcp")
+            and row.value["server"]["code"] == "handshake.incomplete")],  # (tcp: said nothing yet)
     "changes": lambda report: list(changes_of(report)),            # and then beside now
     "full_size": lambda transfer: [r for r in transfer if r.subject == host_of(r)],   # not clamped
     "patterns": lambda exchange: [r for r in succeeded(exchange) if r.subject == host_of(r)],
