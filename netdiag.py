@@ -289,8 +289,7 @@ def is_address(word):
 
 
 def usual_form(word):
-    """An IPv6 address as the kernel writes it, one that stands for IPv4 (::ffff:192.0.2.1) as
-    that; any other word as it is."""
+    """An IPv6 address as the kernel writes it (::ffff:192.0.2.1 as IPv4); other words stay."""
     if is_address(word) != 6:
         return word
     host, percent, zone = word.partition("%")
@@ -7507,14 +7506,15 @@ sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_
       {address}, or correct the port.
     ask: Let it listen on {address} port {port}; if it shall not, which port is right?
     fires: tcp/A refused   quiet: tcp/A refused icmp=3/3@A""")
-def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl):
-    """A RST and no ICMP: nothing listens there, or a box before it answers unseen."""
+def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl, tunnel):
+    """A RST and no ICMP: nothing listens, or a box before it answers; a SOCKS proxy says so too."""
     here = row.subject in own
     far, proof = distance(other_traces, row.subject), rows_about(trace_tcp, row.subject)
     if not here and reset_hops(row.subject, trace_tcp, reset_ttl, far):
         return None
+    same = saying(latest(tunnel), "reason", "connection refused")
     return dict(
-        why="nothing listens there%s" % (
+        hides="path.loss" + " http.gateway_error" * bool(same), why="nothing listens there%s" % (
             " on this host" if here else ", or a firewall answers in its place"), proof=proof,
         where="On this host" if here else "On the server",
         confidence="certain" if here else "likely", suspects=["service", "server"][:2 - here])

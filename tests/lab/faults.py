@@ -1262,8 +1262,8 @@ PROXIES = [
           serve=["microsocks auth"], options="--proxy " + SOCKS),
     fault("socks-denies", WEB + "/", "proxy.denied", "proxy",
           serve=["liars-at proxy 1080=socks:2"], options="--proxy " + SOCKS),
-    fault("socks-behind-refused", WEB + ":81/", "tcp.refused http.gateway_error",
-          "service server proxy", serve=["microsocks open"], options="--proxy " + SOCKS),
+    fault("socks-behind-refused", WEB + ":81/", "tcp.refused", "service server proxy",
+          serve=["microsocks open"], options="--proxy " + SOCKS),
     # NO_PROXY in its dialects: each of these keeps a dead proxy out of the way.
 ] + [healthy("ok-no-proxy-" + name, target, env=[("http_proxy", PROXY), ("no_proxy", words)])
      for name, target, words in (
