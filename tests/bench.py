@@ -15,15 +15,18 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lab"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "lab"), HERE]
 
 import launch                                                      # noqa: E402
 import run                                                         # noqa: E402
 import services                                                    # noqa: E402
+import small                                                       # noqa: E402
 import topology                                                    # noqa: E402
 
 ROUNDS = 3                    # of what waits on the network; the median counts
 START_ROUNDS = 15             # of what only starts; the smallest counts, the rest is the machine's
+SMALL = "small.py"
 HEALTHY, SILENT = "ok-https", "filtered-at-server"
 NAME, ADDRESS, RESOLVER = "web.lab.example", "203.0.113.10", services.RESOLVERS[0]
 COMMANDS = (
@@ -94,6 +97,11 @@ def in_lab(name, shared, work):
         return work(lab, [sys.executable, shared.netdiag] + run.arguments(fault, shared, True))
 
 
+def small_copy(argv):
+    """The same command line with the copy that `make small` writes."""
+    return argv[:1] + [os.path.join(os.path.dirname(argv[1]), SMALL)] + argv[2:]
+
+
 def healthy(lab, netdiag, folder):
     """A target that works: netdiag alone, then all the commands at once, in turns."""
     commands = [[word.replace("FOLDER", folder) for word in argv] for argv in COMMANDS]
@@ -102,7 +110,8 @@ def healthy(lab, netdiag, folder):
         ours.append(expect(measure(lab, netdiag)))
         theirs.append(expect(measure(lab, *commands)))
     return (statistics.median(m["wall"] for m in ours),
-            statistics.median(m["wall"] for m in theirs), max(m["peak_mib"] for m in ours))
+            statistics.median(m["wall"] for m in theirs), max(m["peak_mib"] for m in ours),
+            expect(measure(lab, small_copy(netdiag)))["peak_mib"])
 
 
 def silent(lab, netdiag):
@@ -110,37 +119,43 @@ def silent(lab, netdiag):
     measured = expect(measure(lab, netdiag), (1, 3))
     rows = [row for row in json.loads(measured["texts"][0])["evidence"] if row["probe"] == "tcp"]
     resent = min((row["value"]["info"]["total_retrans"] for row in rows), default=0)
-    return measured["wall"], resent, measured["peak_mib"]
+    return measured["wall"], resent, measured["peak_mib"], expect(
+        measure(lab, small_copy(netdiag)), (1, 3))["peak_mib"]
 
 
-def starts():
-    """Milliseconds of `--version` and of a Python that does nothing, in turns."""
-    ours, theirs = [], []
+def starts(netdiag):
+    """Milliseconds of `--version`, of the small copy's, and of a Python that does nothing, in
+    turns."""
+    ours = [sys.executable, netdiag, "--version"]
+    commands = ours, small_copy(ours), [sys.executable, "-I", "-c", "pass"]
+    found = [[] for _ in commands]
     for _ in range(START_ROUNDS):
-        for argv, found in (([sys.executable, run.NETDIAG, "--version"], ours),
-                            ([sys.executable, "-I", "-c", "pass"], theirs)):
+        for argv, times in zip(commands, found):
             began = time.monotonic()
             subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            found.append((time.monotonic() - began) * 1000)
-    return min(ours), min(theirs)
+            times.append((time.monotonic() - began) * 1000)
+    return [min(times) for times in found]
 
 
 def bench(shared, table):
     """All measures."""
-    wall, others, peak = in_lab(HEALTHY, shared, lambda lab, argv: healthy(
+    wall, others, peak, peak_small = in_lab(HEALTHY, shared, lambda lab, argv: healthy(
         lab, argv, shared.folder))
     table.add("healthy https target, netdiag", wall, "s", 1.2)
     table.add("  ping, traceroute, dig, nc, curl, ... all at once", others, "s")
     table.add("  netdiag against them", wall / others, "x", 0.3)
     table.add("  peak memory", peak, "MiB", 40)
-    wall, resent, peak = in_lab(SILENT, shared, silent)
+    table.add("  peak memory of the copy that `make small` writes", peak_small, "MiB", 40)
+    wall, resent, peak, peak_small = in_lab(SILENT, shared, silent)
     table.add("silently dropped port, netdiag", wall, "s", 4.5)
     table.add("  SYNs sent again that it saw", resent, "", 2, least=True)
     table.add("  peak memory", peak, "MiB", 40)
-    ours, theirs = starts()
+    table.add("  peak memory of the copy that `make small` writes", peak_small, "MiB", 40)
+    ours, ours_small, theirs = starts(shared.netdiag)
     table.add("--version", ours, "ms")
     table.add("  python3 -I -c pass", theirs, "ms")
     table.add("  --version against it", ours / theirs, "x", 4)
+    table.add("  --version of the small copy against it", ours_small / theirs, "x", 4)
 
 
 def main():
@@ -155,6 +170,8 @@ def main():
     python, table = run.find_python(sys.executable), Table()
     print("Python %s, load %.1f" % (python.version, os.getloadavg()[0]))
     shared = run.make_shared([python])
+    with open(os.path.join(shared.folder, SMALL), "wb") as stream:
+        small.write(stream)
     try:
         bench(shared, table)
     finally:
