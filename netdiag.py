@@ -7337,23 +7337,24 @@ sign("""dns.failing  where: client  each: unresolved  sure: likely
     lambda row, dns, known, absent: known and not absent and dict(known=known[0], proof=dns))
 sign("""dns.not_found  where: dns  each: unresolved
     means: NXDOMAIN from the resolvers: every name that the search list allows is unknown.
-    says: The name {host} does not exist ({who} NXDOMAIN).
+    says: The name {name} does not exist ({who} NXDOMAIN).
     fix: Check the spelling and the search list; if the name is new, ask for the record.
-    ask: Please create or correct the record {host}.
+    ask: Please create or correct the record {name}.
     given: lookup/N refused error=EAI_NONAME   fires: dns/R,A,N ok rcode=NXDOMAIN
     fires: dns/R,A,N ok rcode=NXDOMAIN ; dns/S,A,N ok   quiet: dns/R,A,N ok""",
-    lambda row, dns, absent, known: (
+    lambda row, dns, absent, known, final_name: (
         absent or not dns and row.value["error"] == "EAI_NONAME") and dict(
             who=host_of(absent[0]) + ", asked first," * bool(known) + " says" if absent else
-            "the look-up says", proof=dns, confidence="certain" if absent else "likely"))
+            "the look-up says", name=final_name, proof=dns,
+            confidence="certain" if absent else "likely"))
 sign("""dns.no_address  where: dns  each: unresolved  means: NOERROR, no address of that family.
-    says: The name {host} exists but has no {kind}.
-    fix: Ask for the missing record of {host}, or use the family or name that has one.
-    ask: Please add the missing address record of {host}.
+    says: The name {name} exists but has no {kind}.
+    fix: Ask for the missing record of {name}, or use the family or name that has one.
+    ask: Please add the missing address record of {name}.
     given: lookup/N refused error=EAI_NONAME   fires: dns/R,A,N ok
     quiet: dns/R,A,N ok rcode=NXDOMAIN""",
-    lambda row, wish, dns, known: not known and saying(
-        dns, "rcode", "NOERROR") and dict(kind=ADDRESS_KINDS[wish["family"]], proof=dns))
+    lambda row, wish, dns, known, final_name: not known and saying(dns, "rcode", "NOERROR")
+    and dict(kind=ADDRESS_KINDS[wish["family"]], name=final_name, proof=dns))
 sign("""dns.slow  where: dns  each: lookup  severity: warn  sure: likely
     means: A dead first resolver costs its whole timeout at every look-up; a slow one costs less.
     says: Looking up {host} took {seconds:.1f} s{dead}.
@@ -9856,6 +9857,17 @@ def first_to_know(dns):
     return rows and rows_about(rows, host_of(rows[0]))
 
 
+def final_name(host, dns):
+    """A name, or that at the end of its CNAMEs in these answers, in words: what NXDOMAIN and "no
+    data" are about (RFC 6604, 2); of a circle any of its names."""
+    aliases = {answer["name"].lower(): answer["data"] for row in dns
+               for answer in row.value["answers"] if answer["type"] == "CNAME" and answer["data"]}
+    name = next(iter(aliases.values()), None)
+    for _ in aliases:
+        name = aliases.get(name.lower(), name)
+    return "%s (where the alias %s leads)" % (name, host) if name else host
+
+
 VIEWS = {
     "own": lambda interfaces, route: own_addresses(interfaces).union(
         r.subject for r in saying(route, "type", "local")),               # 127.0.1.1
@@ -9870,6 +9882,7 @@ VIEWS = {
     "unresolved": lambda lookup: met(lookup, "refused"), "answering": first_to_know,
     "dead_first": lambda dns: [] if not succeeded(dns) or met(            # while another answered
         rows_about(dns, host_of(dns[0])), "ok") else rows_about(dns, host_of(dns[0])),
+    "final_name": lambda wish, answering: final_name(wish["host"], answering),
     "absent": lambda answering: [] if saying(answering, "rcode", "NOERROR") else answering,
     "known": lambda wish, dns: [                                          # by the resolvers
         a for a in dns_addresses(dns) if wish["family"] in (0, None, is_address(a))],
@@ -11639,12 +11652,12 @@ JAPANESE = """
   ask {server}が{name}に対して{rcode}を返す原因を調べてください。
 @dns_failing_unresolved リゾルバーは{host}を知っています（{known}）が、このホスト自身の名前解決が失敗します（{error}）。
   fix /etc/nsswitch.confと/etc/resolv.confを確認してください。hosts行（files dns）とローカルキャッシュ（nscd）も対象です。
-@dns_not_found_unresolved 名前{host}は存在しません（{who} NXDOMAIN）。
+@dns_not_found_unresolved 名前{name}は存在しません（{who} NXDOMAIN）。
   fix 綴りと検索ドメインを確認してください。新しい名前であれば、レコードの登録を依頼してください。
-  ask {host}のレコードを作成または修正してください。
-@dns_no_address_unresolved 名前{host}は存在しますが、{kind}がありません。
-  fix {host}のレコードの登録を依頼してください。または、登録済みのアドレス種別か名前を使ってください。
-  ask {host}の不足しているアドレスレコードを登録してください。
+  ask {name}のレコードを作成または修正してください。
+@dns_no_address_unresolved 名前{name}は存在しますが、{kind}がありません。
+  fix {name}のレコードの登録を依頼してください。または、登録済みのアドレス種別か名前を使ってください。
+  ask {name}の不足しているアドレスレコードを登録してください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
   fix 遅いリゾルバーを修復するか、順序を変えてください。先に応答するものを/etc/resolv.confの先頭に置きます。
 @dns_bogus リゾルバーは{host}のアドレスとして{bogus}を返しますが、これは{meaning}です。
@@ -12047,6 +12060,7 @@ is the zone of this name broken (lame delegation, DNSSEC)?
     = この名前のゾーンが壊れていませんか（委任の不整合、DNSSEC）。
 IPv4 address (A) = IPv4アドレス（A）
 IPv6 address (AAAA) = IPv6アドレス（AAAA）
+{name} (where the alias {host} leads) = {name}（別名{host}の参照先）
 ; the first resolver, {server}, is silent = （先頭のリゾルバー{server}が無応答）
 link-local: good on one link only, and DNS does not say which = リンクローカルで、どのリンクのものかはDNSではわかりません
 this host itself = このホスト自身

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import random
 import re
 import unittest
@@ -436,6 +437,24 @@ class Verdicts(unittest.TestCase):
         """Silence without any contrast is never said to be certain."""
         verdict = netdiag.judge(support.read_case("tcp/A timeout"))[0]
         self.assertNotEqual(verdict.confidence, "certain")
+
+    def test_end_of_an_alias(self):
+        """What does not exist, or has no address, is the name at the end of the CNAMEs."""
+        def links(*names):
+            return json.dumps([{"name": name, "type": "CNAME", "data": data}
+                               for name, data in zip(names, names[1:])])
+        web, b, c = "web.example", "b.example", "c.example"
+        for chain, rcode, code, name in (
+                (links(web, b, "C.example", c), "NXDOMAIN", "dns.not_found", c),
+                (links(web, b), "NOERROR", "dns.no_address", b),
+                (links(web, b, web), "NOERROR", "dns.no_address", b),
+                (links(), "NXDOMAIN", "dns.not_found", None)):
+            text = "lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=%s answers=%s" % (
+                rcode, chain)
+            verdict = netdiag.judge(support.read_case(text))[0]
+            said = "%s (where the alias %s leads)" % (name, web) if name else web
+            self.assertEqual(verdict.code, code)
+            self.assertIn("The name %s " % said, verdict.summary)
 
     def test_hosts_file_is_the_cause(self):
         """The hosts file is the verdict when its address fails and the resolvers' works."""
