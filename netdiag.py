@@ -37,7 +37,7 @@ FIRST_LOOK_S = 1.15          # one SYN resend (1.0 s, RFC 6298) has left: TCP_IN
 PATIENCE_S = 3.35            # four SYNs out, and a failed ARP/ND here or at the far end (3.08 s)
 LISTEN_S = 0.35              # how long a fresh connection is watched: a close, a reset, early data
 GREETING_S = 4.0             # a server that speaks first has this long (reverse look-ups delay it)
-PAUSE_S = 2.6                # more of mail servers (sendmail's greet_pause 5 s, postscreen 6 s)
+MAIL_GREETING_S = 6.6        # sendmail's greet_pause has 5 s, postscreen 6 s
 STALE_NEIGHBOR_S = 9.0       # DELAY 5 s + PROBE 3 s: a cached neighbor that died is FAILED then
 SEGMENT_WAIT_S = 1.25        # two ARP requests (1 s apart) unanswered
 SEGMENT_POKES = 24           # addresses asked for when the gateway is silent
@@ -170,20 +170,23 @@ PLACES = tuple(place for place, _, _ in PLACE_ROWS)
 PLACE_WORDS = {place: words for place, words, _ in PLACE_ROWS}
 PLACE_OWNER = {place: owner for place, _, owner in PLACE_ROWS}
 
-# protocol: (port, transport, TLS at once, the server speaks first)
-PROTOCOLS = {name: (int(port) or None, transport, tls, first) for transport, tls, first, names in (
-    ("tcp", False, False, "tcp:0 http:80 ldap:389 postgresql:5432 redis:6379 mongodb:27017"
-     " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"
-     " zookeeper:2181 xmpp:5222"),
-    ("tcp", True, False, "tls:0 https:443 ldaps:636 rediss:6380 amqps:5671 mqtts:8883"),
-    ("tcp", False, True, "ssh:22 sftp:22 smtp:25 submission:587 imap:143 pop3:110 ftp:21"
-     " mysql:3306 vnc:5900"),
-    ("tcp", True, True, "smtps:465 imaps:993 pop3s:995 ftps:990"),
-    ("udp", False, False, "udp:0 dns:53 ntp:123 snmp:161 syslog:514"))
+# tls: from the first byte on; greeting_s: so long has a server that speaks first, None: it does not
+Protocol = collections.namedtuple("Protocol", "port transport tls greeting_s")
+PROTOCOLS = {
+    name: Protocol(int(port) or None, transport, tls, greeting_s)
+    for transport, tls, greeting_s, names in (
+        ("tcp", False, None, "tcp:0 http:80 ldap:389 postgresql:5432 redis:6379 mongodb:27017"
+         " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"
+         " zookeeper:2181 xmpp:5222"),
+        ("tcp", True, None, "tls:0 https:443 ldaps:636 rediss:6380 amqps:5671 mqtts:8883"),
+        ("tcp", False, GREETING_S, "ssh:22 sftp:22 imap:143 pop3:110 ftp:21 mysql:3306 vnc:5900"),
+        ("tcp", False, MAIL_GREETING_S, "smtp:25 submission:587"),
+        ("tcp", True, GREETING_S, "smtps:465 imaps:993 pop3s:995 ftps:990"),
+        ("udp", False, None, "udp:0 dns:53 ntp:123 snmp:161 syslog:514"))
     for name, port in (pair.split(":") for pair in names.split())}
 SAME_PROTOCOL = {"postgres": "postgresql", "mariadb": "mysql", "ws": "http", "wss": "https"}
-PORT_PROTOCOL = {row[0]: name for name, row in sorted(PROTOCOLS.items(), reverse=True)
-                 if row[0] and row[1] == "tcp"}
+PORT_PROTOCOL = {row.port: name for name, row in sorted(PROTOCOLS.items(), reverse=True)
+                 if row.port and row.transport == "tcp"}
 PORT_PROTOCOL.update({22: "ssh", 53: "dns", 123: "ntp", 161: "snmp"})
 
 
@@ -3190,7 +3193,7 @@ def value_is(field, word, value):
         low, high = ip(low), ip(high)
         return low.version == ip(value).version and low <= ip(value) <= high
     if field in ("sport", "dport"):
-        low, high = (PROTOCOLS[port][0] if port in PROTOCOLS else int(port)
+        low, high = (PROTOCOLS[port].port if port in PROTOCOLS else int(port)
                      for port in (low, high if dash else low))
         return low <= value <= high
     if field in ("iif", "oif"):
@@ -5712,8 +5715,8 @@ asks("knock", "A SYN to every address; what came back in the first second.",
 asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INFO, first bytes.",
      lambda wish, knock: each(
          "settle", [row for row in knock if row.outcome != "unknown"], wish["knock_port"],
-         GREETING_S + PAUSE_S * (wish["protocol"] in ("smtp", "submission")) if wish["speaks_first"]
-         and not wish["tls"] else LISTEN_S, *[True] * (wish["protocol"] in ("ssh", "sftp"))))
+         not wish["tls"] and wish["greeting_s"] or LISTEN_S,
+         *[True] * (wish["protocol"] in ("ssh", "sftp"))))
 asks("unheard", "Packets that this host receives and does not deliver: does it drop the answers?",
      lambda wish, tcp, retries: each("unheard", saying(
          one_of_each(tcp, "timeout")[:1], "icmp", []), wish["knock_port"]))
@@ -5814,7 +5817,7 @@ def probe_reset_ttl(wish, tcp, trace_udp):
 def probe_words(wish, tcp, tls):
     """The first words of the protocol's own client; none where the server greets behind TLS."""
     words = FIRST_WORDS.get(GREETS_AS.get(wish["protocol"], wish["protocol"]), b"" if wish[
-        "speaks_first"] and wish["tls"] else None)
+        "greeting_s"] and wish["tls"] else None)
     steps, fine = tls_steps(wish), ["done"] + ["untrusted"] * (not wish["tls"])
     secured = [row.subject for row in saying(tls, "ended", *fine)]
     for row in saying(talking(tcp)[:1 if steps else None], "after", "open") * (words is not None):
@@ -5931,7 +5934,7 @@ asks("secure", "A ClientHello where a plain talk met nothing: does the port want
      lambda wish, tcp, words, http: wish["protocol"] not in ("tcp", "udp") and not wish["tls"] and [
          ask(row.subject, native("hello", row.subject, wish["port"], wish["sni"], None, 0x303, 0,
                                  FIRST_LOOK_S, parse=parse_tls_flight))
-         for row in (saying(latest(http) + words, "bytes", 0) or wish["speaks_first"] and saying(
+         for row in (saying(latest(http) + words, "bytes", 0) or wish["greeting_s"] and saying(
              tcp, "after", "open") or [])[:1]])
 asks("udp", "A datagram to the port: a reply, an ICMP error, or silence.",
      lambda wish, lookup, dns=(): wish["transport"] == "udp" and wish["port"] and each(
@@ -6919,7 +6922,7 @@ def with_roles(runs, ends):
 
 def is_udp(value):
     """Is a report about a UDP service?"""
-    return value["protocol"] in PROTOCOLS and PROTOCOLS[value["protocol"]][1] == "udp"
+    return value["protocol"] in PROTOCOLS and PROTOCOLS[value["protocol"]].transport == "udp"
 
 
 def clock_offset_s(client, server):
@@ -8048,11 +8051,11 @@ sign("""service.silent  where: service  each: mute  sure: likely
     means: Connected, and no word from a server that speaks first, or to a client's first words.
     says: {address} accepts port {port} and stays silent; {protocol} servers {usual}.
     fix: Is the service hung? There, `ss -ltnp sport = :{port}` shows who holds the port.
-    fires: target/A ok protocol=ssh speaks_first=true ; tcp/A ok
+    fires: target/A ok protocol=ssh greeting_s=4 ; tcp/A ok
     fires: target/A ok protocol=redis ; words/A ok ended=silent   quiet: tcp/A ok
     quiet: words/A ok ended=closed""",
     lambda row, wish: dict(protocol=(wish["protocol"] or "").upper(), usual="speak first"
-        if wish["speaks_first"] else "answer a client's first words"))
+        if wish["greeting_s"] else "answer a client's first words"))
 sign("""service.error ssh.throttled  where: service  each: spoken
     means: A greeting that is a refusal: SMTP 554, IMAP BYE, MySQL host not allowed, sshd penalties.
     says: The service on {address} port {port} itself says no: "{words}".
@@ -9950,7 +9953,7 @@ VIEWS = {
     "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
         and row.value["stage"] == "http" and not is_unheeded(row)],
     "mute": lambda wish, connections, unanswered, tls_only: [] if tls_only else saying(
-        connections if wish["speaks_first"] and not wish["tls"] else [], "after", "open") + saying(
+        connections if wish["greeting_s"] and not wish["tls"] else [], "after", "open") + saying(
             unanswered, "ended", "silent"), "ended": lambda connections, unanswered, tls_only: (
         connections + [row._replace(value=dict(row.value, after=row.value["ended"]))
                        for row in unanswered]) * (not tls_only),
@@ -12978,33 +12981,34 @@ def read_target(text, family=None):
              "not an IPv%s address, as -%s or --source wants" % (family, family))
         word = SAME_PROTOCOL.get(parts["port"], parts["port"])
         number = re.match(r"[0-9]{1,6}$", word or "")
-        port = int(word) if number else PROTOCOLS.get(word, (None,))[0]
+        port = int(word) if number else PROTOCOLS[word].port if word in PROTOCOLS else None
         mine(word is None or port in range(1, 65536), "a port is a number from 1 to 65535"
              + ("" if number else " or a known service"))
         protocol = scheme or PORT_PROTOCOL.get(port, "tcp")
-        default, transport, tls, _ = PROTOCOLS[protocol]
-        mine(port or default or not scheme, "%s:// needs a port" % scheme)
+        usual = PROTOCOLS[protocol]
+        mine(port or usual.port or not scheme, "%s:// needs a port" % scheme)
     except NotMine as error:
         raise Usage("target %s: %s" % (hide_secret(printable(text, 60)), error))
-    return Target(hide_secret(printable(text, 300)), host, port or default, protocol, transport,
-                  tls, parts["path"], parts["user"] if protocol in ("ssh", "sftp") else None,
-                  is_address(host))
+    return Target(hide_secret(printable(text, 300)), host, port or usual.port, protocol,
+                  usual.transport, usual.tls, parts["path"],
+                  parts["user"] if protocol in ("ssh", "sftp") else None, is_address(host))
 
 
 def read_port(text):
     """'443', '53/udp' or 'https' -> a port of this host as a Target; Usage where it is absurd."""
     word, slash, transport = text.lower().partition("/")
     word = SAME_PROTOCOL.get(word, word)
-    port = PROTOCOLS[word][0] if word in PROTOCOLS else to_int(word)
+    port = PROTOCOLS[word].port if word in PROTOCOLS else to_int(word)
     if port not in range(1, 65536) or slash and transport not in ("tcp", "udp"):
         raise Usage("port %s: a number from 1 to 65535 or a known service, with /udp or /tcp where"
                     " it is needed: 443, 53/udp, https" % printable(text, 60))
     protocol = word if word in PROTOCOLS else PORT_PROTOCOL.get(port, transport or "tcp")
-    usual = PROTOCOLS[protocol][1]
-    if transport not in ("", usual) and protocol != "dns":
+    usual = PROTOCOLS[protocol]
+    if transport not in ("", usual.transport) and protocol != "dns":
         protocol = transport
-    return Target("port %d/%s" % (port, transport or usual), None, port, protocol,
-                  transport or usual, PROTOCOLS[protocol][2], None, None, 0, "server")
+    transport, tls = transport or usual.transport, PROTOCOLS[protocol].tls
+    return Target("port %d/%s" % (port, transport), None, port, protocol, transport,
+                  tls, None, None, 0, "server")
 
 
 def check_name(host):
@@ -13027,7 +13031,7 @@ def wish_of(target, options):
             options.connect_to or "") or None,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
         asked=not options.overview, watched_s=options.for_s, file=options.read,
-        speaks_first=bool(host) and PROTOCOLS[target.protocol][3]))
+        greeting_s=host and PROTOCOLS[target.protocol].greeting_s))
 
 
 def diagnose(target, shared, system, options, progress=None):
@@ -13262,7 +13266,7 @@ def run_watch(texts, system, options, out):
 def pace_s(target):
     """Seconds between two cheap checks; sshd penalises connections without a login, MySQL blocks a
     host after 100 of them, and others that greet may count them."""
-    greets = target.port == 22 or PROTOCOLS[target.protocol][3]
+    greets = target.port == 22 or PROTOCOLS[target.protocol].greeting_s
     return 60 if target.protocol == "mysql" else WATCH_GENTLE_S if greets else WATCH_PACE_S
 
 
@@ -13358,9 +13362,9 @@ def run_merge(texts, system, options, out):
 def target_of(client):
     """The target of a client's report, as one of mode `merge`."""
     protocol = client["protocol"] if client["protocol"] in PROTOCOLS else "tcp"
-    _, transport, tls, _ = PROTOCOLS[protocol]
-    return Target(client["target"], client["goal"], client["port"], protocol, transport, tls, None,
-                  None, is_address(client["goal"]), "merge")
+    usual = PROTOCOLS[protocol]
+    return Target(client["target"], client["goal"], client["port"], protocol, usual.transport,
+                  usual.tls, None, None, is_address(client["goal"]), "merge")
 
 
 RUNNERS = {"target": run_targets, "server": run_server, "capture": run_capture,

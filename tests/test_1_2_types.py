@@ -67,13 +67,13 @@ class Words(unittest.TestCase):
 
     def test_protocols(self):
         """Each row: port, transport, TLS, who speaks first; ports lead back to a protocol."""
-        for name, (port, transport, tls, first) in netdiag.PROTOCOLS.items():
-            self.assertTrue(port is None or 0 < port < 65536, name)
-            self.assertIn(transport, ("tcp", "udp"))
-            self.assertIsInstance(tls, bool)
-            self.assertIsInstance(first, bool)
+        for name, row in netdiag.PROTOCOLS.items():
+            self.assertTrue(row.port is None or 0 < row.port < 65536, name)
+            self.assertIn(row.transport, ("tcp", "udp"))
+            self.assertIsInstance(row.tls, bool)
+            self.assertTrue(row.greeting_s is None or row.greeting_s >= netdiag.GREETING_S, name)
         for port, name in netdiag.PORT_PROTOCOL.items():
-            self.assertEqual(netdiag.PROTOCOLS[name][0], port, name)
+            self.assertEqual(netdiag.PROTOCOLS[name].port, port, name)
         for port, name in ((443, "https"), (80, "http"), (22, "ssh"), (5432, "postgresql"),
                            (25, "smtp"), (3306, "mysql"), (53, "dns")):
             self.assertEqual(netdiag.PORT_PROTOCOL[port], name)

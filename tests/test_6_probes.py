@@ -204,7 +204,7 @@ class Packets(unittest.TestCase):
         """Each knock is followed up; the server that speaks first is waited for longer."""
         rows = asked("tcp", "knock/A ok")
         self.assertEqual(rows, [("192.0.2.1", "settle", ("192.0.2.1", 443, netdiag.LISTEN_S))])
-        rows = asked("tcp", "target/A ok speaks_first=true ; knock/A ok")
+        rows = asked("tcp", "target/A ok greeting_s=4 ; knock/A ok")
         self.assertEqual(rows[0][2][2], netdiag.GREETING_S)
 
     def test_traces(self):

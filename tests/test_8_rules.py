@@ -398,7 +398,7 @@ VERDICTS = (
      " tcp/A ok ; tls/A unknown ; http/A unknown", "undecided", None),
     ("target/N ok protocol=http ; lookup/N ok [\"192.0.2.1\"] ; tcp/A ok ; http/A unknown",
      "undecided", None),
-    ("target/A ok protocol=ssh speaks_first=true ; tcp/A unknown ; knock/A ok", "undecided", None),
+    ("target/A ok protocol=ssh greeting_s=4 ; tcp/A unknown ; knock/A ok", "undecided", None),
     ("tcp/A ok ; tls/A ok ; http/A ok ; clock/self ok epoch=1999999999", "ok", None),
 )
 
