@@ -9286,39 +9286,50 @@ def bound_words(listening):
 def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
     """What the rules do with a client's first packet, by family: rows of `packet_fate` with
     `whose` and `count`, in words; [] where no rules could be read."""
-    links = [link for link in real_links(interfaces) if is_up(link)]
-    own = [a for link in links for a in far_reaching(link)]
-    client, before, after = wish["client"], rules_read(rules), rules_read(rules_now)
-    versions = {v for row in listening for v in versions_of(row)} if listening else {4, 6}
-    narrow = listening and all(is_loopback(row["addr"]) for row in listening)
-    found = []
-    for version in sorted(versions if before and wish["mode"] == "server" else ()):
-        anywhere = not listening or narrow or any(
-            row["addr"] in ANYWHERE and version in versions_of(row) for row in listening)
-        ours = [a for a in (own if anywhere else [row["addr"] for row in listening])
-                if is_address(a) == version and not is_loopback(a)]
-        if not ours or client and is_address(client) != version:
-            continue
-        ways = [row.value["dev"] for row in succeeded(back) if row.value["dev"]]
-        packet = inbound_packet(wish["transport"], wish["port"], ours, [client] if client else (),
-                                unique(ways) or [link["name"] for link in links],
-                                ["exists"] if ways else ())
-        whose = client or "clients with IPv%d" % version
-        inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
-        if narrow and not inbound["port"]:              # then only this host itself gets there
-            continue
-        outbound = fate_of(before, after, answer_packet(
-            packet, inbound["port"] or wish["port"]), WAY_OUT,
-                           whose="(its answers to %s)" % whose)
-        for fate in [inbound] + [outbound] * (outbound["fate"] != "accept"):
-            sure = fate["fate"] != "accept" or fate["port"] or about(
-                rules, "nft")                                       # it shows iptables' as well
+    before, after, found = rules_read(rules), rules_read(rules_now), []
+    shows_all = about(rules, "nft")                                    # iptables' rules as well
+    for version in (4, 6) if before and wish["mode"] == "server" else ():
+        packet = packet_of_clients(version, wish, interfaces, back, listening)
+        for fate in fates_of_clients(packet, wish, listening, before, after) if packet else ():
             same = [row for row in found if fate["rule"] and all(
                 row[key] == fate[key] for key in ("chain", "rule", "fate"))]
             for row in same:
                 row["whose"] = re.sub(" with IPv4", "", row["whose"])
-            found += [fate] * bool(sure and not same)
+            if not same and (fate["fate"] != "accept" or fate["port"] or shows_all):
+                found.append(fate)
     return found
+
+
+def packet_of_clients(version, wish, interfaces, back, listening):
+    """What is known of the first packet of a client with IPv4 or IPv6; None where none can come."""
+    client, links = wish["client"], [row for row in real_links(interfaces) if is_up(row)]
+    fit = [row for row in listening if version in versions_of(row)]
+    if client and is_address(client) != version or listening and not fit:
+        return None
+    bound = [row["addr"] for row in fit]
+    if not listening or only_loopback(listening) or set(bound) & set(ANYWHERE):
+        bound = [address for link in links for address in far_reaching(link)]
+    ours = [a for a in bound if is_address(a) == version and not is_loopback(a)]
+    ways = unique(row.value["dev"] for row in succeeded(back) if row.value["dev"])
+    return ours and inbound_packet(
+        wish["transport"], wish["port"], ours, [client] if client else (),
+        ways or [link["name"] for link in links], ["exists"] if ways else ())
+
+
+def fates_of_clients(packet, wish, listening, before, after):
+    """What the rules do with such a packet, and with its answers where they do not pass."""
+    whose = wish["client"] or "clients with IPv%d" % is_address(packet["daddr"][0])
+    inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
+    if only_loopback(listening) and not inbound["port"]:    # then only this host itself gets there
+        return []
+    outbound = fate_of(before, after, answer_packet(packet, inbound["port"] or wish["port"]),
+                       WAY_OUT, whose="(its answers to %s)" % whose)
+    return [inbound] + [outbound] * (outbound["fate"] != "accept")
+
+
+def only_loopback(listening):
+    """Does somebody listen, and on loopback alone?"""
+    return bool(listening) and all(is_loopback(row["addr"]) for row in listening)
 
 
 def fate_of(before, after, packet, hooks, **more):
