@@ -10743,11 +10743,8 @@ def elsewhere_words(result, say):
     return "%s - %s" % (result.ask["who"], say("the request is in the ticket."))
 
 
-def path_lines(report, way, server, say):
-    """The way drawn from client to service, with a mark behind the place suspected most."""
-    target, result = report.target, report.verdict
-    if not target.host or not report.path and result.code.startswith("dns."):
-        return []
+def stations(report, way, server, say):
+    """The stations from client to service: [(place, TTL, name, RTT in ms)]; a loop is told once."""
     rows, names = [("client", 0, way.get("src") or "", None)], [h["address"] for h in report.path]
     shown = first_of(n for n, name in enumerate(names) if name and name in names[:max(0, n - 1)]) \
         or len(names)
@@ -10758,11 +10755,19 @@ def path_lines(report, way, server, say):
     if rows[-1][0] != "server":
         short = server if columns(server) <= 39 else server.split(", ")[0] + ", ..."
         rows.append(("server", "", shorten(short, 39), None))
-    if target.port:
-        port = say("%s port %d" % (target.transport.upper(), target.port))
+    if report.target.port:
+        port = say("%s port %d" % (report.target.transport.upper(), report.target.port))
         rows.append(("service", "", port, None))
+    return rows
+
+
+def path_lines(report, way, server, say):
+    """The way drawn from client to service, with a mark behind the place suspected most."""
+    result = report.verdict
+    if not report.target.host or not report.path and result.code.startswith("dns."):
+        return []
+    rows = stations(report, way, server, say)
     here = say("this host") + (" (%s)" % way["dev"] if way.get("dev") else "")
-    told = [(hop["mss"], hop["ttl"]) for hop in report.path if hop["mss"]]
     lines = ["%4s  %s %9s  %s" % (ttl, pad(name, 39), "" if ms is None else "%.1f ms" % ms,
                                   here if place == "client" else say(place.replace("_", " ")))
              for place, ttl, name, ms in rows]
@@ -10771,6 +10776,7 @@ def path_lines(report, way, server, say):
         at = max(n for n, rank in enumerate(ranks) if rank <= worst)
         lines.insert(at + (worst < 4), "   X  ---- %s: %s ----" % (
             say("it breaks here"), result.code))
+    told = [(hop["mss"], hop["ttl"]) for hop in report.path if hop["mss"]]
     return lines + ["      " + say("the MSS of our SYN is lowered from %d to %d before hop %d" % (
         was, now, ttl)) for (was, _), (now, ttl) in zip(told, told[1:]) if now < was]
 
@@ -11159,6 +11165,29 @@ def render_transcript(transcript, answers, verbose, say):
     for row, line in zip(shown, evidence_lines(shown)):
         lines += wrap("%s %s" % (row.id, printable(line, width)), "    ", "      ")
     return "\n".join(lines) + "\n"
+
+
+def render_tickets(reports, transcript, packets, filled, options, say):
+    """The tickets alone; with what was seen, where there is a fault."""
+    text = RULER.join(render_ticket(report, packets, filled, say) for report in reports)
+    if all(report.verdict.code == "ok" for report in reports):
+        return text
+    proof = [] if reports[1:] else proof_of(reports[0])
+    answers = [row for row in reports[0].answers if row in proof]
+    return text + "\n" + render_transcript(transcript, answers, options.verbose, say)
+
+
+def render_reports(reports, transcript, packets, filled, options, color, say):
+    """The reports, of a whole server those that are not ok, and the transcript behind them."""
+    worth = [report for report in reports if not options.overview or report.verdict.code != "ok"]
+    overview = [render_listeners(reports, say) + untested_once(reports, say)
+                ] if options.overview else []
+    text = RULER.join(
+        overview + [render_mode(report, packets, filled, color, say) for report in worth])
+    if options.verbose or worth and reports[0].target.mode not in MODE_PARTS:
+        answers = [] if reports[1:] else reports[0].answers
+        text += "\n" + render_transcript(transcript, answers, options.verbose, say)
+    return text
 
 
 def render_brief(report, say):
@@ -12825,7 +12854,6 @@ Redacted: names, addresses, users and keys are masked; the same value has the sa
     = 秘匿済み: 名前、アドレス、ユーザー、鍵は伏せてあります（同じ値は同じ表記です）。
 """
 
-
 # == 10 cli: options, modes, exit status ===========================================================
 
 EXIT_OK, EXIT_FAULT, EXIT_UNDECIDED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 3, 64, 130
@@ -13441,23 +13469,12 @@ def render_document(reports, system, options, started, began, group=None):
             system.packets, redacted=bool(options.redact), **{"group": group} if group else {})
     if options.brief:
         return "".join(render_brief(report, say) for report in reports) + note
-    color, answers = wants_color(options, system), [] if reports[1:] else reports[0].answers
     if options.ticket:
-        text = RULER.join(render_ticket(report, system.packets, filled, say) for report in reports)
-        if any(report.verdict.code != "ok" for report in reports):
-            text += "\n" + render_transcript(
-                transcript, [row for row in answers if row in proof_of(reports[0])],
-                options.verbose, say)
-        return text + note
+        return render_tickets(reports, transcript, system.packets, filled, options, say) + note
+    color = wants_color(options, system)
     if group:
         return render_merged(reports, group, filled, color, say) + note
-    worth = [report for report in reports if not options.overview or report.verdict.code != "ok"]
-    overview = [render_listeners(reports, say) + untested_once(reports, say)
-                ] if options.overview else []
-    text = RULER.join(
-        overview + [render_mode(report, system.packets, filled, color, say) for report in worth])
-    if options.verbose or worth and reports[0].target.mode not in MODE_PARTS:
-        text += "\n" + render_transcript(transcript, answers, options.verbose, say)
+    text = render_reports(reports, transcript, system.packets, filled, options, color, say)
     if options.verbose and not options.redact:
         text += "\n" + pack_report(render_document(
             reports, system, options._replace(json=True), started, began))
