@@ -4929,14 +4929,15 @@ class System:
         return self.http_by_name(
             host, self.options.family, port, secure, request, timeout_s, first=first)
 
-    def http_by_name(self, host, family, port, secure, request, timeout_s, steps=(), first=0):
+    def http_by_name(self, host, family, port, secure, request, timeout_s, steps=(), first=0,
+                     server_name=None):
         """Look the host up, then ask the first address that opens; `stage` says how far it got."""
         outcome, found = self.resolve(host, family, 3.0)
         if outcome != "ok":
             return outcome, {"stage": "lookup", "error": found["error"], "data": b"", "ended": None}
         for address in one_of_each_family(sorted(found, key=lambda a: is_address(a) != first)):
-            outcome, facts = self.http(address, port, secure, sni_for(host), request, verify=True,
-                                       steps=steps, timeout_s=timeout_s)
+            outcome, facts = self.http(address, port, secure, server_name or sni_for(host), request,
+                                       verify=True, steps=steps, timeout_s=timeout_s)
             if outcome == "ok":
                 break
         return outcome, facts
@@ -4976,13 +4977,25 @@ class System:
         return self.aside().http_by_name(
             proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
 
+    def way_through(self, variable, scheme, host, port):
+        """What is said to a proxy, and heard, before its tunnel is open: SOCKS 5, or CONNECT."""
+        if scheme[:5] == "socks":
+            return build_socks(host, port, self.proxy_login(variable))
+        return (self.proxy_request(variable, host, port), rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),
+
+    def page(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, request,
+             timeout_s=HTTP_WAIT_S):
+        """A request over TLS through the proxy's tunnel; raw for `parse_http_exchange`."""
+        return self.aside().http_by_name(
+            proxy_host, 0, proxy_port, True, request, timeout_s,
+            self.way_through(variable, scheme, host, port), server_name=server_name)
+
     def through(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, alpn,
                 timeout_s=PROXY_WAIT_S):
         """A handshake with the target behind the proxy's tunnel; raw for `parse_handshake`."""
         if scheme == "https" or not self.has_ssl():
             return "unknown", TLS_IN_TLS if scheme == "https" else NO_SSL
-        steps = build_socks(host, port, self.proxy_login(variable)) if scheme[:5] == "socks" else (
-            (self.proxy_request(variable, host, port), rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),)
+        steps = self.way_through(variable, scheme, host, port)
         outcome, found = self.resolve(proxy_host, 0, 3.0)
         if outcome != "ok":
             return "unknown", found["error"]
@@ -5560,7 +5573,7 @@ def put(source, system, timeout_s):
 #   name      lookup  hosts_file  dns  general_dns
 #   way       route  egress  neighbor  segment
 #   packets   knock -> tcp      ping  trace_*  other_ports  sizes  retries  marked
-#   talk      words  ssh  tls  hello  http  redirects  udp  tunnel  through
+#   talk      words  ssh  tls  hello  http  redirects  udp  tunnel  through  page
 #   server    sockets -> owners  watch -> grown  rules_now      rules  wrappers  limits  switch
 #   port      loop  back  logs      where nobody listens: elsewhere  units
 #
@@ -5959,6 +5972,22 @@ asks("through", "A TLS handshake with the target through the proxy's tunnel.",
              parse=parse_handshake))
          for proxy in [proxy_for(wish, proxy_env)]
          for row in saying(latest(tunnel), "status", 200)])
+
+
+@stepwise
+def probe_page(wish, proxy_env, through):
+    """The page through the proxy's tunnel, where TLS works there: HEAD or GET."""
+    proxy, path = proxy_for(wish, proxy_env), wish["path"] or "/"
+    rows = saying(through, "ended", "done") if wish["protocol"] == "https" else []
+    for method in ("HEAD", "GET"):
+        request = rows and build_http_request(method, path, wish["host"], wish["port"], True)
+        rows = yield [ask(row.subject, native(
+            "page", proxy["host"], proxy["port"], proxy["variable"], proxy["scheme"] or "",
+            wish["host"], wish["port"], wish["sni"], request, parse=parse_http_exchange))
+                      for row in rows]
+        rows = [row for row in rows if head_failed(row)]
+
+
 asks("spare_proxy",
      "A configured proxy that NO_PROXY keeps us from, asked for a tunnel where no way is open.",
      lambda wish, proxy_env, tcp: tcp and not met(tcp, "ok", "refused") and not proxy_for(
@@ -9952,9 +9981,10 @@ VIEWS = {
         for row in saying(handshakes, "ended", "done", "untrusted", "unverified")
         for code, holes in trust_faults(row.value, chains[row.subject], wish, now)},
     "trusting": lambda stores: [row.subject for row in saying(stores, "ended", "done")],
-    "http2_only": lambda http, tls: [row.subject for row in latest(http) if wants_http2(row, tls)],
-    "exchanges": lambda http, http2_only: [             # of HTTP/1.1
-        row for row in latest(succeeded(http)) if row.subject not in http2_only],
+    "http2_only": lambda http, page, tls, through: [
+        row.subject for row in latest(http + page) if wants_http2(row, tls + through)],
+    "exchanges": lambda http, page, http2_only: [       # of HTTP/1.1
+        row for row in latest(succeeded(http + page)) if row.subject not in http2_only],
     "misnamed": lambda redirects: [r for r in redirects if said(r, "chain") and not name_matches(
         r.value["chain"][0], read_url(r.subject)["host"])],
     "tls_only": lambda secure: [r for r in secure if said(r, "version") or said(r, "alert")],
@@ -10041,8 +10071,7 @@ def finding_of(item, holes, seen):
     words.update(holes)
     places = list(holes.get("suspects") or item.where)
     if is_through(holes):
-        first = code.startswith("tls.handshake") or saying(seen["tls"], "ended", "done")
-        places = unique(["proxy"] * bool(first) + places + ["proxy"])
+        places = unique(["proxy"] * is_the_proxys(code, seen) + places + ["proxy"])
     says, fix, ask = [text.format(**words) for text in (item.says, item.fix, item.ask or item.fix)]
     if wish["host"] and seen["environment"] and code in (
             "tcp.filtered", "tcp.rejected", "path.dead_end"):
@@ -10053,6 +10082,13 @@ def finding_of(item, holes, seen):
         code, severity, places,
         holes.get("confidence", item.sure), says, [fix], ask, holes["proof"],
         (scope,) if scope else (), [], item.layer)
+
+
+def is_the_proxys(code, seen):
+    """Is the proxy suspected first: does what fails through its tunnel work on the direct way?"""
+    if code.startswith("http."):
+        return any((said(row, "status") or 500) < 400 for row in seen["http"])
+    return code.startswith("tls.handshake") or bool(saying(seen["tls"], "ended", "done"))
 
 
 def not_asked(answers):
@@ -10132,7 +10168,7 @@ def demote(findings, seen):
 
 def is_through(finding):
     """Does a finding rest on what came back through the proxy's tunnel?"""
-    return any(row.probe == "through" for row in finding["proof"])
+    return any(row.probe in ("through", "page") for row in finding["proof"])
 
 
 def doubt(findings, seen):
@@ -11890,6 +11926,7 @@ JAPANESE = """
 ?udp ポートへのデータグラム（応答、ICMPエラー、無応答）
 ?tunnel 適用されるプロキシへのトンネル要求
 ?through プロキシのトンネル経由での対象とのTLSハンドシェイク
+?page プロキシのトンネル経由でのHTTP要求（TLSが成功した場合、HEADまたはGET）
 ?spare_proxy ほかに道がない場合の、NO_PROXYで除外されたプロキシへのトンネル要求
 ?large 耐量子鍵と同じ大きさのClientHello（失敗時は小さいもの）
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証

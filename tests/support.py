@@ -140,7 +140,7 @@ BLANKS = {
     "sizes": {"size": 1500, "answered": True, "mtu": None, "from": None, "by": "echo"},
     "tls": TLS, "peer": TLS, "hello": FLIGHT, "small": FLIGHT, "large": FLIGHT,
     "secure": FLIGHT,
-    "versions": FLIGHT, "stores": TLS, "through": TLS, "http": HTTP, "redirects": HTTP,
+    "versions": FLIGHT, "stores": TLS, "through": TLS, "page": HTTP, "http": HTTP, "redirects": HTTP,
     "tunnel": HTTP, "spare_proxy": HTTP, "transfer": HTTP, "udp": UDP,
     "retries": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
     "resends": {"tried": 4, "open": 4, "silent": 0, "resent": 0, "refused": 0},
@@ -180,7 +180,7 @@ NO_UDP = {"reply": None, "icmp": [], "error": None, "sent": 3, "strays": 0, "ms"
 FAILED = {
     "tls": NO_TLS, "peer": NO_TLS, "hello": NO_FLIGHT, "small": NO_FLIGHT, "large": NO_FLIGHT,
     "secure": NO_FLIGHT,
-    "versions": NO_FLIGHT, "stores": NO_TLS, "through": NO_TLS, "http": NO_HTTP,
+    "versions": NO_FLIGHT, "stores": NO_TLS, "through": NO_TLS, "page": NO_HTTP, "http": NO_HTTP,
     "transfer": NO_HTTP, "redirects": NO_LOOKUP, "tunnel": NO_HTTP, "spare_proxy": NO_HTTP,
     "dns": dict(NO_UDP, over="udp"), "general_dns": dict(NO_UDP, over="udp"), "udp": NO_UDP,
     "lookup": {"error": "EAI_NONAME", "text": "no"},

@@ -398,6 +398,10 @@ VERDICTS = (
      " tcp/A ok ; tls/A unknown ; http/A unknown", "undecided", None),
     ("target/N ok protocol=http ; lookup/N ok [\"192.0.2.1\"] ; tcp/A ok ; http/A unknown",
      "undecided", None),
+    ("target/N ok protocol=https ; through/N,via,P ok ; page/N,via,P ok status=502",
+     "http.gateway_error", "service"),
+    ("target/N ok protocol=https ; tcp/A ok ; tls/A ok ; http/A ok ; through/N,via,P ok ;"
+     " page/N,via,P ok status=502", "http.gateway_error", "proxy"),
     ("target/A ok protocol=ssh greeting_s=4 ; tcp/A unknown ; knock/A ok", "undecided", None),
     ("tcp/A ok ; tls/A ok ; http/A ok ; clock/self ok epoch=1999999999", "ok", None),
 )

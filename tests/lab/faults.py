@@ -750,6 +750,12 @@ SERVICES = [
           serve=["liars-at proxy 3128=connected:"], options="--proxy " + PROXY),
     fault("proxy-opens-and-stalls", "https://web.lab.example/", "tls.handshake_stalled", "proxy",
           serve=["liars-at proxy 3128=connected:-"], options="--proxy " + PROXY),
+    fault("proxy-to-bad-gateway", "https://web.lab.example/bad-gateway", "http.gateway_error",
+          "service", serve=["proxy ok"], options="--proxy " + PROXY,
+          do=[drop("gateway", "forward", "ip daddr 203.0.113.0/24"),
+              drop("gateway", "forward", "ip6 daddr 2001:db8:3::/48")]),
+    fault("proxy-to-missing", "https://web.lab.example/missing", "http.client_error",
+          "service client", serve=["proxy ok"], options="--proxy " + PROXY),
     # An https:// proxy is spoken to in TLS; a plain one is none, as curl finds as well.
     fault("proxy-no-tls", "https://web.lab.example/", "proxy.unreachable", "proxy client",
           serve=["proxy ok"], options="--proxy https://198.51.100.90:3128"),
