@@ -3960,8 +3960,8 @@ def watch_connect(attempt, until):
         attempt["icmp"] += read_errors(sock)
         if name in ("ECONNRESET", "EPIPE"):            # a RST in SYN_SENT is ECONNREFUSED:
             attempt.update(state="open", reset=True)   # so this one came after the handshake
-        elif name:
-            attempt.update(state="error", errno=name)
+        elif name:                                     # (net.ipv4.tcp_syn_retries may be 1)
+            attempt.update(state="silent" if name == "ETIMEDOUT" else "error", errno=name)
         elif or_none(sock.getpeername):                # SO_ERROR is 0 before the handshake, too
             attempt["state"] = "open"
             or_none(set_option, sock, RECVERR, 0)      # it is talked on from now on: `converse`
@@ -5068,7 +5068,8 @@ class System:
         states = [attempt["state"] for attempt in attempts]
         resent = [a for a in attempts if a["state"] == "open" and a["resent"]]
         return "ok", {"tried": count, "open": states.count("open"),
-                      "silent": states.count("trying"), "resent": len(resent)}
+                      "silent": states.count("trying") + states.count("silent"),
+                      "resent": len(resent)}
 
     def unheard(self, address, port, timeout_s=None):
         """Packets received, not delivered: in a window without SYNs of ours, then in one with."""
@@ -5490,7 +5491,7 @@ def trace_answer(probe):
         if packet is None or mode == "icmp" and not is_echo_reply(
                 packet, is_address(address), probe["header"], probe["number"]):
             return None
-    return None if kind == "trying" else dict(hop, kind=kind)
+    return None if kind in ("trying", "silent") else dict(hop, kind=kind)
 
 
 def iso_time(epoch):
