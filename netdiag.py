@@ -9809,9 +9809,9 @@ def full_words(conntrack):
     return "%d of %d" % (used, most) if most and used > most * 0.98 else None
 
 
-def is_heard(tcp, ping, other_traces, dns, general_dns):
+def is_heard(tcp, udp, other_ports, ping, other_traces, dns, general_dns):
     """Did anything at all come from a next hop or by it?"""
-    asked = tcp + dns + general_dns
+    asked = tcp + udp + other_ports + dns + general_dns
     return bool(met(asked, "ok", "refused")) or any(
         said(r, "icmp") or said(r, "reached") for r in asked + ping) or any(
             hop_table([r], r.subject) or distance([r], r.subject) for r in other_traces)

@@ -1286,6 +1286,8 @@ PROXIES = [
 
 TWO_RESOLVERS = "nameserver 198.51.100.70\nnameserver 198.51.100.71\n"
 BY_PORT = "ip rule add ipproto tcp dport 80 "
+ONE_RETRY = ("cd /proc/sys/net/ipv4; echo 1 >tcp_syn_retries; test ! -e tcp_syn_linear_timeouts || "
+             "echo 0 >tcp_syn_linear_timeouts")
 DEAD_TABLE = "ip route add default via 192.0.2.44 dev eth0 table 99; "
 
 
@@ -1429,6 +1431,16 @@ VARIANTS = [
         "tcp flags & (syn|ack) == syn limit rate over 1/minute burst 1 packets drop")]),
     fault("udp-firewall", "udp://%s:514" % WEB4, "firewall.local", "client",
           do=[drop("client", "output", "udp dport 514")]),
+    # The kernel gives up before netdiag does: ETIMEDOUT is silence, and no error of its own.
+    fault("filtered-one-retry", WEB4 + ":8080", "tcp.filtered", "server server_network",
+          do=[("client", ONE_RETRY), drop("server", "input", "tcp dport 8080")]),
+    fault("firewall-one-retry", FAR4, "firewall.local", "client",
+          do=[("client", ONE_RETRY), drop("client", "output", "tcp dport 80")]),
+    # A port forward that leads back into the own segment: the answer comes from a stranger.
+    fault("hairpin", "198.51.100.1:8080", "tcp.filtered", "client_network server",
+          never="gateway.silent", serve=["liars-at neighbor 9000=echo"],
+          do=[nat("gateway", "prerouting",
+                  "ip daddr 198.51.100.1 tcp dport 8080 dnat ip to 192.0.2.20:9000")]),
 ]
 
 # -- healthy in surroundings that look odd ---------------------------------------------------------
