@@ -7906,7 +7906,8 @@ def rule_tls_refused(row, wish, hello, versions, http, tcp, cut_ttl):
     request = cure if code == "tls.client_cert" else (
         "Why does the TLS handshake fail? %s port %d: %s. What does your log say?" % (
             row.subject, wish["port"], why))
-    return dict(code=code, why=why, cure=cure, request=request, confidence=sure,
+    return dict(code=code, why=why, cure=cure, request=request,
+                confidence=sure if tcp else "likely",           # or was it reset before a byte?
                 suspects=unique(places.split()), proof=late + clear)
 
 
