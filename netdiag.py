@@ -7174,20 +7174,25 @@ def rule_route_missing(wish, failing, tcp, routes):
     says: {address} falls into a local range, {net} on {dev}, and nobody answers for it there.
     fix: Change the range or mask of {dev}: `ip route get {address}` shows what it covers.
     fires: iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ; neighbor/A,br-1 ok state=FAILED
+    fires: iface/eth0 inet=["198.18.0.9/24"] ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED ;
+      routes/ipv4 ok routes=[{"dst":"default","dev":"eth0","via":null}]
     quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED""")
-def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp):
-    """A bridge, container or VPN range, or too wide a mask, catches a far address."""
+def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp, routes):
+    """A bridge, container or VPN range, too wide a mask or a bare route catches a far address."""
     dev, goal, talks = row.value["dev"], row.subject, rows_about(tcp, row.subject)
     link = interface_named(interfaces, dev) or {"name": dev, "inet": [], "inet6": []}
     bridge = is_local_bridge(link)
     nets = [c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
     wide = [c for c in nets if ":" not in c and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
+    bare = not nets and [r for part in succeeded(routes) for r in part.value["routes"]
+                         if (r["dst"], r["dev"], r["via"]) == ("default", dev, None)]
     dead = [r for r in saying(neighbor, "state", *DEAD) if r.value["ip"] == goal]
     mute = met(talks, "timeout") if bridge and not hop_table(trace_udp, goal) else []
-    if row.value["via"] or met(talks, "ok") or not (mute or dead and (wide or bridge)):
+    if row.value["via"] or met(talks, "ok") or not (mute or dead and (wide or bridge or bare)):
         return None
-    return dict(net=(nets or ["a route of its own"])[0], dev=dev, proof=dead + mute,
-                confidence="likely" if dead and bridge else "possible")
+    net = "a default route without a gateway" if bare else (nets or ["a route of its own"])[0]
+    return dict(net=net, dev=dev, proof=dead + mute,
+                confidence="likely" if dead and (bridge or bare) else "possible")
 
 
 sign("""route.blocked  where: client  each: failing  hides: AWAY
@@ -12082,6 +12087,7 @@ This host tracks as many connections as it may ({used} of {most}): new ones are 
     = このホストの接続追跡が上限に達しています（{most}件中{used}件）。新しい接続は破棄されます。
 The name {host} exists but has no address. = 名前{host}は存在しますが、アドレスがありません。
 a route of its own = （個別の経路）
+a default route without a gateway = （ゲートウェイのないデフォルトルート）
 Give the proxy a login: --proxy http://USER:PASSWORD@{proxy}, or so in the variable.
     = プロキシのログイン情報を指定してください（--proxy http://USER:PASSWORD@{proxy}、または変数で同様に）。
 The proxy does not get there: see its resolver, its way out, and the target.

@@ -1436,6 +1436,11 @@ VARIANTS = [
           do=[("client", ONE_RETRY), drop("server", "input", "tcp dport 8080")]),
     fault("firewall-one-retry", FAR4, "firewall.local", "client",
           do=[("client", ONE_RETRY), drop("client", "output", "tcp dport 80")]),
+    # A default route that forgot its gateway: every host of the world seems to be next door.
+    on_client("default-without-gateway", FAR4, "route.overlap",
+              "ip route replace default dev eth0"),
+    on_client("default-without-gateway-v6", FAR6, "route.overlap",
+              "ip -6 route replace default dev eth0"),
     # A port forward that leads back into the own segment: the answer comes from a stranger.
     fault("hairpin", "198.51.100.1:8080", "tcp.filtered", "client_network server",
           never="gateway.silent", serve=["liars-at neighbor 9000=echo"],
