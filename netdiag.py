@@ -3848,7 +3848,8 @@ SOL_PACKET, ADD_MEMBERSHIP = 263, 1
 ETH_LLDP, LLDP_GROUP = 0x88cc, bytes.fromhex("0180c200000e")
 ETH_802_2, CDP_GROUP = 4, bytes.fromhex("01000ccccccc")
 TCP_INFO_FIELDS = {
-    "unacked": 24, "retrans": 36, "rtt_us": 68, "total_retrans": 100, "segs_out": 136}
+    "unacked": 24, "retrans": 36, "rtt_us": 68, "total_retrans": 100, "segs_out": 136,
+    "unsent": 144, "window": 228}
 # Of exceptions of the `ssl` module: in their type, errno and text.
 TLS_ENDINGS = kinds("""
     stalled=^timeout   closed=eof occurred|unexpected eof|zero return|ssleoferror|sslzeroreturnerror
@@ -7258,6 +7259,20 @@ sign("""firewall.local  where: client  each: undelivered  sure: likely  hides: B
     quiet: unheard/A ok idle=4 sent=6 lost=7""",
     lambda row, moved: row.value["lost"] - row.value["idle"] >= row.value["sent"] - 1 and dict(
         INBOUND[any(said(m, "TcpExtIPReversePathFilter") for m in moved)], proof=moved))
+sign("""firewall.local  where: client  each: talks  sure: likely  hides: BEYOND
+    means: The kernel tries in vain to send: bytes wait, the window is open, nothing is under way.
+    says: The connection to {address} port {port} opens, and what is said on it does not leave this
+      host: {unsent} bytes wait that the peer would take. A rule of this host drops such packets.
+    fix: Look at the OUTPUT rules here for one about content, size or state (`nft list ruleset`,
+      `iptables -S OUTPUT`).
+    fires: http/A ok status=null ended=silent info={"unacked":0,"unsent":120,"window":64256}
+    fires: tls/A ok ended=stalled info={"unacked":0,"unsent":517,"window":64256}
+    quiet: http/A ok status=null ended=silent info={"unacked":0,"unsent":120,"window":0}
+    quiet: http/A ok status=null ended=silent info={"unacked":120,"unsent":0,"window":64256}
+    quiet: http/A ok info={"unacked":0,"unsent":120,"window":64256}""",
+    lambda row: row.value["ended"] in ("silent", "stalled") and not said(row, "info", "unacked")
+    and said(row, "info", "window") and said(row, "info", "unsent") and dict(
+        unsent=row.value["info"]["unsent"]))
 sign("""segment.isolated  where: client_network client  each: silent_hops  sure: likely
     hides: gateway.silent neighbor.silent AWAY  means: At layer 2 everybody who was asked fails.
     says: Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.
@@ -11717,6 +11732,9 @@ JAPANESE = """
   fix このホストで{address}のポート{port}への通信を許可してください。確認は`nft list ruleset`、`iptables -S OUTPUT`です。
 @firewall_local_undelivered 応答はこのホストに届いていますが、このホスト自身の{what}が破棄しています
     （{address}が無応答に見えた間に、受信{lost}パケットが未配送）。
+@firewall_local_talks {address}のポート{port}への接続は開きますが、その後のデータがこのホストから出ていません
+    （相手は受信できるのに{unsent}バイトが未送信）。このホストのルールがそのパケットを破棄しています。
+  fix このホストのOUTPUTルールで、内容、サイズ、状態を条件とするものを確認してください（`nft list ruleset`、`iptables -S OUTPUT`）。
 @segment_isolated_silent_hops {dev}のセグメントでは誰も応答しません。{hop}のほか、問い合わせた{count}台も無応答です。
   fix VLAN、サブネット、ケーブルの誤りが疑われます。{dev}を正常なホストと比べ、スイッチを確認してください。
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。

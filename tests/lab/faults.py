@@ -1436,6 +1436,13 @@ VARIANTS = [
           do=[("client", ONE_RETRY), drop("server", "input", "tcp dport 8080")]),
     fault("firewall-one-retry", FAR4, "firewall.local", "client",
           do=[("client", ONE_RETRY), drop("client", "output", "tcp dport 80")]),
+    # A rule of this host that looks into packets: the handshake passes, what follows does not leave.
+    fault("own-rule-on-content", "http://%s/" % WEB4, "firewall.local", "client",
+          never="http.no_response", do=[("client", "iptables -A OUTPUT -p tcp --dport 80 -m string "
+                                         "--algo bm --string Host: -j DROP")]),
+    fault("own-rule-on-size", "https://%s/" % WEB4, "firewall.local", "client",
+          never="tls.handshake_stalled path.mtu_blackhole",
+          do=[drop("client", "output", "tcp dport 443 ip length > 400")]),
     # A default route that forgot its gateway: every host of the world seems to be next door.
     on_client("default-without-gateway", FAR4, "route.overlap",
               "ip route replace default dev eth0"),
