@@ -1179,9 +1179,9 @@ ICMP_WORDS = {(version, kind, code): words for version, kind, names in (
     (6, 1, "no route|administratively prohibited|beyond scope of source address"
            "|address unreachable|port unreachable|source address failed policy|reject route"))
     for code, words in enumerate(names.split("|")) if words}
-NET_UNREACHABLE, HOST_UNREACHABLE, REJECTED, TIME_EXCEEDED, TOO_BIG = (
+NET_UNREACHABLE, HOST_UNREACHABLE, PORT_UNREACHABLE, REJECTED, TIME_EXCEEDED, TOO_BIG = (
     {tuple(map(int, kind.split("/"))) for kind in kinds.split()} for kinds in (
-        "4/3/0 4/3/6 4/3/11 6/1/0", "4/3/1 4/3/7 4/3/12 6/1/3",
+        "4/3/0 4/3/6 4/3/11 6/1/0", "4/3/1 4/3/7 4/3/12 6/1/3", "4/3/3 6/1/4",
         "4/3/2 4/3/3 4/3/9 4/3/10 4/3/13 6/1/1 6/1/2 6/1/4 6/1/5 6/1/6", "4/11/0 6/3/0",
         "4/3/4 6/2/0"))
 
@@ -5709,8 +5709,8 @@ asks("egress",
      lambda route: [ask(row.subject, *route_sources(row.subject, row.value["src"]))
                     for row in succeeded(route) if row.value["src"] and not row.value["error"]])
 asks("neighbor", "Layer-2 state of the next hop; a hop that nobody has heard from is asked again.",
-     lambda egress, tcp: [ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, tcp))
-                          for hop, dev in next_hops(egress)])
+     lambda egress, tcp, udp: [ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, tcp + udp))
+                               for hop, dev in next_hops(egress)])
 asks("neighbors", "Everybody else whom this host knows on its segments.",
      lambda egress, tcp: [ask("all", *neighbor_tables())])
 asks("segment",
@@ -6408,14 +6408,14 @@ def neighbor_tables(*hop):
             text_file(parse_proc_arp, "/proc/net/arp"), tool(parse_arp, "arp", "-an")]
 
 
-def neighbor_sources(hop, dev, tcp):
+def neighbor_sources(hop, dev, asked):
     """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited."""
     def row_of(value):
         rows = [row for row in value["entries"] if row["ip"] == hop]
         row = mine(rows, "%s is not in the table" % hop)[0]
         return dict(row, dev=row.get("dev") or dev)
-    doubtful = not met(tcp, "ok", "refused") and not any(said(row, "icmp") for row in tcp)
-    wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and tcp else PATIENCE_S
+    doubtful = not met(asked, "ok", "refused") and not any(said(row, "icmp") for row in asked)
+    wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and asked else PATIENCE_S
     poke = [native("poke", [hop], dev, wait_s, parse=lambda states: {"entries": [
         dict(ip=hop, state=state, mac=None) for state in states.values() if state]})]
     tables = neighbor_tables(hop)
@@ -7765,9 +7765,11 @@ sign("""udp.closed  where: service server  each: udp
     means: Port unreachable from the target itself (its stack, or a REJECT that looks the same).
     says: {address} says that nothing listens on UDP port {port} ({words}).
     fix: Start the service or correct the port: `ss -lunp` on the server.
-    fires: udp/A refused icmp=3/3@A   quiet: udp/A unreachable icmp=3/13@G""",
-    lambda row: (said(row, "icmp") or [{}])[0].get("from") == row.subject and dict(
-        words=icmp_words(row.subject, row.value["icmp"][0])))
+    fires: udp/A refused icmp=3/3@A   quiet: udp/A unreachable icmp=3/13@G
+    quiet: udp/A unreachable icmp=3/13@A""",
+    lambda row: (said(row, "icmp") or [{}])[0].get("from") == row.subject and icmp_kind(
+        row.subject, row.value["icmp"][0]) in PORT_UNREACHABLE and dict(
+            words=icmp_words(row.subject, row.value["icmp"][0])))
 @rule("""udp.no_reply
     where: service server server_network  each: udp  severity: warn  sure: possible
     says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or
@@ -7777,13 +7779,16 @@ sign("""udp.closed  where: service server  each: udp
     fires: udp/A timeout   quiet: udp/A ok reply=x""")
 def rule_udp_no_reply(row, traces, present):
     """Silence: the service may not answer such a datagram, or something drops it."""
-    last = 0 if row.subject in present else last_hop(traces, row.subject)
-    if row.outcome != "timeout" or not last:
+    last, traced = last_hop(traces, row.subject), rows_about(traces, row.subject)
+    if row.outcome != "timeout" or row.subject in present or not traced:
         return row.outcome == "timeout" and dict(stop="")
+    if not last:
+        return dict(stop="; no router on the way answers either", proof=traced, suspects=[
+            "service", "server", "server_network", "transit", "client_network"])
     router = hop_table(traces, row.subject)[last]
     return dict(stop="; no trace gets beyond hop %d, %s" % (last, router),
                 suspects=unique(place_of(last, None) + ["server_network", "server", "service"]),
-                proof=rows_about(traces, row.subject))
+                proof=traced)
 
 
 # -- TLS ------------------------------------------------------------------------------------------
@@ -9838,17 +9843,17 @@ def is_heard(tcp, udp, other_ports, ping, other_traces, dns, general_dns):
             hop_table([r], r.subject) or distance([r], r.subject) for r in other_traces)
 
 
-def silent_hops(neighbor, ways, tcp, heard, segment, neighbors):
+def silent_hops(neighbor, ways, tcp, udp, heard, segment, neighbors):
     """Next hops silent at layer 2: an answer about each failing address behind them.
 
     A `count` of others were asked for there too and those `answering` did, or somebody by the other
     family does; in `company` somebody did anywhere.  It is a guess where the kernel still believes
-    in it, and nothing was `heard`.
+    in it, and nothing was `heard`; a UDP service may be silent, and then there is nothing to guess.
     """
     talking_on = {(e["dev"], is_address(e["ip"])) for part in succeeded(neighbors)
                   for e in part.value["entries"] if e["state"] in ALIVE}
     found, company = [], [r for r in segment if set(r.value.values()) & set(ALIVE)]
-    for row in saying(neighbor, "state", *DEAD + BELIEVED * (not heard)):
+    for row in saying(neighbor, "state", *DEAD + BELIEVED * (not heard and not udp)):
         behind = [w.subject for w in ways if (w.value["via"] or w.subject) == row.value["ip"]]
         talks = [t for t in tcp if t.value and t.subject in behind]
         outdated = met(talks, "ok") or any(
@@ -9969,7 +9974,8 @@ VIEWS = {
         and (is_late(r) or r.subject not in alive and r.value["router"] != r.subject)],
     "rejections": lambda icmp_errors, asked_in_vain: [  # without those of udp.closed
         r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE
-        and r not in asked_in_vain and (r.probe, r.value["router"]) != ("udp", r.subject)],
+        and r not in asked_in_vain and (r.probe, r.value["router"]) != (
+            "udp" if r.value["kind"] in PORT_UNREACHABLE else None, r.subject)],
     "other_traces": lambda trace_udp, trace_icmp: trace_udp + trace_icmp,   # not of this port
     "stuck_at": lambda traces: {                       # {address: TTL at which one router repeats}
         row.subject: ttl for row in traces for hops in [hop_table([row], row.subject)]
@@ -12231,6 +12237,7 @@ the program on the server = サーバー上のプログラム
 the name service = 名前解決サービス
 the proxy = プロキシ
 hop {n}, {router} = ホップ{n}（{router}）
+; no router on the way answers either = （途中のルーターも無応答）
 ; no trace gets beyond hop {n}, {router} = （経路調査はホップ{n}、{router}まで）
 broadcast = ブロードキャスト
 multicast = マルチキャスト
