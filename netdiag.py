@@ -4770,6 +4770,7 @@ class System:
             seconds = listen_s + 1e-6 * (info.get("rtt_us") or 0)     # our ACK there, its word back
             heard = converse(sock, b"", seconds, lambda data: greeting_is_whole(data) and (
                 not ssh or guess_protocol(data) or guess_protocol(data, REFUSALS)))
+            info.update(pick(tcp_info(sock), "window"))       # a SYN proxy opens it late, or never
             after = "open" if heard["ended"] in (None, "silent") else heard["ended"]
             facts["after"] = "reset" if attempt.get("reset") else after
             if heard["data"]:
@@ -7270,9 +7271,8 @@ sign("""firewall.local  where: client  each: talks  sure: likely  hides: BEYOND
     quiet: http/A ok status=null ended=silent info={"unacked":0,"unsent":120,"window":0}
     quiet: http/A ok status=null ended=silent info={"unacked":120,"unsent":0,"window":64256}
     quiet: http/A ok info={"unacked":0,"unsent":120,"window":64256}""",
-    lambda row: row.value["ended"] in ("silent", "stalled") and not said(row, "info", "unacked")
-    and said(row, "info", "window") and said(row, "info", "unsent") and dict(
-        unsent=row.value["info"]["unsent"]))
+    lambda row: is_unheeded(row) and said(row, "info", "window") and not said(
+        row, "info", "unacked") and dict(unsent=row.value["info"]["unsent"]))
 sign("""segment.isolated  where: client_network client  each: silent_hops  sure: likely
     hides: gateway.silent neighbor.silent AWAY  means: At layer 2 everybody who was asked fails.
     says: Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.
@@ -8063,10 +8063,24 @@ sign("""tls.handshake_stalled http.no_response service.silent
     fires: target/A ok protocol=redis ; words/A ok ended=silent info={"unacked":1,"total_retrans":5}
     quiet: http/A ok status=null ended=silent info={"unacked":0,"total_retrans":2}
     quiet: http/A ok info={"unacked":1,"total_retrans":2}""",
-    lambda row: is_unheeded(row) and row.value.get("stage", "http") == "http" and dict(
-        again=row.value["info"]["total_retrans"], code={
+    lambda row: is_unheeded(row) and said(row, "info", "unacked") and row.value.get(
+        "stage", "http") == "http" and dict(again=row.value["info"]["total_retrans"], code={
             "tls": "tls.handshake_stalled", "words": "service.silent"}.get(
                 row.probe, "http.no_response")))
+sign("""tls.handshake_stalled http.no_response service.silent
+    where: server_network server service  each: shut  sure: likely
+    means: The window of the peer is 0 from the first packet on: a SYN proxy that waits in vain.
+    says: {address} accepts the connection on port {port} and takes not a byte of what is said (its
+      window stays 0): a SYN proxy before the server accepts, and gets no answer from the server.
+    fix: Is the server behind that proxy (firewall, balancer, protection from floods) up, does it
+      listen on port {port}, and may the proxy reach it there?
+    fires: http/A ok status=null ended=silent info={"unsent":120,"window":0}
+    fires: tls/A ok ended=stalled info={"unsent":517,"window":0}
+    fires: target/A ok protocol=tcp ; tcp/A ok info={"window":0}
+    quiet: http/A ok info={"unsent":0,"window":0}   quiet: tcp/A ok info={"window":64256}
+    quiet: tcp/A ok info={"window":0} ; http/A ok""",
+    lambda row: dict(code={"tls": "tls.handshake_stalled", "http": "http.no_response"}.get(
+        row.probe, "service.silent")))
 sign("""http.not_http  where: service  each: exchanges  means: The bytes that came back are no HTTP.
     says: Port {port} on {address} does not speak HTTP: it answers {kind}"{words}".
     fix: Is this the right port? Use the client of the protocol that answers there.
@@ -9579,9 +9593,10 @@ def reset_hops(address, trace_tcp, reset_ttl, far):
 
 
 def is_unheeded(row):
-    """Was what we said sent again and again, without an ACK of the peer's kernel (tcp_info)?"""
-    return row.value["ended"] in ("silent", "stalled") and bool(
-        said(row, "info", "unacked") and (said(row, "info", "total_retrans") or 0) > 1)
+    """Was what we said sent again and again, without an ACK of the peer's kernel, or never sent?"""
+    held = said(row, "info", "unsent") and not said(row, "info", "unacked")       # (tcp_info)
+    return row.value["ended"] in ("silent", "stalled") and bool(held or said(
+        row, "info", "unacked") and (said(row, "info", "total_retrans") or 0) > 1)
 
 
 def lost_answers(row):
@@ -10019,11 +10034,16 @@ VIEWS = {
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "reply")],
     "talks": lambda tls, exchanges, words: succeeded(tls + exchanges + words),
+    "shut": lambda connections, talks: [                # windows that never open
+        row for row in talks + [r for r in saying(connections, "after", "open")
+                                if not rows_about(talks, r.subject)]
+        if said(row, "info", "window") == 0 and (row.probe == "tcp" or is_unheeded(row))],
     "unanswered": lambda words: [row for row in succeeded(words) if not row.value["bytes"]
         and row.value["stage"] == "http" and not is_unheeded(row)],
-    "mute": lambda wish, connections, unanswered, tls_only: [] if tls_only else saying(
-        connections if wish["greeting_s"] and not wish["tls"] else [], "after", "open") + saying(
-            unanswered, "ended", "silent"), "ended": lambda connections, unanswered, tls_only: (
+    "mute": lambda wish, connections, unanswered, tls_only, shut: [] if tls_only else [
+        row for row in saying(connections, "after", "open") if wish["greeting_s"]
+        and not wish["tls"] and row not in shut] + saying(unanswered, "ended", "silent"),
+    "ended": lambda connections, unanswered, tls_only: (
         connections + [row._replace(value=dict(row.value, after=row.value["ended"]))
                        for row in unanswered]) * (not tls_only),
     "flow": lambda capture: [row._replace(subject=flow["server"], value=flow)
@@ -11738,6 +11758,10 @@ JAPANESE = """
   fix このホストで{address}のポート{port}への通信を許可してください。確認は`nft list ruleset`、`iptables -S OUTPUT`です。
 @firewall_local_undelivered 応答はこのホストに届いていますが、このホスト自身の{what}が破棄しています
     （{address}が無応答に見えた間に、受信{lost}パケットが未配送）。
+@tls_handshake_stalled_shut {address}はポート{port}で接続を受け付けますが、データを1バイトも受け取りません（ウィンドウが0のまま）。
+    サーバーの手前のSYNプロキシが代わりに受け付け、サーバーからの応答を得られずにいます。
+  fix そのプロキシ（ファイアウォール、ロードバランサー、DDoS対策装置）の背後のサーバーは稼働し、ポート{port}で待ち受けていますか。
+    プロキシからサーバーへの通信は許可されていますか。
 @firewall_local_talks {address}のポート{port}への接続は開きますが、その後のデータがこのホストから出ていません
     （相手は受信できるのに{unsent}バイトが未送信）。このホストのルールがそのパケットを破棄しています。
   fix このホストのOUTPUTルールで、内容、サイズ、状態を条件とするものを確認してください（`nft list ruleset`、`iptables -S OUTPUT`）。

@@ -1286,6 +1286,12 @@ PROXIES = [
 
 TWO_RESOLVERS = "nameserver 198.51.100.70\nnameserver 198.51.100.71\n"
 BY_PORT = "ip rule add ipproto tcp dport 80 "
+SYN_PROXY = [("sgw", "echo 0 >/proc/sys/net/netfilter/nf_conntrack_tcp_loose; "
+              "P='-p tcp -m multiport --dports 80,443'; "
+              "iptables -t raw -A PREROUTING -i wan $P --syn -j CT --notrack; "
+              "iptables -A FORWARD -i wan $P -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY "
+              "--sack-perm --timestamp --wscale 7 --mss 1460; "
+              "iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP")]
 ONE_RETRY = ("cd /proc/sys/net/ipv4; echo 1 >tcp_syn_retries; test ! -e tcp_syn_linear_timeouts || "
              "echo 0 >tcp_syn_linear_timeouts")
 DEAD_TABLE = "ip route add default via 192.0.2.44 dev eth0 table 99; "
@@ -1436,6 +1442,25 @@ VARIANTS = [
           do=[("client", ONE_RETRY), drop("server", "input", "tcp dport 8080")]),
     fault("firewall-one-retry", FAR4, "firewall.local", "client",
           do=[("client", ONE_RETRY), drop("client", "output", "tcp dport 80")]),
+    fault("udp-rejected-server", "udp://%s:514" % WEB4, "tcp.rejected", "server",
+          never="udp.closed",
+          do=[reject("server", "input", "udp dport 514", "icmp type admin-prohibited")]),
+    # Nobody says anything by ICMP, and the service says nothing by UDP: who knows?
+    fault("udp-silent-no-icmp", "ntp://" + WEB4, "udp.no_reply", "service",
+          never="gateway.silent", do=ICMP_DEAD + [drop("server", "input", "udp dport 123")]),
+    fault("udp-gateway-died", "ntp://" + WEB4, "gateway.silent", "client_network",
+          do=[unplug("gateway"), aged(GATEWAY4, GATEWAY6)]),
+    healthy("ok-udp-gateway-aged", "udp://%s:7000" % WEB4, serve=["liars 7000=udpecho"],
+            do=[aged(GATEWAY4, GATEWAY6)]),
+    # A SYN proxy accepts in the place of a server that does not answer it.
+    fault("syn-proxy-server-silent", FAR4, "http.no_response", "server_network server",
+          do=SYN_PROXY + [drop("server", "input", "tcp dport 80")]),
+    fault("syn-proxy-server-silent-tcp", "tcp://" + FAR4, "service.silent",
+          "server_network server", do=SYN_PROXY + [drop("server", "input", "tcp dport 80")]),
+    fault("syn-proxy-server-silent-tls", "https://%s/" % WEB4, "tls.handshake_stalled",
+          "server_network server", do=SYN_PROXY + [drop("server", "input", "tcp dport 443")]),
+    healthy("ok-syn-proxy", "https://%s/" % WEB4, never="tcp.filtered", do=SYN_PROXY),
+    healthy("ok-syn-proxy-tcp", "tcp://" + FAR4, do=SYN_PROXY),
     # A rule of this host that looks into packets: the handshake passes, what follows does not leave.
     fault("own-rule-on-content", "http://%s/" % WEB4, "firewall.local", "client",
           never="http.no_response", do=[("client", "iptables -A OUTPUT -p tcp --dport 80 -m string "
