@@ -60,6 +60,7 @@ UNHEARD_S = 0.25             # one window of that count
 CUT_WAIT_S = 0.3             # for the reset of a box on the way, which is nearer than the server
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0
+LATE_ALERT_S = 0.1           # and two round trips: what TLS 1.3 says of a missing certificate
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
 GET_WAIT_S = 2.0             # for an answer to GET where HEAD met silence for so long
 DRIP_S = 1.5                 # a head that comes in drops: its first line is enough then
@@ -3999,12 +4000,21 @@ def converse(sock, say, seconds, enough):
                 ended = None if more else "closed"
                 data += more
     except OSError as error:
-        sock.setblocking(False)
-        data += or_none(sock.recv, 8192) or b""     # a peer that hangs up may have said why
+        more, error = last_words(sock, error)
+        data += more
         reset = errno_name(error.errno) in ("ECONNRESET", "EPIPE")
         ended = "silent" if isinstance(error, socket.timeout) else "reset" if reset else "error"
         failed = printable(str(error))
     return {"data": data, "ended": ended, "error": failed, "first_byte_ms": first_ms}
+
+
+def last_words(sock, error):
+    """What a peer that hangs up had still said, and the error that tells more: its TLS alert."""
+    sock.setblocking(False)
+    try:
+        return sock.recv(8192), error
+    except OSError as told:
+        return b"", told if "alert" in str(told).lower() else error
 
 
 def abort(sock):
@@ -4859,8 +4869,11 @@ class System:
         return sock, dict(facts, ms=ms_since(began))
 
     def tls(self, address, port, server_name, verify=True, steps=(), alpn=(), cafile=None,
-            timeout_s=TLS_WAIT_S):
-        """A handshake by the ssl module; facts as `handshake`, and the connection's tcp_info."""
+            linger=False, timeout_s=TLS_WAIT_S):
+        """A handshake by the ssl module; facts as `handshake`, and the connection's tcp_info.
+
+        linger: nothing is said afterwards, and TLS 1.3 refuses a client once it has ended.
+        """
         if not self.has_ssl():
             return "unknown", NO_SSL
         outcome, sock, failed = self.open_tcp(address, port, timeout_s)
@@ -4868,6 +4881,10 @@ class System:
             return outcome, dict(HANDSHAKE, error=failed)
         sock, facts = self.handshake(sock, server_name, steps, timeout_s, verify, alpn, cafile)
         with sock:
+            if linger and facts["version"] == "TLSv1.3":
+                wait_s = LATE_ALERT_S + 2e-6 * tcp_info(sock).get("rtt_us", 0)
+                late = converse(sock, b"", wait_s, bool)["error"] or ""
+                facts.update(dict(ended="alert", error=late) if "alert" in late.lower() else {})
             return "ok", dict(facts, info=self.count(sock))
 
     def hello(self, address, port, server_name, clamp=None, version=0x303, padding=0,
@@ -6523,9 +6540,10 @@ def handshakes(wish, rows, verify=True, cafile=None):
         command = ["openssl", "s_client", "-showcerts", "-connect", endpoint(
             address, wish["port"])] + name
         other = [then(tool(parse_openssl_s_client, *command), openssl_handshake)]
+        mute = wish["protocol"] == "tls"            # nothing will be said on any connection
         yield ask(address, native(
             "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn_of(wish),
-            cafile, parse=parse_handshake), *other * (not wish["bound"]))    # it knows no --source
+            cafile, mute, parse=parse_handshake), *other * (not wish["bound"]))    # no --source
 
 
 NO_TUNNEL = (400, 403, 405, 501)      # squid's own rules allow CONNECT to port 443 only
@@ -7903,12 +7921,13 @@ def rule_tls_not_tls(row, wish, hello, tcp):
     fires: tls/A ok ended=alert alert=protocol_version
     fires: tls/A ok ended=alert alert=unrecognized_name
     fires: tls/A ok ended=alert alert=handshake_failure   fires: tls/A ok ended=reset
+    fires: tls/A ok ; words/A ok ended=error error="tlsv13 alert certificate required"
     quiet: tls/A ok ended=stalled   quiet: tls/A ok ended=not_tls   quiet: tls/A ok
     quiet: tls/A ok ended=reset ; tcp/A ok after=reset   quiet: tls/A ok ended=untrusted""")
-def rule_tls_refused(row, wish, hello, versions, http, tcp, cut_ttl):
+def rule_tls_refused(row, wish, hello, versions, http, words, tcp, cut_ttl):
     """An alert, reset or close in the handshake, told apart by what a clear ClientHello meets."""
-    late = [h for h in rows_about(http, row.subject) if "certificate required" in (
-        said(h, "error") or "").replace("_", " ").lower()]
+    late = [h for h in wish["tls"] and rows_about(http + words, row.subject) or () if re.search(
+        r"(?i)certificate.required|bad.certificate", said(h, "error") or "")]
     gone = saying(rows_about(tcp, row.subject), "after", "reset", "closed")
     if not late and (gone or row.value["ended"] not in ("alert", "reset", "closed")):
         return None
@@ -7998,7 +8017,7 @@ def handshake_refusal(value, clear, late, accepted):
     named, bare = clear.get("named"), clear.get("bare")
     asked = [c["client_cert"] for c in clear.values() if c["client_cert"] is not None]
     offered = unique(accepted + [c["version"] for c in clear.values() if c["version"]])
-    if late or asked or alert == "certificate_required":
+    if late or asked or alert in ("certificate_required", "bad_certificate"):
         names = " of %s" % ", ".join(asked[0][:2]) if asked and asked[0] else ""
         return "tls.client_cert", "it demands a client certificate%s and got none" % names
     if alert == "protocol_version" or value["ended"] == "alert" and (

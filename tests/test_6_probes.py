@@ -273,7 +273,8 @@ class Talks(unittest.TestCase):
         target = "target/A ok tls=true protocol=https sni=web.example"
         rows = asked("tls", target + " ; " + OPEN)
         self.assertEqual(rows, [("192.0.2.1", "tls", (
-            "192.0.2.1", 443, "web.example", True, (), ("h2", "http/1.1"), None))])
+            "192.0.2.1", 443, "web.example", True, (), ("h2", "http/1.1"), None,
+            False))])
         self.assertEqual(asked("tls", target + " ; knock/A refused ; tcp/A refused"), [])
         self.assertEqual(asked("tls", "target/A ok ; " + OPEN), [])
 

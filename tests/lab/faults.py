@@ -608,6 +608,13 @@ TLS = [fault("tls-" + name.replace("_", "-"), "https://%s.lab.example/" % host,
     fault("tls-client-cert-12", "https://web.lab.example:4434/", "tls.client_cert",
           "service server client",
           serve=["s_server 4434 -Verify 2 -verify_return_error -tls1_2"]),
+    # TLS 1.3 says so once the handshake is over: only who listens or speaks on hears it.
+    fault("tls-client-cert-redis", "rediss://web.lab.example", "tls.client_cert",
+          "service client", serve=["redis mtls 6380"]),
+    fault("tls-client-cert-13", "tls://web.lab.example:4434", "tls.client_cert", "service client",
+          serve=["s_server 4434 -Verify 2 -verify_return_error -tls1_3"]),
+    fault("tls-client-cert-imaps", "imaps://web.lab.example:4434", "tls.client_cert",
+          "service client", serve=["s_server 4434 -Verify 2 -verify_return_error"]),
     # nginx finishes the handshake and asks for the certificate with a page: 400.
     fault("tls-client-cert-page", "https://web.lab.example:4433/",
           "tls.client_cert http.client_error", "service server client"),

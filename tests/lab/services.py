@@ -485,10 +485,11 @@ REDIS_MODES = {
 
 
 def start_redis(lab, shared, mode="open", port="6379"):
-    """redis-server; `full` has its only place taken; `tls` serves TLS only (rediss)."""
+    """redis-server; `full` has its only place taken; `tls`, `mtls` serve TLS only (rediss)."""
     words = REDIS_MODES.get(mode, REDIS_MODES["open"]).split() + ["--port", port]
-    if mode == "tls":
-        words += ["--tls-port", port, "--port", "0", "--tls-auth-clients", "no",
+    if mode in ("tls", "mtls"):
+        words += ["--tls-port", port, "--port", "0",
+                  "--tls-auth-clients", "yes" if mode == "mtls" else "no",
                   "--tls-cert-file", shared + "/web.pem", "--tls-key-file", shared + "/leaf.key",
                   "--tls-ca-cert-file", shared + "/root.pem"]
     lab.serve("server", ["redis-server", "--save", "", "--appendonly", "no", "--dir", lab.folder,
