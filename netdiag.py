@@ -1625,6 +1625,19 @@ def final_answer(data):
     return re.sub(rb"\A(?:HTTP/1\.\d 1(?!01)\d\d\b[^\n]*\n(?:[^\r\n]+\r?\n)*\r?\n)+", b"", data)
 
 
+def has_head(data):
+    """Is the head of an answer there, up to its empty line?"""
+    return bool(re.search(rb"\r?\n\r?\n", data))
+
+
+def page_is_whole(data):
+    """Does an answer say that nothing will follow?  Else its end is that of the connection."""
+    head, _, body = final_answer(data).partition(b"\r\n\r\n")
+    length = find(rb"(?im)^content-length:[ \t]*(\d{1,15})[ \t]*\r?$", head)
+    chunked = re.search(rb"(?im)^transfer-encoding:.*chunked", head)
+    return bool(length and len(body) >= int(length) or chunked and body.endswith(b"0\r\n\r\n"))
+
+
 def parse_http_head(data):
     """Status line and headers -> {status, reason, headers: {lower name: text}}."""
     match = mine(re.match(rb"HTTP/\d(?:\.\d)? (\d{3})(?: ([^\r\n]*))?\r?\n", data), "no HTTP")
@@ -1665,8 +1678,8 @@ def parse_http_exchange(raw):
     """The answer to one request: `status` None where nothing came, `not_http` where no HTTP."""
     data, value = final_answer(raw["data"]), talk_facts(
         raw, status=None, not_http=None, cookies=[], chain=read_chain(raw.get("chain", ())))
-    if not data or raw["ended"] in ("closed", "reset") and data.startswith(b"HTTP/1") \
-            and not re.search(rb"\r?\n\r?\n", data):
+    if not data or raw["ended"] in ("closed", "reset", "silent") and data.startswith(
+            b"HTTP/1") and not has_head(data):
         return value                                  # nothing, or a head that ends in the middle
     try:
         value.update(parse_http_head(data))
@@ -4916,8 +4929,9 @@ class System:
                 facts.update(stage="http", said=say_in_turn(sock, steps, timeout_s))
             elif facts["ended"] in (None, "done"):
                 late = time.monotonic() + DRIP_S
-                heard = converse(sock, request, timeout_s, lambda data: data and not whole and (
-                    b"\r\n\r\n" in final_answer(data) or not b"HTTP/".startswith(data[:5])
+                heard = converse(sock, request, timeout_s, page_is_whole if whole else
+                                 lambda data: data and (
+                    has_head(final_answer(data)) or not b"HTTP/".startswith(data[:5])
                     or b"\n" in final_answer(data) and time.monotonic() > late))
                 facts.update(heard, stage="http", info=self.count(sock))
                 self.keep_cookies(request, heard["data"])

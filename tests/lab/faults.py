@@ -1203,6 +1203,12 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     healthy("ok-http-head-unheard", WEB + ":9000/", serve=["liars 9000=late:0,GET"]),
     fault("http-too-slow", WEB + ":9000/", "http.no_response", "service",
           serve=["liars 9000=late:7,HEAD"]),
+    # Large probes vanish, and the page that comes in their place is over before its connection is.
+    healthy("ok-http-stays-open", WEB + ":9000/", serve=["liars 9000=hold:chunked"],
+            do=[rules("transit", "forward", ICMP + " meta length > 1400 drop",
+                      "meta l4proto udp meta length > 1400 drop")]),
+    fault("http-stalled-head", WEB + ":9000/", "http.no_response", "service server",
+          serve=["liars 9000=hold:cuthead"]),
     fault("http-late", WEB + ":9000/", "http.client_error", "service server",
           serve=["liars 9000=page:408"]),
     fault("http-0.9", WEB + ":9000/", "http.not_http", "service server",

@@ -290,6 +290,14 @@ def liar_page(conn, name):
         wait_for_end(conn)
 
 
+def liar_hold(conn, name):
+    """A page, and then nothing: the connection stays open whatever the client asked for."""
+    head = hear(conn, LIFE_S)
+    if head:
+        conn.sendall(page(name, head))
+        wait_for_end(conn)
+
+
 def liar_tlspage(conn, cert):
     """A page over TLS; the key leaf.key lies beside the certificate."""
     with tls_side(conn, cert) as safe:
