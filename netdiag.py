@@ -1686,7 +1686,7 @@ def parse_http_exchange(raw):
     except NotMine:
         return dict(value, not_http=printable(data[:200]), speaks=guess_protocol(data))
     every = value["headers"]
-    return dict(value, location=every.get("location"), date=parse_http_date(every.get("date")),
+    return dict(value, location=every.get("location"), date=answer_time(every),
         cookies=unique(printable(name, 40) for name, _, _, _ in parse_cookies(data)),
         headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
         wants_tls=bool(re.search(PLAIN_ON_TLS, data)))
@@ -1706,6 +1706,13 @@ def parse_http_date(text):
         return None
     day, month, year, *clock = found.groups()
     return epoch_of(year, MONTHS.index(month) // 4 + 1, day, *clock)
+
+
+def answer_time(headers):
+    """When an answer came, by the server's clock: a cache leaves the Date and adds the Age."""
+    age = headers.get("age", "")
+    date = parse_http_date(headers.get("date"))
+    return date and date + (int(age) if re.match(r"\d{1,9}$", age) else 0)
 
 
 def join_url(base, location):

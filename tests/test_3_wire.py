@@ -826,6 +826,14 @@ class Http(unittest.TestCase):
                      " 08:49:37 GMT", "0"):
             self.assertIsNone(netdiag.parse_http_date(text))
 
+    def test_answer_time(self):
+        """A cache's answer is as old as its Age says: no sign of a wrong clock (RFC 9111 4.2.3)."""
+        date = {"date": "Sun, 06 Nov 1994 08:49:37 GMT"}
+        self.assertEqual(netdiag.answer_time(date), 784111777)
+        self.assertEqual(netdiag.answer_time(dict(date, age="3600")), 784115377)
+        self.assertEqual(netdiag.answer_time(dict(date, age="old")), 784111777)
+        self.assertIsNone(netdiag.answer_time({"age": "3600"}))
+
     def test_join(self):
         """Absolute, scheme-relative, root-relative and relative locations (RFC 3986)."""
         base = "https://web.example:8443/a/b?c"

@@ -1191,6 +1191,8 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     fault("redirect-to-ssh", WEB + "/to-ssh", "http.not_http", "service server"),
     fault("redirect-to-expired", WEB + "/to-expired", "tls.expired", "service server"),
     healthy("ok-http-1.0", WEB + ":9000/", serve=["liars 9000=page:http10"]),
+    healthy("ok-http-cached", WEB + ":9000/", never=HEALTHY_NEVER + " clock.skewed",
+            serve=["liars 9000=page:cached"]),
     healthy("ok-http-continue", WEB + ":9000/", serve=["liars 9000=page:continue"]),
     healthy("ok-http-chunked", WEB + ":9000/", serve=["liars 9000=page:chunked"]),
     healthy("ok-http-drip", WEB + ":9000/", serve=["liars 9000=httpdrip"]),

@@ -259,6 +259,8 @@ RAW_PAGES = {
                 b"Connection: close\r\n\r\nok\n",
     "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
                b"3\r\nok\n\r\n0\r\n\r\n",
+    # A cache's answer of last year.
+    "cached": b"HTTP/1.1 200 OK\r\nDate: DATE\r\nAge: 31536000\r\nContent-Length: 3\r\n\r\nok\n",
     "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthe first words of",
     "cuthead": b"HTTP/1.1 200 OK\r\nContent-Le",
     # Go's net/http, asked in plain HTTP on its TLS port.
@@ -271,7 +273,9 @@ RAW_PAGES = {
 def page(name, head):
     """The bytes of a page; a captive portal has its own way to its own form."""
     if name in RAW_PAGES:
-        return RAW_PAGES[name]
+        year_ago = time.gmtime(time.time() - 31536000)
+        return RAW_PAGES[name].replace(
+            b"DATE", time.strftime("%a, %d %b %Y %H:%M:%S GMT", year_ago).encode())
     if name == "portal" and b" /login" in head.split(b"\r\n")[0]:
         name = "login"
     status, headers, body = PAGES[name]
