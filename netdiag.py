@@ -1744,7 +1744,7 @@ FIRST_BYTES = kinds(r"""
     zookeeper=Zookeeper version|srvr is not|This ZooKeeper   amqp=\x01\x00\x00\x00\x00
     another AMQP=AMQP   mqtt=\x20\x02[\x00\x01][\x00-\x05]$   rdp=(?s)\x03\x00..[\x06-\x0e]\xd0
     kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01\x01a   xmpp=<\?xml|<stream:stream
-    http2=(?s)\x00\x00.\x04\x00\x00\x00\x00\x00   redis=\+PONG|-[A-Z]{3,16}\b""")
+    http2=(?s)\x00\x00.[\x04\x07]\x00\x00\x00\x00\x00   redis=\+PONG|-[A-Z]{3,16}\b""")
 GREETS_AS = table_of("smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp mqtts=mqtt ldaps=ldap"
                      " rediss=redis submission=smtp sftp=ssh")
 # The service itself says no.  A login that it asks for is none: that one works.
@@ -8362,7 +8362,8 @@ def status_holes(row, address, path, now):
     fires: target/A ok protocol=ssh ; tcp/A ok after=data speaks=smtp greeting=220
     quiet: target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x
     fires: target/A ok protocol=ntp transport=udp ; udp/A ok reply=hello
-    quiet: target/A ok protocol=ntp transport=udp ; udp/A ok reply=x speaks=ntp""")
+    quiet: target/A ok protocol=ntp transport=udp ; udp/A ok reply=x speaks=ntp
+    quiet: target/A ok protocol=http ; tcp/A ok after=data speaks=http2 greeting=x""")
 def rule_service_unexpected(row, wish):
     """The greeting is that of another protocol than the one asked for."""
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
@@ -8371,6 +8372,7 @@ def rule_service_unexpected(row, wish):
     if row.probe == "udp" and wanted not in UDP_QUESTIONS:
         return None
     speaks, words = said(row, "speaks"), said(row, "greeting") or said(row, "reply") or ""
+    speaks = "http" if speaks == "http2" else speaks         # gRPC: its SETTINGS come unasked
     garbage = not speaks and (wanted in ("http", "telnet") or row.probe == "words")
     either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
         and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both

@@ -1113,6 +1113,7 @@ VERSIONS = [
     # Speaks HTTP/2 only, over TLS (by ALPN) and in the clear (by its preface).
     healthy("h2-only-tls", "https://web.lab.example:4440/", serve=["nghttpd"]),
     healthy("ok-h2-only-plain", "http://web.lab.example:8082/"),
+    healthy("ok-h2-greets", "http://web.lab.example:9000/", serve=["liars 9000=say:h2settings"]),
     fault("tls-odd-curve", "https://web.lab.example:4444/", "tls.cipher", "service server"),
     fault("tls-1.1-only", "https://web.lab.example:4440/", "tls.version", "service server",
           serve=["s_server 4440 -tls1_1 -cipher ALL:@SECLEVEL=0"]),

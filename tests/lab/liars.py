@@ -71,6 +71,7 @@ GREETINGS = {
     "sshlate": b"Not allowed at this time\r\n",
     "sshmax": b"Exceeded MaxStartups\r\n",
     "mysql": None, "mysqlblocked": None,
+    "h2settings": b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0",       # as a gRPC server greets
     "http400": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
     "escapes": ESCAPES,
 }
