@@ -1717,7 +1717,7 @@ def answer_time(headers):
 
 def join_url(base, location):
     """The URL that a Location header leads to, seen from `base` (both absolute http URLs)."""
-    if re.match(r"[a-z][a-z0-9+.-]*://", location, re.I):
+    if re.match(r"[a-z][a-z0-9+.-]*:", location, re.I):
         return location
     scheme, site, folder = re.match(r"([^:]+:)(//[^/?#]*)((?:/[^?#]*)?/)?", base).groups()
     if location.startswith("//"):

@@ -841,7 +841,8 @@ class Http(unittest.TestCase):
                 ("http://x.example/", "http://x.example/"),
                 ("//x.example/y", "https://x.example/y"),
                 ("/y", "https://web.example:8443/y"), ("y", "https://web.example:8443/a/y"),
-                ("HTTP://x.example/", "HTTP://x.example/")):
+                ("HTTP://x.example/", "HTTP://x.example/"), ("app:done", "app:done"),
+                ("./y:z", "https://web.example:8443/a/./y:z")):
             self.assertEqual(netdiag.join_url(base, location), wanted)
         self.assertEqual(netdiag.join_url("http://web.example", "y"), "http://web.example/y")
 
