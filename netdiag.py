@@ -8305,6 +8305,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     fix: {cure}
     ask: Why HTTP {status} for {path}? {address} answered so at {when} UTC: what does the log say?
     fires: target/A ok path=/missing ; http/A ok status=404   fires: http/A ok status=502
+    fires: http/A ok status=407   fires: http/A ok status=403 headers={"server":"Zscaler/6.2"}
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
     """4xx: request or rights; 502, 503, 504: the front works, its back end does not; other 5xx."""
@@ -8346,8 +8347,9 @@ def status_holes(row, address, path, now):
         499, ("service", "client"), "http.client_error")
     meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
     server = row.value["headers"].get("server") or "the front"
-    if status in (403, 407) and re.search(r"(?i)squid|\bproxy\b", server):
-        code, places, meaning = "proxy.denied", ("proxy",), "a proxy on the way forbids it"
+    if status == 407 or status == 403 and re.search(FILTERS, server):
+        code, places, meaning = "proxy.denied", ("proxy",), (
+            meaning if status == 407 else "a proxy on the way forbids it")
     later = " (Retry-After: %s)" % row.value["headers"].get("retry-after")
     return dict(status=status, path=hide_secret(path), meaning=meaning, suspects=places,
                 reason=row.value["reason"] + later * ("retry-after" in row.value["headers"]),
@@ -9255,6 +9257,7 @@ DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to d
         "this host's own firewall drops it (or rp_filter, no way back, a full accept queue)",
         "See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.")}
 PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
+FILTERS = r"(?i)squid|proxy\b|zscaler|blue ?coat|web ?sense|mcafee web|umbrella|ironport"
 SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciphers mac=MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
 STAGES = {10: "tls.expired", 18: "tls.self_signed", **table_of(
