@@ -2706,8 +2706,8 @@ PROTOCOL_NUMBERS = table_of("6=tcp 17=udp 1=icmp 58=ipv6-icmp icmpv6=ipv6-icmp")
 
 def unwarned(text):
     """Without the warnings on standard error, which may stand in the middle of a line."""
-    return re.sub(r"# Warning: (?:table \S+ \S+ is managed by|ip6?tables-legacy tables present)"
-                  r"[^\n]*\n", "", text)
+    return re.sub(r"# Warning: (?:table \S+ \S+ (?:is managed|was created) by"
+                  r"|ip6?tables-legacy tables present)[^\n]*\n", "", text)
 
 
 @parser
@@ -2835,7 +2835,7 @@ def parse_nft_list_ruleset(text):
     """`nft list ruleset` (also -a), `nft list tables` -> tables and base chains."""
     tables, bodies, body = [], [], None
     for line in re.sub(r"(?m) # handle [0-9]+$", "", unwarned(text)).splitlines():
-        table = re.match(r"table (\w+) (\S+)( \{)?$", line)
+        table = re.match(r"table (\w+) (\S+)( \{)?(?: #.* progname .*)?$", line)
         block = re.match(r"\t(\w+) (?:helper |timeout |expectation )?(\S+) \{", line)
         if table:
             tables.append(dict(zip(("family", "name", "open"), table.groups())))
@@ -2845,7 +2845,7 @@ def parse_nft_list_ruleset(text):
             bodies[-1].append((block.group(1), block.group(2), body))
         elif line[:2] == "\t\t":
             mine(line.strip() != "}", "a chain inside a rule")
-            body.append(line.strip())
+            body += [line.strip()] * (line[:11] != '\t\tcomment "')    # of the chain or set itself
         elif line == "}":
             tables[-1]["open"] = None
         elif line[:7] == "\tflags " and "dormant" in line:

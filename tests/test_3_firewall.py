@@ -228,6 +228,12 @@ class Decisions(unittest.TestCase):
         self.assertEqual(fate(drop.replace("inet f", "arp f"))["fate"], "accept")
         self.assertEqual(fate(drop.replace("hook input", "hook forward"))["fate"], "accept")
         self.assertEqual(fate("table inet f {\n\tflags dormant\n" + drop[15:])["fate"], "accept")
+        chain_comment = drop.replace("\t\ttype", '\t\tcomment "of {the} chain"\n\t\ttype')
+        self.assertEqual(fate(chain_comment)["fate"], "drop")
+        for owner in (" # progname firewalld\n\tflags owner,persist", " # handle 4 progname x"):
+            self.assertEqual(fate(drop.replace("f {", "f {" + owner))["fate"], "drop")
+        newer = "# Warning: table ip x was created by a newer version of nftables? Content may ...\n"
+        self.assertEqual(fate(drop[:40] + newer + drop[40:])["fate"], "drop")
         ingress = drop.replace("inet f", "netdev f").replace(
             "hook input", "hook ingress device \"eth0\"")
         self.assertEqual(fate(ingress)["fate"], "drop")
