@@ -784,7 +784,9 @@ def parse_ip_route(text):
     """ip route and ip route get of iproute2 and BusyBox; `nexthops` where printed."""
     error = find(r"(?m)^(?:ip: |RTNETLINK answers: |Error: |(?=Cannot find|Device ))+(.*)$", text)
     routes, strange = [], 0
-    for words in word_rows(text.replace("\\", "\n").replace("via inet6 ", "via ")):
+    text = re.sub(r"(?m)^(\S+) *\n(?=\s+nexthop )", r"unicast \1\n",
+                  text.replace("\\", "\n").replace("via inet6 ", "via "))
+    for words in word_rows(text):
         facts, route = pairs(words), ip_route_line(words)
         if route:
             routes.append(route)
@@ -5692,7 +5694,8 @@ asks("conntrack",
 asks("counters", "What the kernel has counted so far.",
      lambda: [ask(path, text_file(parse, path, absent)) for path, parse, absent in COUNTER_FILES])
 asks("routes", "The routing tables, for their default routes.", lambda: [
-     ask("ipv" + version, tool(parse_ip_route, "ip", "-" + version, "route", "show"),
+     ask("ipv" + version,
+         tool(parse_ip_route, "ip", "-" + version, "route", "show", "table", "all"),
          kernel(parse_netlink_routes, dump(RTM_GETROUTE, 12, family)),
          text_file(parse, path), tool(parse_route, "route", "-n", "-" + version))
      for version, family, parse, path in (
@@ -7204,7 +7207,8 @@ def rule_route_missing(wish, failing, tcp, routes):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent."""
     table = [r for part in succeeded(routes) for r in part.value["routes"]]
     if routes and wish["mode"] == "host" and not any(
-            r["dst"] == "default" and r.get("type") in (None, "unicast") for r in table):
+            re.match("default$|.*/[1-4]$", r["dst"]) and r.get("type") in (None, "unicast")
+            for r in table):                              # 0/1 and 128/1 of VPNs, 2000::/3
         yield dict(address="anything beyond its own segments: no default route", proof=routes)
     for row in saying(failing, "error", "ENETUNREACH", "ENETDOWN", "ESRCH"):
         yield blame(row, rows_about(tcp, row.subject))

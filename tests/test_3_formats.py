@@ -215,6 +215,11 @@ class Languages(unittest.TestCase):
         ("mtr", MTR_RAW_ERROR, {"hops": [], "error": "permission_denied"}),
         ("ip_route", "RTNETLINK answers: Network is unreachable\n",
          {"routes": [], "error": "Network is unreachable"}),
+        ("ip_route", "default \n\tnexthop via 192.0.2.1 dev eth0 weight 1 \n"
+                     "\tnexthop via 192.0.2.2 dev eth0 weight 1 \n192.0.2.0/24 dev eth0 scope link \n",
+         {"routes": [{"dst": "default", "type": "unicast", "nexthops": [
+             {"via": "192.0.2.1", "dev": "eth0"}, {"via": "192.0.2.2", "dev": "eth0"}]},
+                     {"dst": "192.0.2.0/24", "dev": "eth0"}]}),
         ("ip_neigh", "fe80::1 dev eth0 lladdr 02:00:00:00:00:01 router STALE\n192.0.2.9 dev e0 proxy",
          {"entries": [{"router": True, "state": "STALE"}, {"proxy": True, "state": None}]}),
         ("tracepath", " 1?: [LOCALHOST]     pmtu 1500\n 1:  no reply\n 2:  192.0.2.7   1.5ms asymm  3 \n"

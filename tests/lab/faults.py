@@ -1361,6 +1361,16 @@ VARIANTS = [
     healthy("ok-nexthop-object", FAR4, do=[(
         "client", "ip route del default; ip nexthop add id 5 via 192.0.2.1 dev eth0; "
         "ip route add default nhid 5")]),
+    # Default routes that are not one line of `ip route` with a gateway.
+    healthy("ok-default-multipath-no-target", "", do=[(
+        "client", "ip route del default; for n in 1 2 3 4; do ip addr add 10.66.$n.1/24 dev eth0; "
+        "done; ip route add default nexthop via 192.0.2.1 nexthop via 192.0.2.1 weight 2")]),
+    healthy("ok-default-in-another-table-no-target", "", do=[(
+        "client", "ip route del default; ip route add default via 192.0.2.1 table 77; "
+        "ip rule add from all lookup 77 pref 40000; ip -6 route del default")]),
+    healthy("ok-default-in-halves-no-target", "", do=[(
+        "client", "ip route del default; ip route add 0.0.0.0/1 via 192.0.2.1; "
+        "ip route add 128.0.0.0/1 via 192.0.2.1; ip -6 route del default")]),
     on_client("default-blackhole-no-target", "", "route.blocked route.missing",
               "ip route del default; ip route add blackhole default"),
     fault("firewall-dns-no-target", "", "firewall.local", "client",
