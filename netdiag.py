@@ -82,7 +82,7 @@ CLOCK_SKEW_S = 300           # Kerberos gives up at 5 minutes; certificates soon
 CERT_SOON_S = 14 * 86400     # "expiring"
 BYTES_LIMIT = 65536          # of any one conversation
 FILE_LIMIT = 1 << 20         # bytes of any file that is read
-OUTPUT_LIMIT = 60000         # characters of one command's output that are kept
+OUTPUT_LIMIT = 60000         # characters of one command's output that the transcript keeps
 WATCH_SOCKETS_S = 1.3           # sockets of a server: a SYN/ACK is sent again after 1.0 s
 WATCH_STEP_S = 0.2
 UNDELIVERED_SYNS = 2         # packets that vanish in one moment: a SYN and its repeat
@@ -4091,9 +4091,9 @@ def ms_since(began, digits=1):
 
 
 def read_child(child, until):
-    """What a child prints, up to OUTPUT_LIMIT bytes -> (bytes, True when time ran out)."""
+    """What a child prints, up to FILE_LIMIT bytes -> (bytes, True when time ran out)."""
     data = b""
-    while len(data) < OUTPUT_LIMIT:
+    while len(data) < FILE_LIMIT:
         ended, now = child.poll() is not None, time.monotonic()
         readable = wait_for(child.stdout, False, now if ended else min(until, now + 0.05))
         more = os.read(child.stdout.fileno(), 65536) if readable else b""
@@ -4215,9 +4215,12 @@ class System:
         end_child(child)
         child.stdout.close()              # only here: close() runs beside `read_child`
         self.children.discard(child)
-        text = raw.decode("utf-8", "replace")[:OUTPUT_LIMIT]
-        self.transcript.append({"argv": list(argv), "status": child.returncode,
-                                "output": hide_queries(text), "ms": ms_since(began)})
+        text = raw[:FILE_LIMIT].decode("utf-8", "replace")
+        self.transcript.append({
+            "argv": list(argv), "status": child.returncode, "ms": ms_since(began),
+            "output": hide_queries(text[:OUTPUT_LIMIT])})
+        if len(raw) >= FILE_LIMIT:        # what is left out may be what matters
+            return "unknown", "%s: it prints more than %d bytes" % (argv[0], FILE_LIMIT)
         return ("timeout" if late else "ok"), text
 
     def netlink(self, requests, family=0, timeout_s=2.0):
