@@ -113,6 +113,7 @@ EVENTS_LIMIT = 20             # SYN times and ICMP errors of one flow
 FLYING_LIMIT = 16            # segments of one side that are remembered until they are acknowledged
 TUNNELS_LIMIT = 6             # packets in packets
 REORDER_S = 0.003            # tshark: a late segment nearer than this is reordered, not sent again
+COPY_S = 0.001               # a packet seen on several interfaces (bridge, router, -i any)
 FAST_RESEND_S = 0.02         # tshark: so soon after duplicate ACKs it was sent again
 STAND_IN_S = 600             # `listen` without --for
 MAX_ARRIVALS = 1000          # connections or datagrams that it takes in all,
@@ -3311,7 +3312,8 @@ FLOW_COUNTS = ("packets syn syn_retransmits synack synack_retransmits rst fin re
 
 Packet = collections.namedtuple(
     "Packet",
-    "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans")
+    "at_s protocol src sport dst dport ttl length flags seq ack window options icmp vlans ident")
+Packet.__new__.__defaults__ = (None,)
 
 
 def capture_records(read):
@@ -3439,13 +3441,13 @@ def read_packet(record):
 def ip_packet(at_s, data, offset, vlans, depth=0):
     """An IPv4 or IPv6 packet at `offset` (RFC 791, 8200); what is cut short has no ports."""
     if data[offset] >> 4 == 4:
-        total, part, ttl, number = struct.unpack_from("!2xHxxHBB", data, offset)
+        total, ident, part, ttl, number = struct.unpack_from("!2xHHHBB", data, offset)
         at, part = offset + (data[offset] & 15) * 4, part & 0x1fff
         raw = data[offset + 12:offset + 20]
         end = offset + (total or len(data) - offset)         # 0: segmentation was offloaded
     else:
         total, number, ttl = struct.unpack_from("!HBB", data, offset + 4)
-        at, part, raw = offset + 40, 0, data[offset + 8:offset + 40]
+        at, part, ident, raw = offset + 40, 0, None, data[offset + 8:offset + 40]
         end = at + (total or len(data) - at)
     while number in EXTENSIONS and not part:
         if number == FRAGMENT:
@@ -3456,7 +3458,7 @@ def ip_packet(at_s, data, offset, vlans, depth=0):
     half = len(raw) // 2
     packet = Packet(at_s, IP_NUMBERS.get(number, number), address_text(raw[:half]), None,
                     address_text(raw[half:]), None, ttl, max(0, end - at), 0, 0, 0, None, None,
-                    None, vlans)
+                    None, vlans, ident)
     if part or not packet.src or at >= len(data):
         return packet
     inner = inner_offset(number, data, at)
@@ -3510,7 +3512,7 @@ class Side:
     """One end of a flow: how far it has come, and what it says that it got (RFC 9293 3.4)."""
 
     __slots__ = ("isn next next_s ack ack_s window again bytes mss scale passed ttls rst_ttl resent"
-                 " flying").split()
+                 " flying latest").split()
 
     def __init__(self):
         self.isn = self.next = self.ack = self.window = self.mss = self.scale = None
@@ -3518,6 +3520,7 @@ class Side:
         self.ttls, self.rst_ttl = [], None            # of its packets but resets, and of its reset
         self.flying = []                              # (begin, end) of data not acknowledged yet
         self.resent = None                            # and of the last sent again, how often
+        self.latest = []                              # its last packets: (what makes it one, when)
 
     @property
     def ttl(self):
@@ -3528,6 +3531,13 @@ class Side:
         """Has its reset come from another distance than all else (a box on the way sent it)?"""
         return bool(self.ttls and self.rst_ttl and hops_of(self.rst_ttl) not in map(
             hops_of, self.ttls))
+
+    def saw(self, packet):
+        """Is this a copy of a packet that came by a moment ago (on another interface)?"""
+        one = packet.ident, packet.seq, packet.ack, packet.flags, packet.window, packet.length
+        copy = any(one == other and packet.at_s - at_s < COPY_S for other, at_s in self.latest)
+        self.latest = self.latest[-3:] + [(one, packet.at_s)]
+        return copy
 
     def follow(self, packet):
         """Remember how far this end has come; True for an ACK that says the same again."""
@@ -3574,7 +3584,7 @@ def new_flow(packet):
     ends = (packet.src, packet.sport), (packet.dst, packet.dport)
     (client, client_port), (server, port) = \
         ends[::-1] if packet.flags & (SYN | ACK) == SYN | ACK else ends
-    return dict(dict.fromkeys(FLOW_COUNTS, 0), protocol=packet.protocol, client=client,
+    return dict(dict.fromkeys(FLOW_COUNTS, 0), copies={}, protocol=packet.protocol, client=client,
                 client_port=client_port, server=server, server_port=port, began_s=packet.at_s,
                 vlans=packet.vlans, rtt_ms=None, syn_s=[], icmp=[], handshake=False, ended_by=None,
                 sides=(Side(), Side()))
@@ -3636,9 +3646,14 @@ def add_icmp(current, packet):
 
 
 def add_packet(flow, packet):
-    """One packet of a flow: from whom and from how far it comes."""
+    """One packet of a flow: from whom and from how far it comes.
+
+    Copies are counted as tshark does, and apart: nothing was sent again (see `without_copies`).
+    """
     by_client = is_client(flow, packet)
     side, other = flow["sides"][::1 if by_client else -1]
+    copy = packet.protocol == "tcp" and side.saw(packet)
+    before = {name: flow[name] for name in FLOW_COUNTS} if copy else {}
     flow["packets"] += 1
     flow["ended_s"] = packet.at_s
     if packet.flags & RST:
@@ -3646,16 +3661,23 @@ def add_packet(flow, packet):
     elif packet.ttl not in side.ttls and len(side.ttls) < EVENTS_LIMIT:
         side.ttls.append(packet.ttl)
     if packet.protocol == "tcp":
-        add_segment(flow, side, other, by_client, packet)
+        add_segment(flow, side, other, by_client, packet, copy)
     else:
         side.bytes += packet.length
+    for name, count in before.items():
+        flow["copies"][name] = flow["copies"].get(name, 0) + flow[name] - count
 
 
-def add_segment(flow, side, other, by_client, packet):
+def without_copies(flow):
+    """A flow with the counts of what was sent, whatever number of interfaces saw it."""
+    return dict(flow, **{name: flow[name] - count for name, count in flow["copies"].items()})
+
+
+def add_segment(flow, side, other, by_client, packet, copy):
     """A TCP segment: first what it says itself, then whether it was there before."""
     flags = packet.flags
     if flags & SYN:
-        add_syn(flow, side, packet)
+        add_syn(flow, side, packet, copy)
     flow["rst"] += bool(flags & RST)
     flow["fin"] += bool(flags & FIN)
     flow["zero_window"] += packet.window == 0 and not flags & (SYN | FIN | RST)
@@ -3669,17 +3691,17 @@ def add_segment(flow, side, other, by_client, packet):
     if kind:
         syn = kind == "retransmits" and flags & SYN
         flow[(("synack_" if flags & ACK else "syn_") if syn else "") + kind] += 1
-        if not syn:
+        if not syn and not copy:
             side.resend(packet)
     flow["duplicate_acks"] += side.follow(packet)
     if flags & ACK:
         other.take(packet.ack)
 
 
-def add_syn(flow, side, packet):
+def add_syn(flow, side, packet, copy):
     """A SYN or SYN/ACK: when, from which sequence number, with which options."""
     flow["synack" if packet.flags & ACK else "syn"] += 1
-    if not packet.flags & ACK and len(flow["syn_s"]) < EVENTS_LIMIT:
+    if not packet.flags & ACK and not copy and len(flow["syn_s"]) < EVENTS_LIMIT:
         flow["syn_s"].append(packet.at_s)
     side.isn, (side.mss, side.scale) = packet.seq, tcp_options(packet.options)
 
@@ -3728,7 +3750,7 @@ def flow_value(flow, near, until_s):
                 seen_at=place, quiet_s=round(quiet_s, 3), isn=client.isn,
                 stuck=stuck_part("client", client, server, until_s)
                 or stuck_part("server", server, client, until_s))
-    state = flow_state(flow)
+    state = flow_state(without_copies(flow))
     return dict(flow, state=state, silent=silent_end(state, sides))
 
 
@@ -10098,7 +10120,7 @@ VIEWS = {
     "ended": lambda connections, unanswered, tls_only: (
         connections + [row._replace(value=dict(row.value, after=row.value["ended"]))
                        for row in unanswered]) * (not tls_only),
-    "flow": lambda capture: [row._replace(subject=flow["server"], value=flow)
+    "flow": lambda capture: [row._replace(subject=flow["server"], value=without_copies(flow))
                              for row in succeeded(capture) for flow in row.value["flows"]],
     "recorded": lambda wish, goals, flow: [            # the flows that were asked about
         r for r in flow if r.value["state"] != "trace" and (
@@ -10933,7 +10955,8 @@ def flow_lines(report, capture, say):
         left = value["protocols"].get("not followed")
         lines += wrap(say("%d packets belong to more flows than are followed." % left)
                       ) if left else []
-        told = [flow for flow in value["flows"] if port in (None, flow["server_port"])
+        told = [without_copies(flow) for flow in value["flows"]
+                if port in (None, flow["server_port"])
                 and (not report.target.host or flow["state"] != "trace")]
         for flow in sorted(told, key=lambda flow: (is_fine(flow), not flow["syn"]))[:shown]:
             lines += wrap("%s > %s %s: %s" % (

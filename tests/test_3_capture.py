@@ -201,6 +201,19 @@ class FlowTest(unittest.TestCase):
         flows = netdiag.read_capture([tcp(0, SYN, 9), tcp(5, SYN, 700), tcp(6, SYN, 700)])["flows"]
         self.assertEqual([flow["syn"] for flow in flows], [1, 2])
 
+    def test_copies(self):
+        """A packet that several interfaces saw was not sent again; tshark's counts stay."""
+        sent = OPEN + (tcp(1, ACK, 100, 500, 9), tcp(1.2, ACK, 100, 500, 9))
+        flow = flow_of(*[(record[0] + copy * 9e-6,) + record[1:]
+                         for record in sent for copy in range(3)])
+        once = netdiag.without_copies(flow)
+        self.assertEqual((flow["syn"], flow["synack"], flow["packets"]), (3, 3, 15))
+        self.assertEqual((once["syn"], once["synack"], once["packets"], once["retransmits"],
+                          once["syn_retransmits"], flow["syn_s"]), (1, 1, 5, 1, 0, [0.0]))
+        syns = tcp(0, SYN, 9), tcp(1e-5, SYN, 9)
+        self.assertEqual(flow_of(*syns)["state"], "opening")
+        self.assertEqual(flow_of(*syns + (tcp(1, SYN, 9),))["state"], "silent")
+
     def test_trace(self):
         """SYNs of a trace to a port are no failed handshakes."""
         self.assertEqual(flow_of(tcp(0, SYN, 9, ttl=3), until_s=9)["state"], "trace")
@@ -345,7 +358,7 @@ class HostileTest(unittest.TestCase):
         told = netdiag.read_capture(map(syn, range(netdiag.FLOWS_LIMIT + 100)), client=last)
         self.assertEqual(told["flows"][0]["client"], last)
         first = tcp(0, SYN, 9)
-        flow = flow_of(*[first] * 500 + [unreachable(1, 1, "10.0.0.9", first)] * 500)
+        flow = flow_of(*[(n,) + first[1:] for n in range(500)] + [unreachable(1, 1, "10.0.0.9", first)] * 500)
         self.assertEqual((len(flow["syn_s"]), len(flow["icmp"]), flow["syn"]),
                          (netdiag.EVENTS_LIMIT, netdiag.EVENTS_LIMIT, 500))
 
