@@ -3587,7 +3587,7 @@ def new_flow(packet):
     return dict(dict.fromkeys(FLOW_COUNTS, 0), copies={}, protocol=packet.protocol, client=client,
                 client_port=client_port, server=server, server_port=port, began_s=packet.at_s,
                 vlans=packet.vlans, rtt_ms=None, syn_s=[], icmp=[], handshake=False, ended_by=None,
-                sides=(Side(), Side()))
+                lasted_s=None, sides=(Side(), Side()))
 
 
 def read_flows(packets, client):
@@ -3681,8 +3681,9 @@ def add_segment(flow, side, other, by_client, packet, copy):
     flow["rst"] += bool(flags & RST)
     flow["fin"] += bool(flags & FIN)
     flow["zero_window"] += packet.window == 0 and not flags & (SYN | FIN | RST)
-    if flags & (RST | FIN):
-        flow["ended_by"] = flow["ended_by"] or ("client" if by_client else "server")
+    if flags & (RST | FIN) and not flow["ended_by"]:
+        flow["ended_by"] = "client" if by_client else "server"
+        flow["lasted_s"] = round(packet.at_s - flow["began_s"], 3)
     if not by_client and flags & (SYN | RST) and flow["rtt_ms"] is None and flow["syn_s"]:
         flow["rtt_ms"] = round((packet.at_s - flow["syn_s"][-1]) * 1000, 3)
     if by_client and flags & (ACK | SYN | RST) == ACK and flow["synack"]:
@@ -3750,7 +3751,7 @@ def flow_value(flow, near, until_s):
                 seen_at=place, quiet_s=round(quiet_s, 3), isn=client.isn,
                 stuck=stuck_part("client", client, server, until_s)
                 or stuck_part("server", server, client, until_s))
-    state = flow_state(without_copies(flow))
+    state = flow_state(without_copies(flow), client.ack is not None)
     return dict(flow, state=state, silent=silent_end(state, sides))
 
 
@@ -3776,15 +3777,18 @@ def stuck_part(sender, side, other, until_s):
             "acked": None if side.isn is None else other.ack - side.isn - 1 & 0xffffffff}
 
 
-def flow_state(flow):
-    """How far a flow got, in a word."""
+def flow_state(flow, heard):
+    """How far a flow got, in a word; `heard`: the client has acknowledged something."""
     answered = flow["ttl"][1] is not None
+    # Only one direction was recorded, and yet it shows that the other end has spoken.
+    half = heard and not answered or flow["ttl"][0] is None and (
+        flow["synack"] == 1 or flow["packets"] > flow["synack"])
     if not answered and (flow["ttl"][0] or 255) <= TRACE_MAX_TTL:
         return "trace"
     refused = [error for error in flow["icmp"] if error["about"] == flow["client"]]
     if flow["protocol"] != "tcp":
         return "answered" if answered else "rejected" if refused else "silent"
-    if flow["handshake"] or not flow["syn"] and not flow["synack"]:
+    if flow["handshake"] or half or not flow["syn"] and not flow["synack"]:
         over = "reset" if flow["rst"] else "closed" if flow["fin"] else None
         return over or ("established" if flow["handshake"] else "partial")
     if flow["synack"]:
@@ -9059,12 +9063,17 @@ def rule_flow_stuck(row):
     fires: flow/A ok state=reset handshake=true rst=1 ended_by=server
     fires: flow/A ok state=closed handshake=true fin=1 ended_by=server
     quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server bytes=[5,5]
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server lasted_s=60
+    fires: flow/A ok state=closed handshake=true fin=1 ended_by=server lasted_s=60 server_port=22
     quiet: flow/A ok state=closed handshake=true fin=1 ended_by=client""")
 def rule_flow_ended(row, fine_flows):
-    """A handshake, and then the server's RST or FIN without a byte of its own."""
+    """A handshake, and then the server's RST or FIN without a byte of its own; a client that says
+    nothing for long (a browser's spare connection) is sent away by any server."""
     flow = row.value
+    greets = PROTOCOLS[PORT_PROTOCOL.get(flow["server_port"], "tcp")][3]
+    idle = not flow["bytes"][0] and (flow["lasted_s"] or 0) > GREETING_S and not greets
     return flow["handshake"] and not flow["bytes"][1] and flow["ended_by"] == "server" \
-        and dict(flow_severity(row, fine_flows), how=ENDINGS[flow["state"]],
+        and not idle and dict(flow_severity(row, fine_flows), how=ENDINGS[flow["state"]],
                  code="tcp.reset" if flow["state"] == "reset" else "tcp.closed")
 
 
@@ -10129,9 +10138,9 @@ VIEWS = {
             and wish["client"] in (None, r.value["client"]))],
     "attempts": lambda wish, recorded: [] if wish["host"] else recorded,
     "fine_flows": lambda attempts: [
-        r for r in saying(attempts, "state", "established", "closed", "answered")
-        if not r.value["stuck"] and (r.value["bytes"][1] or not r.value["bytes"][0]
-                                     and r.value["ended_by"] != "server")],
+        r for r in saying(attempts, "state", "established", "closed", "answered", "reset")
+        if not r.value["stuck"] and (r.value["state"] != "reset" or r.value["ended_by"] == "client")
+        and (r.value["bytes"][1] or not r.value["bytes"][0] and r.value["ended_by"] != "server")],
     "live": lambda capture: [r for r in succeeded(capture) if r.value["via"] != "file"],
     "unheard_of": lambda wish, live, attempts: [
         r for r in live if not wish["host"] and not attempts and r.value["seconds"] > FIRST_LOOK_S],
@@ -10350,12 +10359,18 @@ def capture_verdict(seen, findings):
     """A capture in which nothing failed: does anything in it show that it works?"""
     fine, asked = len(seen["fine_flows"]), len(seen["attempts"])
     if fine:
-        return works_well("%d of %d connections that were recorded went well, and none failed."
-                          % (fine, asked), "likely")
+        failed = fine < asked and any(f.severity == "warn" for f in findings)
+        return works_well("%d of %d connections that were recorded went well%s." % (
+            fine, asked, "; the warnings tell of others" if failed else ", and none failed"),
+                          "likely")
     telling = [f for f in findings if f.code in ("udp.no_reply", "path.loss")]
     if telling:
         return finding_verdict(telling[0])
-    words = "No connection was recorded from its beginning to an answer (%d flows)." % asked
+    words = "No connection was recorded that shows whether it works (%d flows)." % asked
+    if asked and all(None in row.value["ttl"] and row.value["protocol"] == "tcp" and
+                     row.value["state"] in ("partial", "closed", "reset")
+                     for row in seen["attempts"]):
+        words = "Only one direction of the traffic was recorded (%d flows)." % asked
     live = "See 'not tested' below; record as root, longer (--for 60s), while the client tries;" \
         " `netdiag.py server %s --for 60s` needs no right." % (seen["wish"]["port"] or "PORT")
     return undecided(words if seen["capture"] else "Nothing could be recorded.",
@@ -12716,8 +12731,12 @@ on the way to {address} = {address}への往路で
     = 。このホストにないアドレスのため、途中にNATがあります
 {fine} of {all} connections that were recorded went well, and none failed.
     = 記録した接続{all}件中{fine}件が正常で、失敗はありません。
-No connection was recorded from its beginning to an answer ({count} flows).
-    = 開始から応答までを記録できた接続がありません（{count}フロー）。
+{fine} of {all} connections that were recorded went well; the warnings tell of others.
+    = 記録した接続{all}件中{fine}件が正常です。ほかの接続については警告をご覧ください。
+No connection was recorded that shows whether it works ({count} flows).
+    = 動作を判断できる接続が記録されていません（{count}フロー）。
+Only one direction of the traffic was recorded ({count} flows).
+    = 通信の片方向だけが記録されています（{count}フロー）。
 Nothing could be recorded. = 何も記録できませんでした。
 See 'not tested' below; record as root, longer (--for 60s), while the client tries; `netdiag.py
     server {port} --for 60s` needs no right.

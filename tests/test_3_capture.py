@@ -201,6 +201,16 @@ class FlowTest(unittest.TestCase):
         flows = netdiag.read_capture([tcp(0, SYN, 9), tcp(5, SYN, 700), tcp(6, SYN, 700)])["flows"]
         self.assertEqual([flow["syn"] for flow in flows], [1, 2])
 
+    def test_one_direction(self):
+        """What one end sends shows that the other one has spoken: no silence, no lost answer."""
+        data = tcp(1, ACK, 100, 500, 9), tcp(9, ACK, 109, 700, 9)
+        self.assertEqual(flow_of(OPEN[0], OPEN[2], *data, until_s=20)["state"], "partial")
+        self.assertEqual(flow_of(OPEN[1], until_s=20)["state"], "partial")
+        again = (.9,) + OPEN[1][1:]
+        self.assertEqual(flow_of(OPEN[1], again, until_s=20)["state"], "unconfirmed")
+        self.assertEqual(flow_of(OPEN[1], again, tcp(2, FIN | ACK, 500, 900, back=True))["state"],
+                         "closed")
+
     def test_copies(self):
         """A packet that several interfaces saw was not sent again; tshark's counts stay."""
         sent = OPEN + (tcp(1, ACK, 100, 500, 9), tcp(1.2, ACK, 100, 500, 9))

@@ -459,6 +459,21 @@ class Verdicts(unittest.TestCase):
             said = "%s (where the alias %s leads)" % (name, web) if name else web
             self.assertEqual(verdict.code, code)
             self.assertIn("The name %s " % said, verdict.summary)
+    def test_captures(self):
+        """What a capture in which nothing failed shows, and that its words are true."""
+        for flows, code, words in (
+                ("state=reset ended_by=client bytes=[80,90]", "ok", "none failed"),
+                ("state=reset ended_by=server bytes=[80,90]", "undecided", "whether it works"),
+                ("state=reset ended_by=client bytes=[80,0]", "undecided", "whether it works"),
+                ("state=partial ttl=[64,null] bytes=[80,0]", "undecided", "one direction"),
+                ("state=opening ttl=[64,null]", "undecided", "whether it works"),
+                ("state=closed ended_by=client bytes=[80,90] ; flow/A ok state=refused", "ok",
+                 "warnings tell of others")):
+            verdict = netdiag.judge(support.read_case(
+                "target/- ok host=null mode=capture protocol=tcp ; capture/file ok ; flow/A ok "
+                + flows))[0]
+            self.assertEqual(verdict.code, code, flows)
+            self.assertIn(words, verdict.summary)
 
     def test_hosts_file_is_the_cause(self):
         """The hosts file is the verdict when its address fails and the resolvers' works."""
