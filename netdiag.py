@@ -3745,7 +3745,7 @@ def flow_value(flow, near, until_s):
         (flow["client"] in near, flow["server"] in near))
     quiet_s = max(0.0, until_s - flow.pop("ended_s"))
     flow.update({name: [getattr(side, name) for side in sides]
-                 for name in ("mss", "scale", "ttl", "rst_ttl", "bytes")},
+                 for name in ("mss", "scale", "ttl", "rst_ttl", "bytes", "window")},
                 foreign_rst=[side.resets_from_elsewhere() for side in sides],
                 syn_s=[round(at_s - flow["syn_s"][0], 3) for at_s in flow["syn_s"]],
                 seen_at=place, quiet_s=round(quiet_s, 3), isn=client.isn,
@@ -9095,6 +9095,19 @@ def rule_flow_mute(row, fine_flows):
                 suspects=["service"] if near else None)
 
 
+sign("""service.silent  where: service server  each: attempts  sure: likely
+    means: The receive window of the server stays closed: its program does not read.
+    says: {server} takes no more data of {client} on port {server_port}: its window stays closed (0
+      in {closed} packets), as the program there does not read.
+    fix: Does the service hang? Look at its log, its threads and its disk.
+    given: target/- ok host=null mode=capture protocol=tcp
+    fires: flow/A ok handshake=true window=[900,0] zero_window=3 bytes=[80,0]
+    quiet: flow/A ok handshake=true window=[900,0] zero_window=3 bytes=[80,0] ended_by=client
+    quiet: flow/A ok handshake=true window=[0,900] zero_window=3 bytes=[80,90]
+    quiet: flow/A ok handshake=true window=[900,0] zero_window=1 bytes=[80,90]""",
+    lambda row, fine_flows: row.value["window"][1] == 0 and row.value["zero_window"] > 2
+    and not row.value["ended_by"]
+    and dict(flow_severity(row, fine_flows), closed=row.value["zero_window"]))
 sign("""path.loss  where: transit client_network server_network  each: attempts  severity: warn
     sure: likely   means: Segments are sent again in a flow that goes on.
     says: {retransmits} of {packets} packets between {client} and {server} port {server_port} were
@@ -12180,6 +12193,9 @@ JAPANESE = """
   fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 @flow_mute {server}はポート{server_port}で{client}のデータに確認応答を返しますが、{quiet_s}秒間データを送っていません。
   fix サービスが停止していませんか。ログを確認し、サーバーでも記録して応答の有無を確認してください。
+@service_silent_attempts {server}はポート{server_port}で{client}のデータをこれ以上受け取りません。
+    受信ウィンドウが閉じたままです（{closed}パケットで0）。サーバーのプログラムがデータを読んでいません。
+  fix サービスが停止状態になっていないか、ログ、スレッド、ディスクを確認してください。
 @path_loss_attempts {client}と{server}のポート{server_port}の間で、{packets}パケット中{retransmits}パケットが再送されました。
   fix 両端から`mtr -T -P {server_port} {server}`を実行してください。最終ホップまで続く損失が実際の損失です。
 @udp_no_reply_attempts {client}が{server}のUDPポート{server_port}へ送った{packets}データグラムに応答がありません。
