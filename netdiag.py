@@ -8230,7 +8230,8 @@ sign("""ssh.algorithm  where: service client  each: spoken
     given: target/A ok protocol=ssh   fires: tcp/A ok after=data speaks=ssh greeting=SSH-1.5-x
     quiet: tcp/A ok after=data speaks=ssh greeting=SSH-1.99-x""",
     lambda row, wish: wish["protocol"] in ("ssh", "sftp") and re.match(
-        r"SSH-1\.(?!99)", row.value["greeting"]) and dict(words=row.value["greeting"][:60].strip()))
+        r"SSH-1\.(?!99)", said(row, "greeting") or "") and dict(
+            words=row.value["greeting"][:60].strip()))
 
 
 @rule("""ssh.host_key  where: server client  each: ssh
@@ -10252,13 +10253,14 @@ def not_asked(answers):
 def hide_consequences(found):
     """Move each finding that a cause explains into that cause's consequences."""
     hidden = set()
-    for hides, cause in found:
+    for hides, cause in reversed(found):         # from the top: what is explained may explain more
         for _, other in found:
             same = not cause.scope or cause.scope == other.scope \
                 or not other.scope and cause.code != other.code
             if same and cause.severity == "fail" and other.layer != cause.layer \
                     and other.code in hides and other.severity != "info":
-                cause.consequences[:] = unique(cause.consequences + [other.code])
+                cause.consequences[:] = unique(
+                    cause.consequences + [other.code] + other.consequences)
                 hidden.add(id(other))
     return [other for _, other in found if id(other) not in hidden]
 

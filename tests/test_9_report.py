@@ -228,7 +228,7 @@ class Bricks(unittest.TestCase):
         text = netdiag.render_explain("tcp.refused")
         self.assertEqual(text.count("  says:"), 3)         # of a target, by a box, of a capture
         self.assertRegex(text, r"\n\n  also said by: The redirect [^\n]*\n\Z")
-        self.assertEqual(netdiag.render_explain("firewall.local").count("  says:"), 7)
+        self.assertEqual(netdiag.render_explain("firewall.local").count("  says:"), 8)
         self.assertNotIn("also said by", netdiag.render_explain("tls.handshake_cut"))
 
     def test_request(self):
