@@ -9071,7 +9071,7 @@ def rule_flow_ended(row, fine_flows):
     """A handshake, and then the server's RST or FIN without a byte of its own; a client that says
     nothing for long (a browser's spare connection) is sent away by any server."""
     flow = row.value
-    greets = PROTOCOLS[PORT_PROTOCOL.get(flow["server_port"], "tcp")][3]
+    greets = PROTOCOLS[PORT_PROTOCOL.get(flow["server_port"], "tcp")].greeting_s
     idle = not flow["bytes"][0] and (flow["lasted_s"] or 0) > GREETING_S and not greets
     return flow["handshake"] and not flow["bytes"][1] and flow["ended_by"] == "server" \
         and not idle and dict(flow_severity(row, fine_flows), how=ENDINGS[flow["state"]],
