@@ -1096,7 +1096,7 @@ def parse_netlink_interfaces(messages):
         kinds = netlink_attributes(found[18])[1]              # IFLA_LINKINFO: 'bridge', 'veth' ...
         name, kind = (raw.rstrip(b"\0").decode("ascii", "replace") for raw in (found[3], kinds))
         links[index] = {                                      # IFF_UP, _LOOPBACK, _LOWER_UP
-            "name": name, "up": bool(flags & 1), "loopback": bool(flags & 8),
+            "name": name, "index": index, "up": bool(flags & 1), "loopback": bool(flags & 8),
             "carrier": bool(flags & 0x10000), "kind": kind or None, "mac": mac_text(found[1]),
             "mtu": netlink_number(found[4]), "inet": [], "inet6": []}
     for length, flags, index, found in netlink_rows(messages, 20, "=xBBxI"):
@@ -1122,14 +1122,14 @@ def parse_netlink_routes(messages, cloned=False):
         if cloned or not flags & 0x200]}                  # RTM_F_CLONED: a learned path MTU
 
 
-def build_route_query(address, source=None):
-    """The body of RTM_GETROUTE: which way would a packet to `address` go (from `source`)?"""
+def build_route_query(address, source=None, oif=None):
+    """The body of RTM_GETROUTE: the way of a packet to `address` (from `source`, out by `oif`)."""
     family, bits = FAMILY[is_address(address)], 128 if ":" in address else 32
     body = struct.pack("=3B9x", family, bits, bits if source else 0)
     for kind, text in enumerate(filter(None, (address, source)), 1):       # RTA_DST, RTA_SRC
         raw = socket.inet_pton(family, text.partition("%")[0])
         body += struct.pack("=HH", 4 + len(raw), kind) + raw
-    return body
+    return body + (struct.pack("=HHI", 8, 4, oif) if oif else b"")              # RTA_OIF
 
 
 @guarded
@@ -5772,13 +5772,15 @@ asks("general_dns",
 
 asks("route",
      "The kernel's route decision for these very addresses, or for the resolvers' without any.",
-     lambda wish, resolv_conf, lookup, dns=(): [
-         ask(address, *route_sources(address, wish["source"]))
+     lambda wish, interfaces, resolv_conf, lookup, dns=(): [
+         ask(address, *route_sources(address, wish["source"], bound_link(wish, interfaces)))
          for address in addresses(wish, lookup, dns) or resolvers(resolv_conf)])
 asks("egress",
      "The route decision again, now with the source address it chose (policy rules look at it).",
-     lambda route: [ask(row.subject, *route_sources(row.subject, row.value["src"]))
-                    for row in succeeded(route) if row.value["src"] and not row.value["error"]])
+     lambda wish, interfaces, route: [
+         ask(row.subject, *route_sources(
+             row.subject, row.value["src"], bound_link(wish, interfaces)))
+         for row in succeeded(route) if row.value["src"] and not row.value["error"]])
 asks("neighbor", "Layer-2 state of the next hop; a hop that nobody has heard from is asked again.",
      lambda egress, tcp, udp: [ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, tcp + udp))
                                for hop, dev in next_hops(egress)])
@@ -5813,9 +5815,10 @@ asks("control_tcp",
                    and a not in addresses(wish, lookup)][:2], wish["port"]))
 asks("ping", "Echo to the target and to the gateway; silence proves nothing.",
      lambda wish, lookup, egress, dns=(): [
-         ask(address, tool(parse_ping, "ping", "-n", "-c", "1", "-W", "1", address),
-             native("echo", address)) for address in unique(addresses(wish, lookup, dns) + [
-                 hop for hop, _ in next_hops(egress)])[:MAX_ADDRESSES]])
+         ask(address, tool(parse_ping, "ping", "-n", "-c", "1", "-W", "1", *binding(
+             wish, "-I", "-I") + [address]), native("echo", address))
+         for address in unique(addresses(wish, lookup, dns) + [
+             hop for hop, _ in next_hops(egress)])[:MAX_ADDRESSES]])
 asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
      lambda wish, knock, lookup, dns=(): [
          ask(address, native("trace", address, 33434, "udp"),
@@ -5924,7 +5927,7 @@ def probe_ssh(wish, tcp, known_hosts):
     """One look behind sshd's banner: with a user by ssh itself, else its key and algorithms."""
     user, port = wish["user"], wish["port"]
     login = ["-p", str(port), "%s@%s" % (user, wish["host"]), "true"]
-    own = [tool(parse_ssh, *SSH_ONCE + login)] if user else []
+    own = [tool(parse_ssh, *SSH_ONCE + binding(wish, "-b", "-B") + login)] if user else []
     types = [row["type"] for row in known_keys(known_hosts, wish)]
     for row in saying(talking(tcp), "speaks", "ssh")[:wish["protocol"] in ("ssh", "sftp")]:
         yield ask(row.subject, *own + [native("ssh_keys", row.subject, port, types, None
@@ -6441,7 +6444,18 @@ def then(source, change):
     return source._replace(parse=lambda raw: change(source.parse(raw)))
 
 
-def route_sources(address, source):
+def bound_link(wish, interfaces):
+    """The interface that --interface names, or None."""
+    return wish["interface"] and interface_named(interfaces, wish["interface"])
+
+
+def binding(wish, source, interface):
+    """The words that tell a command of --source and --interface, by its own two options."""
+    told = (source, wish["source"]), (interface, wish["interface"])
+    return [word for option, value in told if value for word in (option, value)]
+
+
+def route_sources(address, source, link=None):
     """The ways to ask for one route decision (a source of the other family does not count)."""
     source = source if source and is_address(source) == is_address(address) else None
 
@@ -6452,8 +6466,10 @@ def route_sources(address, source):
     def with_source(value):
         row = route_answer(value["routes"][0]) if "routes" in value else value
         return dict(row, src=row["src"] or source)
-    words = ["ip", "route", "get", address] + (["from", source] if source else [])
-    asked = kernel(decision, (RTM_GETROUTE, build_route_query(address, source), False))
+    words = ["ip", "route", "get", address] + (["from", source] if source else []) + (
+        ["oif", link["name"]] if link else [])
+    query = build_route_query(address, source, link and link.get("index"))
+    asked = kernel(decision, (RTM_GETROUTE, query, False))
     return [then(way, with_source) for way in (tool(parse_route_answer, *words), asked)]
 
 
@@ -7241,6 +7257,28 @@ def rule_route_missing(wish, failing, tcp, routes):
         yield dict(address="anything beyond its own segments: no default route", proof=routes)
     for row in saying(failing, "error", "ENETUNREACH", "ENETDOWN", "ESRCH"):
         yield blame(row, rows_about(tcp, row.subject))
+
+
+@rule("""route.missing  where: client  each: ways  sure: likely
+    hides: neighbor.silent gateway.silent segment.isolated AWAY
+    says: No route of {dev} leads to {address}: by --interface {dev} the kernel takes it for a
+      neighbor there, and nobody answers.
+    fix: Add one (`ip route add {address} via GATEWAY dev {dev}`), or leave out --interface.
+    given: iface/eth0 inet=["198.18.0.9/24"] ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED ;
+      tcp/A unreachable icmp=3/1@198.51.100.9 ms=3080
+    fires: target/A ok interface=eth0 ; routes/ipv4 ok routes=[{"dst":"default","dev":"eth1",
+      "via":"G"}]   quiet: routes/ipv4 ok routes=[{"dst":"default","dev":"eth1","via":"G"}]
+    quiet: target/A ok interface=eth0 ; routes/ipv4 ok routes=[{"dst":"default","dev":"eth0",
+      "via":null}]""")
+def rule_route_missing_bound(row, wish, interfaces, routes, tcp):
+    """Bound to an interface without a route, the kernel asks there for the target itself."""
+    dev, goal, talks = row.value["dev"], row.subject, rows_about(tcp, row.subject)
+    link = interface_named(interfaces, dev) or {"inet": [], "inet6": []}
+    table = [r for part in succeeded(routes) for r in part.value["routes"] if r["dev"] == dev]
+    led = [r for r in table if r["dst"] == "default" or in_network(goal, r["dst"])] + [
+        c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
+    return wish["interface"] == dev and not row.value["via"] and not led and talks and not met(
+        talks, "ok", "refused") and dict(dev=dev, proof=talks)
 
 
 @rule("""route.overlap  where: client  each: ways  sure: likely
@@ -11850,6 +11888,9 @@ JAPANESE = """
   fix {dev}に別のアドレスを設定するか、重複しているホストを特定してください。
 @route_missing このホストには{address}への経路がありません（送信前に到達不能と判定）。
   fix デフォルトルートまたは不足している経路を追加してください。`ip route`とVPNの接続状態を確認してください。
+@route_missing_bound {dev}には{address}への経路がありません。--interface {dev}では、カーネルがそのセグメント上の隣接ホストとみなしますが、
+    誰も応答しません。
+  fix 経路を追加するか（`ip route add {address} via GATEWAY dev {dev}`）、--interfaceを外してください。
 @route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
   fix {dev}の範囲またはネットマスクを修正してください。`ip route get {address}`で、{address}がそこへ向かうことがわかります。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
@@ -13271,7 +13312,7 @@ def wish_of(target, options):
     return Answer("target", target.text, "ok", dict(
         zip(Target._fields[1:], target[1:]), knock_port=target.port or host and 443,
         family=options.family, sni=options.sni or sni_for(host) if named else None,
-        source=options.source, cafile=options.cafile,
+        source=options.source, interface=options.interface, cafile=options.cafile,
         bound=bool(options.source or options.interface), connect_to=host and usual_form(
             options.connect_to or "") or None,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,

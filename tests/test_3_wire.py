@@ -249,6 +249,8 @@ class Netlink(unittest.TestCase):
         self.assertEqual(netdiag.netlink_attributes(body, 12), {1: socket.inet_aton("192.0.2.7")})
         body = netdiag.build_route_query("2001:db8::1%eth0", "2001:db8::2")
         self.assertEqual(sorted(netdiag.netlink_attributes(body, 12)), [1, 2])
+        body = netdiag.build_route_query("192.0.2.7", None, 5)
+        self.assertEqual(netdiag.netlink_attributes(body, 12)[4], struct.pack("=I", 5))
 
     def test_route_words(self):
         """`ip route get` and the errno that a connection would meet."""

@@ -1308,6 +1308,10 @@ SYN_PROXY = [("sgw", "echo 0 >/proc/sys/net/netfilter/nf_conntrack_tcp_loose; "
               "iptables -A FORWARD -i wan $P -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY "
               "--sack-perm --timestamp --wscale 7 --mss 1460; "
               "iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP")]
+SECOND_LINK = ("ip link add eth1 type veth peer name gone; ip link set eth1 up; "
+               "ip link set gone up; ip addr add %s dev eth1")
+SECOND_MAC = ("ip link add eth1 link eth0 type macvlan mode bridge; ip link set eth1 up; "
+              "ip addr add 192.0.2.14/26 dev eth1")
 ONE_RETRY = ("cd /proc/sys/net/ipv4; echo 1 >tcp_syn_retries; test ! -e tcp_syn_linear_timeouts || "
              "echo 0 >tcp_syn_linear_timeouts")
 DEAD_TABLE = "ip route add default via 192.0.2.44 dev eth0 table 99; "
@@ -1487,6 +1491,20 @@ VARIANTS = [
           "server_network server", do=SYN_PROXY + [drop("server", "input", "tcp dport 443")]),
     healthy("ok-syn-proxy", "https://%s/" % WEB4, never="tcp.filtered", do=SYN_PROXY),
     healthy("ok-syn-proxy-tcp", "tcp://" + FAR4, do=SYN_PROXY),
+    # --interface: the way by that one is what counts, and not the usual one.
+    on_client("interface-without-route", FAR4, "route.missing", SECOND_LINK % "10.1.2.3/24",
+              options="--interface eth1"),
+    on_client("interface-down", FAR4, "link.down", SECOND_LINK % "10.1.2.3/24" +
+              "; ip link set eth1 down", options="--interface eth1"),
+    on_client("interface-dead-gateway", FAR4, "gateway.silent", SECOND_MAC + "; ip route add "
+              "default via 192.0.2.44 dev eth1 metric 900", "client_network",
+              options="--interface eth1"),
+    healthy("ok-interface", FAR4, options="--interface eth1", do=[(
+        "client", SECOND_MAC + "; ip route add default via 192.0.2.1 dev eth1 metric 900")]),
+    # No way back to this source: what answers pings from another one says nothing.
+    fault("source-without-way-back", FAR4, "gateway.silent path.dead_end", "client_network client",
+          never="tcp.filtered", options="--source 10.9.9.9",
+          do=[("client", "ip addr add 10.9.9.9/32 dev lo")]),
     # A rule of this host that looks into packets: the handshake passes, what follows does not leave.
     fault("own-rule-on-content", "http://%s/" % WEB4, "firewall.local", "client",
           never="http.no_response", do=[("client", "iptables -A OUTPUT -p tcp --dport 80 -m string "
