@@ -7288,7 +7288,9 @@ def rule_route_missing_bound(row, wish, interfaces, routes, tcp):
     fires: iface/br-1 inet=["192.0.2.9/16"] ; egress/A ok dev=br-1 ; neighbor/A,br-1 ok state=FAILED
     fires: iface/eth0 inet=["198.18.0.9/24"] ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED ;
       routes/ipv4 ok routes=[{"dst":"default","dev":"eth0","via":null}]
-    quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED""")
+    quiet: iface/eth0 ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED
+    quiet: iface/tun0 inet=["198.18.0.9/24"] ; egress/A ok dev=tun0 ; tcp/A timeout ;
+      routes/ipv4 ok routes=[{"dst":"0.0.0.0/1","dev":"tun0","via":null}]""")
 def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp, routes):
     """A bridge, container or VPN range, too wide a mask or a bare route catches a far address."""
     dev, goal, talks = row.value["dev"], row.subject, rows_about(tcp, row.subject)
@@ -7297,9 +7299,9 @@ def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp, routes):
     nets = [c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
     wide = [c for c in nets if ":" not in c and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
     bare = not nets and [r for part in succeeded(routes) for r in part.value["routes"]
-                         if (r["dst"], r["dev"], r["via"]) == ("default", dev, None)]
+                         if (r["dev"], r["via"]) == (dev, None) and r["dst"] in WORLD]
     dead = [r for r in saying(neighbor, "state", *DEAD) if r.value["ip"] == goal]
-    mute = met(talks, "timeout") if bridge and not hop_table(trace_udp, goal) else []
+    mute = met(talks, "timeout") if bridge and not bare and not hop_table(trace_udp, goal) else []
     if row.value["via"] or met(talks, "ok") or not (mute or dead and (wide or bridge or bare)):
         return None
     net = "a default route without a gateway" if bare else (nets or ["a route of its own"])[0]
@@ -8040,7 +8042,7 @@ def rule_tls_refused(row, wish, hello, versions, http, words, tcp, cut_ttl):
             "%d or %d" % (ttl - 1, ttl) if ttl > 1 else "1", far)
         clear = [box]
     request = cure if code == "tls.client_cert" else (
-        "Why does the TLS handshake fail? %s port %d: %s. What does your log say?" % (
+        "Why does the TLS handshake fail? %s port %s: %s. What does your log say?" % (
             row.subject, wish["port"], why))
     return dict(code=code, why=why, cure=cure, request=request,
                 confidence=sure if tcp else "likely",           # or was it reset before a byte?
@@ -9324,6 +9326,7 @@ INBOUND = {False: dict(what="firewall", cure="Look at the INPUT rules and rp_fil
                 " `ct state established` accepted?"),
     True: dict(what="reverse-path filter", cure="They come by another interface than the one that"
                " leads back: correct the routes, or set rp_filter=2 (`sysctl net.ipv4.conf`).")}
+WORLD = "default 0.0.0.0/1 128.0.0.0/1 ::/1 8000::/1 2000::/3".split()      # (VPN programs)
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ADDRESS_KINDS = {0: "address", 4: "IPv4 address (A)", 6: "IPv6 address (AAAA)"}
 MISMADE = ("tls.expired", "tls.not_yet_valid", "tls.name_mismatch")

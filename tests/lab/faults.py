@@ -1512,6 +1512,11 @@ VARIANTS = [
     fault("own-rule-on-size", "https://%s/" % WEB4, "firewall.local", "client",
           never="tls.handshake_stalled path.mtu_blackhole",
           do=[drop("client", "output", "tcp dport 443 ip length > 400")]),
+    # All traffic goes into a tunnel whose far end is dead: its range is as it should be.
+    fault("tunnel-for-everything", FAR4, "path.dead_end", "client_network client",
+          never="route.overlap", serve=["tun clat4"],
+          do=[("client", "ip link set clat4 up; ip addr add 192.0.0.4/32 dev clat4; "
+               "ip route replace default dev clat4")]),
     # A default route that forgot its gateway: every host of the world seems to be next door.
     on_client("default-without-gateway", FAR4, "route.overlap",
               "ip route replace default dev eth0"),
