@@ -1827,7 +1827,8 @@ def parse_socks(raw):
 # Up to where TLS begins: (what to say, what the answer must be like).  RFC 3207, 2595, 4217, 4511,
 # 6120; PostgreSQL's SSLRequest; MySQL's, where the greeting has the flag CLIENT_SSL (0x0800).
 STARTTLS = {
-    "smtp": ((b"", rb"220[ -]"), (b"EHLO netdiag.invalid\r\n", rb"(?s).*250[ -]STARTTLS"),
+    "smtp": ((b"", rb"(?ms).*^220 "),        # not "220-": postscreen bars who speaks too early
+             (b"EHLO netdiag.invalid\r\n", rb"(?ims)(?=.*^250[ -]STARTTLS).*^250 "),
              (b"STARTTLS\r\n", rb"220")),
     "imap": ((b"", rb"\* (OK|PREAUTH)"), (b"a STARTTLS\r\n", rb"(?s).*a OK")),
     "pop3": ((b"", rb"\+OK"), (b"STLS\r\n", rb"\+OK")),

@@ -1062,6 +1062,11 @@ STARTTLS = [fault("starttls-%s-expired" % scheme, scheme + "://expired.lab.examp
     ("xmpp", "liars 5222=starttls:xmpp:FOLDER/expired.pem"))] + [
     fault("starttls-smtp-wrong-name", "smtp://wrongname.lab.example", "tls.name_mismatch",
           "service server", serve=["exim up wrongname"]),
+    # Who speaks before the greeting is whole is barred by postscreen.
+    healthy("ok-smtp-postscreen", "smtp://web.lab.example",
+            serve=["liars 25=postscreen:FOLDER/web.pem"]),
+    fault("starttls-postscreen-expired", "smtp://expired.lab.example", "tls.expired", "service",
+          serve=["liars 25=postscreen:FOLDER/expired.pem"]),
     # Mail servers take what certificate they get: a remark.
     healthy("ok-starttls-smtp-untrusted", "smtp://untrusted.lab.example", "tls.untrusted_ca",
             serve=["exim up untrusted"]),

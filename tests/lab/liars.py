@@ -345,6 +345,23 @@ def liar_noehlo(conn, _):
         conn.sendall(b"554 5.7.1 your address has no good name\r\n")
 
 
+def liar_postscreen(conn, cert):
+    """A mail server that bars who speaks before its greeting is whole; it writes line by line."""
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    conn.sendall(b"220-mail.lab.example ESMTP\r\n")
+    if hear(conn, 2):
+        return conn.sendall(b"550 5.5.1 Protocol error\r\n")
+    conn.sendall(b"220 mail.lab.example ESMTP\r\n")
+    if hear(conn, LIFE_S):
+        for line in (b"250-mail.lab.example\r\n", b"250-STARTTLS\r\n", b"250 HELP\r\n"):
+            conn.sendall(line)
+            select.select([], [], [], 0.1)
+    if hear(conn, LIFE_S) == b"STARTTLS\r\n":
+        conn.sendall(b"220 go ahead\r\n")
+    with tls_side(conn, cert) as safe:
+        safe.recv(65536)
+
+
 def liar_connected(conn, cert):
     """A proxy that says yes to CONNECT, then speaks TLS itself, closes, or (-) says nothing."""
     if hear(conn, LIFE_S):
