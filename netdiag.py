@@ -8302,6 +8302,25 @@ sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in 
         scope=None, kinds=", ".join(row.value["lacks"]),
         option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
         offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
+def ssh_ending(row):
+    """How a look behind sshd's banner ended, whether ssh itself took it or a key exchange."""
+    return SSH_CUTS.get(said(row, "outcome"), said(row, "ended"))
+
+
+sign("""service.error service.silent  where: service server_network transit  each: ssh  sure: likely
+    means: A banner, and then no key exchange: sshd's child dies, or the way loses what follows.
+    says: {address} sends its SSH banner, and where the key exchange should begin it {how}.
+    fix: See sshd's log on the server (memory, disk, limits, host keys: `sshd -t`); if it saw
+      nothing wrong, a filter on the way cuts SSH.
+    fires: ssh/A ok ended=closed key_type=null   fires: ssh/A ok ended=silent key_type=null
+    fires: ssh/A ok outcome=closed_by_remote key_type=null   quiet: ssh/A ok ended=closed
+    quiet: ssh/A ok ended=silent key_type=null offers={"kex":["x"]}   quiet: ssh/A timeout""",
+    lambda row: not (said(row, "key_type") or said(row, "offers") or said(row, "lacks"))
+    and re.match(r"(SSH-2|SSH-1\.99|OpenSSH)",
+                 said(row, "banner") or said(row, "server_banner") or "")
+    and ssh_ending(row) in ENDINGS and dict(
+        how=ENDINGS[ssh_ending(row)], scope=None,
+        code="service.silent" if ssh_ending(row) == "silent" else "service.error"))
 sign("""ssh.host_key  where: client  each: ssh  severity: info
     means: ssh logs in nowhere whose key it does not know (StrictHostKeyChecking=yes).
     says: {user}'s login at {address} was not tried: its host key is not in known_hosts here.
@@ -9354,6 +9373,7 @@ PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/
 FILTERS = r"(?i)squid|proxy\b|zscaler|blue ?coat|web ?sense|mcafee web|umbrella|ironport"
 SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciphers mac=MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
+SSH_CUTS = {"closed_by_remote": "closed", "reset": "reset"}            # of SSH_ENDINGS
 STAGES = {10: "tls.expired", 18: "tls.self_signed", **table_of(
     "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
     " EAI_AGAIN=dns.failing EINVAL=http.no_response"
@@ -12060,6 +12080,9 @@ JAPANESE = """
   ask {host}を再構築しましたか。またはアドレスを変更しましたか。
 @ssh_algorithm_ssh {address}のsshdには、現行クライアントと共通の{kinds}がありません。提示されたものは{offers}です。
   fix サーバーを更新してください。当面はこのクライアントで古い方式を許可してください（`ssh -o {option}=+...`）。
+@service_error_ssh {address}はSSHバナーを送りますが、鍵交換を始めるべき段階で{how}。
+  fix サーバーのsshdのログを確認してください（メモリ、ディスク、上限、ホスト鍵: `sshd -t`）。
+    異常がなければ、経路上のフィルターがSSHを遮断しています。
 @ssh_host_key_ssh {address}への{user}のログインは試していません。ホスト鍵がこのホストのknown_hostsにないためです。
   fix 鍵の指紋をサーバー側と照合してください。`ssh -p {port} {user}@{host}`で登録できます。
 @ssh_denied_ssh {address}のsshdは、このホストの鍵による{user}のログインを拒否します。提示された認証方式は{methods}です。

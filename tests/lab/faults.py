@@ -804,7 +804,7 @@ HEALTHY = [
     healthy("ok-ssh", "web.lab.example:22"),
     # Lines before the version (RFC 4253 4.2); a telnet server that negotiates nothing.
     healthy("ok-ssh-lines-first", "ssh://web.lab.example:2222",
-            serve=["liars 2222=greet:sshlines"]),
+            serve=["liars 2222=sshlines:22"]),
     healthy("ok-telnet-plain", "telnet://web.lab.example", serve=["liars 23=greet:telnetlogin"]),
     healthy("ok-smtp", "smtp://web.lab.example", serve=["liars 25=greet:smtp"]),
     # Some mail servers let spammers wait: longer than one probe's usual patience.
@@ -1083,6 +1083,11 @@ GATES = [
     fault("sshd-hosts-deny", "ssh://web.lab.example:2222",
           "tcp.closed tcp.reset ssh.denied ssh.throttled service.silent", "service server",
           serve=["sshd hosts-deny"]),
+    # A banner, and then nothing that sshd has to say: out of memory, or lost on the way.
+    fault("ssh-banner-only", "ssh://web.lab.example:2222", "service.error", "service",
+          serve=["liars 2222=say:ssh"]),
+    fault("ssh-banner-and-silence", "ssh://web.lab.example:2222", "service.silent", "service",
+          serve=["liars 2222=greet:ssh"]),
     fault("ssh-balancer-empty", "ssh://web.lab.example:2200", "tcp.closed ssh.throttled",
           "service server", serve=["haproxy"]),
     # Needs the ssh command: without one nobody has tried to log in, and the server is well.

@@ -65,7 +65,6 @@ GREETINGS = {
     "imap": b"* OK [CAPABILITY IMAP4rev1] ready\r\n",
     "imapbye": b"* BYE overloaded\r\n",
     "ssh": b"SSH-2.0-Liar_1.0\r\n",
-    "sshlines": b"Authorized users only!\r\nAll is logged.\r\nSSH-2.0-Liar_1.0\r\n",
     "telnetlogin": b"\r\nrouter (tty0)\r\nlogin: ",
     "ssh1": b"SSH-1.5-Liar_1.0\n", "ftp120": b"120 Service ready in 5 minutes\r\n",
     "sshlate": b"Not allowed at this time\r\n",
@@ -360,6 +359,12 @@ def liar_postscreen(conn, cert):
         conn.sendall(b"220 go ahead\r\n")
     with tls_side(conn, cert) as safe:
         safe.recv(65536)
+
+
+def liar_sshlines(conn, port):
+    """Lines before the version, and then the sshd at that port of this host."""
+    conn.sendall(b"Authorized users only!\r\nAll is logged.\r\n")
+    pump(conn, socket.create_connection(("127.0.0.1", int(port)), LIFE_S))
 
 
 def liar_connected(conn, cert):
