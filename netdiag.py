@@ -10448,6 +10448,12 @@ def capture_verdict(seen, findings):
                      row.value["state"] in ("partial", "closed", "reset")
                      for row in seen["attempts"]):
         words = "Only one direction of the traffic was recorded (%d flows)." % asked
+    for row in [] if seen["flow"] else seen["capture"]:
+        if {"tcp", "udp"} & set(row.value["protocols"]):
+            words = "The packets are cut before their ports: record more of each (tcpdump -s 0)."
+        elif row.value["packets"] and not row.value["protocols"]:
+            words = "None of the packets could be read: netdiag reads Ethernet, Linux cooked and" \
+                " raw IP, not radio or USB."
     live = "See 'not tested' below; record as root, longer (--for 60s), while the client tries;" \
         " `netdiag.py server %s --for 60s` needs no right." % (seen["wish"]["port"] or "PORT")
     return undecided(words if seen["capture"] else "Nothing could be recorded.",
@@ -12821,6 +12827,11 @@ on the way to {address} = {address}への往路で
     = 記録した接続{all}件中{fine}件が正常です。ほかの接続については警告をご覧ください。
 No connection was recorded that shows whether it works ({count} flows).
     = 動作を判断できる接続が記録されていません（{count}フロー）。
+The packets are cut before their ports: record more of each (tcpdump -s 0).
+    = パケットがポート番号の手前で切れています。各パケットを長く記録してください（tcpdump -s 0）。
+None of the packets could be read: netdiag reads Ethernet, Linux cooked and raw IP, not radio or
+    USB.
+    = どのパケットも読めません。netdiagが読めるのはEthernet、Linux cooked、生のIPで、無線やUSBは読めません。
 Only one direction of the traffic was recorded ({count} flows).
     = 通信の片方向だけが記録されています（{count}フロー）。
 Nothing could be recorded. = 何も記録できませんでした。

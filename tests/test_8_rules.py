@@ -474,6 +474,12 @@ class Verdicts(unittest.TestCase):
                 + flows))[0]
             self.assertEqual(verdict.code, code, flows)
             self.assertIn(words, verdict.summary)
+        for more, words in (("", "could be read"), (' protocols={"ip":9,"tcp":9}', "cut before"),
+                            (' protocols={"arp":9}', "whether it works")):
+            verdict = netdiag.judge(support.read_case(
+                "target/- ok host=null mode=capture protocol=tcp ; capture/file ok via=file"
+                + more))[0]
+            self.assertIn(words, verdict.summary)
 
     def test_hosts_file_is_the_cause(self):
         """The hosts file is the verdict when its address fails and the resolvers' works."""
