@@ -9289,6 +9289,10 @@ sign("""oneway.forward  where: transit server_network client_network  each: ends
     fires: report/s ok role=server mode=listen listens=true arrivals=["203.0.113.7"]
     quiet: report/s ok role=server mode=server listens=true half_open={"198.51.100.9":2}
     quiet: report/s ok role=server mode=server listens=true began_s=5999 ended_s=6009
+    fires: report/s ok role=server mode=capture captured=true flows=[{"client":"203.0.113.7",
+      "synack":1,"syn":1,"server_port":443,"isn":0,"handshake":true}]
+    quiet: report/s ok role=server mode=capture captured=true flows=[{"client":"203.0.113.7",
+      "synack":3,"syn":3,"server_port":443,"isn":0,"handshake":false}]
     quiet: report/s ok role=server mode=server listens=false""",
     lambda row: row.value["client"]["code"] in SILENCES and unseen_by_server(row) and dict(
         end_words(row), looked=unseen_by_server(row), suspects=in_between(row)))
@@ -9873,7 +9877,9 @@ def has_opened(client):
 def unseen_by_server(row):
     """How the server looked at the right time and saw nothing of this client; None: it did not."""
     server = row.value["server"]
-    blind = is_udp(row.value["client"]) and server["mode"] == "server"     # to datagrams
+    blind = is_udp(row.value["client"]) and server["mode"] == "server" or any(     # to datagrams
+        not flow["handshake"] and flow["server_port"] == row.value["client"]["port"]
+        for flow in server["flows"])                            # it may be one of these, behind NAT
     if blind or not row.value["witnessed"] or seen_as(row) or server["half_open"] \
             or server["code"] not in ("ok", "undecided", "oneway.forward"):
         return None
@@ -9967,9 +9973,10 @@ def chain_fault(chain, store, value):
 
 def flow_severity(row, fine_flows):
     """A handshake that fails while others to the same port succeed is a warning: somebody's scan,
-    or a fault that comes and goes."""
+    or a fault that comes and goes.  What a host says to itself proves nothing for others."""
     works = [r for r in rows_about(fine_flows, row.subject)
-             if r.value["server_port"] == row.value["server_port"]]
+             if r.value["server_port"] == row.value["server_port"]
+             and r.value["client"] != r.value["server"]]
     return {"severity": "warn"} if works else {}
 
 
