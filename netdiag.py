@@ -11605,6 +11605,9 @@ CLASSES = {net: int(kept) for net, kept in table_of(
     "127.0.0.0/8=32 0.0.0.0/8=32 224.0.0.0/3=32 10.0.0.0/8=8 172.16.0.0/12=12 192.168.0.0/16=16"
     " 169.254.0.0/16=16 100.64.0.0/10=10 ::/127=128 ff02::1:ff00:0/104=104 ff00::/8=128"
     " fe80::/64=64 fc00::/7=8").items()}
+# What people write into rules of a firewall: it may be a person, a customer or a site.
+REMARKS = re.compile(r'((?:comment|prefix) )"(?:[^"\\]|\\.)*"'
+                     r'|(--(?:comment|log-prefix) )[^\s"]\S*')
 MASK_TURNS = 9
 # What facts are about, by their key; a * for each list in which they stand.
 FACT_KINDS = table_of("user=user sni=host host=host search*=host names*=host no_proxy*=host"
@@ -11676,7 +11679,8 @@ class Masks:
         """A value of any shape with masks in its texts."""
         if isinstance(value, str):
             if value not in self.done:
-                self.done[value] = self.pattern.sub(self.mask, value)
+                self.done[value] = self.pattern.sub(self.mask, REMARKS.sub(
+                    lambda found: (found.group(1) or found.group(2)) + '"..."', value))
             return self.done[value]
         if isinstance(value, dict):
             return {self.tree(key): self.tree(item) for key, item in value.items()}

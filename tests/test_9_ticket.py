@@ -753,6 +753,16 @@ net.ipv4.tcp_syncookies    net.ipv4.tcp_syncookies
             text = text.strip()
             self.assertRegex(self.mask(text)[0], "^%s$" % wanted, text)
 
+    def test_remarks_of_rules(self):
+        """A comment or log prefix of a firewall's rule may name anybody."""
+        self.assertEqual(self.mask(
+            '-A INPUT -m comment --comment "Bob \\"x\\" of ACME" -j LOG --log-prefix acme: ',
+            "-A INPUT -m comment --comment acme -j DROP", 'tcp dport 1 log prefix "acme " comment "Bob"',
+            "No comment was found."), [
+                '-A INPUT -m comment --comment "..." -j LOG --log-prefix "..." ',
+                '-A INPUT -m comment --comment "..." -j DROP', 'tcp dport 1 log prefix "..." comment "..."',
+                "No comment was found."])
+
     def test_same_value_same_mask(self):
         """In whatever spelling."""
         rows = self.mask("10.1.2.3", "10-1-2-3", "0302010A", "3.2.1.10.in-addr.arpa", "10.1.2.3")
