@@ -7935,8 +7935,11 @@ def cert(card):
     sign(card + """ each: handshakes  given: clock/self ok epoch=5000
          means: One way in which a certificate is not trusted (RFC 5280).""",
          lambda row, hello, distrust, trusting: (row.subject, code) in distrust and dict(
-             distrust[row.subject, code], proof=rows_about(hello, row.subject),
-             others=", but %s does" % trusting[0] if trusting else ""))
+             # who shows a certificate and ends no handshake has not proved that it is its own
+             {"confidence": "likely"} if row.value["ended"] == "unverified" else {},
+             proof=rows_about(hello, row.subject), **dict(
+                 distrust[row.subject, code],
+                 others=", but %s does" % trusting[0] if trusting else "")))
 
 
 cert("""tls.expired  where: service
@@ -8302,11 +8305,6 @@ sign("""ssh.algorithm  where: service client  each: ssh  means: No algorithm in 
         scope=None, kinds=", ".join(row.value["lacks"]),
         option=SSH_OPTIONS.get(row.value["lacks"][0], "..."),
         offers=", ".join((said(row, "offers") or {}).get(row.value["lacks"][0], ["others"])[:3])))
-def ssh_ending(row):
-    """How a look behind sshd's banner ended, whether ssh itself took it or a key exchange."""
-    return SSH_CUTS.get(said(row, "outcome"), said(row, "ended"))
-
-
 sign("""service.error service.silent  where: service server_network transit  each: ssh  sure: likely
     means: A banner, and then no key exchange: sshd's child dies, or the way loses what follows.
     says: {address} sends its SSH banner, and where the key exchange should begin it {how}.
@@ -9760,6 +9758,11 @@ def is_unheeded(row):
     held = said(row, "info", "unsent") and not said(row, "info", "unacked")       # (tcp_info)
     return row.value["ended"] in ("silent", "stalled") and bool(held or said(
         row, "info", "unacked") and (said(row, "info", "total_retrans") or 0) > 1)
+
+
+def ssh_ending(row):
+    """How a look behind sshd's banner ended, whether ssh itself took it or a key exchange."""
+    return SSH_CUTS.get(said(row, "outcome"), said(row, "ended"))
 
 
 def lost_answers(row):
