@@ -7215,9 +7215,11 @@ def down_words(link):
     says: {dev} is up but has no usable IPv{version} address, so {address} cannot be reached.
     fix: Give {dev} an address: check the DHCP lease or the static configuration.
     fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
-    quiet: iface/eth0 ; route/A ok error=ENETUNREACH""")
+    quiet: iface/eth0 ; route/A ok error=ENETUNREACH
+    fires: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A timeout
+    quiet: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A ok""")
 def rule_address_missing(wish, interfaces, failing, tcp):
-    """No interface has an address of the needed family (169.254/16 and fe80::/10 are none)."""
+    """None of the needed family (169.254/16 and fe80::/10 do not count), or none that is used."""
     links = [link["name"] for link in real_links(interfaces) if is_up(link)]
     own = [address for link in all_links(interfaces) for address in far_reaching(link)]
     if links and wish["mode"] != "target" and not own:
@@ -7225,8 +7227,10 @@ def rule_address_missing(wish, interfaces, failing, tcp):
     for row in failing if links else ():
         version = is_address(row.subject)
         no_port = saying(rows_about(tcp, row.subject), "errno", "EADDRNOTAVAIL")
-        if (row.value["error"] or no_port) and version not in map(is_address, own):
-            yield blame(row, interfaces, dev=links[0], version=version,
+        narrow = NARROW.match(said(row, "src") or "") and not NARROW.match(row.subject)
+        if narrow or (row.value["error"] or no_port) and version not in map(is_address, own):
+            yield blame(row, interfaces, dev=narrow and said(row, "dev") or links[0],
+                        version=version, confidence="likely" if narrow else "certain",
                         severity="info" if version == 6 and not wish["literal"] else "fail")
 
 
@@ -9663,6 +9667,7 @@ def utc_text(epoch):
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch))
 
 
+NARROW = re.compile(r"(?i)169\.254\.|fe[89ab]")       # link-local: good on one segment only
 VIRTUAL_LINKS = re.compile(r"lo$|docker|br-|virbr|veth|cni|flannel|cali|lxc|lxd|podman|dummy|sit\d|"
                            r"tunl|gre|erspan|ip6|ifb|teql|nlmon|vxlan|kube|cilium")
 LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|kube|cilium|tun|tap|"
@@ -9690,7 +9695,7 @@ def is_up(link):
 def far_reaching(link):
     """The addresses of an interface that lead beyond its link (not 169.254/16 and fe80::/10)."""
     return [] if link.get("loopback") or link["name"] == "lo" else [
-        a for a in link_addresses(link) if not re.match(r"(?i)169\.254\.|fe[89ab]", a)]
+        a for a in link_addresses(link) if not NARROW.match(a)]
 
 
 def is_local_bridge(link):
