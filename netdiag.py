@@ -7450,6 +7450,7 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
     fix: Is the resolver's address right and port 53 allowed on the way? Try `dig @{server} {name}`.
     ask: Is the resolver {server} up? May this host ask it?
     fires: lookup/N refused ; dns/R,A,N timeout ; neighbor/R,eth0 ok ip=R state=FAILED
+    fires: lookup/N refused ; dns/127.0.0.53,A,N refused
     quiet: lookup/N refused error=EAI_NONAME ; dns/R,A,N ok rcode=NXDOMAIN""")
 def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor):
     """Silence or ICMP from every resolver; the system's look-up failed as well."""
@@ -7470,8 +7471,11 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor
         how, places = "its port is closed", ["dns"]
     if servers[0] in [r.value["ip"] for r in saying(neighbor, "state", *DEAD)]:
         how, places = "it should be on the own segment, and is not there", ["dns", "client"]
-    if servers[0].startswith("127."):
+    if is_loopback(servers[0]) or servers[0] in own.union(ANYWHERE):
         places = ["dns", "client"]
+        if met(rows, "refused"):
+            places = ["client", "dns"]
+            how = "nothing listens on port 53 there, which is this host (is its stub running?)"
     yield dict(servers=", ".join(servers), server=servers[0], how=how, suspects=places, proof=rows,
                name=wish["host"] or GENERAL_NAME, confidence="certain" if errors else "likely")
 
@@ -12384,6 +12388,8 @@ silence = 無応答
 silence over TCP, which `options use-vc` in resolv.conf wants
     = TCPで無応答（resolv.confの`options use-vc`によりTCPで問い合わせます）
 its port is closed = ポートが閉じています
+nothing listens on port 53 there, which is this host (is its stub running?)
+    = このホスト自身のポート53で何も待ち受けていません（ローカルのスタブリゾルバーは稼働していますか）
 {sender} says {words} = {sender}の応答は{words}
 {server} says = {server}の応答:
 it should be on the own segment, and is not there = 同じセグメントにあるはずですが、見つかりません

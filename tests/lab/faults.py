@@ -1327,6 +1327,9 @@ ONE_RETRY = ("cd /proc/sys/net/ipv4; echo 1 >tcp_syn_retries; test ! -e tcp_syn_
 DEAD_TABLE = "ip route add default via 192.0.2.44 dev eth0 table 99; "
 
 
+NO_ADDRESS = "ip addr flush dev eth0 scope global; "
+
+
 def on_client(name, target, code, script, where="client", **columns):
     """A fault that one script on the client makes."""
     return fault(name, target, code, where, do=[("client", script)], **columns)
@@ -1522,6 +1525,20 @@ VARIANTS = [
     fault("own-rule-on-size", "https://%s/" % WEB4, "firewall.local", "client",
           never="tls.handshake_stalled path.mtu_blackhole",
           do=[drop("client", "output", "tcp dport 443 ip length > 400")]),
+    # Duplicate address detection is not over, or DHCP gave nothing: only a link-local source is left.
+    fault("address-tentative-v6", FAR6, "address.missing", "client", never="tcp.rejected",
+          do=[sysctl("client", ipv6__conf__eth0__accept_dad="1",
+                     ipv6__conf__eth0__dad_transmits="30"),
+              ("client", "ip addr del 2001:db8:1::10/64 dev eth0; ip addr add 2001:db8:1::10/64 dev"
+               " eth0; ip -6 route replace default via 2001:db8:1::1 dev eth0 onlink")]),
+    on_client("address-link-local-with-route", FAR4, "address.missing", NO_ADDRESS + "ip addr add "
+              "169.254.7.7/16 dev eth0; ip route add 192.0.2.1 dev eth0; ip route add default via "
+              "192.0.2.1"),
+    # The local stub that resolv.conf names is not running.
+    fault("dns-stub-down", WEB + "/", "dns.unreachable", "client",
+          resolv="nameserver 127.0.0.53\noptions edns0 trust-ad\n"),
+    fault("dns-stub-down-no-target", "", "dns.unreachable", "client",
+          resolv="nameserver 127.0.0.53\n"),
     # All traffic goes into a tunnel whose far end is dead: its range is as it should be.
     fault("tunnel-for-everything", FAR4, "path.dead_end", "client_network client",
           never="route.overlap", serve=["tun clat4"],
@@ -1544,7 +1561,6 @@ VARIANTS = [
 MOVE_TO = ("ip link set {0} up; ip addr flush dev eth0 scope global; ip addr add 192.0.2.12/26 dev"
            " {0}; ip addr add 2001:db8:1::12/64 dev {0} nodad; ip route add default via 192.0.2.1;"
            " ip -6 route replace default via 2001:db8:1::1")
-NO_ADDRESS = "ip addr flush dev eth0 scope global; "
 HTTPS = "https://web.lab.example/"
 SECRETIVE = "".join("echo %d >/proc/sys/net/ipv4/icmp_%s; " % pair for pair in (
     (1000, "ratelimit"), (1, "msgs_per_sec"), (1, "msgs_burst"), (65535, "ratemask")))
