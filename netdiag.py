@@ -1091,20 +1091,23 @@ def netlink_number(raw):
 @guarded
 def parse_netlink_interfaces(messages):
     """RTM_NEWLINK and RTM_NEWADDR payloads, as (kind, payload) -> the shape of `parse_ip_addr`."""
-    links = {}
+    links, masters = {}, {}
     for index, flags, found in netlink_rows(messages, 16, "=4xiI4x"):
         kinds = netlink_attributes(found[18])[1]              # IFLA_LINKINFO: 'bridge', 'veth' ...
         name, kind = (raw.rstrip(b"\0").decode("ascii", "replace") for raw in (found[3], kinds))
         links[index] = {                                      # IFF_UP, _LOOPBACK, _LOWER_UP
             "name": name, "index": index, "up": bool(flags & 1), "loopback": bool(flags & 8),
             "carrier": bool(flags & 0x10000), "kind": kind or None, "mac": mac_text(found[1]),
-            "mtu": netlink_number(found[4]), "inet": [], "inet6": []}
+            "mtu": netlink_number(found[4]), "inet": [], "inet6": [], "master": None}
+        masters[index] = netlink_number(found[10])            # IFLA_MASTER
     for length, flags, index, found in netlink_rows(messages, 20, "=xBBxI"):
         cidr = address_text(found[2] or found[1], length)
         if cidr and index in links:
             links[index]["inet6" if ":" in cidr else "inet"].append(cidr)
             if flags & 8:                                     # IFA_F_DADFAILED
                 links[index].setdefault("flags_of", {})[cidr] = ["dadfailed"]
+    for index, link in links.items():
+        link["master"] = links.get(masters[index], {}).get("name")
     return {"interfaces": list(links.values())}
 
 
@@ -7390,6 +7393,24 @@ sign("""firewall.local  where: client  each: talks  sure: likely  hides: BEYOND
     quiet: http/A ok info={"unacked":0,"unsent":120,"window":64256}""",
     lambda row: is_unheeded(row) and said(row, "info", "window") and not said(
         row, "info", "unacked") and dict(unsent=row.value["info"]["unsent"]))
+@rule("""address.missing  where: client  each: silent_hops  sure: likely
+    hides: AWAY segment.isolated gateway.silent neighbor.silent
+    says: {dev} is a port of {master} and has the address itself: what comes in by {dev} is heard by
+      {master} only, and so no answer is.
+    fix: Move the addresses and routes of {dev} to {master}, or take {dev} out of {master}.
+    given: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
+    fires: iface/eth0 master=br0 ; iface/br0 name=br0 inet=[] inet6=[]
+    quiet: iface/eth0 ; iface/br0 name=br0 inet=[] inet6=[]
+    quiet: iface/eth0 master=vrf1 ; iface/vrf1 name=vrf1 mtu=65575 inet=[] inet6=[]""")
+def rule_address_on_port(row, interfaces):
+    """A bridge or a bond takes all that its ports receive (a VRF does not: its MTU is 65575)."""
+    link = interface_named(interfaces, row.value["dev"])
+    above = link and far_reaching(link) and interface_named(interfaces, link.get("master"))
+    return above and (above["mtu"] or 0) <= (link["mtu"] or 0) and not any(
+        in_network(row.value["ip"], cidr) for cidr in above["inet"] + above["inet6"]) and dict(
+            master=above["name"], proof=interfaces)
+
+
 sign("""segment.isolated  where: client_network client  each: silent_hops  sure: likely
     hides: gateway.silent neighbor.silent AWAY  means: At layer 2 everybody who was asked fails.
     says: Nobody on the segment of {dev} answers: neither {hop} nor any of {count} others.
@@ -11964,6 +11985,9 @@ JAPANESE = """
 @firewall_local_talks {address}のポート{port}への接続は開きますが、その後のデータがこのホストから出ていません
     （相手は受信できるのに{unsent}バイトが未送信）。このホストのルールがそのパケットを破棄しています。
   fix このホストのOUTPUTルールで、内容、サイズ、状態を条件とするものを確認してください（`nft list ruleset`、`iptables -S OUTPUT`）。
+@address_on_port {dev}は{master}のポートですが、アドレスが{dev}自身に設定されています。{dev}に届くパケットは{master}だけが受け取るため、
+    応答が届きません。
+  fix {dev}のアドレスと経路を{master}へ移すか、{dev}を{master}から外してください。
 @segment_isolated_silent_hops {dev}のセグメントでは誰も応答しません。{hop}のほか、問い合わせた{count}台も無応答です。
   fix VLAN、サブネット、ケーブルの誤りが疑われます。{dev}を正常なホストと比べ、スイッチを確認してください。
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。

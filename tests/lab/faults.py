@@ -1539,6 +1539,9 @@ VARIANTS = [
           resolv="nameserver 127.0.0.53\noptions edns0 trust-ad\n"),
     fault("dns-stub-down-no-target", "", "dns.unreachable", "client",
           resolv="nameserver 127.0.0.53\n"),
+    # The address stayed on the port when the bridge was made.
+    on_client("address-on-bridge-port", FAR4, "address.missing", "ip link add br0 type bridge; ip "
+              "link set br0 up; ip link set eth0 master br0; ip neigh flush dev eth0; sleep 1"),
     # All traffic goes into a tunnel whose far end is dead: its range is as it should be.
     fault("tunnel-for-everything", FAR4, "path.dead_end", "client_network client",
           never="route.overlap", serve=["tun clat4"],
