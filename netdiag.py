@@ -7563,6 +7563,33 @@ sign("""dns.slow  where: dns  each: lookup  severity: warn  sure: likely
             " silent" % host_of(dead_first[0]) if dead_first else ""))
 
 
+sign("""dns.slow  where: dns client  each: unresolved  sure: likely  hides: dns.failing
+    means: `options timeout` is shorter than the resolver needs: glibc hears no answer in its time.
+    says: The resolver {server} knows {host} and needs {seconds:.1f} s to say so; this host waits
+      for {patience} s only (`options timeout` in /etc/resolv.conf).
+    fix: Repair the slow resolver, name one that answers first, or raise that timeout.
+    given: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok addresses=["192.0.2.7"] ms=1600
+    fires: resolv_conf/resolv.conf ok options={"timeout":1}
+    quiet: resolv_conf/resolv.conf ok options={"timeout":3}   quiet: resolv_conf/resolv.conf ok""",
+    lambda row, known, quickest, resolv_conf: row.value["error"] == "EAI_AGAIN" and known
+    and quickest and quickest.ms > 1000 * about(resolv_conf, "resolv.conf").get("options", {}).get(
+        "timeout", 5) and dict(
+            server=host_of(quickest), seconds=quickest.ms / 1000, proof=[quickest],
+            patience=about(resolv_conf, "resolv.conf")["options"]["timeout"]))
+
+
+@rule("""dns.slow  where: dns  severity: warn  sure: likely
+    says: The first resolver, {server}, is silent, and {other} answers: every look-up waits for it.
+    fix: Put a resolver that answers first in /etc/resolv.conf, or repair {server}.
+    given: target/- ok host=null mode=host   fires: general_dns/R,A,N timeout ; general_dns/S,A,N ok
+    quiet: general_dns/R,A,N ok ; general_dns/S,A,N timeout   quiet: general_dns/R,A,N timeout""")
+def rule_dns_slow_first(wish, general_dns):
+    """Without a target nothing is looked up, and what a look-up would meet is seen all the same."""
+    good = succeeded(general_dns)
+    if wish["mode"] == "host" and good and general_dns[0].outcome == "timeout":
+        yield dict(server=host_of(general_dns[0]), other=host_of(good[0]), proof=general_dns)
+
+
 @rule("""dns.failing  where: dns  each: lookup  sure: likely  hides: THROUGH
     says: The resolvers give {host} the address {bogus}, which is {meaning}.
     fix: Is {host} on a block list, or its record wrong? Compare with another resolver.
@@ -10167,6 +10194,8 @@ VIEWS = {
     "dead_first": lambda dns: [] if not succeeded(dns) or met(            # while another answered
         rows_about(dns, host_of(dns[0])), "ok") else rows_about(dns, host_of(dns[0])),
     "final_name": lambda wish, answering: final_name(wish["host"], answering),
+    "quickest": lambda dns: min([r for r in succeeded(dns) if r.value["addresses"] and r.ms],
+                                key=lambda r: r.ms, default=None),
     "absent": lambda answering: [] if saying(answering, "rcode", "NOERROR") else answering,
     "known": lambda wish, dns: [                                          # by the resolvers
         a for a in dns_addresses(dns) if wish["family"] in (0, None, is_address(a))],
@@ -12015,6 +12044,11 @@ JAPANESE = """
 @dns_no_address_unresolved 名前{name}は存在しますが、{kind}がありません。
   fix {name}のレコードの登録を依頼してください。または、登録済みのアドレス種別か名前を使ってください。
   ask {name}の不足しているアドレスレコードを登録してください。
+@dns_slow_unresolved リゾルバー{server}は{host}を知っていますが、応答に{seconds}秒かかります。
+    このホストは{patience}秒しか待ちません（/etc/resolv.confの`options timeout`）。
+  fix 遅いリゾルバーを修復するか、応答の速いリゾルバーを先に指定するか、その待ち時間を延ばしてください。
+@dns_slow_first 1番目のリゾルバー{server}は無応答で、{other}は応答します。名前解決のたびに待たされます。
+  fix 応答するリゾルバーを/etc/resolv.confの先頭にするか、{server}を修復してください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
   fix 遅いリゾルバーを修復するか、順序を変えてください。先に応答するものを/etc/resolv.confの先頭に置きます。
 @dns_bogus リゾルバーは{host}のアドレスとして{bogus}を返しますが、これは{meaning}です。

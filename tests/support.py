@@ -291,7 +291,7 @@ def change(value, changes):
             value["stuck"] = dict(value["stuck"] or STUCK, **{key[6:]: new})
         elif key.startswith("cert."):
             value["chain"][0][key[5:]] = new
-        elif not isinstance(value, dict):
+        elif not isinstance(value, dict) or key == "ms" and "ms" not in value:
             if key != "ms":
                 raise ValueError("no part %r in %r" % (key, value))
             ms = new

@@ -1542,6 +1542,11 @@ VARIANTS = [
     # The address stayed on the port when the bridge was made.
     on_client("address-on-bridge-port", FAR4, "address.missing", "ip link add br0 type bridge; ip "
               "link set br0 up; ip link set eth0 master br0; ip neigh flush dev eth0; sleep 1"),
+    # The resolver needs longer than resolv.conf lets a look-up wait.
+    dns_lies("dns-slower-than-timeout", "slow:1.6", "dns.slow",
+             resolv=RESOLV_CONF + "options timeout:1 attempts:1\n"),
+    healthy("ok-dns-first-silent-no-target", "", findings="dns.slow", never="dns.unreachable",
+            resolv="nameserver 198.51.100.77\nnameserver 198.51.100.70\n"),
     # All traffic goes into a tunnel whose far end is dead: its range is as it should be.
     fault("tunnel-for-everything", FAR4, "path.dead_end", "client_network client",
           never="route.overlap", serve=["tun clat4"],
