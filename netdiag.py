@@ -7783,6 +7783,8 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     places, where = ["server", "server_network"], ""
     if is_next_door(egress, address):
         places = ["server"]
+    elif far == 1:                       # an address of our own gateway (or of whom it leads to us)
+        places = ["client_network", "server"]
     elif traced and (stop < far - 1 if far else further > stop):
         places = unique(place_of(max(stop, 1), far) + place_of(stop + 1, far))
         where = "; it is lost at hop " + ("%d or %d" % (stop, stop + 1) if stop else "1")
@@ -7798,13 +7800,19 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
       going), or the answer is lost (its gateway, the way back).
     ask: Please look beyond {where}: {here} gets no answer from {address}.
     given: tcp/A timeout   fires: trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
-    quiet: trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]""")
-def rule_path_dead_end(row, traces, present):
+    quiet: trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]
+    fires: egress/A ok via=G ; neighbor/G,eth0 ok state=PERMANENT""")
+def rule_path_dead_end(row, traces, present, ways, neighbor):
     """Silence by every protocol; the last router that still answers is the last known as good."""
     address, last = row.subject, last_hop(traces, row.subject)
     where = "hop %d, %s" % (last, hop_table(traces, address)[last]) if last else \
         "this host's first hop"
     places = ["client_network", "transit", "server_network", "server", "client"][:3 if last else 5]
+    entered = [r for way in ways if way.subject == address and not last for r in saying(
+        neighbor, "state", "PERMANENT") if r.value["ip"] == (way.value["via"] or address)]
+    if entered:
+        where += ", whose MAC address was entered by hand (`ip neigh` says PERMANENT)"
+        places = unique(["client_network", "client"] + places)
     if last > 1:
         places = unique(place_of(last, None) + ["server_network", "server"])
     if traces and not rows_about(traces, address):      # one address of each family is traced
@@ -12534,6 +12542,8 @@ Whether the other addresses of the name answer = 名前のほかのアドレス�
 only {count} of {all} addresses are tried = {all}個のうち{count}個のアドレスだけを試行
 the way that it shares with other addresses of the name = ほかのアドレスと共通の区間
 this host's first hop = このホストの最初のホップ
+this host's first hop, whose MAC address was entered by hand (`ip neigh` says PERMANENT)
+    = このホストの最初のホップ（MACアドレスは手動設定、`ip neigh`でPERMANENT）
 the talk stalls, and works with small segments (MSS {n})
     = 通信が途中で止まり、小さいセグメント（MSS {n}）では成功します
 stays silent = 何も返しません

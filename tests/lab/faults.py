@@ -1547,6 +1547,11 @@ VARIANTS = [
              resolv=RESOLV_CONF + "options timeout:1 attempts:1\n"),
     healthy("ok-dns-first-silent-no-target", "", findings="dns.slow", never="dns.unreachable",
             resolv="nameserver 198.51.100.77\nnameserver 198.51.100.70\n"),
+    # A MAC address that was entered by hand once, of a gateway that has another one now.
+    on_client("gateway-mac-by-hand", FAR4, "path.dead_end", "ip neigh replace 192.0.2.1 lladdr "
+              "02:00:00:00:00:99 dev eth0 nud permanent", "client_network client"),
+    fault("filtered-gateway-itself", "198.51.100.1:8080", "tcp.filtered", "client_network",
+          do=[drop("gateway", "input", "tcp dport 8080")]),
     # All traffic goes into a tunnel whose far end is dead: its range is as it should be.
     fault("tunnel-for-everything", FAR4, "path.dead_end", "client_network client",
           never="route.overlap", serve=["tun clat4"],
