@@ -8269,15 +8269,24 @@ sign("""http.not_http  where: service  each: exchanges  means: The bytes that ca
     lambda row: row.value.get("not_http") and dict(
         kind=(row.value["speaks"].upper() + " ") if row.value.get("speaks") else "",
         words=row.value["not_http"][:60]))
+def next_url(row):
+    """The URL to which a redirect's own answer leads on; '' where it leads nowhere."""
+    return join_url(row.subject, redirect_of(row)) if redirect_of(row) else ""
+
+
 sign("""http.redirect_loop  where: service  each: redirects
     means: A Location that was there before, or more than REDIRECT_LIMIT steps.
     says: The redirects of {host} lead in a circle or never end (steps: {count}, the last to {url}).
     fix: Correct the redirect rules: often http/https or the name behind a proxy that ends TLS.
     given: http/A ok status=302 location=/b   fires: redirects/http://A/b ok status=302 location=/a
+    quiet: redirects/http://A/b ok status=302 location=app:done
     quiet: redirects/http://A/b ok status=200""",
-    lambda row, redirects, http: row is redirects[-1] and redirect_of(row) and dict(
+    lambda row, redirects, http: row is redirects[-1] and re.match(
+        "https?://", next_url(row)) and dict(
         count=len(redirects), url=row.subject, proof=redirects[:-1], confidence="likely" if any(
-            said(r, "cookies") for r in http + redirects) else "certain"))
+            said(r, "cookies") for r in http + redirects) or len(redirects) < REDIRECT_LIMIT
+            and printable(hide_secret(next_url(row)), 200) not in [
+                r.subject for r in redirects] else "certain"))
 sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca tls.self_signed
     tls.name_mismatch tls.not_yet_valid http.no_response http.not_http tcp.refused
     path.host_unreachable path.net_unreachable tcp.filtered
