@@ -6052,6 +6052,12 @@ asks("through", "A TLS handshake with the target through the proxy's tunnel.",
              parse=parse_handshake))
          for proxy in [proxy_for(wish, proxy_env)]
          for row in saying(latest(tunnel), "status", 200)])
+asks("proxy_alone", "A proxy that is silent about the target, asked about itself.",
+     lambda wish, proxy_env, tunnel: [
+         ask(row.subject, native("fetch", "%s://%s/" % (proxy["scheme"], row.subject), "HEAD",
+                                 parse=parse_http_exchange))
+         for proxy in [proxy_for(wish, proxy_env)] for row in saying(tunnel, "ended", "silent")
+         if proxy["scheme"] in ("http", "https") and said(row, "stage") == "http"])
 
 
 @stepwise
@@ -8410,6 +8416,11 @@ sign("""ssh.denied  where: service client  each: ssh
         user=wish["user"], scope=None, methods=", ".join(said(row, "auth_methods") or ["nothing"]),
         severity="info" if {"password", "keyboard-interactive"} & set(
             said(row, "auth_methods") or ()) else "fail"))
+def answers_alone(proxy_alone):
+    """Does the proxy that is silent about the target answer for itself?"""
+    return [row for row in proxy_alone if said(row, "status") or said(row, "not_http")]
+
+
 sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS dns.inconsistent
     means: The configured proxy does not accept a connection, or has no address.
     says: The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).
@@ -8417,14 +8428,27 @@ sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS
     ask: Is the proxy {proxy} up? May this host use it?
     given: target/N ok proxy=http://192.0.2.8:3128
     fires: tunnel/P refused stage=connect status=null   quiet: tunnel/P ok status=200
-    fires: tunnel/P ok stage=tls status=null ended=not_tls""",
-    lambda row, proxy: proxy and not said(row, "status") and dict(
+    fires: tunnel/P ok stage=tls status=null ended=not_tls
+    quiet: tunnel/P ok status=null ended=silent ; proxy_alone/P ok status=400""",
+    lambda row, proxy, proxy_alone: proxy and not said(row, "status") and not answers_alone(
+        proxy_alone) and dict(
         proxy=row.subject, variable=proxy["variable"],
         bypass="" if proxy["variable"] == "--proxy" else ", add the target to NO_PROXY",
         how={"lookup": "its name has no address", "connect": "no connection",
              "tls": "TLS with it fails, is its URL rather http://?"}.get(
                  said(row, "stage"), "no HTTP answer"),
-        error=said(row, "error") or said(row, "ended")))
+        error=said(row, "error") or said(row, "ended") or said(row, "not_http") or "nothing",
+        confidence="likely" if said(row, "ended") == "silent" else "certain"))
+sign("""http.gateway_error  where: proxy server service  each: proxy_alone  sure: likely
+    means: A proxy that answers, but not about the target: it waits for it, longer than we do.
+    says: The proxy {proxy} answers for itself, and says nothing about {host} for {seconds} s: it
+      waits for the target, or for its own resolver.
+    fix: Does the target answer the proxy? The proxy's log says so once its own time is up.
+    ask: Can {proxy} reach {host} port {port}? It lets us wait for the answer.
+    fires: tunnel/P ok status=null ended=silent ; proxy_alone/P ok status=400
+    quiet: tunnel/P ok status=null ended=silent ; proxy_alone/P ok status=null stage=connect""",
+    lambda row, tunnel: answers_alone([row]) and dict(
+        proxy=row.subject, proof=tunnel, seconds="%.0f" % ((tunnel[-1].ms or 0) / 1000)))
 sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
     means: The way out leads only through a proxy, which the variables do not let this target use.
     says: {host} is not reached directly, but would be by the proxy {proxy}: NO_PROXY forbids it.
@@ -12194,6 +12218,10 @@ JAPANESE = """
 @proxy_unreachable_tunnel {host}にはプロキシ{proxy}（{variable}）を使う設定ですが、利用できません。{how}（{error}）。
   fix {variable}を訂正または解除するか{bypass}、プロキシを修復してください。
   ask プロキシ{proxy}は稼働していますか。このホストからの利用は許可されていますか。
+@http_gateway_error_proxy_alone プロキシ{proxy}自体は応答しますが、{host}については{seconds}秒間何も返しません。
+    プロキシが相手先または自身のリゾルバーの応答を待っています。
+  fix 相手先はプロキシに応答しますか。プロキシのタイムアウト後、プロキシのログで分かります。
+  ask {proxy}から{host}のポート{port}に到達できますか。応答がありません。
 @proxy_required_spare_proxy {host}へは直接到達できませんが、プロキシ{proxy}経由なら到達できます。NO_PROXYがこれを妨げています。
   fix NO_PROXYから{host}を外すか、--proxyを指定してください。
 @proxy_denied_tunnel プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
@@ -12259,6 +12287,7 @@ JAPANESE = """
 ?tunnel 適用されるプロキシへのトンネル要求
 ?through プロキシのトンネル経由での対象とのTLSハンドシェイク
 ?page プロキシのトンネル経由でのHTTP要求（TLSが成功した場合、HEADまたはGET）
+?proxy_alone 相手先について応答しないプロキシ自体への要求
 ?spare_proxy ほかに道がない場合の、NO_PROXYで除外されたプロキシへのトンネル要求
 ?large 耐量子鍵と同じ大きさのClientHello（失敗時は小さいもの）
 ?stores 未知の認証局の証明書を、このホストのほかの信頼ストアで検証

@@ -1282,6 +1282,12 @@ PROXIES = [
     fault("squid-behind-dead", "https://dead.lab.example/",
           "http.gateway_error path.host_unreachable", "", serve=["squid allow"],
           options="--proxy " + PROXY),
+    # As delivered, squid waits for a minute before it says that the target is silent.
+    fault("squid-behind-silent", "https://web.lab.example/", "http.gateway_error", "proxy",
+          serve=["squid patient"], options="--proxy " + PROXY,
+          do=[drop("server", "input", "tcp dport 443")]),
+    fault("proxy-hangs", "https://web.lab.example/", "proxy.unreachable", "proxy",
+          serve=["proxy silent"], options="--proxy " + PROXY),
     fault("proxy-is-not-one", WEB + "/", "proxy.unreachable service.unexpected proxy.denied",
           "proxy client", serve=["liars-at proxy 3128=greet:ssh"], options="--proxy " + PROXY),
     healthy("ok-socks", WEB + "/", serve=["microsocks open"], options="--proxy " + SOCKS),

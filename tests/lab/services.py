@@ -624,6 +624,7 @@ max_filedescriptors 256
 
 SQUID_MODES = {
     "allow": "http_access allow all\n",
+    "patient": "connect_timeout 60 seconds\nhttp_access allow all\n",
     "deny": "http_access deny all\n",
     "deny-host": "acl lab dstdomain .lab.example\nhttp_access deny lab\nhttp_access allow all\n",
     "deny-port": "acl tls port 443\nhttp_access deny CONNECT !tls\nhttp_access allow all\n",
