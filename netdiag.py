@@ -8050,7 +8050,8 @@ cert("""tls.name_mismatch  where: service
     says: The certificate of {address} is for {names}, not for {wanted}.
     fix: Use a name that the certificate holds; or add {wanted} to it. Is this the right address?
     ask: Add {wanted} to the certificate: it is for {names}.
-    fires: tls/A ok cert.san=[["DNS","other.example"]]   quiet: tls/A ok""")
+    fires: tls/A ok cert.san=[["DNS","other.example"]]   quiet: tls/A ok
+    fires: target/A ok host=A sni=null ; tls/A ok cert.san=[["DNS","A"]]""")
 cert("""tls.expiring  where: service  severity: warn
     says: The certificate of {address} for {name} expires in {days} days, on {date}.
     fix: Renew it now.   fires: tls/A ok cert.not_after=90000   quiet: tls/A ok""")
@@ -10034,6 +10035,8 @@ def trust_faults(value, chain, wish, now):
                                        date=utc_text(leaf["not_after"]))
         if wanted and not name_matches(leaf, wanted):
             names = ", ".join(printable(n, 60) for n in names_of(leaf)[:3]) or "nobody"
+            if is_address(wanted) and wanted in names_of(leaf):      # who connects looks elsewhere
+                names, wanted = wanted + " as a DNS name", "the IP address " + wanted
             yield "tls.name_mismatch", dict(names=names, wanted=wanted)
 
 
@@ -12518,6 +12521,8 @@ Packets to {address} go round in circles, between {one} and {two}: {router} says
     = {address}宛てのパケットが{one}と{two}の間でループしています。{router}がTTL超過を返しました。
 Correct the routes of {one} and {two}: each sends {address} to the other.
     = {one}と{two}の経路を修正してください。{address}宛てを互いに相手へ送っています。
+{wanted} as a DNS name = DNS名としての{wanted}
+the IP address {wanted} = IPアドレス{wanted}
 network unreachable ({n}) = ネットワーク到達不能 {n}
 host unreachable ({n}) = ホスト到達不能 {n}
 protocol unreachable ({n}) = プロトコル到達不能 {n}
