@@ -10023,7 +10023,9 @@ def trust_faults(value, chain, wish, now):
     if value["ended"] in ("untrusted", "unverified"):
         dated = untimely(chain, now)
         for code, when, certificate in dated[:1]:
-            yield code, dict(name=name_text(certificate["subject"]), date=utc_text(when))
+            name = name_text(certificate["subject"])
+            yield code, dict(date=utc_text(when), name=name if certificate is chain[0] else
+                             "the CA '%s' in its chain" % name)
         if value["ended"] == "unverified":            # by nobody: a CA's name proves nothing
             dated = dated or not (chain and chain[0]["self_issued"])
         if not dated or value["ended"] == "untrusted" and value["verify_code"] not in (None, 9, 10):
@@ -12521,6 +12523,7 @@ Packets to {address} go round in circles, between {one} and {two}: {router} says
     = {address}宛てのパケットが{one}と{two}の間でループしています。{router}がTTL超過を返しました。
 Correct the routes of {one} and {two}: each sends {address} to the other.
     = {one}と{two}の経路を修正してください。{address}宛てを互いに相手へ送っています。
+the CA '{name}' in its chain = チェーン内のCA「{name}」
 {wanted} as a DNS name = DNS名としての{wanted}
 the IP address {wanted} = IPアドレス{wanted}
 network unreachable ({n}) = ネットワーク到達不能 {n}
