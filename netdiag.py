@@ -8535,7 +8535,8 @@ def status_holes(row, address, path, now):
         return None
     usual, places, code = (500, ("service",), "http.server_error") if status >= 500 else (
         499, ("service", "client"), "http.client_error")
-    meaning, cure = STATUS_WORDS.get(status) or STATUS_WORDS[usual]
+    meaning, cure = STATUS_WORDS.get(
+        status == 400 and said(row, "wants_tls") or status) or STATUS_WORDS[usual]
     server = row.value["headers"].get("server") or "the front"
     if status == 407 or status == 403 and re.search(FILTERS, server):
         code, places, meaning = "proxy.denied", ("proxy",), (
@@ -9502,6 +9503,8 @@ STATUS_WORDS.update(dict.fromkeys((406, 411, 413, 414, 415, 417, 428, 431), (
 STATUS_WORDS.update(dict.fromkeys(ORIGIN_STATUS, (
     "the front gets no proper answer from the origin behind it", "Look at that origin server: 521"
     " is refused, 522 and 524 silent, 523 unreachable, 525 and 526 are TLS with it.")))
+STATUS_WORDS[True] = ("plain HTTP comes to a port that wants HTTPS", "Let the front speak HTTPS to"
+                      " its back end; or correct the redirect that leads there.")     # wants_tls
 STATUS_WORDS.update(dict.fromkeys((502, 503, 504), (
     "the front works, what is behind it does not", "Look at the back end of {front} on {address}:"
     " is it running, and can the front reach it? Its error log says which one.")))
@@ -12523,6 +12526,9 @@ Packets to {address} go round in circles, between {one} and {two}: {router} says
     = {address}宛てのパケットが{one}と{two}の間でループしています。{router}がTTL超過を返しました。
 Correct the routes of {one} and {two}: each sends {address} to the other.
     = {one}と{two}の経路を修正してください。{address}宛てを互いに相手へ送っています。
+plain HTTP comes to a port that wants HTTPS = HTTPSのポートに平文のHTTPが届いています
+Let the front speak HTTPS to its back end; or correct the redirect that leads there.
+    = フロントからバックエンドへHTTPSで接続するか、そこへのリダイレクトを修正してください。
 the CA '{name}' in its chain = チェーン内のCA「{name}」
 {wanted} as a DNS name = DNS名としての{wanted}
 the IP address {wanted} = IPアドレス{wanted}
