@@ -1695,7 +1695,7 @@ def parse_http_exchange(raw):
     return dict(value, location=every.get("location"), date=answer_time(every),
         cookies=unique(printable(name, 40) for name, _, _, _ in parse_cookies(data)),
         headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
-        wants_tls=bool(re.search(PLAIN_ON_TLS, data)))
+        wants_tls=value["status"] // 100 == 4 and bool(re.search(PLAIN_ON_TLS, data)))
 
 
 def parse_forwarded(raw):

@@ -828,6 +828,13 @@ class Http(unittest.TestCase):
                      " 08:49:37 GMT", "0"):
             self.assertIsNone(netdiag.parse_http_date(text))
 
+    def test_wants_tls(self):
+        """A page that only talks of an HTTPS server does not ask for one."""
+        words = b"HTTP/1.1 %d x\r\nServer: HTTPS server\r\n\r\n"
+        for status, wanted in ((400, True), (200, False), (302, False)):
+            raw = {"data": words % status, "ended": "closed", "chain": []}
+            self.assertIs(netdiag.parse_http_exchange(raw)["wants_tls"], wanted)
+
     def test_answer_time(self):
         """A cache's answer is as old as its Age says: no sign of a wrong clock (RFC 9111 4.2.3)."""
         date = {"date": "Sun, 06 Nov 1994 08:49:37 GMT"}
