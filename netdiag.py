@@ -8482,9 +8482,12 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     fix: Log in to the network (captive portal) in a browser, then try again.
     ask: Please exempt this host from the portal.
     fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
-    quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login""",
+    fires: http/A ok status=302 location=http://10.0.0.1:1000/fgtauth?01
+    quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login
+    quiet: target/A ok host=own ; http/A ok status=302 location=http://own/splash""",
     lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
-        or PORTAL.match(redirect_of(row) or "") and dict(
+        or PORTAL.match(redirect_of(row) or "")
+        and read_url(redirect_of(row))["host"] != wish["host"] and dict(
             how="it redirects to " + hide_secret(printable(redirect_of(row), 80)),
             **dict(severity="warn", confidence="possible") if is_own_portal(wish, row) else {})))
 
@@ -9470,7 +9473,9 @@ DROPPED_HERE = {         # why a SYN that arrives is not answered, and what to d
         "firewall.local",
         "this host's own firewall drops it (or rp_filter, no way back, a full accept queue)",
         "See `nft list ruleset` and `iptables-save`; `netdiag.py server` says more.")}
-PORTAL = re.compile(r"(?i)https?://[^/]*(portal|captive|hotspot|wifi|wlan)[^/]*/")
+PORTAL = re.compile(
+    r"(?i)https?://([^/]*(portal|captive|hotspot|wifi|wlan|securelogin|network-auth)[^/]*/"
+    r"|[^/]*/(fgtauth|guest/s/|captive|hotspot|splash))")
 FILTERS = r"(?i)squid|proxy\b|zscaler|blue ?coat|web ?sense|mcafee web|umbrella|ironport"
 SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciphers mac=MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
