@@ -1749,7 +1749,7 @@ FIRST_BYTES = kinds(r"""
     postgresql=(?s)[ER]\x00\x00..   memcached=VERSION |ERROR   socks=\x05[\x00-\x02\xff]$
     zookeeper=Zookeeper version|srvr is not|This ZooKeeper   amqp=\x01\x00\x00\x00\x00
     another AMQP=AMQP   mqtt=\x20\x02[\x00\x01][\x00-\x05]$   rdp=(?s)\x03\x00..[\x06-\x0e]\xd0
-    kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01\x01a   xmpp=<\?xml|<stream:stream
+    kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01[\x00\x01][ax]   xmpp=<\?xml|<stream:stream
     http2=(?s)\x00\x00.[\x04\x07]\x00\x00\x00\x00\x00   redis=\+PONG|-[A-Z]{3,16}\b""")
 GREETS_AS = table_of("smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp mqtts=mqtt ldaps=ldap"
                      " rediss=redis submission=smtp sftp=ssh")
@@ -1758,9 +1758,15 @@ REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
     service.error=[45]\d\d[ -]|120[ -]|\* (BYE|NO)|ERROR Too many|This ZooKeeper|SERVER_ERR
     service.error=\x20\x02[^\n]\x03$
-    service.error=-(ERR(?! unknown| wrong)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY|CLUSTERDOWN|OOM)
+    service.error=-(ERR(?! unknown| wrong| operation not)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY|CLUSTERDOWN|OOM)
     service.error=(?s)E\x00\x00.*?(C53|C57P0|C58|CXX|pg_hba\.conf|server login|no more connections)
+    service.error=(?s)E\x00\x00.*?(valid client certificate|server down|conn crashed|cannot connect)
+    service.error=(?s)0.{1,5}\x02\x01\x00x
     service.error=(?s)...\x00\xff|0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
+
+
+LDAP_RESULTS = {b"3": "LDAP result 51: busy", b"4": "LDAP result 52: unavailable",
+                b"5": "LDAP result 53: unwilling to perform"}
 
 
 def guess_protocol(data, table=FIRST_BYTES):
@@ -1772,8 +1778,11 @@ def guess_protocol(data, table=FIRST_BYTES):
 def read_first_words(data):
     """What a service says first: {greeting (safe to print), speaks, refuses: a code or None}."""
     told = re.search(rb"(?s)\AE.*?\x00M([^\x00]+)|\A...\x00\xff..(?:#.{5})?(.+)"      # PostgreSQL,
-                     rb"|(?:\A|\n)(SSH-\d[^\n]*\n?)", data)      # MySQL, and SSH behind other lines
-    return {"greeting": printable(told.group(told.lastindex)[:300] if told else data[:300]),
+                     rb"|\A...\x00\x0a([\x20-\x7e]+)\x00"       # MySQL: a refusal, or its version
+                     rb"|(?:\A|\n)(SSH-\d[^\n]*\n?)", data)      # SSH, also behind other lines
+    result = re.match(rb"(?s)0.{1,5}\x02\x01.[ax].{1,5}\x0a\x01([\x33-\x35])", data)
+    words = told.group(told.lastindex)[:300] if told else data[:300]
+    return {"greeting": LDAP_RESULTS[result.group(1)] if result else printable(words),
             "speaks": guess_protocol(data), "refuses": guess_protocol(data, REFUSALS)}
 
 

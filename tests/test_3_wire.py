@@ -962,6 +962,11 @@ class FirstWords(unittest.TestCase):
                  b" entry for host \"192.0.2.10\"\0"),
                 ("postgresql", None, b"E\0\0\0\x40SFATAL\0C28000\0Mrole \"netdiag\" does not exist\0"),
                 ("mqtt", None, b"\x20\2\0\0"), ("mqtt", "service.error", b"\x20\2\0\3"),
+                ("postgresql", "service.error", b"E\0\0\0\x40SFATAL\0C28000\0Mconnection requires a"
+                 b" valid client certificate\0"),
+                ("redis", None, b"-ERR operation not permitted\r\n"),          # a login, before 2.8
+                ("ldap", "service.error", b"0\x24\2\1\0x\x1f\x0a\1\x34\4\0\4\0\x8a\x161.3.6.1.4.1"
+                 b".1466.20036"),                                     # a notice of disconnection
                 ("ldap", None, b"0\x0c\2\1\1a\7\x0a\1\0\4\0\4\0"),
                 ("ldap", "service.error", b"0\x0c\2\1\1a\7\x0a\1\x33\4\0\4\0"),
                 ("kafka", None, b"\0\0\0\x1a\0\0\0n\0\0"), ("socks", None, b"\5\0"),
@@ -972,6 +977,12 @@ class FirstWords(unittest.TestCase):
             facts = netdiag.read_first_words(data)
             self.assertEqual((facts["speaks"], facts["refuses"]), (speaks, refuses), data)
             self.assertRegex(facts["greeting"], r"\A[ -~]*\Z")
+
+    def test_words_of_binary_protocols(self):
+        """Of MySQL's greeting the version is shown, of LDAP's refusal what it means."""
+        for words, data in (("8.0.36", b"J\0\0\0\x0a8.0.36\0\7\0\0\0salt"),
+                            ("LDAP result 51: busy", b"0\x0c\2\1\1a\7\x0a\1\x33\4\0\4\0")):
+            self.assertEqual(netdiag.read_first_words(data)["greeting"], words)
 
     def test_words_of_a_database(self):
         """Of PostgreSQL's error the sentence is shown, not its fields."""
