@@ -1749,7 +1749,8 @@ FIRST_BYTES = kinds(r"""
     postgresql=(?s)[ER]\x00\x00..   memcached=VERSION |ERROR   socks=\x05[\x00-\x02\xff]$
     zookeeper=Zookeeper version|srvr is not|This ZooKeeper   amqp=\x01\x00\x00\x00\x00
     another AMQP=AMQP   mqtt=\x20\x02[\x00\x01][\x00-\x05]$   rdp=(?s)\x03\x00..[\x06-\x0e]\xd0
-    kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01[\x00\x01][ax]   xmpp=<\?xml|<stream:stream
+    kafka=(?s)\x00...\x00\x00\x00n   ldap=(?s)0.{1,5}\x02\x01[\x00\x01][ax]
+    xmpp=<\?xml|<stream:stream
     http2=(?s)\x00\x00.[\x04\x07]\x00\x00\x00\x00\x00   redis=\+PONG|-[A-Z]{3,16}\b""")
 GREETS_AS = table_of("smtps=smtp imaps=imap pop3s=pop3 ftps=ftp amqps=amqp mqtts=mqtt ldaps=ldap"
                      " rediss=redis submission=smtp sftp=ssh")
@@ -1758,7 +1759,8 @@ REFUSALS = kinds(r"""
     ssh.throttled=(?i)not allowed at this time|exceeded maxstartups|too many
     service.error=[45]\d\d[ -]|120[ -]|\* (BYE|NO)|ERROR Too many|This ZooKeeper|SERVER_ERR
     service.error=\x20\x02[^\n]\x03$
-    service.error=-(ERR(?! unknown| wrong| operation not)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY|CLUSTERDOWN|OOM)
+    service.error=-(ERR(?! unknown| wrong| operation not)|DENIED|LOADING|MISCONF|MASTERDOWN|BUSY)
+    service.error=-(CLUSTERDOWN|OOM)
     service.error=(?s)E\x00\x00.*?(C53|C57P0|C58|CXX|pg_hba\.conf|server login|no more connections)
     service.error=(?s)E\x00\x00.*?(valid client certificate|server down|conn crashed|cannot connect)
     service.error=(?s)0.{1,5}\x02\x01\x00x
@@ -8493,7 +8495,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
     fires: http/A ok status=302 location=http://10.0.0.1:1000/fgtauth?01
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login
-    quiet: target/A ok host=own ; http/A ok status=302 location=http://own/splash""",
+    quiet: target/N ok ; http/A ok status=302 location=http://web.example/splash""",
     lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
         or PORTAL.match(redirect_of(row) or "")
         and read_url(redirect_of(row))["host"] != wish["host"] and dict(
