@@ -8187,6 +8187,11 @@ HANDSHAKES = {
                           " compare with another name, from another network.")}
 
 
+# What servers say to a client without a certificate: the first two say nothing else.
+NO_CERTIFICATE = ("certificate_required", "bad_certificate", "handshake_failure", "access_denied",
+                  "certificate_unknown", "unsupported_certificate", "unknown_ca")
+
+
 def handshake_refusal(value, clear, late, accepted):
     """(code, why) of a refused handshake; `clear`: what clear ClientHellos met, by their names.
 
@@ -8195,9 +8200,10 @@ def handshake_refusal(value, clear, late, accepted):
     """
     text, alert = "%s %s" % (value.get("error"), value.get("reason")), value.get("alert")
     named, bare = clear.get("named"), clear.get("bare")
-    asked = [c["client_cert"] for c in clear.values() if c["client_cert"] is not None]
+    asked = [c["client_cert"] for c in clear.values() if c["client_cert"] is not None
+             and (value["ended"] != "alert" or alert in NO_CERTIFICATE)]    # it may do without one
     offered = unique(accepted + [c["version"] for c in clear.values() if c["version"]])
-    if late or asked or alert in ("certificate_required", "bad_certificate"):
+    if late or asked or alert in NO_CERTIFICATE[:2]:
         names = " of %s" % ", ".join(asked[0][:2]) if asked and asked[0] else ""
         return "tls.client_cert", "it demands a client certificate%s and got none" % names
     if alert == "protocol_version" or value["ended"] == "alert" and (
@@ -8216,7 +8222,7 @@ def handshake_refusal(value, clear, late, accepted):
         return "tls.cipher", "no common cipher or parameter (%s)" % (alert or weak.group(0))
     how = {"reset": "with a reset", "closed": "by closing the connection"}.get(
         value["ended"], "with the alert '%s'" % (alert or value.get("error")))
-    small = ", though it answers a smaller one (is it the size?)" if any(
+    small = ", though it answers a smaller one (is it the size?)" if not alert and any(
         c["chain"] for c in clear.values()) else ""
     return "tls.handshake_cut", how + " after the ClientHello" + small
 

@@ -1127,6 +1127,9 @@ VERSIONS = [
     fault("tls-odd-curve", "https://web.lab.example:4444/", "tls.cipher", "service server"),
     fault("tls-1.1-only", "https://web.lab.example:4440/", "tls.version", "service server",
           serve=["s_server 4440 -tls1_1 -cipher ALL:@SECLEVEL=0"]),
+    # It would take a client certificate, and needs none: that is not what fails.
+    fault("tls-1.1-only-asks", "https://web.lab.example:4440/", "tls.version", "service server",
+          serve=["s_server 4440 -tls1_1 -cipher ALL:@SECLEVEL=0 -verify 1"]),
     fault("tls-ssl3-only", "https://web.lab.example:4440/", "tls.version", "service server",
           serve=["liars 4440=ssl3"]),
     fault("tls-alert-version", "https://web.lab.example:4440/", "tls.version", "service server",
