@@ -4066,7 +4066,8 @@ def converse(sock, say, seconds, enough):
         more, error = last_words(sock, error)
         data += more
         reset = errno_name(error.errno) in ("ECONNRESET", "EPIPE")
-        ended = "silent" if isinstance(error, socket.timeout) else "reset" if reset else "error"
+        ended = "silent" if isinstance(error, socket.timeout) else "reset" if reset else (
+            "closed" if type(error).__name__ == "SSLEOFError" else "error")
         failed = printable(str(error))
     return {"data": data, "ended": ended, "error": failed, "first_byte_ms": first_ms}
 
