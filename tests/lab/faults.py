@@ -1074,6 +1074,9 @@ STARTTLS = [fault("starttls-%s-expired" % scheme, scheme + "://expired.lab.examp
 
 GATES = [
     # The gate before authentication; whom it admits cannot be seen from here.
+    # A single place, and nobody holds it: netdiag's own connections must not take it from each other.
+    healthy("ok-sshd-one-place", "ssh://web.lab.example:2222", serve=["sshd max-startups"]),
+    healthy("ok-sshd-one-place-each", "ssh://web.lab.example:2222", serve=["sshd per-source"]),
     fault("sshd-max-startups", "ssh://web.lab.example:2222", "ssh.throttled", "service server",
           serve=["sshd max-startups", "hold server 127.0.0.1 2222 1"]),
     fault("sshd-per-source", "ssh://web.lab.example:2222", "ssh.throttled", "service server",
