@@ -8247,7 +8247,8 @@ sign("""http.no_response  where: service server  each: exchanges  sure: likely
     means: The connection opens, the request goes out, and no whole head of a reply comes.
     says: {address} takes the HTTP request and {how} {when}.
     fix: Is the application hung or crashing? Look at its log and its load on the server. If it is
-      only slow, `--timeout 30 --deadline 99` waits for it.
+      only slow, `--timeout 30 --deadline 99` waits for it. A port that hangs up on every request
+      may want the PROXY protocol of a balancer before it.
     ask: Is the application on {address} hung, crashing or slow? Its log and load will say.
     fires: http/A ok status=null ended=silent
     quiet: http/A ok status=null ended=closed not_http=hello""",
@@ -12216,6 +12217,7 @@ JAPANESE = """
   fix このポートではTLS上の{protocol}を使うか、平文用のポートを使ってください。
 @http_no_response_exchanges {address}はHTTP要求を受け取った後、{how}（{when}）。
   fix アプリケーションの停止や異常終了がないか、サーバーのログと負荷を確認してください。遅いだけなら`--timeout 30 --deadline 99`で応答を待てます。
+    どの要求も切断するポートは、前段のロードバランサーからのPROXYプロトコルを待っているのかもしれません。
   ask {address}のアプリケーションが停止、異常終了、遅延していないか確認してください。ログと負荷が手がかりです。
 @http_not_http_exchanges {address}のポート{port}はHTTPではありません。応答は{kind}「{words}」です。
   fix ポート番号を確認してください。そこで応答しているプロトコルのクライアントを使ってください。

@@ -1187,6 +1187,8 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
           serve=["haproxy"]),
     fault("haproxy-slow", WEB + ":8094/", "http.gateway_error", "service server",
           serve=["haproxy"]),
+    fault("haproxy-wants-proxy-line", WEB + ":8096/", "http.no_response tcp.closed", "service",
+          serve=["haproxy"]),
     fault("haproxy-denies", WEB + ":8095/", "http.client_error", "service server",
           serve=["haproxy"]),
     fault("haproxy-tls-dead", "https://web.lab.example:8443/", "http.gateway_error",

@@ -684,6 +684,9 @@ backend slow
 frontend denied
   bind :::8095 v4v6
   http-request deny
+frontend inner
+  bind :::8096 v4v6 accept-proxy
+  default_backend live
 frontend tls
   bind :::8443 v4v6 ssl crt CERT alpn h2,http/1.1
   default_backend dead
@@ -701,7 +704,8 @@ listen ssh
 def start_haproxy(lab, shared):
     """haproxy: 8090 live, 8091 dead, 8092 empty, 8093 cut, 8094 slow behind it, 8095 denies.
 
-    8443 the dead one behind TLS; 2200 a dead and 2201 a living ssh.  Its starter exits when bound.
+    8096 wants the PROXY protocol; 8443 the dead one behind TLS; 2200 a dead and 2201 a living ssh.
+    Its starter exits when bound.
     """
     write(lab.folder + "/haproxy.pem", read(shared + "/web.pem") + read(shared + "/leaf.key"))
     write(lab.folder + "/haproxy.cfg", HAPROXY.replace("CERT", lab.folder + "/haproxy.pem"))
