@@ -1931,7 +1931,8 @@ def diag_rows(messages):
                    "state": SOCKET_STATES.get(state), "remote": address_text(raw[24:24 + size]),
                    "remote_port": peer_port, "waiting": waiting, "limit": limit, "uid": uid,
                    "inode": inode, "resent": resent, "only_v6": bool(found[11][:1].strip(b"\0")),
-                   "dropped": netlink_number(found[7][32:])}
+                   "dropped": netlink_number(found[7][32:]),
+                   "dev_index": netlink_number(raw[40:44])}          # SO_BINDTODEVICE; else 0
 
 
 @guarded
@@ -5606,12 +5607,17 @@ def native(verb, *args, **named):
 
 def kernel(parse, *requests):
     """Ask rtnetlink; `parse` reads [(kind, payload)]; interface indexes become names."""
+    return Source("netlink", (list(requests),), with_names(parse))
+
+
+def with_names(parse):
+    """A parser of netlink messages after which the interfaces have names."""
     def named(raw):
         value = parse(raw["messages"])
         for row in [row for rows in value.values() for row in rows if "dev_index" in row]:
             row["dev"] = raw["names"].get(row.pop("dev_index"))
         return value
-    return Source("netlink", (list(requests),), named)
+    return named
 
 
 def ask(subject, *sources):
@@ -6296,7 +6302,7 @@ def moved_counters(counters, telling):
 def diag(parse, protocol, *states):
     """Ask the kernel for its sockets in these states, of both families, by SOCK_DIAG."""
     asked = [build_sock_diag(version, protocol, states) for version in (4, 6)]
-    return Source("netlink", (asked, SOCK_DIAG), lambda raw: parse(raw["messages"]))
+    return Source("netlink", (asked, SOCK_DIAG), with_names(parse))
 
 
 def ruleset(parse, *argv):
@@ -6370,7 +6376,7 @@ def programs_of(rows, owners):
 def own_ends(wish, sockets, interfaces):
     """Addresses of this host itself at which a port should answer: bound ones, else loopback;
     where nobody listens its own one, of which a rule may send on what comes (containers)."""
-    rows = heard_on(wish, sockets)
+    rows = [row for row in heard_on(wish, sockets) if row.get("dev") in (None, "lo")]
     bound = [row["addr"] for row in rows if row["addr"] not in ANYWHERE]
     versions = {version for row in rows if row["addr"] in ANYWHERE for version in versions_of(row)}
     far = [a for link in usable_links(interfaces) for a in far_reaching(link)]
@@ -8645,11 +8651,18 @@ def rule_listen_sent_on(wish, sent_on, rules, sockets):
 
 @rule("""listen.loopback_only listen.other_address  where: service server
     says: {holder} listens on {bound_to} only: {who} can reach it.
-    fix: Let it listen on 0.0.0.0 and [::]; or on the address that the clients use. Restart it.
+    fix: Let it listen on 0.0.0.0 and [::]{unbound}; or on the address that the clients use.
+      Restart it.
     fires: port/80 ; listener/127.0.0.1   fires: port/80 client=2001:db8::5 ; listener/0.0.0.0
     fires: port/80 ; iface/eth0 ; listener/203.0.113.77
     quiet: port/80 ; listener/0.0.0.0   quiet: port/80 client=127.0.0.1 ; listener/127.0.0.1
-    quiet: port/80 client=192.0.2.5 ; listener/::   quiet: port/80 ; iface/eth0 ; listener/::""")
+    quiet: port/80 client=192.0.2.5 ; listener/::   quiet: port/80 ; iface/eth0 ; listener/::
+    fires: port/80 client=C ; iface/eth0 ; iface/eth1 inet=["198.51.100.5/24"] ;
+      back/C ok dev=eth0 ; listener/0.0.0.0 dev=eth1
+    quiet: port/80 client=C ; iface/eth0 ; iface/eth1 inet=["198.51.100.5/24"] ;
+      back/C ok dev=eth1 ; listener/0.0.0.0 dev=eth1
+    quiet: port/80 client=C ; iface/eth0 ; iface/eth9 inet=[] ; back/C ok dev=eth0 ;
+      listener/0.0.0.0 dev=eth9""")
 def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sockets, sent_on):
     """The socket is bound to loopback, to no address of the client's family, or to none of ours;
     that does not matter where a rule sends on what comes, to a port that is heard."""
@@ -8659,7 +8672,9 @@ def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sock
         yield dict(code="listen.other_address" if far else "listen.loopback_only", holder=holder,
                    bound_to=bound_to, who=who, proof=sockets + back,
                    severity="fail" if wish["asked"] else "info",
-                   confidence="possible" if "behind" in who else "certain")
+                   unbound=" without SO_BINDTODEVICE" * ("%" in bound_to),
+                   confidence="certain" if "behind" not in who else
+                   "likely" if all(row.get("dev") for row in far) else "possible")
 
 
 @rule("""listen.other_address  where: service server  severity: warn
@@ -8668,12 +8683,14 @@ def rule_listen_narrow(wish, listening, holder, bound_to, interfaces, back, sock
     fires: port/80 ; listener/198.51.100.9 ; iface/eth0 inet=["198.51.100.9/24","192.0.2.11/24"]
     fires: port/80 ; listener/:: only_v6=true ; iface/eth0 inet6=["2001:db8::9/64"]
     quiet: port/80 ; listener/0.0.0.0 ; iface/eth0   quiet: port/80 ; listener/127.0.0.1
+    fires: port/80 ; listener/0.0.0.0 dev=eth1 ; iface/eth0 ; iface/eth1 inet=["198.51.100.5/24"]
     quiet: port/80 ; listener/198.51.100.9 ; iface/eth0""")
 def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, sockets):
     """Bound to some of this host's addresses only, or to IPv6 where it has IPv4."""
     far = [row for row in listening if not is_loopback(row["addr"])]
-    whole = {v for row in far if row["addr"] in ANYWHERE for v in versions_of(row)}
-    bound = {row["addr"] for row in far}
+    held = [link for row in far for link in all_links(interfaces) if link["name"] == row.get("dev")]
+    whole = {v for row in far if row["addr"] in ANYWHERE and not held for v in versions_of(row)}
+    bound = {row["addr"] for row in far}.union(*map(far_reaching, held))
     others = [a for link in usable_links(interfaces) for a in far_reaching(link) if a not in bound
               and is_address(a) not in whole and (is_address(a) == 4 or whole != {4})]
     if far and others and not misfit(far, 0, interfaces, ()):
@@ -9557,14 +9574,18 @@ def misfit(far, version, interfaces, back):
     if version and not any(version in versions_of(row) for row in far):
         return "no client with IPv%d" % version
     bound, own = {row["addr"].partition("%")[0] for row in far}, own_addresses(interfaces)
-    if bound & set(ANYWHERE) or not all_links(interfaces):
+    held = [interface_named(interfaces, row.get("dev")) for row in far]
+    if not all(link and far_reaching(link) for link in held):          # a VRF's device has none
+        held = []
+    if bound & set(ANYWHERE) and not held or not all_links(interfaces):
         return None
-    if not bound & own:
+    if not bound & own.union(ANYWHERE):
         return "no host (no interface of this one has that address)"
     facing = [interface_named(interfaces, row.value["dev"]) for row in succeeded(back)
               if row.value["dev"] not in (None, "lo")]
     facing = list(filter(None, facing))
-    if facing and not any(bound & set(link_addresses(link)) for link in facing):
+    if facing and not any(link in held if held else bound & set(link_addresses(link))
+                          for link in facing):
         return "no client behind %s, such as %s," % (facing[0]["name"], host_of(back[0]))
     return None
 
@@ -9636,7 +9657,8 @@ def half_open_fills(watched):
 
 def bound_words(listening):
     """Where somebody listens, in words: its addresses, without repeats."""
-    return ", ".join(unique(row["addr"] for row in listening)[:4])
+    return ", ".join(unique(row["addr"] + ("%" + row["dev"] if row.get("dev") else "")
+                            for row in listening)[:4])
 
 
 def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
@@ -12329,7 +12351,7 @@ JAPANESE = """
 @listen_sent_on このホストのルールが{transport}ポート{port}を自身のポート{sent}へ転送していますが、そこで外部からの接続を待ち受けているものがありません。
   fix ポート{sent}でサービスを起動するか、ルールを修正してください。`iptables-save`などで確認できます。
 @listen_narrow {holder}は{bound_to}だけで待ち受けているため、{who}からは到達できません。
-  fix 0.0.0.0と[::]、またはクライアント向けアドレスで待ち受けさせてください。反映には再起動が必要です。
+  fix 0.0.0.0と[::]{unbound}、またはクライアント向けアドレスで待ち受けさせてください。反映には再起動が必要です。
 @listen_one_address {holder}は{bound_to}で待ち受けていますが、このホストの{others}では待ち受けていません。
   fix 意図した設定かもしれません。クライアントが別のアドレスを使う場合は、そこでも待ち受けるようにしてください。
 @listen_backlog {holder}が接続を受け付けません。ポート{port}の待機数は{waiting}です。新しい接続には応答がありません。
@@ -12980,6 +13002,7 @@ Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the tunnel
     調整は`--clamp-mss-to-pmtu`です。
 Record at {server} as well: do they arrive there, and does an answer leave?
     = {server}でも記録し、到着と応答の有無を確認してください。
+ without SO_BINDTODEVICE = （SO_BINDTODEVICEなし）
 They arrive here: look at the log of the service and at this host's own firewall (`netdiag.py server
     {port}/udp`).
     = このホストまでは届いています。サービスのログと、このホスト自身のファイアウォール（`netdiag.py server {port}/udp`）を
