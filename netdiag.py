@@ -8852,20 +8852,29 @@ def rule_return_missing(wish, back):
 
 
 @rule("""route.return_missing  where: server  sure: likely
-    says: SYNs to port {port} are dropped ({dropped} just now): no route leads to their clients.
+    says: SYNs to port {port} are dropped ({dropped} just now): no route leads to their
+      clients{though}.
     fix: Add the default route, or the route to the clients' network; `ip route get` of a client.
-    given: port/80 ; listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
-    fires: watch/tcp ok 80={"dropped":3,"waiting":0}
-    quiet: watch/tcp ok 80={"dropped":0,"waiting":0}   quiet: watch/tcp ok 80={"dropped":3,
-      "waiting":3}
-    quiet: watch/tcp ok 80={"dropped":3} ; grown//proc/net/netstat ok TcpExtListenOverflows=3""")
-def rule_return_unrouted(wish, watched, grown):
-    """Without a client to ask the kernel about: OutNoRoutes grows with the drops of the socket."""
+    given: listener/0.0.0.0 ; grown//proc/net/snmp ok IpOutNoRoutes=3
+    fires: port/80 ; watch/tcp ok 80={"dropped":3,"waiting":0}
+    quiet: port/80 ; watch/tcp ok 80={"dropped":0,"waiting":0}
+    quiet: port/80 ; watch/tcp ok 80={"dropped":3,"waiting":3}
+    quiet: port/80 ; watch/tcp ok 80={"dropped":3} ; grown//proc/net/netstat ok
+      TcpExtListenOverflows=3
+    fires: port/80 client=C ; back/C ok ; watch/tcp ok 80={"dropped":3,"waiting":0}
+    quiet: port/80 client=C ; back/C ok error=EINVAL ; watch/tcp ok 80={"dropped":3,"waiting":0}
+    """)
+def rule_return_unrouted(wish, watched, grown, back):
+    """OutNoRoutes grows with the drops of the socket: of a client that nobody has named, or by a
+    rule that refuses this port's answers only."""
+    client, peers = wish["client"], watched.get("peers", ())
     rows = [row for row in grown if any(said(row, key) for key in OUT_NO_ROUTES)]
     queued = watched.get("waiting") or any(said(row, "TcpExtListenOverflows") for row in grown)
-    if rows and watched.get("dropped") and not queued and not wish["client"]:
-        yield dict(dropped=watched["dropped"], proof=rows,
-                   severity="warn" if watched.get("peers") else "fail")
+    known = client and any(said(row, "error") for row in back)
+    if rows and watched.get("dropped") and not queued and not known:
+        yield dict(dropped=watched["dropped"], proof=rows, severity="warn" if (
+            client in peers if client else peers) else "fail", though="" if not client else
+                   " (one leads to %s: does `ip rule` look at ports or marks?)" % client)
 
 
 @rule("""route.return_missing  where: server  sure: likely  hides: handshake.incomplete
@@ -12423,7 +12432,7 @@ JAPANESE = """
     SYNより後のパケットが往路で失われています。
   fix SYNだけを通し、後続を破棄するファイアウォールを調べてください。非対称な経路や接続テーブルの満杯が疑われます。
     サーバーでは`netdiag.py capture --port {port} --for 60s`で何が届くか、`ss -ltn`で受け付けキューの満杯を確認してください。
-@return_unrouted 確認中にポート{port}宛てのSYNが{dropped}個届きましたが、クライアントへ戻る経路がないため破棄しました。
+@return_unrouted 確認中にポート{port}宛てのSYNが{dropped}個届きましたが、クライアントへ戻る経路がないため破棄しました{though}。
   fix デフォルトルートまたはクライアントのネットワークへの経路を追加してください。`ip route get`で確認できます。
 @oneway_forward_stalled_ends {client}は{server}のポート{port}のSYN/ACKを受け取りますが、その後に送ったものが届いていません。
     サーバーはACKを待ち続け、SYN/ACKを再送しています。
@@ -12603,6 +12612,8 @@ unreachable ({n}) = 到達不能 {n}
 The router {router} = ルーター{router}が、
 This very address, a NAT or balancer with a dead host behind it, = 宛先自身（NATか負荷分散装置で、その先のホストが停止中）が、
  (the server's own firewall) = （サーバー自身のファイアウォール）
+ (one leads to {client}: does `ip rule` look at ports or marks?)
+    = （{client}への経路はあります。`ip rule`にポートやマークを見る規則がないか確認してください）
 On the server = サーバーで
 On this host = このホストで
 nothing listens there, or a firewall answers in its place
