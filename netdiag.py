@@ -2980,7 +2980,8 @@ def nft_test(fields, words, sets):
         mask = nft_mask(words, "|")
     if words[:1] in (["=="], ["!="]):
         negated = words.pop(0) == "!="
-    if not words or words[0] in ("<", ">", "<=", ">=", "!", "set", "vmap"):
+    if not words or words[0] in ("<", ">", "<=", ">=", "!", "set", "vmap") or (
+            words[1:2] == ["|"] and not mask):
         return None
     one_of = words[0] == "{" or words[0][:1] == "@"
     rows = nft_values(words, sets)
@@ -3013,8 +3014,8 @@ def nft_values(words, sets):
         taken, words[:end + 1] = words[:end], []
         return nft_elements(taken)
     taken = [word]
-    while words[:1] in ([","], ["."]):
-        taken += words[:2]
+    while words[:1] in ([","], ["."], ["|"]):           # `== syn | ack`: both of them
+        taken += [words[0].replace("|", ","), words[1]]
         del words[:2]
     return nft_elements(taken)
 
@@ -3068,7 +3069,7 @@ def answer_packet(packet, port):
     turned = table_of("saddr=daddr daddr=saddr iif=oif dst_type=src_type src_type=dst_type")
     return dict({turned.get(field, field): values for field, values in packet.items()
                  if field not in ("flags", "pkttype", "status", "way_back")},
-                sport=[port], dport=(), state=["established"])
+                sport=[port], dport=(), state=["established"], flags=["syn,ack"])
 
 
 def firewall_bases(rulesets):
@@ -3243,7 +3244,9 @@ def value_is(field, word, value):
         wanted, _, mask = word.lower().partition("/")
         if field == "mark":
             return value & int(mask or "-1", 0) == int(wanted, 0)
-        held = {value} if not mask or {value, "all"} & set(mask.split(",")) else set()
+        held, looked_at = set(value.split(",")), set(mask.split(","))
+        mine(mask or len(held) == 1, "any of these flags, or all, as the operator was")
+        held &= held if not mask or "all" in looked_at else looked_at
         return held == set(wanted.split(",")) - {"none", "0x0"}
     word = PROTOCOL_NUMBERS.get(word.lower(), word.lower()).replace("host", "unicast")
     mine(re.match(r"[a-z][a-z0-9_-]*\Z", word) or field == "proto" and to_int(word) is not None)

@@ -114,6 +114,7 @@ class Decisions(unittest.TestCase):
         ("ct status dnat accept", "accept"), ("ct state & (established | related) != 0 drop", None),
         ("tcp flags syn / fin,syn,rst,ack drop", "drop"), ("tcp flags != syn drop", "accept"),
         ("tcp flags & (fin | syn | rst | ack) == syn drop", "drop"),
+        ("tcp flags & (syn | ack) == syn | ack drop", "accept"), ("tcp flags == syn | ack drop", None),
         ("tcp flags & (fin | syn) != syn drop", "accept"), ("tcp flags ack drop", "accept"),
         ("iifname \"eth*\" drop", "drop"), ("iif != \"lo\" drop", "drop"), ("iif 7 drop", None),
         ("meta mark & 0x00008000 == 0x00008000 drop", "accept"), ("meta mark 0x00000000 drop", "drop"),
@@ -245,6 +246,9 @@ class Decisions(unittest.TestCase):
         hooks = netdiag.WAY_OUT
         for rule, wanted in (
                 ("tcp sport 22 drop", "drop"), ("oifname \"eth0\" tcp sport 22 drop", "drop"),
+                ("tcp flags & (syn | ack) == syn | ack drop", "drop"),
+                ("tcp flags syn / fin,syn,rst,ack drop", "accept"), ("tcp flags ack drop", None),
+                ("tcp flags & (rst) == rst drop", "accept"), ("tcp flags rst / rst drop", "accept"),
                 ("oif \"lo\" drop", "accept"), ("ip daddr 192.0.2.9 drop", "drop"),
                 ("ct state established accept\n\t\tdrop", "accept"), ("ct state new drop", "accept"),
                 ("tcp dport 40000 drop", None), ("meta skuid 33 drop", None),
