@@ -8510,7 +8510,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     fix: Log in to the network (captive portal) in a browser, then try again.
     ask: Please exempt this host from the portal.
     fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
-    fires: http/A ok status=302 location=http://10.0.0.1:1000/fgtauth?01
+    fires: http/A ok status=302 location=http://10.0.0.1:1000/fgtauth?***
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login
     quiet: target/N ok ; http/A ok status=302 location=http://web.example/splash""",
     lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
