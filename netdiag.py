@@ -7224,7 +7224,8 @@ def rule_link_down(wish, interfaces, interfaces_now, failing, tcp, own):
         for link in [lo for lo in all_links(proof) if lo.get("loopback") and not lo["up"]]:
             yield blame(row, proof, **down_words(link))
     for row in failing if wish["host"] else proof:
-        found = [d for d in down if d["name"] == said(row, "dev") and not is_local_bridge(d)]
+        found = [d for d in all_links(proof) if d["name"] == said(row, "dev") and not (
+            is_up(d) or is_local_bridge(d))]                  # the ends of veth pairs as well
         if not wish["host"] or said(row, "error"):
             found = wish["host"] and [d for d in down if d["inet"] or d["inet6"]] or only
         for link in found[:1]:
