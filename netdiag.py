@@ -7829,7 +7829,8 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     ask: Please look beyond {where}: {here} gets no answer from {address}.
     given: tcp/A timeout   fires: trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
     quiet: trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]
-    fires: egress/A ok via=G ; neighbor/G,eth0 ok state=PERMANENT""")
+    fires: egress/A ok via=G ; neighbor/G,eth0 ok state=PERMANENT
+    fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=CACHED""")
 def rule_path_dead_end(row, traces, present, ways, neighbor):
     """Silence by every protocol; the last router that still answers is the last known as good."""
     address, last = row.subject, last_hop(traces, row.subject)
@@ -7838,6 +7839,9 @@ def rule_path_dead_end(row, traces, present, ways, neighbor):
     places = ["client_network", "transit", "server_network", "server", "client"][:3 if last else 5]
     entered = [r for way in ways if way.subject == address and not last for r in saying(
         neighbor, "state", "PERMANENT") if r.value["ip"] == (way.value["via"] or address)]
+    if not last and not entered and saying(neighbor, "ip", address):
+        where = "the switch of this host's own segment"
+        places = ["server", "client_network", "client"]
     if entered:
         where += ", whose MAC address was entered by hand (`ip neigh` says PERMANENT)"
         places = unique(["client_network", "client"] + places)
@@ -12656,6 +12660,7 @@ Whether the other addresses of the name answer = 名前のほかのアドレス�
 only {count} of {all} addresses are tried = {all}個のうち{count}個のアドレスだけを試行
 the way that it shares with other addresses of the name = ほかのアドレスと共通の区間
 this host's first hop = このホストの最初のホップ
+the switch of this host's own segment = このホスト自身のセグメントのスイッチ
 this host's first hop, whose MAC address was entered by hand (`ip neigh` says PERMANENT)
     = このホストの最初のホップ（MACアドレスは手動設定、`ip neigh`でPERMANENT）
 the talk stalls, and works with small segments (MSS {n})

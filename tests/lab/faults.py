@@ -1566,6 +1566,10 @@ VARIANTS = [
               "02:00:00:00:00:99 dev eth0 nud permanent", "client_network client"),
     fault("filtered-gateway-itself", "198.51.100.1:8080", "tcp.filtered", "client_network",
           do=[drop("gateway", "input", "tcp dport 8080")]),
+    fault("neighbor-drops-all", "192.0.2.20:9000", "path.dead_end tcp.filtered", "server",
+          do=[drop("neighbor", "input", "ip protocol { tcp, udp, icmp }")]),
+    on_client("veth-peer-down", "10.5.0.2:80", "link.down", "ip link add veth0 type veth peer name "
+              "veth1; ip addr add 10.5.0.1/24 dev veth0; ip link set veth0 up"),
     # All traffic goes into a tunnel whose far end is dead: its range is as it should be.
     fault("tunnel-for-everything", FAR4, "path.dead_end", "client_network client",
           never="route.overlap", serve=["tun clat4"],
