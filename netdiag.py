@@ -4049,7 +4049,7 @@ def converse(sock, say, seconds, enough):
     `ended` is "done", "closed", "reset", "silent" or "error"; None: it still spoke at the end.
     """
     data, first_ms, ended, failed, began = b"", None, None, None, time.monotonic()
-    until = began + seconds
+    until, heard = began + seconds, began
     try:
         sock.settimeout(seconds)              # the error queue is not read any more
         if say:
@@ -4063,6 +4063,7 @@ def converse(sock, say, seconds, enough):
             else:
                 sock.settimeout(left)
                 more = sock.recv(8192)
+                heard = time.monotonic()
                 first_ms = ms_since(began) if more and not data else first_ms
                 ended = None if more else "closed"
                 data += more
@@ -4070,8 +4071,9 @@ def converse(sock, say, seconds, enough):
         more, error = last_words(sock, error)
         data += more
         reset = errno_name(error.errno) in ("ECONNRESET", "EPIPE")
-        ended = "silent" if isinstance(error, socket.timeout) else "reset" if reset else (
-            "closed" if type(error).__name__ == "SSLEOFError" else "error")
+        ended = "reset" if reset else "closed" if type(error).__name__ == "SSLEOFError" else "error"
+        if isinstance(error, socket.timeout):       # in the pause before its next byte, or silent
+            ended = None if data and time.monotonic() - heard < seconds / 4 else "silent"
         failed = printable(str(error))
     return {"data": data, "ended": ended, "error": failed, "first_byte_ms": first_ms}
 
@@ -8515,7 +8517,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     fix: Log in to the network (captive portal) in a browser, then try again.
     ask: Please exempt this host from the portal.
     fires: http/A ok status=511   fires: http/A ok status=302 location=http://portal.example/login
-    fires: http/A ok status=302 location=http://10.0.0.1:1000/fgtauth?***
+    fires: http/A ok status=302 location=http://10.0.0.1:1000/fgtauth
     quiet: http/A ok status=503   quiet: http/A ok status=302 location=https://www.example/login
     quiet: target/N ok ; http/A ok status=302 location=http://web.example/splash""",
     lambda row, wish: not wish["tls"] and (said(row, "status") == 511 and dict(how="HTTP 511")
