@@ -1662,15 +1662,21 @@ def parse_cookies(data):
                  r"(?im)^set-cookie:[ \t]*([^=;\r\n]{1,99})=([^;\r\n]{0,4096})([^\r\n]*)", head)]
 
 
-def build_http_request(method, path, host, port, secure, padding=0, cookies=""):
-    """A request that a careful browser could have sent; one connection, no body."""
+def build_http_request(method, path, host, port, secure, padding=0, cookies="", upgrade=False):
+    """A request that a careful browser could have sent; one connection, no body.
+
+    upgrade: to WebSocket (RFC 6455 4.1), whose servers answer 101, and 400 or 426 to all else.
+    """
     name = "[%s]" % host if ":" in host else dns_ascii(host)
     name += "" if port == (443 if secure else 80) else ":%d" % port
     path = re.sub(r"[^!-~]", lambda c: "%%%02X" % (ord(c.group(0)) & 255), path)
     more = "X-Padding: %s\r\n" % ("n" * padding) if padding else ""
     more += "Cookie: %s\r\n" % cookies if cookies else ""
+    more += ("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+             "Sec-WebSocket-Key: bmV0ZGlhZyBhc2tzIG9uLg==\r\n") if upgrade else ""
     return ("%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: netdiag/%s\r\nAccept: */*\r\n"
-            "Connection: close\r\n%s\r\n" % (method, path, name, VERSION, more)).encode(
+            "Connection: %s\r\n%s\r\n" % (
+                method, path, name, VERSION, "Upgrade" if upgrade else "close", more)).encode(
                 "ascii", "replace")
 
 
@@ -6660,8 +6666,9 @@ def known_keys(known_hosts, wish):
 
 def http_questions(wish, rows, method, clamp=None, padding=0, wait_s=HTTP_WAIT_S):
     """This target's request, asked of each of these; `padding` makes it more than one packet."""
+    method = "GET" if wish.get("upgrade") else method
     request = rows and build_http_request(method, wish["path"] or "/", wish["host"], wish["port"],
-                                          wish["tls"], padding)
+                                          wish["tls"], padding, upgrade=wish.get("upgrade"))
     return [ask(row.subject + (" clamped" if clamp else ""), native(
         "http", row.subject, wish["port"], wish["tls"], wish["sni"], request, clamp, bool(padding),
         False, (), wait_s, parse=parse_http_exchange)) for row in rows]
@@ -13570,7 +13577,8 @@ def wish_of(target, options):
             options.connect_to or "") or None,
         proxy=host and options.proxy and full_url(options.proxy), client=options.client,
         asked=not options.overview, watched_s=options.for_s, file=options.read,
-        greeting_s=host and PROTOCOLS[target.protocol].greeting_s))
+        greeting_s=host and PROTOCOLS[target.protocol].greeting_s,
+        upgrade=bool(re.match("(?i)wss?://", target.text))))
 
 
 def diagnose(target, shared, system, options, progress=None):

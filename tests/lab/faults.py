@@ -1210,6 +1210,9 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     fault("redirect-to-ssh", WEB + "/to-ssh", "http.not_http", "service server"),
     fault("redirect-to-expired", WEB + "/to-expired", "tls.expired", "service server"),
     healthy("ok-http-1.0", WEB + ":9000/", serve=["liars 9000=page:http10"]),
+    # A WebSocket server has nothing to say to a plain request.
+    healthy("ok-websocket", "ws://web.lab.example:9000/chat", serve=["liars 9000=websocket"]),
+    fault("websocket-refused", "ws://web.lab.example/missing", "http.client_error", "service"),
     healthy("ok-http-cached", WEB + ":9000/", never=HEALTHY_NEVER + " clock.skewed",
             serve=["liars 9000=page:cached"]),
     healthy("ok-http-continue", WEB + ":9000/", serve=["liars 9000=page:continue"]),

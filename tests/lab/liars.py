@@ -294,6 +294,17 @@ def liar_page(conn, name):
         wait_for_end(conn)
 
 
+def liar_websocket(conn, _):
+    """Changes to WebSocket, and turns down all else, as its libraries do (RFC 6455 4.2.2)."""
+    head = hear(conn, LIFE_S) or b""
+    if head.startswith(b"GET ") and re.search(rb"(?i)\nupgrade: websocket", head):
+        conn.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                     b"Connection: Upgrade\r\n\r\n")
+        wait_for_end(conn)
+    elif head:
+        conn.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
 def liar_hold(conn, name):
     """A page, and then nothing: the connection stays open whatever the client asked for."""
     head = hear(conn, LIFE_S)
