@@ -8102,8 +8102,11 @@ sign("""tls.handshake_stalled  where: service server server_network  each: hands
 @rule("""tls.not_tls  where: service  each: handshakes
     hides: tls.handshake_cut tls.handshake_stalled service.unexpected WEB
     says: Port {port} on {address} does not speak TLS: it answers in {kind}{words}.
-    fix: Use the plain protocol on this port, or the service's TLS port.
-    fires: tls/A ok ended=not_tls   quiet: tls/A ok ended=closed""")
+    fix: Use the plain protocol on this port, or the service's TLS port{stand_in}.
+    fires: tls/A ok ended=not_tls   quiet: tls/A ok ended=closed
+    fires: tls/A ok ended=not_tls ; tcp/A ok greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80
+      ttl=57 mss=1380 at=2026-11-21T12:00:00+00:00"
+    """)
 def rule_tls_not_tls(row, wish, hello, tcp):
     """The answer to a ClientHello is no TLS record, or a plain greeting came first."""
     early = [t for t in rows_about(tcp, row.subject) if said(t, "greeting")]
@@ -8113,7 +8116,10 @@ def rule_tls_not_tls(row, wish, hello, tcp):
         return None
     told = (early + clear + [row])[0]
     words = (said(told, "greeting") or said(told, "not_tls") or "")[:60].strip()
-    return dict(kind=(said(told, "speaks") or "").upper() or "plain text", proof=clear + early,
+    stand_in = "; netdiag's own `listen` answers: ask tcp://%s" % endpoint(
+        row.subject.split()[0], wish["port"]) if greeting_of(told) else ""
+    return dict(kind=(said(told, "speaks") or "").upper() or "plain text", stand_in=stand_in,
+                proof=clear + early,
                 words=' ("%s")' % words if words else "")
 
 
@@ -12255,7 +12261,7 @@ JAPANESE = """
 @tls_handshake_stalled_handshakes {address}は{what}（TCPは接続済み）。
   fix サービスの停止や、別プロトコルのポートではないかを確認してください。該当しなければMTUまたはフィルターが疑われます。
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
-  fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください。
+  fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください{stand_in}。
 @tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。
 @tls_large_hello_large ClientHelloが大きいと、{address}のポート{port}は{how}。小さければ応答があります。
   fix 新しいブラウザーやOpenSSL 3.5は大きなClientHelloを送ります。サーバーまたは手前の機器を修正してください。
@@ -12631,6 +12637,8 @@ This very address, a NAT or balancer with a dead host behind it, = 宛先自身�
  (the server's own firewall) = （サーバー自身のファイアウォール）
  (one leads to {client}: does `ip rule` look at ports or marks?)
     = （{client}への経路はあります。`ip rule`にポートやマークを見る規則がないか確認してください）
+; netdiag's own `listen` answers: ask tcp://{place}
+    = （応答しているのはnetdiagの`listen`です。tcp://{place}で確認してください）
 On the server = サーバーで
 On this host = このホストで
 nothing listens there, or a firewall answers in its place
