@@ -7257,7 +7257,9 @@ def down_words(link):
     fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     fires: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A timeout
-    quiet: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A ok""")
+    quiet: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A ok
+    quiet: iface/eth0 ; route/:: ok src=fe80::7 ; tcp/:: refused
+    quiet: iface/eth0 ; route/ff02::1 ok type=multicast src=fe80::7 ; tcp/ff02::1 unreachable""")
 def rule_address_missing(wish, interfaces, failing, tcp):
     """None of the needed family (169.254/16 and fe80::/10 do not count), or none that is used."""
     links = [link["name"] for link in real_links(interfaces) if is_up(link)]
@@ -7267,7 +7269,8 @@ def rule_address_missing(wish, interfaces, failing, tcp):
     for row in failing if links else ():
         version = is_address(row.subject)
         no_port = saying(rows_about(tcp, row.subject), "errno", "EADDRNOTAVAIL")
-        narrow = NARROW.match(said(row, "src") or "") and not NARROW.match(row.subject)
+        narrow = NARROW.match(said(row, "src") or "") and not NARROW.match(row.subject) \
+            and row.subject not in ANYWHERE and said(row, "type") not in TO_MANY
         if narrow or (row.value["error"] or no_port) and version not in map(is_address, own):
             yield blame(row, interfaces, dev=narrow and said(row, "dev") or links[0],
                         version=version, confidence="likely" if narrow else "certain",
