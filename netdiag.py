@@ -1706,7 +1706,7 @@ def parse_http_exchange(raw):
 
 def parse_forwarded(raw):
     """What a proxy brings of a page: 200 for whatever is not about the proxy itself."""
-    value, own = parse_http_exchange(raw), (None, 403, 407, 502, 503, 504)
+    value, own = parse_http_exchange(raw), (None, 400, 403, 407, 501, 502, 503, 504)
     return dict(value, status=value["status"] if value["status"] in own else 200)
 
 
@@ -3930,7 +3930,7 @@ TLS_ENDINGS = kinds("""
     reset=econnreset|epipe|econnaborted   untrusted=certificate[ _]verify[ _]failed
     not_tls=wrong version number|unknown protocol|http request|record layer failure
     not_tls=packet length too long""")
-HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store alpn ms".split()),
+HANDSHAKE = dict(dict.fromkeys("error reason verify_code version cipher store alpn ms cut".split()),
                  ended="no_connection", chain=[])
 ECHO_ID = os.getpid() & 0xffff
 NO_HOP = dict.fromkeys(("address", "ms", "type", "code"))
@@ -4925,8 +4925,9 @@ class System:
         """TLS behind the `steps` of STARTTLS -> (the socket now, raw for `parse_handshake`)."""
         facts, other = dict(HANDSHAKE, ended="done"), say_in_turn(sock, steps, seconds)
         cafile = cafile or self.options.cafile
-        if other is not None:
-            return sock, dict(facts, ended="not_offered", error=printable(other[:200]))
+        if other:
+            return sock, dict(facts, ended="not_offered", error=printable(other["data"][:200]),
+                              cut=other["ended"] if other["step"] and not other["data"] else None)
         began = time.monotonic()
         try:
             context = self.tls_context(verify, alpn, cafile)
@@ -4992,7 +4993,8 @@ class System:
                          tls_ms=made["ms"])
         with sock:
             if steps and not secure:              # all that there is to say to a SOCKS proxy
-                facts.update(stage="http", said=say_in_turn(sock, steps, timeout_s))
+                wrong = say_in_turn(sock, steps, timeout_s)
+                facts.update(stage="http", said=wrong and wrong["data"])
             elif facts["ended"] in (None, "done"):
                 late = time.monotonic() + DRIP_S
                 heard = converse(sock, request, timeout_s, page_is_whole if whole else
@@ -5506,13 +5508,14 @@ def open_private(path, mode, encoding=None):
 
 
 def say_in_turn(sock, steps, seconds):
-    """Say each of ((what to say, what the answer is like), ...); None, or the wrong answer."""
-    for say, wanted in steps:
+    """Say each of ((what to say, what the answer is like), ...); None, or the facts of `converse`
+    where the answer was a wrong one, or none, with the number of the `step`."""
+    for step, (say, wanted) in enumerate(steps):
         right = re.compile(wanted or b"")
-        data = converse(sock, say, seconds, lambda heard: right.match(heard) or re.search(
-            WHOLE_LINE, heard) or heard[1:] and heard[:1] == b"\5")["data"]
-        if not right.match(data):
-            return data
+        facts = converse(sock, say, seconds, lambda heard: right.match(heard) or re.search(
+            WHOLE_LINE, heard) or heard[1:] and heard[:1] == b"\5")
+        if not right.match(facts["data"]):
+            return dict(facts, step=step)
     return None
 
 
@@ -8386,18 +8389,22 @@ sign("""service.error ssh.throttled  where: service  each: spoken
 
 
 sign("""service.error  where: service  each: handshakes  sure: likely
-    means: A greeting, and then a refusal of EHLO, or of STARTTLS (RFC 3207: 454).
-    says: The mail service on {address} greets, and then says no: "{words}".
-    fix: Read its words; the service's log says more.
-    ask: It refuses {here}: why, and what does its log say?
+    means: A greeting, and then a refusal of EHLO, or of STARTTLS (RFC 3207: 454), or no word more.
+    says: The mail service on {address} greets, and then {how}.
+    fix: See its log: why does it turn this client away?
+    ask: It greets {here}, and then {how}: why, and what does its log say?
     given: target/A ok protocol=smtp tls=false
     fires: tls/A ok ended=not_offered error="554 go away"
-    quiet: tls/A ok ended=not_offered error="502 what?"
+    fires: tls/A ok ended=not_offered error="" cut=closed
+    quiet: tls/A ok ended=not_offered error="502 what?"   quiet: tls/A ok ended=not_offered error=""
     quiet: tls/A ok ended=not_offered error="250 SIZE 1000" """,
-    lambda row, wish: tls_steps(wish) and wish["protocol"] in ("smtp", "submission") and find(
-        r"\A(421|45\d|55\d)[ -]", row.value["error"] or "") and dict(
-            words=row.value["error"][:100].strip(),
-            severity="warn" if row.value["error"].startswith("454") else "fail"))
+    lambda row, wish: tls_steps(wish) and wish["protocol"] in ("smtp", "submission") and (
+        ENDINGS.get(said(row, "cut")) or find(
+            r"\A(421|45\d|55\d)[ -]", row.value["error"] or "")) and dict(
+                how=ENDINGS.get(said(row, "cut")) or 'says no: "%s"' % (
+                    row.value["error"][:100].strip()),
+                severity="warn" if row.value["error"].startswith("454")
+                or said(row, "cut") == "silent" else "fail"))      # EHLO may take them long as well
 sign("""ssh.algorithm  where: service client  each: spoken
     means: Only 1.99 means that the server speaks 2.0 as well (RFC 4253 5.1).
     says: {address} speaks the old SSH protocol 1 only ("{words}"), and current clients none of it.
@@ -12287,9 +12294,9 @@ JAPANESE = """
 @service_error_spoken {address}のポート{port}のサービス自身が拒否しています: 「{words}」
   fix この文言を確認してください。詳しくはサービスのログにあります。
   ask {here}からの接続が拒否されます。理由とサーバー側のログを確認してください。
-@service_error_handshakes {address}のメールサービスは挨拶の後に拒否しています（「{words}」）。
-  fix 応答の内容を確認してください。詳しくはサービスのログにあります。
-  ask {here}が拒否されています。理由とログの内容を確認してください。
+@service_error_handshakes {address}のメールサービスは挨拶の後、{how}。
+  fix サービスのログで、このクライアントを拒む理由を確認してください。
+  ask {here}への挨拶の後、{how}。理由とログの内容を確認してください。
 @ssh_algorithm_spoken {address}は古いSSHプロトコル1だけに対応しており（「{words}」）、現在のクライアントでは使えません。
   fix サーバーを更新してください。
 @ssh_host_key {address}のSSHホスト鍵（{key_type} SHA256:{digest}）が、{host}の既知の鍵と一致しません。
@@ -12685,6 +12692,7 @@ this host's first hop, whose MAC address was entered by hand (`ip neigh` says PE
     = このホストの最初のホップ（MACアドレスは手動設定、`ip neigh`でPERMANENT）
 the talk stalls, and works with small segments (MSS {n})
     = 通信が途中で止まり、小さいセグメント（MSS {n}）では成功します
+says no: "{words}" = 拒否します（「{words}」）
 stays silent = 何も返しません
 closes the connection = 接続を閉じます
 resets the connection = 接続をリセットします

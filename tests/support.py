@@ -88,7 +88,7 @@ KNOCK = {"settled": True, "state": "open", "errno": None, "ms": 1.0}
 TRACE = {"mode": "udp", "port": 33434, "hops": [], "end": None, "sent_to_ttl": 10}
 TLS = {"ended": "done", "error": None, "reason": None, "verify_code": None,
        "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384",
-       "chain": [CERTIFICATE], "alert": None, "ms": 3.0,
+       "chain": [CERTIFICATE], "alert": None, "ms": 3.0, "cut": None,
        "store": {"file": None, "loaded": 140, "owners": []}}
 FLIGHT = {"version": "TLSv1.2", "cipher": "0xc02f", "chain": [CERTIFICATE], "client_cert": None,
           "alert": None, "not_tls": None, "ended": "done", "bytes": 3000}

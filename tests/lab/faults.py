@@ -763,6 +763,8 @@ SERVICES = [
               drop("gateway", "forward", "ip6 daddr 2001:db8:3::/48")]),
     fault("proxy-to-missing", "https://web.lab.example/missing", "http.client_error",
           "service client", serve=["proxy ok"], options="--proxy " + PROXY),
+    fault("proxy-is-none", WEB + "/", "proxy.unreachable", "proxy",
+          serve=["proxy badrequest"], options="--proxy " + PROXY),
     # An https:// proxy is spoken to in TLS; a plain one is none, as curl finds as well.
     fault("proxy-no-tls", "https://web.lab.example/", "proxy.unreachable", "proxy client",
           serve=["proxy ok"], options="--proxy https://198.51.100.90:3128"),
@@ -1045,6 +1047,10 @@ ELSEWHERE = [fault("%s-on-%s" % (scheme, name), "%s://web.lab.example:%d" % (sch
 REFUSING += [
     fault("smtp-refuses-ehlo", "smtp://web.lab.example", "service.error", "service",
           serve=["liars 25=noehlo:"]),
+    fault("smtp-hangs-up-at-ehlo", "smtp://web.lab.example", "service.error", "service",
+          serve=["liars 25=noehlo:close"]),
+    healthy("ok-smtp-slow-ehlo", "smtp://web.lab.example", serve=["liars 25=noehlo:mute"],
+            findings="service.error"),
     fault("ftp-not-yet", "ftp://web.lab.example", "service.error", "service",
           serve=["liars 21=greet:ftp120"]),
     fault("ssh-old-protocol", "ssh://web.lab.example:2222", "ssh.algorithm", "service client",

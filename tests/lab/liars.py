@@ -348,11 +348,13 @@ def liar_stops(conn, count):
     wait_for_end(conn)
 
 
-def liar_noehlo(conn, _):
-    """A mail server that greets and then turns the client away."""
+def liar_noehlo(conn, how):
+    """A mail server that greets and then turns the client away, hangs up or says no more."""
     conn.sendall(GREETINGS["smtp"])
-    if hear(conn, LIFE_S):
+    if hear(conn, LIFE_S) and not how:
         conn.sendall(b"554 5.7.1 your address has no good name\r\n")
+    elif how == "mute":
+        wait_for_end(conn)
 
 
 def liar_postscreen(conn, cert):
@@ -897,6 +899,7 @@ PROXY_SAYS = {
     "auth": b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=lab"
             b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     "badgateway": b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "badrequest": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
 }
 
 
@@ -948,7 +951,7 @@ def proxy_one(conn, mode):
 
 
 def main_proxy(words):
-    """PORT MODE: ok, deny, auth, badgateway, silent."""
+    """PORT MODE: ok, deny, auth, badgateway, badrequest, silent."""
     server, mode = listen_tcp(int(words[0])), words[1]
 
     def accept():
