@@ -6095,14 +6095,13 @@ asks("proxy_alone", "A proxy that is silent about the target, asked about itself
 @stepwise
 def probe_page(wish, proxy_env, through):
     """The page through the proxy's tunnel, where TLS works there: HEAD or GET."""
-    proxy, path = proxy_for(wish, proxy_env), wish["path"] or "/"
+    proxy = proxy_for(wish, proxy_env)
     rows = saying(through, "ended", "done") if wish["protocol"] == "https" else []
     for method in ("HEAD", "GET"):
-        request = rows and build_http_request(method, path, wish["host"], wish["port"], True)
         rows = yield [ask(row.subject, native(
             "page", proxy["host"], proxy["port"], proxy["variable"], proxy["scheme"] or "",
-            wish["host"], wish["port"], wish["sni"], request, parse=parse_http_exchange))
-                      for row in rows]
+            wish["host"], wish["port"], wish["sni"], request_of(wish, method),
+            parse=parse_http_exchange)) for row in rows]
         rows = [row for row in rows if head_failed(row)]
 
 
@@ -6667,11 +6666,16 @@ def known_keys(known_hosts, wish):
             if knows_host(row, wish["host"], wish["port"])]
 
 
+def request_of(wish, method, padding=0):
+    """This target's own request; WebSocket begins with a GET and nothing else (RFC 6455 4.1)."""
+    return build_http_request(
+        "GET" if wish["upgrade"] else method, wish["path"] or "/", wish["host"], wish["port"],
+        wish["tls"], padding, upgrade=wish["upgrade"])
+
+
 def http_questions(wish, rows, method, clamp=None, padding=0, wait_s=HTTP_WAIT_S):
     """This target's request, asked of each of these; `padding` makes it more than one packet."""
-    method = "GET" if wish.get("upgrade") else method
-    request = rows and build_http_request(method, wish["path"] or "/", wish["host"], wish["port"],
-                                          wish["tls"], padding, upgrade=wish.get("upgrade"))
+    request = rows and request_of(wish, method, padding)
     return [ask(row.subject + (" clamped" if clamp else ""), native(
         "http", row.subject, wish["port"], wish["tls"], wish["sni"], request, clamp, bool(padding),
         False, (), wait_s, parse=parse_http_exchange)) for row in rows]
@@ -8330,11 +8334,6 @@ sign("""http.not_http  where: service  each: exchanges  means: The bytes that ca
     lambda row: row.value.get("not_http") and dict(
         kind=(row.value["speaks"].upper() + " ") if row.value.get("speaks") else "",
         words=row.value["not_http"][:60]))
-def next_url(row):
-    """The URL to which a redirect's own answer leads on; '' where it leads nowhere."""
-    return join_url(row.subject, redirect_of(row)) if redirect_of(row) else ""
-
-
 sign("""http.redirect_loop  where: service  each: redirects
     means: A Location that was there before, or more than REDIRECT_LIMIT steps.
     says: The redirects of {host} lead in a circle or never end (steps: {count}, the last to {url}).
@@ -8475,11 +8474,6 @@ sign("""ssh.denied  where: service client  each: ssh
         user=wish["user"], scope=None, methods=", ".join(said(row, "auth_methods") or ["nothing"]),
         severity="info" if {"password", "keyboard-interactive"} & set(
             said(row, "auth_methods") or ()) else "fail"))
-def answers_alone(proxy_alone):
-    """Does the proxy that is silent about the target answer for itself?"""
-    return [row for row in proxy_alone if said(row, "status") or said(row, "not_http")]
-
-
 sign("""proxy.unreachable  where: proxy client  each: tunnel  hides: THROUGH DNS dns.inconsistent
     means: The configured proxy does not accept a connection, or has no address.
     says: The proxy {proxy} ({variable}) applies to {host} and cannot be used: {how} ({error}).
@@ -9948,6 +9942,16 @@ def is_unheeded(row):
     held = said(row, "info", "unsent") and not said(row, "info", "unacked")       # (tcp_info)
     return row.value["ended"] in ("silent", "stalled") and bool(held or said(
         row, "info", "unacked") and (said(row, "info", "total_retrans") or 0) > 1)
+
+
+def next_url(row):
+    """The URL to which a redirect's own answer leads on; '' where it leads nowhere."""
+    return join_url(row.subject, redirect_of(row)) if redirect_of(row) else ""
+
+
+def answers_alone(proxy_alone):
+    """Does the proxy that is silent about the target answer for itself?"""
+    return [row for row in proxy_alone if said(row, "status") or said(row, "not_http")]
 
 
 def ssh_ending(row):

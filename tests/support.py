@@ -63,7 +63,7 @@ TARGET = {"host": "192.0.2.1", "literal": 4, "port": 443, "knock_port": 443, "pr
           "transport": "tcp", "tls": False, "path": None, "sni": None, "family": 0,
           "source": None, "connect_to": None, "proxy": None, "greeting_s": None, "cafile": None,
           "interface": None, "bound": False, "user": None, "mode": "target", "client": None,
-          "asked": True, "watched_s": None, "file": None}
+          "asked": True, "watched_s": None, "file": None, "upgrade": False}
 LISTENER = {"proto": "tcp", "addr": "0.0.0.0", "port": 80, "waiting": 0, "limit": 128, "uid": 0,
             "inode": 7, "only_v6": None, "dropped": 0}
 WATCHED = {"most": {}, "fewest": {}, "half_open": {}, "peers": {}, "waiting": 0, "limit": 128,
