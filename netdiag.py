@@ -7319,6 +7319,7 @@ def rule_route_missing(wish, failing, tcp, routes):
     says: No route of {dev} leads to {address}: by --interface {dev} the kernel takes it for a
       neighbor there, and nobody answers.
     fix: Add one (`ip route add {address} via GATEWAY dev {dev}`), or leave out --interface.
+    ask: Which gateway on {dev} leads there?
     given: iface/eth0 inet=["198.18.0.9/24"] ; egress/A ok ; neighbor/A,eth0 ok ip=A state=FAILED ;
       tcp/A unreachable icmp=3/1@198.51.100.9 ms=3080
     fires: target/A ok interface=eth0 ; routes/ipv4 ok routes=[{"dst":"default","dev":"eth1",
@@ -7429,10 +7430,11 @@ sign("""firewall.local  where: client  each: undelivered  sure: likely  hides: B
         INBOUND[any(said(m, "TcpExtIPReversePathFilter") for m in moved)], proof=moved))
 sign("""firewall.local  where: client  each: talks  sure: likely  hides: BEYOND
     means: The kernel tries in vain to send: bytes wait, the window is open, nothing is under way.
-    says: The connection to {address} port {port} opens, and what is said on it does not leave this
-      host: {unsent} bytes wait that the peer would take. A rule of this host drops such packets.
+    says: The connection to {address} port {port} opens, and what is said on it stays on this host
+      ({unsent} bytes wait that the peer would take): a rule here drops it.
     fix: Look at the OUTPUT rules here for one about content, size or state (`nft list ruleset`,
       `iptables -S OUTPUT`).
+    ask: Which OUTPUT rule drops this?
     fires: http/A ok status=null ended=silent info={"unacked":0,"unsent":120,"window":64256}
     fires: tls/A ok ended=stalled info={"unacked":0,"unsent":517,"window":64256}
     quiet: http/A ok status=null ended=silent info={"unacked":0,"unsent":120,"window":0}
@@ -7445,6 +7447,7 @@ sign("""firewall.local  where: client  each: talks  sure: likely  hides: BEYOND
     says: {dev} is a port of {master} and has the address itself: what comes in by {dev} is heard by
       {master} only, and so no answer is.
     fix: Move the addresses and routes of {dev} to {master}, or take {dev} out of {master}.
+    ask: Move the addresses of {dev} to {master}.
     given: egress/A ok via=G ; neighbor/G,eth0 ok state=FAILED
     fires: iface/eth0 master=br0 ; iface/br0 name=br0 inet=[] inet6=[]
     quiet: iface/eth0 ; iface/br0 name=br0 inet=[] inet6=[]
@@ -7615,6 +7618,7 @@ sign("""dns.slow  where: dns client  each: unresolved  sure: likely  hides: dns.
     says: The resolver {server} knows {host} and needs {seconds:.1f} s to say so; this host waits
       for {patience} s only (`options timeout` in /etc/resolv.conf).
     fix: Repair the slow resolver, name one that answers first, or raise that timeout.
+    ask: Why does {server} need {seconds:.1f} s for {host}?
     given: lookup/N refused error=EAI_AGAIN ; dns/R,A,N ok addresses=["192.0.2.7"] ms=1600
     fires: resolv_conf/resolv.conf ok options={"timeout":1}
     quiet: resolv_conf/resolv.conf ok options={"timeout":3}   quiet: resolv_conf/resolv.conf ok""",
@@ -7848,29 +7852,40 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     ask: Please look beyond {where}: {here} gets no answer from {address}.
     given: tcp/A timeout   fires: trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
     quiet: trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]
-    fires: egress/A ok via=G ; neighbor/G,eth0 ok state=PERMANENT
-    fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=CACHED""")
-def rule_path_dead_end(row, traces, present, ways, neighbor):
+    fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=CACHED
+    quiet: egress/A ok via=G ; neighbor/G,eth0 ok ip=G state=PERMANENT""")
+def rule_path_dead_end(row, traces, present, neighbor, by_hand):
     """Silence by every protocol; the last router that still answers is the last known as good."""
     address, last = row.subject, last_hop(traces, row.subject)
     where = "hop %d, %s" % (last, hop_table(traces, address)[last]) if last else \
         "this host's first hop"
     places = ["client_network", "transit", "server_network", "server", "client"][:3 if last else 5]
-    entered = [r for way in ways if way.subject == address and not last for r in saying(
-        neighbor, "state", "PERMANENT") if r.value["ip"] == (way.value["via"] or address)]
-    if not last and not entered and saying(neighbor, "ip", address):
+    if not last and saying(neighbor, "ip", address):
         where = "the switch of this host's own segment"
         places = ["server", "client_network", "client"]
-    if entered:
-        where += ", whose MAC address was entered by hand (`ip neigh` says PERMANENT)"
-        places = unique(["client_network", "client"] + places)
     if last > 1:
         places = unique(place_of(last, None) + ["server_network", "server"])
     if traces and not rows_about(traces, address):      # one address of each family is traced
         where = "the way that it shares with other addresses of the name"
         places = ["server", "server_network"]
-    return address not in present and dict(where=where, suspects=places, proof=rows_about(
+    known = address in present or rows_about(by_hand, address)
+    return not known and dict(where=where, suspects=places, proof=rows_about(
         traces, address), confidence="likely" if last else "possible")
+
+
+sign("""path.dead_end  where: client_network client  each: by_hand  sure: possible
+    means: A MAC address that was entered by hand is believed for ever, whoever has it now.
+    says: Nothing answers beyond {ip}, this host's first hop, whose MAC address was entered by hand
+      (`ip neigh` says PERMANENT).
+    fix: Compare it with the one that {ip} has now. `ip neigh del {ip} dev {dev}` lets this host ask
+      for it again.
+    ask: Has {ip} another MAC address now?
+    given: tcp/A timeout
+    fires: egress/A ok via=G ; neighbor/G,eth0 ok ip=G dev=eth0 state=PERMANENT
+    quiet: egress/A ok via=G ; neighbor/G,eth0 ok ip=G state=REACHABLE
+    quiet: egress/A ok via=G ; neighbor/G,eth0 ok ip=G state=PERMANENT ;
+      trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]""",
+    lambda row: dict(proof=[row]))
 
 
 def prompt(rows):
@@ -8316,10 +8331,11 @@ sign("""tls.handshake_stalled http.no_response service.silent
 sign("""tls.handshake_stalled http.no_response service.silent
     where: server_network server service  each: shut  sure: likely
     means: The window of the peer is 0 from the first packet on: a SYN proxy that waits in vain.
-    says: {address} accepts the connection on port {port} and takes not a byte of what is said (its
-      window stays 0): a SYN proxy before the server accepts, and gets no answer from the server.
-    fix: Is the server behind that proxy (firewall, balancer, protection from floods) up, does it
-      listen on port {port}, and may the proxy reach it there?
+    says: {address} accepts port {port} and takes not a byte (its window stays 0): a SYN proxy in
+      front of the server accepts, and gets no answer from it.
+    fix: Is the server behind that proxy up? Does it listen on port {port}, and may the proxy (a
+      firewall, balancer or protection from floods) reach it there?
+    ask: Is the server behind the SYN proxy up?
     fires: http/A ok status=null ended=silent info={"unsent":120,"window":0}
     fires: tls/A ok ended=stalled info={"unsent":517,"window":0}
     fires: target/A ok protocol=tcp ; tcp/A ok info={"window":0}
@@ -10368,6 +10384,11 @@ VIEWS = {
     "present": lambda alive, neighbor: dict(                              # at layer 2 at least
         {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
          for r in saying(neighbor, "state", *ALIVE)}, **alive),
+    "by_hand": lambda silent, ways, neighbor, traces, present: [       # (next hops, by address)
+        entry._replace(subject=row.subject) for row in silent
+        if row.subject not in present and not last_hop(traces, row.subject)
+        for way in rows_about(ways, row.subject) for entry in saying(neighbor, "state", "PERMANENT")
+        if entry.value["ip"] == (way.value["via"] or row.subject)],
     "outsized": lambda sizes: [rows_about(sizes, a)[0]._replace(subject=a)
                                for a in size_suspects(saying(sizes, "by", "echo"))],
     "lapses": lambda checks: succeeded(checks), "lapse_causes": lapse_causes,    # (watch)
@@ -12135,6 +12156,7 @@ JAPANESE = """
 @route_missing_bound {dev}には{address}への経路がありません。--interface {dev}では、カーネルがそのセグメント上の隣接ホストとみなしますが、
     誰も応答しません。
   fix 経路を追加するか（`ip route add {address} via GATEWAY dev {dev}`）、--interfaceを外してください。
+  ask {dev}側でそこへ向かうゲートウェイを教えてください。
 @route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
   fix {dev}の範囲またはネットマスクを修正してください。`ip route get {address}`で、{address}がそこへ向かうことがわかります。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
@@ -12152,12 +12174,15 @@ JAPANESE = """
     サーバーの手前のSYNプロキシが代わりに受け付け、サーバーからの応答を得られずにいます。
   fix そのプロキシ（ファイアウォール、ロードバランサー、DDoS対策装置）の背後のサーバーは稼働し、ポート{port}で待ち受けていますか。
     プロキシからサーバーへの通信は許可されていますか。
+  ask SYNプロキシの背後のサーバーは稼働していますか。
 @firewall_local_talks {address}のポート{port}への接続は開きますが、その後のデータがこのホストから出ていません
     （相手は受信できるのに{unsent}バイトが未送信）。このホストのルールがそのパケットを破棄しています。
   fix このホストのOUTPUTルールで、内容、サイズ、状態を条件とするものを確認してください（`nft list ruleset`、`iptables -S OUTPUT`）。
+  ask これを破棄しているOUTPUTルールを調べてください。
 @address_on_port {dev}は{master}のポートですが、アドレスが{dev}自身に設定されています。{dev}に届くパケットは{master}だけが受け取るため、
     応答が届きません。
   fix {dev}のアドレスと経路を{master}へ移すか、{dev}を{master}から外してください。
+  ask {dev}のアドレスを{master}へ移してください。
 @segment_isolated_silent_hops {dev}のセグメントでは誰も応答しません。{hop}のほか、問い合わせた{count}台も無応答です。
   fix VLAN、サブネット、ケーブルの誤りが疑われます。{dev}を正常なホストと比べ、スイッチを確認してください。
 @gateway_silent_silent_hops ゲートウェイ{hop}が{dev}で応答しません（レイヤー2の状態: {state}）。
@@ -12188,6 +12213,7 @@ JAPANESE = """
 @dns_slow_unresolved リゾルバー{server}は{host}を知っていますが、応答に{seconds}秒かかります。
     このホストは{patience}秒しか待ちません（/etc/resolv.confの`options timeout`）。
   fix 遅いリゾルバーを修復するか、応答の速いリゾルバーを先に指定するか、その待ち時間を延ばしてください。
+  ask {server}が{host}の応答に{seconds}秒かかる原因を調べてください。
 @dns_slow_first 1番目のリゾルバー{server}は無応答で、{other}は応答します。名前解決のたびに待たされます。
   fix 応答するリゾルバーを/etc/resolv.confの先頭にするか、{server}を修復してください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
@@ -12230,6 +12256,10 @@ JAPANESE = """
   fix サーバーは稼働していますか。サーバーで`tcpdump -ni any host {here}`を実行すれば判別できます。何も届かなければ往路、
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
   ask {where}の先の調査をお願いします。{here}は{address}から応答を得られません。
+@path_dead_end_by_hand このホストの最初のホップ{ip}より先は無応答です。そのMACアドレスは手動で設定されています
+    （`ip neigh`でPERMANENT）。
+  fix {ip}の現在のMACアドレスと比べてください。`ip neigh del {ip} dev {dev}`で、このホストは改めて問い合わせます。
+  ask {ip}のMACアドレスは変わりましたか。
 @path_mtu_blackhole {address}への経路で、小さいパケットは通り、大きいパケットが失われます: {how}。
   fix ICMP「fragmentation needed」を通すか、トンネルでMSSを調整してください。ICMPは3/4（IPv6は2/0）、調整は
     `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`です。
@@ -12692,8 +12722,6 @@ only {count} of {all} addresses are tried = {all}個のうち{count}個のアド
 the way that it shares with other addresses of the name = ほかのアドレスと共通の区間
 this host's first hop = このホストの最初のホップ
 the switch of this host's own segment = このホスト自身のセグメントのスイッチ
-this host's first hop, whose MAC address was entered by hand (`ip neigh` says PERMANENT)
-    = このホストの最初のホップ（MACアドレスは手動設定、`ip neigh`でPERMANENT）
 the talk stalls, and works with small segments (MSS {n})
     = 通信が途中で止まり、小さいセグメント（MSS {n}）では成功します
 says no: "{words}" = 拒否します（「{words}」）
