@@ -1539,8 +1539,8 @@ VARIANTS = [
         "client", SECOND_MAC + "; ip route add default via 192.0.2.1 dev eth1 metric 900")]),
     # No way back to this source: what answers pings from another one says nothing.
     fault("source-without-way-back", FAR4, "gateway.silent path.dead_end", "client_network client",
-          never="tcp.filtered", options="--source 10.9.9.9",
-          do=[("client", "ip addr add 10.9.9.9/32 dev lo")]),
+          never="tcp.filtered", options="--source 10.1.2.9",
+          do=[("client", "ip addr add 10.1.2.9/32 dev lo")]),
     # A rule of this host that looks into packets: the handshake passes, what follows does not leave.
     fault("own-rule-on-content", "http://%s/" % WEB4, "firewall.local", "client",
           never="http.no_response", do=[("client", "iptables -A OUTPUT -p tcp --dport 80 -m string "
@@ -1577,12 +1577,12 @@ VARIANTS = [
           do=[drop("gateway", "input", "tcp dport 8080")]),
     fault("neighbor-drops-all", "192.0.2.20:9000", "path.dead_end tcp.filtered", "server",
           do=[drop("neighbor", "input", "ip protocol { tcp, udp, icmp }")]),
-    on_client("veth-peer-down", "10.5.0.2:80", "link.down", "ip link add veth0 type veth peer name "
-              "veth1; ip addr add 10.5.0.1/24 dev veth0; ip link set veth0 up"),
+    on_client("veth-peer-down", "10.1.2.2:80", "link.down", "ip link add veth0 type veth peer name "
+              "veth1; ip addr add 10.1.2.1/24 dev veth0; ip link set veth0 up"),
     # All traffic goes into a tunnel whose far end is dead: its range is as it should be.
     fault("tunnel-for-everything", FAR4, "path.dead_end", "client_network client",
           never="route.overlap", serve=["tun clat4"],
-          do=[("client", "ip link set clat4 up; ip addr add 192.0.0.4/32 dev clat4; "
+          do=[("client", "ip link set clat4 up; ip addr add 10.1.2.4/32 dev clat4; "
                "ip route replace default dev clat4")]),
     # A default route that forgot its gateway: every host of the world seems to be next door.
     on_client("default-without-gateway", FAR4, "route.overlap",
