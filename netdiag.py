@@ -8377,8 +8377,11 @@ sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca
         row in misnamed or not said(row, "status")) and dict(
             code=(["tls.name_mismatch"] * (row in misnamed) + ["http.not_http"] * bool(
                 said(row, "not_http")) + [code for code, _, _ in untimely(
-                    said(row, "chain") or [], now or 0)] + [STAGES[said(row, key)] for key in (
-                        "verify_code", "ended", "error", "stage") if said(row, key) in STAGES])[0],
+                    said(row, "chain") or [], now or 0)] + ["tls.self_signed"] * (    # (Python 3.6)
+                        said(row, "ended") == "untrusted" and not said(row, "verify_code")
+                        and any(cert["self_issued"] for cert in row.value["chain"][:1]))
+                  + [STAGES[said(row, key)] for key in (
+                      "verify_code", "ended", "error", "stage") if said(row, key) in STAGES])[0],
             stage="tls" if row in misnamed else row.value["stage"], url=row.subject,
             error=", ".join(names_of(row.value["chain"][0])[:2]) if row in misnamed else
             "no such port" if said(row, "error") == "EINVAL" else
