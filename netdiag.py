@@ -4987,7 +4987,7 @@ class System:
         if secure:
             alpn = ("http/1.1",) if b" HTTP/1.1\r\n" in request else ()
             sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn)
-            if made["ended"] == "untrusted" and not made["verify_code"]:      # 3.6 keeps it back
+            if made["ended"] == "untrusted":             # once more to see the chain
                 made["chain"] = self.tls(address, port, server_name, False)[1]["chain"]
             facts.update(pick(made, "error verify_code ended alpn chain"), stage="tls",
                          tls_ms=made["ms"])
@@ -8363,29 +8363,32 @@ sign("""http.redirect_loop  where: service  each: redirects
             said(r, "cookies") for r in http + redirects) or len(redirects) < REDIRECT_LIMIT
             and printable(hide_secret(next_url(row)), 200) not in [
                 r.subject for r in redirects] else "certain"))
-sign("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca tls.self_signed
-    tls.name_mismatch tls.not_yet_valid http.no_response http.not_http tcp.refused
-    path.host_unreachable path.net_unreachable tcp.filtered
+
+
+@rule("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca tls.self_signed
+    tls.incomplete_chain tls.unacceptable tls.name_mismatch tls.not_yet_valid http.no_response
+    http.not_http tcp.refused path.host_unreachable path.net_unreachable tcp.filtered
     where: service  each: redirects  sure: likely
-    means: A redirect whose own host cannot be looked up, reached or trusted.
     says: The redirect to {url} leads nowhere: {stage} fails ({error}).
     fix: Correct the redirect's address; or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
-    quiet: redirects/http://there.example/ ok status=200""",
-    lambda row, now, misnamed, redirects: row in latest(redirects) and said(
-        row, "stage") in STAGES and (
-        row in misnamed or not said(row, "status")) and dict(
-            code=(["tls.name_mismatch"] * (row in misnamed) + ["http.not_http"] * bool(
-                said(row, "not_http")) + [code for code, _, _ in untimely(
-                    said(row, "chain") or [], now or 0)] + ["tls.self_signed"] * (    # (Python 3.6)
-                        said(row, "ended") == "untrusted" and not said(row, "verify_code")
-                        and any(cert["self_issued"] for cert in row.value["chain"][:1]))
-                  + [STAGES[said(row, key)] for key in (
-                      "verify_code", "ended", "error", "stage") if said(row, key) in STAGES])[0],
-            stage="tls" if row in misnamed else row.value["stage"], url=row.subject,
-            error=", ".join(names_of(row.value["chain"][0])[:2]) if row in misnamed else
-            "no such port" if said(row, "error") == "EINVAL" else
-            said(row, "error") or said(row, "not_http") or said(row, "ended")))
+    quiet: redirects/http://there.example/ ok status=200""")
+def rule_redirect_dead(row, now, redirects):
+    """A redirect whose own host cannot be looked up, reached or trusted."""
+    chain, wanted = said(row, "chain") or [], {"sni": None, "host": read_url(row.subject)["host"]}
+    distrust = [fault for fault in trust_faults(row.value, chain, wanted, now)
+                if fault[0] != "tls.expiring"] if chain else []
+    if row not in latest(redirects) or said(row, "stage") not in STAGES or (
+            said(row, "status") and not distrust):
+        return None
+    codes = [code for code, _ in distrust] + ["http.not_http"] * bool(said(row, "not_http")) + [
+        STAGES[said(row, key)] for key in ("ended", "error", "stage") if said(row, key) in STAGES]
+    names = [holes["names"] for _, holes in distrust[:1] if "names" in holes]
+    error = first_of(names + [said(row, "error") or said(row, "not_http") or said(row, "ended")])
+    return dict(code=codes[0], url=row.subject, stage="tls" if distrust else row.value["stage"],
+                error="no such port" if error == "EINVAL" else error)
+
+
 sign("""service.silent  where: service  each: mute  sure: likely
     means: Connected, and no word from a server that speaks first, or to a client's first words.
     says: {address} accepts port {port} and stays silent; {protocol} servers {usual}.
@@ -9571,11 +9574,11 @@ FILTERS = r"(?i)squid|proxy\b|zscaler|blue ?coat|web ?sense|mcafee web|umbrella|
 SSH_OPTIONS = table_of("kex=KexAlgorithms host_key=HostKeyAlgorithms cipher=Ciphers mac=MACs")
 ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="resets the connection")
 SSH_CUTS = {"closed_by_remote": "closed", "reset": "reset"}            # of SSH_ENDINGS
-STAGES = {10: "tls.expired", 18: "tls.self_signed", **table_of(
+STAGES = table_of(
     "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
     " EAI_AGAIN=dns.failing EINVAL=http.no_response"
     " ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
-    " ENETUNREACH=path.net_unreachable connect=tcp.filtered")}
+    " ENETUNREACH=path.net_unreachable connect=tcp.filtered")
 ORIGIN_STATUS = tuple(range(520, 528)) + (530,)        # Cloudflare's own: its origin fails
 STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in """\
 400 / the server does not understand the request / Check the URL and the Host name.
@@ -10421,8 +10424,6 @@ VIEWS = {
         row.subject for row in latest(http + page) if wants_http2(row, tls + through)],
     "exchanges": lambda http, page, http2_only: [       # of HTTP/1.1
         row for row in latest(succeeded(http + page)) if row.subject not in http2_only],
-    "misnamed": lambda redirects: [r for r in redirects if said(r, "chain") and not name_matches(
-        r.value["chain"][0], read_url(r.subject)["host"])],
     "tls_only": lambda secure: [r for r in secure if said(r, "version") or said(r, "alert")],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "reply")],
@@ -12324,7 +12325,7 @@ JAPANESE = """
   fix ポート番号を確認してください。そこで応答しているプロトコルのクライアントを使ってください。
 @http_redirect_loop_redirects {host}のリダイレクトが循環しているか、終わりません（{count}段、最後は{url}）。
   fix リダイレクトの設定を修正してください。http/httpsの取り違えや、TLSを終端するプロキシの背後の名前が多い原因です。
-@dns_not_found_redirects {url}へのリダイレクト先に到達できません（{stage}の段階で失敗、{error}）。
+@redirect_dead {url}へのリダイレクト先に到達できません（{stage}の段階で失敗、{error}）。
   fix リダイレクト先を訂正するか、そのホストを修復してください。
 @service_silent_mute {address}はポート{port}の接続を受け付けますが、何も送りません。{protocol}サーバーは{usual}。
   fix サービスが停止していませんか。サーバーで`ss -ltnp sport = :{port}`を実行すると、ポートを使用中のプロセスが分かります。
