@@ -8383,8 +8383,10 @@ def rule_redirect_dead(row, now, redirects):
         return None
     codes = [code for code, _ in distrust] + ["http.not_http"] * bool(said(row, "not_http")) + [
         STAGES[said(row, key)] for key in ("ended", "error", "stage") if said(row, key) in STAGES]
-    names = [holes["names"] for _, holes in distrust[:1] if "names" in holes]
-    error = first_of(names + [said(row, "error") or said(row, "not_http") or said(row, "ended")])
+    names = ["its certificate is for " + holes["names"] for _, holes in distrust[:1]
+             if "names" in holes]
+    failed = said(row, "error") or said(row, "not_http") or said(row, "ended")
+    error = first_of(names + [verify_reason(failed) or failed])
     return dict(code=codes[0], url=row.subject, stage="tls" if distrust else row.value["stage"],
                 error="no such port" if error == "EINVAL" else error)
 
@@ -10167,6 +10169,11 @@ def chain_end(chain):
     return link
 
 
+def verify_reason(error):
+    """Why OpenSSL trusts a chain not, in its words; None where Python (3.6) keeps them back."""
+    return find(r"verify failed: (.*?) *(?:\(_ssl|$)", error or "")
+
+
 def chain_fault(chain, store, value):
     """Self-signed, incomplete or unknown CA: from what was sent, not from OpenSSL's number 20."""
     holes = dict(name="unknown", issuer="unknown", store=store.get("file")
@@ -10180,7 +10187,7 @@ def chain_fault(chain, store, value):
     known = issuer.get("CN") in owners                # then nothing is missing but the right key
     breach = breach or known and value["verify_code"] is None and "tls.unacceptable"     # by 3.6
     if breach or leaf["self_issued"]:
-        why = find(r"verify failed: (.*?) *(?:\(_ssl|$)", value["error"] or "")
+        why = verify_reason(value["error"])
         if known and not why:
             holes.update(confidence="possible", suspects=["service", "client"])
             why = "this Python does not say why; was the CA '%s' made anew?" % holes["issuer"]
@@ -12642,6 +12649,7 @@ is the zone of this name broken (lame delegation, DNSSEC)?
     = この名前のゾーンが壊れていませんか（委任の不整合、DNSSEC）。
 IPv4 address (A) = IPv4アドレス（A）
 IPv6 address (AAAA) = IPv6アドレス（AAAA）
+its certificate is for {names} = 証明書の名前は{names}です
 {name} (where the alias {host} leads) = {name}（別名{host}の参照先）
 ; the first resolver, {server}, is silent = （先頭のリゾルバー{server}が無応答）
 link-local: good on one link only, and DNS does not say which = リンクローカルで、どのリンクのものかはDNSではわかりません
