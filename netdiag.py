@@ -4967,6 +4967,12 @@ class System:
                 facts.update(dict(ended="alert", error=late) if "alert" in late.lower() else {})
             return "ok", dict(facts, info=self.count(sock))
 
+    def with_chain(self, facts, address, port, server_name, steps):
+        """These facts of a handshake; one without trust is made once more to see the chain."""
+        if facts["ended"] == "untrusted":
+            facts["chain"] = self.tls(address, port, server_name, False, steps)[1]["chain"]
+        return facts
+
     def hello(self, address, port, server_name, clamp=None, version=0x303, padding=0,
               wait_s=TLS_WAIT_S, timeout_s=None):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
@@ -4987,8 +4993,7 @@ class System:
         if secure:
             alpn = ("http/1.1",) if b" HTTP/1.1\r\n" in request else ()
             sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn)
-            if made["ended"] == "untrusted":             # once more to see the chain
-                made["chain"] = self.tls(address, port, server_name, False)[1]["chain"]
+            made = self.with_chain(made, address, port, server_name, steps)
             facts.update(pick(made, "error verify_code ended alpn chain"), stage="tls",
                          tls_ms=made["ms"])
         with sock:
@@ -5027,21 +5032,27 @@ class System:
         port = int(parts["port"] or (443 if secure else 80))
         request = build_http_request(method, parts["path"] or "/", host, port, secure,
                                      cookies=self.cookies_for(host, secure))
-        return self.http_by_name(
-            host, self.options.family, port, secure, request, timeout_s, first=first)
+        return self.by_name(host, self.options.family, lambda address: self.http(
+            address, port, secure, sni_for(host), request, verify=True, timeout_s=timeout_s), first)
 
-    def http_by_name(self, host, family, port, secure, request, timeout_s, steps=(), first=0,
-                     server_name=None):
-        """Look the host up, then ask the first address that opens; `stage` says how far it got."""
+    def by_name(self, host, family, talk, first=0):
+        """Look the host up, then `talk` with the first address that opens -> what it returns."""
         outcome, found = self.resolve(host, family, 3.0)
         if outcome != "ok":
-            return outcome, {"stage": "lookup", "error": found["error"], "data": b"", "ended": None}
+            return outcome, dict(HANDSHAKE, stage="lookup", error=found["error"], data=b"",
+                                 ended=None)
         for address in one_of_each_family(sorted(found, key=lambda a: is_address(a) != first)):
-            outcome, facts = self.http(address, port, secure, server_name or sni_for(host), request,
-                                       verify=True, steps=steps, timeout_s=timeout_s)
+            outcome, facts = talk(address)
             if outcome == "ok":
                 break
         return outcome, facts
+
+    def by_proxy(self, host, port, secure, request, timeout_s, steps=(), server_name=None):
+        """One request to a proxy, or by its tunnel after the `steps` that open it."""
+        twin = self.aside()
+        return twin.by_name(host, 0, lambda address: twin.http(
+            address, port, secure, server_name or sni_for(host), request, verify=True,
+            steps=steps, timeout_s=timeout_s))
 
     def aside(self):
         """The same machine for a talk with a proxy, whose packets are not the target's."""
@@ -5070,13 +5081,12 @@ class System:
                timeout_s=PROXY_WAIT_S):
         """Ask a proxy for a tunnel, or for the page at `path`; raw for `parse_http_exchange`."""
         request = self.proxy_request(variable, host, port, path)
-        return self.aside().http_by_name(proxy_host, 0, proxy_port, secure, request, timeout_s)
+        return self.by_proxy(proxy_host, proxy_port, secure, request, timeout_s)
 
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
-        return self.aside().http_by_name(
-            proxy_host, 0, proxy_port, False, b"", timeout_s, steps)
+        return self.by_proxy(proxy_host, proxy_port, False, b"", timeout_s, steps)
 
     def way_through(self, variable, scheme, host, port):
         """What is said to a proxy, and heard, before its tunnel is open: SOCKS 5, or CONNECT."""
@@ -5087,29 +5097,21 @@ class System:
     def page(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, request,
              timeout_s=HTTP_WAIT_S):
         """A request over TLS through the proxy's tunnel; raw for `parse_http_exchange`."""
-        return self.aside().http_by_name(
-            proxy_host, 0, proxy_port, True, request, timeout_s,
-            self.way_through(variable, scheme, host, port), server_name=server_name)
+        steps = self.way_through(variable, scheme, host, port)
+        return self.by_proxy(proxy_host, proxy_port, True, request, timeout_s, steps, server_name)
 
     def through(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, alpn,
                 timeout_s=PROXY_WAIT_S):
         """A handshake with the target behind the proxy's tunnel; raw for `parse_handshake`."""
         if scheme == "https" or not self.has_ssl():
             return "unknown", TLS_IN_TLS if scheme == "https" else NO_SSL
-        steps = self.way_through(variable, scheme, host, port)
-        outcome, found = self.resolve(proxy_host, 0, 3.0)
-        if outcome != "ok":
-            return "unknown", found["error"]
-        for address in one_of_each_family(found):
-            outcome, facts = self.aside().tls(
+        steps, twin = self.way_through(variable, scheme, host, port), self.aside()
+
+        def shake(address):
+            outcome, facts = twin.tls(
                 address, proxy_port, server_name, True, steps, alpn, timeout_s=timeout_s)
-            if outcome == "ok":
-                break
-        if facts["ended"] == "untrusted":           # once more to see the chain
-            _, seen = self.aside().tls(
-                address, proxy_port, server_name, False, steps, alpn, timeout_s=timeout_s)
-            facts["chain"] = seen["chain"]
-        return outcome, facts
+            return outcome, twin.with_chain(facts, address, proxy_port, server_name, steps)
+        return twin.by_name(proxy_host, 0, shake)
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
