@@ -7387,6 +7387,8 @@ def rule_route_to_many(row, tcp):
     """The kernel refuses TCP to broadcast and multicast addresses at once (ENETUNREACH)."""
     return said(row, "type") in TO_MANY and saying(tcp, "immediate", True) and dict(
         kind=row.value["type"], proof=rows_about(tcp, row.subject))
+
+
 sign("""host.exhausted  where: client  each: knock  hides: AWAY
     means: The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
     says: This host has run out of {what} ({errno}, before any packet was sent).
@@ -7444,6 +7446,8 @@ sign("""firewall.local  where: client  each: talks  sure: likely  hides: BEYOND
     quiet: http/A ok info={"unacked":0,"unsent":120,"window":64256}""",
     lambda row: is_unheeded(row) and said(row, "info", "window") and not said(
         row, "info", "unacked") and dict(unsent=row.value["info"]["unsent"]))
+
+
 @rule("""address.missing  where: client  each: silent_hops  sure: likely
     hides: AWAY segment.isolated gateway.silent neighbor.silent
     says: {dev} is a port of {master} and has the address itself: what comes in by {dev} is heard by
@@ -8015,6 +8019,8 @@ sign("""udp.closed  where: service server  each: udp
     lambda row: (said(row, "icmp") or [{}])[0].get("from") == row.subject and icmp_kind(
         row.subject, row.value["icmp"][0]) in PORT_UNREACHABLE and dict(
             words=icmp_words(row.subject, row.value["icmp"][0])))
+
+
 @rule("""udp.no_reply
     where: service server server_network  each: udp  severity: warn  sure: possible
     says: No reply from UDP port {port} on {address}: that may be fine, or a filter, or
