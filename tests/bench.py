@@ -8,6 +8,7 @@ both sides.  Prints one line per measure; exit status 0, 1 when a limit is misse
 
 import json
 import os
+import py_compile
 import shutil
 import statistics
 import subprocess
@@ -102,6 +103,17 @@ def small_copy(argv):
     return argv[:1] + [os.path.join(os.path.dirname(argv[1]), SMALL)] + argv[2:]
 
 
+def compiled(argv):
+    """The same command line with what Python has kept in __pycache__; -m looks in this folder."""
+    return argv[:1] + ["-m", "netdiag"] + argv[2:]
+
+
+def peaks(lab, netdiag, statuses=(0,)):
+    """Peak memory of the copy that `make small` writes, and of the compiled file."""
+    return [expect(measure(lab, argv), statuses)["peak_mib"]
+            for argv in (small_copy(netdiag), compiled(netdiag))]
+
+
 def healthy(lab, netdiag, folder):
     """A target that works: netdiag alone, then all the commands at once, in turns."""
     commands = [[word.replace("FOLDER", folder) for word in argv] for argv in COMMANDS]
@@ -110,8 +122,8 @@ def healthy(lab, netdiag, folder):
         ours.append(expect(measure(lab, netdiag)))
         theirs.append(expect(measure(lab, *commands)))
     return (statistics.median(m["wall"] for m in ours),
-            statistics.median(m["wall"] for m in theirs), max(m["peak_mib"] for m in ours),
-            expect(measure(lab, small_copy(netdiag)))["peak_mib"])
+            statistics.median(m["wall"] for m in theirs),
+            [max(m["peak_mib"] for m in ours)] + peaks(lab, netdiag))
 
 
 def silent(lab, netdiag):
@@ -119,15 +131,13 @@ def silent(lab, netdiag):
     measured = expect(measure(lab, netdiag), (1, 3))
     rows = [row for row in json.loads(measured["texts"][0])["evidence"] if row["probe"] == "tcp"]
     resent = min((row["value"]["info"]["total_retrans"] for row in rows), default=0)
-    return measured["wall"], resent, measured["peak_mib"], expect(
-        measure(lab, small_copy(netdiag)), (1, 3))["peak_mib"]
+    return measured["wall"], resent, [measured["peak_mib"]] + peaks(lab, netdiag, (1, 3))
 
 
 def starts(netdiag):
-    """Milliseconds of `--version`, of the small copy's, and of a Python that does nothing, in
-    turns."""
+    """Milliseconds of a Python that does nothing, and of `--version` in three ways, in turns."""
     ours = [sys.executable, netdiag, "--version"]
-    commands = ours, small_copy(ours), [sys.executable, "-I", "-c", "pass"]
+    commands = [sys.executable, "-I", "-c", "pass"], ours, small_copy(ours), compiled(ours)
     found = [[] for _ in commands]
     for _ in range(START_ROUNDS):
         for argv, times in zip(commands, found):
@@ -139,23 +149,26 @@ def starts(netdiag):
 
 def bench(shared, table):
     """All measures."""
-    wall, others, peak, peak_small = in_lab(HEALTHY, shared, lambda lab, argv: healthy(
+    wall, others, memory = in_lab(HEALTHY, shared, lambda lab, argv: healthy(
         lab, argv, shared.folder))
     table.add("healthy https target, netdiag", wall, "s", 1.2)
     table.add("  ping, traceroute, dig, nc, curl, ... all at once", others, "s")
     table.add("  netdiag against them", wall / others, "x", 0.3)
-    table.add("  peak memory", peak, "MiB", 40)
-    table.add("  peak memory of the copy that `make small` writes", peak_small, "MiB", 40)
-    wall, resent, peak, peak_small = in_lab(SILENT, shared, silent)
+    add_each(table, "  peak memory", memory, "MiB", 40)
+    wall, resent, memory = in_lab(SILENT, shared, silent)
     table.add("silently dropped port, netdiag", wall, "s", 4.5)
     table.add("  SYNs sent again that it saw", resent, "", 2, least=True)
-    table.add("  peak memory", peak, "MiB", 40)
-    table.add("  peak memory of the copy that `make small` writes", peak_small, "MiB", 40)
-    ours, ours_small, theirs = starts(shared.netdiag)
-    table.add("--version", ours, "ms")
-    table.add("  python3 -I -c pass", theirs, "ms")
-    table.add("  --version against it", ours / theirs, "x", 4)
-    table.add("  --version of the small copy against it", ours_small / theirs, "x", 4)
+    add_each(table, "  peak memory", memory, "MiB", 40)
+    nothing, *ours = starts(shared.netdiag)
+    table.add("python3 -I -c pass", nothing, "ms")
+    table.add("--version", ours[0], "ms")
+    add_each(table, "  --version against it", [ms / nothing for ms in ours], "x", 4)
+
+
+def add_each(table, what, values, unit, limit):
+    """One measure of the file itself, of its small copy, and of it compiled."""
+    for value, of in zip(values, ("", ", `make small`", ", `-m netdiag`")):
+        table.add(what + of, value, unit, limit)
 
 
 def main():
@@ -172,6 +185,8 @@ def main():
     shared = run.make_shared([python])
     with open(os.path.join(shared.folder, SMALL), "wb") as stream:
         small.write(stream)
+    py_compile.compile(shared.netdiag)
+    os.chdir(os.path.dirname(shared.netdiag))        # where -m finds it
     try:
         bench(shared, table)
     finally:
