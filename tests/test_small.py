@@ -1,8 +1,10 @@
-"""small.py: the copy of netdiag.py that needs little memory does what netdiag.py does."""
+"""What needs little memory: the copy of small.py, and the file once Python has compiled it."""
 
 import json
 import os
+import py_compile
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -67,13 +69,23 @@ class Copy(unittest.TestCase):
         self.assertIn("main", found)
         self.assertEqual(found, lines_of(vars(netdiag)))
 
+    def peak_mib(self, *command):
+        """Peak memory of a Python with this target refused."""
+        support.need(sys.platform == "linux", "ru_maxrss has other units elsewhere")
+        run = self.run_program("-c", METER, sys.executable, *command + (
+            "127.0.0.1:%d" % support.closed_port(),), cwd=os.path.dirname(self.path))
+        self.assertEqual(run.status, 1, run.err)
+        return float(run.out)
+
     def test_memory(self):
         """A target under the limit for which the copy is made; the file itself needs more."""
-        support.need(sys.platform == "linux", "ru_maxrss has other units elsewhere")
-        target = "127.0.0.1:%d" % support.closed_port()
-        run = self.run_program("-c", METER, sys.executable, self.path, target)
-        self.assertEqual(run.status, 1, run.err)
-        self.assertLess(float(run.out), MEMORY_MIB)
+        self.assertLess(self.peak_mib(self.path), MEMORY_MIB)
+
+    def test_memory_compiled(self):
+        """Nor does the file itself need more once Python has kept it compiled."""
+        program = shutil.copy(support.PROGRAM, os.path.dirname(self.path))
+        py_compile.compile(program, doraise=True)
+        self.assertLess(self.peak_mib("-m", "netdiag"), MEMORY_MIB)
 
     def test_three_quotes(self):
         """A text that cannot be held in three quotes is refused."""
