@@ -7863,19 +7863,18 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
 def rule_path_dead_end(row, traces, present, neighbor, by_hand):
     """Silence by every protocol; the last router that still answers is the last known as good."""
     address, last = row.subject, last_hop(traces, row.subject)
-    where = "hop %d, %s" % (last, hop_table(traces, address)[last]) if last else \
-        "this host's first hop"
-    places = ["client_network", "transit", "server_network", "server", "client"][:3 if last else 5]
-    if not last and saying(neighbor, "ip", address):
-        where = "the switch of this host's own segment"
-        places = ["server", "client_network", "client"]
-    if last > 1:
-        places = unique(place_of(last, None) + ["server_network", "server"])
-    if traces and not rows_about(traces, address):      # one address of each family is traced
-        where = "the way that it shares with other addresses of the name"
-        places = ["server", "server_network"]
+    beyond = last and "hop %d, %s" % (last, hop_table(traces, address)[last])
+    where, places = first_of(words for holds, *words in (
+        (last > 1, beyond, place_of(last, None) + ["server_network", "server"]),
+        (last, beyond, ["client_network", "transit", "server_network"]),
+        (traces and not rows_about(traces, address),        # one address of each family is traced
+         "the way that it shares with other addresses of the name", ["server", "server_network"]),
+        (saying(neighbor, "ip", address), "the switch of this host's own segment",
+         ["server", "client_network", "client"]),
+        (True, "this host's first hop",
+         ["client_network", "transit", "server_network", "server", "client"])) if holds)
     known = address in present or rows_about(by_hand, address)
-    return not known and dict(where=where, suspects=places, proof=rows_about(
+    return not known and dict(where=where, suspects=unique(places), proof=rows_about(
         traces, address), confidence="likely" if last else "possible")
 
 
