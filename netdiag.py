@@ -74,7 +74,7 @@ PADDING = 3000               # bytes of a request that does not fit one packet (
 SSH_MARK = 72                # DSCP AF21, with which OpenSSH marks a session (ssh_config, IPQoS)
 CLAMP_MSS = 536              # every IPv4 path carries it (RFC 9293), and IPv6 ones all the more
 WALKED_LIMIT = 20000         # of a firewall, for one packet
-MAX_ADDRESSES = 6            # addresses of a name that are knocked on
+MAX_ADDRESSES = 16           # addresses of a name that are knocked on
 MAX_TALKS = 4                # addresses on which TLS and HTTP are spoken
 MAX_SEARCH = 3               # search suffixes tried against the resolvers themselves
 REDIRECT_LIMIT = 8
@@ -5856,7 +5856,7 @@ asks("ping", "Echo to the target and to the gateway; silence proves nothing.",
          ask(address, tool(parse_ping, "ping", "-n", "-c", "1", "-W", "1", *binding(
              wish, "-I", "-I") + [address]), native("echo", address))
          for address in unique(addresses(wish, lookup, dns) + [
-             hop for hop, _ in next_hops(egress)])[:MAX_ADDRESSES]])
+             hop for hop, _ in next_hops(egress)])])
 asks("trace_udp", "How far packets get: UDP to closed ports with rising TTL.",
      lambda wish, knock, lookup, dns=(): [
          ask(address, native("trace", address, 33434, "udp"),
@@ -7860,24 +7860,34 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     quiet: trace_udp/A ok hops=[{"ttl":2,"address":"A","kind":"reply"}]
     fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=CACHED
     quiet: egress/A ok via=G ; neighbor/G,eth0 ok ip=G state=PERMANENT""")
-def rule_path_dead_end(row, traces, present, neighbor, by_hand):
+def rule_path_dead_end(row, traces, present, neighbor, by_hand, untraced):
     """Silence by every protocol; the last router that still answers is the last known as good."""
     address, last = row.subject, last_hop(traces, row.subject)
     beyond = last and "hop %d, %s" % (last, hop_table(traces, address)[last])
     where, places = first_of(words for holds, *words in (
         (last > 1, beyond, place_of(last, None) + ["server_network", "server"]),
         (last, beyond, ["client_network", "transit", "server_network"]),
-        (traces and not rows_about(traces, address),        # one address of each family is traced
-         "the way that it shares with other addresses of the name", ["server", "server_network"]),
         (saying(neighbor, "ip", address), "the switch of this host's own segment",
          ["server", "client_network", "client"]),
         (True, "this host's first hop",
          ["client_network", "transit", "server_network", "server", "client"])) if holds)
-    known = address in present or rows_about(by_hand, address)
+    known = address in present or rows_about(by_hand, address) or row in untraced
     return not known and dict(where=where, suspects=unique(places), proof=rows_about(
         traces, address), confidence="likely" if last else "possible")
 
 
+sign("""path.dead_end  where: server server_network  each: untraced  severity: warn
+    sure: possible
+    means: Of one silent address of each family it is looked up how far packets get.
+    says: {address} is silent as well; how far packets get was only tried with {traced}.
+    fix: Begin with {traced}. On the server, `tcpdump -ni any host {here}` shows whether they come.
+    ask: Is {address} up, and its port open for {here}?
+    given: tcp/A timeout ; tcp/198.51.100.8 timeout
+    fires: trace_tcp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]
+    quiet: trace_tcp/A ok hops=[] ; trace_tcp/198.51.100.8 ok hops=[]
+    quiet: trace_udp/A ok ; ping/198.51.100.8 ok""",
+    lambda row, traces: dict(traced=host_of(max(traces, key=lambda trace: is_address(
+        host_of(trace)) == is_address(row.subject)))))
 sign("""path.dead_end  where: client_network client  each: by_hand  sure: possible
     means: A MAC address that was entered by hand is believed for ever, whoever has it now.
     says: Nothing answers beyond {ip}, this host's first hop, whose MAC address was entered by hand
@@ -10404,6 +10414,9 @@ VIEWS = {
     "present": lambda alive, neighbor: dict(                              # at layer 2 at least
         {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
          for r in saying(neighbor, "state", *ALIVE)}, **alive),
+    "untraced": lambda silent, traces, present: [          # one address of each family is traced
+        row for row in silent if row.subject not in present and traces
+        and not rows_about(traces, row.subject)],
     "by_hand": lambda silent, ways, neighbor, traces, present: [       # (next hops, by address)
         entry._replace(subject=row.subject) for row in silent
         if row.subject not in present and not last_hop(traces, row.subject)
@@ -12274,6 +12287,9 @@ JAPANESE = """
   fix サーバーは稼働していますか。サーバーで`tcpdump -ni any host {here}`を実行すれば判別できます。何も届かなければ往路、
     応答が失われていれば復路（サーバー側ゲートウェイなど）の問題です。
   ask {where}の先の調査をお願いします。{here}は{address}から応答を得られません。
+@path_dead_end_untraced {address}も無応答です。パケットがどこまで届くかは{traced}だけで調べました。
+  fix {traced}から調べてください。サーバーで`tcpdump -ni any host {here}`を実行すると、届いているか分かります。
+  ask {address}は稼働していますか。{here}からそのポートへの通信は許可されていますか。
 @path_dead_end_by_hand このホストの最初のホップ{ip}より先は無応答です。そのMACアドレスは手動で設定されています
     （`ip neigh`でPERMANENT）。
   fix {ip}の現在のMACアドレスと比べてください。`ip neigh del {ip} dev {dev}`で、このホストは改めて問い合わせます。
@@ -12738,7 +12754,6 @@ broadcast = ブロードキャスト
 multicast = マルチキャスト
 Whether the other addresses of the name answer = 名前のほかのアドレスが応答するか
 only {count} of {all} addresses are tried = {all}個のうち{count}個のアドレスだけを試行
-the way that it shares with other addresses of the name = ほかのアドレスと共通の区間
 this host's first hop = このホストの最初のホップ
 the switch of this host's own segment = このホスト自身のセグメントのスイッチ
 the talk stalls, and works with small segments (MSS {n})

@@ -45,6 +45,9 @@ BOXES = collections.OrderedDict((
     ("server", ("input", "server", "server server_network")),
 ))
 
+POOL = "".join("203.0.113.%d pool.lab.example\n" % n for n in range(110, 126))
+POOLED = "for n in $(seq 110 125); do ip address add 203.0.113.$n/24 dev eth0; done"
+
 HEALTHY_NEVER = ("tcp.filtered path.dead_end path.loss tcp.refused tcp.rejected gateway.silent "
                  "dns.failing dns.unreachable firewall.local path.mtu_blackhole")
 
@@ -738,6 +741,11 @@ SERVICES = [
           "service server", serve=["liars 2222=close"]),
     fault("ssh-resets", "ssh://web.lab.example:2222", "tcp.reset ssh.denied ssh.throttled",
           "service server", serve=["liars 2222=reset"]),
+    healthy("ok-sixteen-addresses", "https://pool.lab.example/", hosts=POOL, do=[("server", POOLED)]),
+    fault("sixteen-last-alive", "https://pool.lab.example/", "ok", "", hosts=POOL,
+          do=[("server", "ip address add 203.0.113.125/24 dev eth0")]),
+    fault("sixteen-all-dropped", "https://pool.lab.example/", "tcp.filtered", "server server_network", hosts=POOL,
+          do=[("server", POOLED), drop("server", "input", "tcp dport 443")]),
     fault("proxy-refused", WEB + "/", "proxy.unreachable", "proxy", options="--proxy " + PROXY),
     fault("proxy-silent", WEB + "/", "proxy.unreachable", "proxy",
           options="--proxy " + PROXY, do=[drop("proxy", "input", "tcp dport 3128")]),
