@@ -7713,12 +7713,15 @@ def rule_dns_inconsistent(dns):
     fix: Correct the routes of {routers}: each sends {address} to the other.
     fires: tcp/A unreachable icmp=11/0@G   quiet: tcp/A unreachable icmp=3/1@G
     quiet: tcp/A unreachable icmp=11/0@G ; trace_udp/A ok hops=[{"ttl":2,"address":"G"},
-      {"ttl":3,"address":"G"}]""")
-def rule_path_loop(row, traces, stuck_at):
+      {"ttl":3,"address":"G"}]
+    quiet: tcp/A unreachable icmp=11/0@G ; trace_udp/A ok hops=[{"ttl":2,"address":"G"},
+      {"ttl":4,"address":"A","kind":"reply"}]""")
+def rule_path_loop(row, traces, stuck_at, short_lived):
     """Time exceeded at full TTL (ICMP 11/0, ICMPv6 3/0): a routing loop."""
     again, hops = circle_of(rows_about(traces, row.subject)), hop_table(traces, row.subject)
     places = ["client_network"] * (hops.get(1) in again) + ["transit", "server_network"]
-    return row.value["kind"] in TIME_EXCEEDED and row.subject not in stuck_at and dict(
+    other = row.subject in stuck_at or row in short_lived
+    return row.value["kind"] in TIME_EXCEEDED and not other and dict(
         sender_facts(row, traces), confidence="certain" if again else "likely", suspects=places,
         between=", between %s" % " and ".join(again) if again else "",
         routers=" and ".join(again or [row.value["router"]]))
@@ -7750,6 +7753,17 @@ sign("""path.dead_end  where: transit  each: icmp_errors  sure: likely
     lambda row, traces, stuck_at: row.value["kind"] in TIME_EXCEEDED and row.subject in stuck_at
     and dict(proof=rows_about(traces, row.subject),
              suspects=unique(["client_network"] + place_of(stuck_at[row.subject], None))))
+
+sign("""path.dead_end  where: client  each: short_lived  sure: likely
+    means: The TTL ran out at a router beyond which packets with a larger one get: ours is small.
+    says: Packets to {address} leave this host with too small a TTL: {router} says that it ran out,
+      and packets with a larger one get to the host.
+    fix: Set the TTL to 64: `sysctl net.ipv4.ip_default_ttl`, or net.ipv6.conf.*.hop_limit, which
+      the router may advertise. Or a rule here or on the way sets it (`ip ttl set`, `-j TTL`).
+    given: tcp/A unreachable icmp=11/0@G
+    fires: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":4,"address":"A","kind":"reply"}]
+    quiet: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":3,"address":"R"},
+      {"ttl":4,"address":"G"}]""", lambda row, traces: dict(proof=rows_about(traces, row.subject)))
 
 
 sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
@@ -10410,6 +10424,11 @@ VIEWS = {
     "stuck_at": lambda traces: {                       # {address: TTL at which one router repeats}
         row.subject: ttl for row in traces for hops in [hop_table([row], row.subject)]
         for ttl in sorted(hops, reverse=True) if hops[ttl] == hops.get(ttl + 1)},
+    "short_lived": lambda icmp_errors, traces, stuck_at: [    # where a larger TTL gets to the host
+        row for row in icmp_errors for far in [distance(traces, row.subject)]
+        if row.value["kind"] in TIME_EXCEEDED and far and row.subject not in stuck_at
+        and not circle_of(rows_about(traces, row.subject)) and row.value["router"] in [
+            router for ttl, router in hop_table(traces, row.subject).items() if ttl < far]],
     "traces": lambda trace_tcp, other_traces: trace_tcp + other_traces,
     "present": lambda alive, neighbor: dict(                              # at layer 2 at least
         {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
@@ -12262,6 +12281,10 @@ JAPANESE = """
 @path_dead_end_icmp_errors {address}宛てのパケットは{router}より先へ進みません。送信時のTTLにかかわらずTTL超過が返るため、
     途中の機器がTTLを低く書き換えています。
   fix {router}の手前でTTLを書き換えるルール（`ip ttl set`、`-j TTL`）を探し、削除してください。
+@path_dead_end_short_lived {address}宛てのパケットは小さすぎるTTLでこのホストから出ています。{router}がTTL超過を返しましたが、
+    より大きいTTLのパケットは届きます。
+  fix TTLを64にしてください（`sysctl net.ipv4.ip_default_ttl`、IPv6はnet.ipv6.conf.*.hop_limit、これはルーターが広告する
+    こともあります）。またはこのホストか途中のルールがTTLを書き換えています（`ip ttl set`、`-j TTL`）。
 @path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
   fix {router}の経路を修正してください。{address}への経路がありません。
 @path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。

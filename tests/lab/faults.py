@@ -1480,6 +1480,10 @@ VARIANTS = [
     # The packets are as good as dead when they come to the next router: no loop.
     fault("ttl-set-too-low", FAR4, "path.dead_end", "client_network", never="path.loop",
           do=[rules("gateway", "postrouting", 'oifname "wan" ip ttl set 1')]),
+    fault("ttl-of-this-host", FAR4, "path.dead_end", "client", never="path.loop",
+          do=[sysctl("client", ipv4__ip_default_ttl="2")]),
+    fault("hop-limit-of-this-host", FAR6, "path.dead_end", "client", never="path.loop",
+          do=[sysctl("client", ipv6__conf__eth0__hop_limit="2")]),
     # The next router is dead: its predecessor says no more than of a dead host.
     fault("router-silent-for-router", FAR4, "path.host_unreachable", "server server_network",
           do=[("sgw", "nft -f - <<'E'\ntable arp lab {\nchain i {\ntype filter hook input "
