@@ -7766,12 +7766,16 @@ sign("""path.dead_end  where: client  each: short_lived  sure: likely
       {"ttl":4,"address":"G"}]""", lambda row, traces: dict(proof=rows_about(traces, row.subject)))
 
 
-sign("""path.net_unreachable  where: transit  each: icmp_errors  hides: PORT_ONLY
+sign("""path.net_unreachable  where: transit  each: unrouted  hides: PORT_ONLY
     means: A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
     says: {router} has no route to {address} ({words}).
     fix: Correct the routes of {router}: none leads to {address}.
-    fires: tcp/A unreachable icmp=3/0@G   quiet: tcp/A unreachable icmp=3/9@G""",
-    lambda row, traces: row.value["kind"] in NET_UNREACHABLE and sender_facts(row, traces))
+    fires: tcp/A unreachable icmp=3/0@G   quiet: tcp/A unreachable icmp=3/9@G
+    quiet: tcp/A unreachable icmp=3/0@A
+    quiet: tcp/A unreachable icmp=3/0@G ; ping/A ok reached=true""",
+    lambda row, traces: dict(
+        sender_facts(row, traces), confidence="certain" if rows_about(traces, row.subject)
+        else "likely"))
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
     says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
@@ -7788,9 +7792,11 @@ sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_
     says: A firewall rejects {protocol} port {port} on {address}: {router} answers '{words}'{own}.
     fix: Allow {here} to {address} port {port} in the rules of {router}.
     ask: Open port {port} for {here}: {router} rejects its packets to {address}.
-    fires: tcp/A refused icmp=3/3@A   quiet: tcp/A refused""",
+    fires: tcp/A refused icmp=3/3@A   quiet: tcp/A refused
+    fires: tcp/A unreachable icmp=3/0@G ; ping/A ok reached=true""",
     lambda row, wish, traces, alive: not (wish["port"] is None and row.subject in alive) and dict(
         sender_facts(row, traces), protocol=row.probe,
+        confidence="likely" if row.value["kind"] in NET_UNREACHABLE else "certain",
         own=" (the server's own firewall)" * (row.value["router"] == row.subject)))
 
 
@@ -10416,9 +10422,12 @@ VIEWS = {
     "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall
         r for r in icmp_errors if r.value["kind"] in HOST_UNREACHABLE
         and (is_late(r) or r.subject not in alive and r.value["router"] != r.subject)],
-    "rejections": lambda icmp_errors, asked_in_vain: [  # without those of udp.closed
-        r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE
-        and r not in asked_in_vain and (r.probe, r.value["router"]) != (
+    "unrouted": lambda icmp_errors, alive: [            # where nothing else gets there either
+        r for r in icmp_errors if r.value["kind"] in NET_UNREACHABLE
+        and r.subject not in alive and r.value["router"] != r.subject],
+    "rejections": lambda icmp_errors, asked_in_vain, unrouted: [  # without those of udp.closed
+        r for r in icmp_errors if r.value["kind"] in REJECTED | HOST_UNREACHABLE | NET_UNREACHABLE
+        and r not in asked_in_vain + unrouted and (r.probe, r.value["router"]) != (
             "udp" if r.value["kind"] in PORT_UNREACHABLE else None, r.subject)],
     "other_traces": lambda trace_udp, trace_icmp: trace_udp + trace_icmp,   # not of this port
     "stuck_at": lambda traces: {                       # {address: TTL at which one router repeats}
@@ -12285,7 +12294,7 @@ JAPANESE = """
     より大きいTTLのパケットは届きます。
   fix TTLを64にしてください（`sysctl net.ipv4.ip_default_ttl`、IPv6はnet.ipv6.conf.*.hop_limit、これはルーターが広告する
     こともあります）。またはこのホストか途中のルールがTTLを書き換えています（`ip ttl set`、`-j TTL`）。
-@path_net_unreachable_icmp_errors {router}には{address}への経路がありません（{words}）。
+@path_net_unreachable_unrouted {router}には{address}への経路がありません（{words}）。
   fix {router}の経路を修正してください。{address}への経路がありません。
 @path_host_unreachable_asked_in_vain {teller}{address}はその先で応答しないと通知しています（{words}、{seconds}秒後）。
   fix {address}は稼働していて正しいVLANにありますか。隣接するホストから確認してください。
