@@ -917,12 +917,13 @@ def parse_dig(text):
             "authority": len(dig_records(section.get("AUTHORITY", "")))}
 
 
-@parser
+@guarded
 def parse_resolv_conf(text):
-    """/etc/resolv.conf as glibc reads it: caps on options, at most three servers `used`."""
+    """/etc/resolv.conf as glibc reads it: caps on options, at most three servers `used`; lines that
+    begin with a blank do not count, and the CR of Windows belongs to the address before it."""
     servers, search, options, strange = [], [], {}, 0
     caps = {"ndots": 15, "timeout": 30, "attempts": 5}
-    for key, *values in word_rows(text):
+    for key, *values in [re.split("[ \t]+", line.rstrip(" \t")) for line in text.split("\n")]:
         if key == "nameserver":
             servers += values[:1]
         elif key in ("search", "domain"):
@@ -932,7 +933,7 @@ def parse_resolv_conf(text):
                 number, cap = to_int(value), caps.get(name, 1 << 30)
                 options[name.replace("-", "_")] = True if number is None else min(number, cap)
         else:
-            strange += key[0] not in "#;" and key != "sortlist"
+            strange += key.strip()[:1] not in "#;" and key != "sortlist"
     mine(2 * strange <= len(text.splitlines()), "most lines are strange")
     used = [usual_form(word) for word in servers if is_address(word)][:3] or ["127.0.0.1"]
     return {"nameservers": servers, "used": used, "search": search, "options": options}
@@ -7509,17 +7510,30 @@ sign("""neighbor.silent  where: server client_network  each: silent_hops  sure: 
 # -- the name -------------------------------------------------------------------------------------
 
 @rule("""dns.unconfigured  where: client  hides: dns.unreachable dns.failing dns.not_found
-    says: No resolver is configured: /etc/resolv.conf names no address, so no name can be looked up.
-    fix: Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP).
+    says: No resolver is configured: /etc/resolv.conf {flaw}, so no name can be looked up.
+    fix: {cure}
     fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=[]
     fires: target/- ok host=null mode=host ; resolv_conf/resolv.conf ok nameservers=["192.0.2.1:53"]
+    fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok nameservers=["R\\r"]
+    fires: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf denied
     quiet: lookup/N refused error=EAI_AGAIN ; resolv_conf/resolv.conf ok
     quiet: lookup/N ok ["192.0.2.7"] ; resolv_conf/resolv.conf ok nameservers=[]""")
 def rule_dns_unconfigured(wish, resolv_conf, lookup):
-    """resolv.conf is absent or names nobody; glibc then asks 127.0.0.1."""
+    """resolv.conf is absent, not for this user, or names nobody; glibc then asks 127.0.0.1."""
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
-    if conf and not resolvers(resolv_conf) and (failed or wish["mode"] == "host"):
-        yield dict(proof=failed + resolv_conf)
+    denied = met(rows_about(resolv_conf, "resolv.conf"), "denied")
+    windows = [word for word in conf.get("nameservers", ()) if word.endswith("\r")]
+    flaw, cure = "has no line that begins with `nameserver` and an address", \
+        "Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP)."
+    if denied:
+        flaw, cure = "is not for this user to read", "Let all users read" \
+            " /etc/resolv.conf: `chmod 644 /etc/resolv.conf`."
+    elif windows:
+        flaw, cure = "has the line ends of Windows (CR LF), with which no address is one", \
+            "Give /etc/resolv.conf the line ends of Unix: `sed -i 's/\\r$//' /etc/resolv.conf`."
+    if (conf or denied) and not resolvers(resolv_conf) and (failed or wish["mode"] == "host"):
+        yield dict(flaw=flaw, cure=cure, proof=failed + resolv_conf,
+                   confidence="certain" if failed or not windows else "likely")     # (musl)
 
 
 @rule("""dns.unreachable  where: dns transit
@@ -12253,8 +12267,8 @@ JAPANESE = """
   fix そのホップは`ip neigh | grep FAILED`でわかります。そこへ導く経路またはルールを修正してください。
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
   fix {hop}は稼働していてこのVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
-@dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confに指定がなく、名前解決ができません。
-  fix /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
+@dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confは{flaw}ため、名前解決ができません。
+  fix {cure}
 @dns_unreachable 設定されたリゾルバーがどれも応答しません（{servers}、{how}）。
   fix リゾルバーのアドレスと、ポート53の許可を確認してください。`dig @{server} {name}`も有効です。
   ask リゾルバー{server}は稼働していますか。このホストからの問い合わせは許可されていますか。
@@ -12693,6 +12707,12 @@ nothing listens on port 53 there, which is this host (is its stub running?)
     = このホスト自身のポート53で何も待ち受けていません（ローカルのスタブリゾルバーは稼働していますか）
 {sender} says {words} = {sender}の応答は{words}
 {server} says = {server}の応答:
+has no line that begins with `nameserver` and an address = `nameserver`で始まりアドレスを持つ行がない
+is not for this user to read = このユーザーには読めない
+has the line ends of Windows (CR LF), with which no address is one = 行末がWindows形式（CR LF）でアドレスが認識されない
+Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP). = /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
+Let all users read /etc/resolv.conf: `chmod 644 /etc/resolv.conf`. = /etc/resolv.confの読み取りを全員に許可してください（`chmod 644 /etc/resolv.conf`）。
+Give /etc/resolv.conf the line ends of Unix: `sed -i 's/\\r$//' /etc/resolv.conf`. = /etc/resolv.confの行末をUnix形式（LF）にしてください（`sed -i 's/\\r$//' /etc/resolv.conf`）。
 it should be on the own segment, and is not there = 同じセグメントにあるはずですが、見つかりません
 {server}, asked first, says = 最初に尋ねた{server}の応答:
 the look-up says = 名前解決の結果:
