@@ -1749,7 +1749,8 @@ FIRST_WORDS = {
     "mongodb": b"4\0\0\0\1\0\0\0\0\0\0\0\xdd\7\0\0\0\0\0\0\0\x1f\0\0\0"     # OP_MSG {hello: 1}
                b"\x10hello\0\1\0\0\0\2$db\0\6\0\0\0admin\0\0"}
 FIRST_BYTES = kinds(r"""
-    ssh=(?:.{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d   smtp=[45]\d\d[ -]
+    ssh=(?:.{0,999}\n){0,99}?SSH-\d   http=HTTP/\d   pop3=\+OK   vnc=RFB \d
+    ftp=500 OOPS:   smtp=[45]\d\d[ -]
     smtp=220[ -][^\r\n]*(?i:smtp|mail)   ftp=[12]20[ -]   imap=\* (OK|PREAUTH|BYE|NO)
     tls=[\x14-\x17]\x03[\x00-\x04]   mysql=(?s)...\x00(\x0a[\x20-\x7e]+\x00|\xff)
     http=(?is)\s*<(!doctype|html)   telnet=\xff[\xfb-\xfe]   mongodb=(?s).{12}\xdd\x07\x00\x00
@@ -8686,7 +8687,9 @@ def status_holes(row, address, path, now):
     quiet: target/A ok protocol=ssh ; tcp/A ok after=data speaks=ssh greeting=SSH-2.0-x
     fires: target/A ok protocol=ntp transport=udp ; udp/A ok reply=hello
     quiet: target/A ok protocol=ntp transport=udp ; udp/A ok reply=x speaks=ntp
-    quiet: target/A ok protocol=http ; tcp/A ok after=data speaks=http2 greeting=x""")
+    quiet: target/A ok protocol=http ; tcp/A ok after=data speaks=http2 greeting=x
+    quiet: target/A ok protocol=smtp ; tcp/A ok after=data speaks=ftp greeting="220-hi, 220 A ESMTP"
+    """)
 def rule_service_unexpected(row, wish):
     """The greeting is that of another protocol than the one asked for."""
     wanted = GREETS_AS.get(wish["protocol"], wish["protocol"])
@@ -8697,8 +8700,8 @@ def rule_service_unexpected(row, wish):
     speaks, words = said(row, "speaks"), said(row, "greeting") or said(row, "reply") or ""
     speaks = "http" if speaks == "http2" else speaks         # gRPC: its SETTINGS come unasked
     garbage = not speaks and (wanted in ("http", "telnet") or row.probe == "words")
-    either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" \
-        and not re.search("(?i)smtp|ftp", words)         # a bare 220 may be both
+    either = {speaks, wanted} == {"smtp", "ftp"} and words[:3] == "220" and (
+        wanted in words.lower() or speaks not in words.lower())       # a bare 220 may be both
     return not (garbage or either or speaks == wanted or row.value.get("refuses")) and dict(
         wanted=wish["protocol"].upper(), words=first_line(words[:60]),
         speaks=speaks.upper() if speaks else "something else")

@@ -734,6 +734,8 @@ SERVICES = [
           "service server", serve=["liars 25=drip"]),
     fault("smtp-554", "smtp://web.lab.example", "service.error", "service server",
           serve=["liars 25=say:smtp554"]),
+    fault("ftp-oops", "ftp://web.lab.example", "service.error", "service server",
+          serve=["liars 21=say:vsftpd"]),
     fault("ftp-421", "ftp://web.lab.example", "service.error", "service server",
           serve=["liars 21=say:ftp421"]),
     fault("imap-bye", "imap://web.lab.example", "service.error", "service server",
@@ -825,6 +827,7 @@ HEALTHY = [
             serve=["liars 2222=sshlines:22"]),
     healthy("ok-telnet-plain", "telnet://web.lab.example", serve=["liars 23=greet:telnetlogin"]),
     healthy("ok-smtp", "smtp://web.lab.example", serve=["liars 25=greet:smtp"]),
+    healthy("ok-smtp-lines", "smtp://web.lab.example", serve=["liars 25=greet:smtplines"]),
     # Some mail servers let spammers wait: longer than one probe's usual patience.
     healthy("ok-smtp-late", "smtp://web.lab.example", serve=["liars 25=slowgreet:2:smtp"]),
     healthy("ok-smtp-greet-pause", "smtp://web.lab.example",
