@@ -1706,9 +1706,11 @@ def parse_http_exchange(raw):
 
 
 def parse_forwarded(raw):
-    """What a proxy brings of a page: 200 for whatever is not about the proxy itself."""
-    value, own = parse_http_exchange(raw), (None, 400, 403, 407, 501, 502, 503, 504)
-    return dict(value, status=value["status"] if value["status"] in own else 200)
+    """What a proxy brings of a page: 200 for whatever is not about the proxy itself; `page` is
+    what it was."""
+    value, own = parse_http_exchange(raw), (None, 400, 403, 405, 407, 501, 502, 503, 504)
+    return dict(value, status=value["status"] if value["status"] in own else 200,
+                page=value["status"])
 
 
 def parse_http_date(text):
@@ -5068,21 +5070,22 @@ class System:
         return re.sub(b"%([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m.group(1).decode()),
                       (find(r"//([^/]*)@", full_url(url)) or "").encode())
 
-    def proxy_request(self, variable, host, port, path=None):
+    def proxy_request(self, variable, host, port, path=None, method="HEAD"):
         """CONNECT, or the request for the page at `path` (RFC 9110 9.3.6, RFC 9112 3.2.2)."""
         import base64
-        login = self.proxy_login(variable)
-        name = endpoint(host, port)
-        request = ("CONNECT " if path is None else "HEAD http://") + name + (
-            "%s HTTP/1.1\r\nHost: %s\r\n" % (path or "", name))
-        if login:
-            request += "Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login).decode()
-        return (request + "\r\n").encode("ascii", "replace")
+        login, name = self.proxy_login(variable), endpoint(host, port)
+        if path:
+            request = build_http_request(method, "http://" + name + path, host, port, False)
+        else:
+            text = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (name, name)
+            request = text.encode("ascii", "replace")
+        return request[:-2] + (b"Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login)
+                               if login else b"") + b"\r\n"
 
     def tunnel(self, proxy_host, proxy_port, variable, secure, host, port, path=None,
-               timeout_s=PROXY_WAIT_S):
+               method="HEAD", timeout_s=PROXY_WAIT_S):
         """Ask a proxy for a tunnel, or for the page at `path`; raw for `parse_http_exchange`."""
-        request = self.proxy_request(variable, host, port, path)
+        request = self.proxy_request(variable, host, port, path, method)
         return self.by_proxy(proxy_host, proxy_port, secure, request, timeout_s)
 
     def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
@@ -6073,11 +6076,10 @@ asks("udp", "A datagram to the port: a reply, an ICMP error, or silence.",
 
 @stepwise
 def probe_tunnel(wish, proxy_env):
-    """The proxy that applies to this target, asked for a tunnel; else for the page itself."""
+    """The proxy that applies to this target, asked for a tunnel; for plain HTTP, the page."""
     rows = yield list(tunnel_asks(wish, proxy_for(wish, proxy_env)))
-    if wish["protocol"] == "http" and [r for r in rows if said(r, "status") in NO_TUNNEL
-                                       and "headers" in r.value]:             # no SOCKS
-        yield list(tunnel_asks(wish, proxy_for(wish, proxy_env), wish["path"] or "/"))
+    if [page for page in forwarded(wish, rows) if head_failed(page)]:
+        yield list(tunnel_asks(wish, proxy_for(wish, proxy_env), "GET"))
 
 
 asks("through", "A TLS handshake with the target through the proxy's tunnel.",
@@ -6619,15 +6621,24 @@ def size_suspects(sizes):
                            and (r.value["answered"] or r.value["mtu"])})
 
 
-def tunnel_asks(wish, proxy, *path):
-    """A proxy asked for a tunnel to the target, or for its page; nothing without a proxy."""
+def tunnel_asks(wish, proxy, method="HEAD"):
+    """A proxy asked for a tunnel to the target, or for a page of plain HTTP, as all clients do (for
+    CONNECT to port 80 many proxies have no leave); nothing without a proxy."""
     if proxy and proxy["host"]:
-        socks = not path and (proxy["scheme"] or "").startswith("socks")
+        socks = (proxy["scheme"] or "").startswith("socks")
+        page = wish["protocol"] == "http" and not (socks or wish["upgrade"])
         yield ask("%(host)s:%(port)d" % proxy, native(
             "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
-            *([] if socks else [proxy["scheme"] == "https"]), wish["host"], wish["port"], *path,
-            parse=parse_socks if socks else
-            parse_forwarded if path else parse_http_exchange))
+            *([] if socks else [proxy["scheme"] == "https"]), wish["host"], wish["port"],
+            *[wish["path"] or "/", method] * page, parse=parse_socks if socks else
+            parse_forwarded if page else parse_http_exchange))
+
+
+def forwarded(wish, tunnel):
+    """The pages of plain HTTP that a proxy brought, as answers that came through it."""
+    return [row._replace(probe="page", subject="%s via %s" % (wish["host"], row.subject),
+                         value=dict(row.value, status=row.value["page"]))
+            for row in latest(tunnel) if said(row, "page")]
 
 
 def tls_steps(wish):
@@ -8584,21 +8595,23 @@ sign("""proxy.required  where: client proxy  each: spare_proxy  hides: AWAY
     fix: Take {host} out of NO_PROXY; or give --proxy.
     fires: spare_proxy/P ok status=200   quiet: spare_proxy/P ok status=403""",
     lambda row: said(row, "status") == 200 and dict(proxy=row.subject))
-sign("""proxy.denied  where: proxy  each: tunnel  hides: AWAY
+sign("""proxy.denied  where: proxy  each: barred  hides: AWAY
     means: CONNECT is met by 403 (the proxy's rules) or 407 (it wants a login).
     says: The proxy {proxy} refuses {host}: HTTP {status} {reason}.
     fix: {cure}   ask: {request}
     fires: tunnel/P ok status=407   quiet: tunnel/P ok status=200""",
-    lambda row, wish, tunnel: row in latest(tunnel) and said(row, "status") in (403, 407) and dict(
+    lambda row, wish: said(row, "status") in (403, 407) and dict(
         proxy=row.subject, **proxy_refusal(row.value["status"], row.subject, "%s:%s" % (
             wish["host"], wish["port"]))))
-sign("""http.gateway_error proxy.unreachable proxy.denied  where: proxy  each: tunnel
+sign("""http.gateway_error proxy.unreachable proxy.denied  where: proxy  each: barred
     means: The proxy has another answer than yes, 403 or 407.
     says: The proxy {proxy} opens no way to {host}: it answers {status} {reason}.
     fix: {cure}   ask: Why does {proxy} answer {status} for {host}?
-    fires: tunnel/P ok status=502   quiet: tunnel/P ok status=407""",
-    lambda row, tunnel: row in latest(tunnel) and (said(row, "status") or 200) // 100 != 2
+    fires: tunnel/P ok status=502   quiet: tunnel/P ok status=407
+    quiet: target/N ok protocol=http ; tunnel/P ok status=502 page=502 ; http/A ok status=502""",
+    lambda row: (said(row, "status") or 200) // 100 != 2
     and row.value["status"] not in (403, 407) and dict(
+        dict(suspects=["proxy", "service"], confidence="likely") if said(row, "page") else {},
         proxy=row.subject, cure="The proxy does not get there: see its resolver, its way out, and"
         " the target." if row.value["status"] >= 500 else "Is it a proxy at all? Check its address"
         " and port.", code="http.gateway_error" if row.value["status"] in (500, 502, 503, 504)
@@ -10494,8 +10507,13 @@ VIEWS = {
     "trusting": lambda stores: [row.subject for row in saying(stores, "ended", "done")],
     "http2_only": lambda http, page, tls, through: [
         row.subject for row in latest(http + page) if wants_http2(row, tls + through)],
-    "exchanges": lambda http, page, http2_only: [       # of HTTP/1.1
-        row for row in latest(succeeded(http + page)) if row.subject not in http2_only],
+    "barred": lambda http, tunnel: [                    # by the proxy, and not by the target
+        row for row in latest(tunnel) if said(row, "status") != 200 and not (
+            said(row, "page") and said(row, "page") in [said(h, "status") for h in http])],
+    "brought": lambda wish, tunnel, barred: forwarded(wish, [
+        row for row in latest(tunnel) if row not in barred]),
+    "exchanges": lambda http, page, brought, http2_only: [       # of HTTP/1.1
+        row for row in latest(succeeded(http + page)) if row.subject not in http2_only] + brought,
     "tls_only": lambda secure: [r for r in secure if said(r, "version") or said(r, "alert")],
     "spoken": lambda connections, words, udp: saying(connections, "after", "data") + [
         row for row in words + udp if said(row, "bytes") or said(row, "reply")],
@@ -12438,8 +12456,8 @@ JAPANESE = """
   ask {proxy}から{host}のポート{port}に到達できますか。応答がありません。
 @proxy_required_spare_proxy {host}へは直接到達できませんが、プロキシ{proxy}経由なら到達できます。NO_PROXYがこれを妨げています。
   fix NO_PROXYから{host}を外すか、--proxyを指定してください。
-@proxy_denied_tunnel プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
-@http_gateway_error_tunnel プロキシ{proxy}が{host}への経路を開きません。応答は{status} {reason}です。
+@proxy_denied_barred プロキシ{proxy}が{host}への接続を拒否しています（HTTP {status} {reason}）。
+@http_gateway_error_barred プロキシ{proxy}が{host}への経路を開きません。応答は{status} {reason}です。
   ask {proxy}が{host}に対して{status}を返す原因を調べてください。
 @http_captive_exchanges {host}の代わりに、ネットワークのログイン画面が応答しています（{how}）。
   fix ブラウザーで、ネットワークのログイン画面からログインしてください。その後、再度試してください。

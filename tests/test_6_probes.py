@@ -361,6 +361,9 @@ class Talks(unittest.TestCase):
                       'no_proxy=["eb.example"]', 'no_proxy=[""]'):
             self.assertEqual(len(asked("tunnel", https + " " + stays)), 1, stays)
         self.assertEqual(asked("tunnel", "target/N ok protocol=ssh" + env), [])
+        rows = asked("tunnel", "target/N ok protocol=http port=80 path=/x proxy=http://p.example:1 ;"
+                     " proxy_env/self ok")              # plain HTTP: the page, as clients ask for it
+        self.assertEqual(rows[0][2][-2:], ("/x", "HEAD"))
 
     def test_proxy_option(self):
         """--proxy wins over the variables, for every protocol."""

@@ -781,6 +781,14 @@ SERVICES = [
               drop("gateway", "forward", "ip6 daddr 2001:db8:3::/48")]),
     fault("proxy-to-missing", "https://web.lab.example/missing", "http.client_error",
           "service client", serve=["proxy ok"], options="--proxy " + PROXY),
+    # The page of plain HTTP is asked for without CONNECT, which many proxies keep for port 443.
+    fault("proxy-to-plain-missing", WEB + "/missing", "http.client_error", "service client",
+          serve=["proxy ok"], options="--proxy " + PROXY),
+    fault("proxy-only-way-to-bad-gateway", WEB + "/bad-gateway", "http.gateway_error",
+          "service proxy", serve=["proxy ok"], options="--proxy " + PROXY,
+          do=[drop("gateway", "forward", "tcp dport 80")]),
+    healthy("ok-squid-no-connect", WEB + "/", serve=["squid deny-port"],
+            options="--proxy " + PROXY),
     fault("proxy-is-none", WEB + "/", "proxy.unreachable", "proxy",
           serve=["proxy badrequest"], options="--proxy " + PROXY),
     # An https:// proxy is spoken to in TLS; a plain one is none, as curl finds as well.
