@@ -8429,12 +8429,14 @@ sign("""http.redirect_loop  where: service  each: redirects
 
 
 @rule("""dns.not_found dns.failing tls.handshake_cut tls.expired tls.untrusted_ca tls.self_signed
-    tls.incomplete_chain tls.unacceptable tls.name_mismatch tls.not_yet_valid http.no_response
-    http.not_http tcp.refused path.host_unreachable path.net_unreachable tcp.filtered
+    tls.incomplete_chain tls.unacceptable tls.name_mismatch tls.not_yet_valid tls.not_tls
+    tls.handshake_stalled http.no_response http.not_http tcp.refused path.host_unreachable
+    path.net_unreachable tcp.filtered
     where: service  each: redirects  sure: likely
     says: The redirect to {url} leads nowhere: {stage} fails ({error}).
     fix: Correct the redirect's address; or repair the host that it names.
     fires: redirects/http://gone.example/ refused stage=lookup error=EAI_NONAME status=null
+    fires: redirects/https://A:80/ ok stage=tls ended=not_tls status=null
     quiet: redirects/http://there.example/ ok status=200""")
 def rule_redirect_dead(row, now, redirects):
     """A redirect whose own host cannot be looked up, reached or trusted."""
@@ -8449,9 +8451,10 @@ def rule_redirect_dead(row, now, redirects):
     names = ["its certificate is for " + holes["names"] for _, holes in distrust[:1]
              if "names" in holes]
     failed = said(row, "error") or said(row, "not_http") or said(row, "ended")
-    error = first_of(names + [verify_reason(failed) or failed])
+    known = {"EINVAL": "no such port", "tls.not_tls": "no TLS is spoken there"}
+    error = first_of(names + [known.get(codes[0]) or verify_reason(failed) or failed])
     return dict(code=codes[0], url=row.subject, stage="tls" if distrust else row.value["stage"],
-                error="no such port" if error == "EINVAL" else error)
+                error=known.get(error, error))
 
 
 sign("""service.silent  where: service  each: mute  sure: likely
@@ -9645,7 +9648,8 @@ ENDINGS = dict(silent="stays silent", closed="closes the connection", reset="res
 SSH_CUTS = {"closed_by_remote": "closed", "reset": "reset"}            # of SSH_ENDINGS
 STAGES = table_of(
     "lookup=dns.not_found tls=tls.handshake_cut http=http.no_response untrusted=tls.untrusted_ca"
-    " EAI_AGAIN=dns.failing EINVAL=http.no_response"
+    " EAI_AGAIN=dns.failing EINVAL=http.no_response not_tls=tls.not_tls"
+    " stalled=tls.handshake_stalled"
     " ECONNREFUSED=tcp.refused EHOSTUNREACH=path.host_unreachable"
     " ENETUNREACH=path.net_unreachable connect=tcp.filtered")
 ORIGIN_STATUS = tuple(range(520, 528)) + (530,)        # Cloudflare's own: its origin fails

@@ -1241,6 +1241,7 @@ PAGES = [fault("http-" + path.strip("/"), WEB + path, code, "service server")
     fault("redirect-to-wrong-name", WEB + "/to-wrongname", "tls.name_mismatch", "service server"),
     fault("redirect-to-self-signed", WEB + "/to-selfsigned", "tls.self_signed", "service server"),
     fault("redirect-to-ssh", WEB + "/to-ssh", "http.not_http", "service server"),
+    fault("redirect-to-plain-port", WEB + "/to-plain-port", "tls.not_tls", "service server"),
     fault("redirect-to-expired", WEB + "/to-expired", "tls.expired", "service server"),
     healthy("ok-http-1.0", WEB + ":9000/", serve=["liars 9000=page:http10"]),
     # A WebSocket server has nothing to say to a plain request.

@@ -242,6 +242,7 @@ LOCATIONS = """
     location = /to-expired { return 302 https://expired.lab.example/; }
     location = /to-wrongname { return 302 https://wrongname.lab.example/; }
     location = /to-selfsigned { return 302 https://selfsigned.lab.example/; }
+    location = /to-plain-port { return 302 https://web.lab.example:80/; }
     location = /to-ssh { return 302 http://web.lab.example:22/; }
     location = /to-plain { return 302 http://web.lab.example/; }
 """
