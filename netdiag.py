@@ -5200,7 +5200,19 @@ class System:
             if attempt["immediate"] and attempt["errno"] != "ECONNREFUSED":
                 return "unknown", "IP_MINTTL: %s" % attempt["errno"]
         answered = [ttl for ttl, a in zip(asked, attempts) if a["errno"] == "ECONNREFUSED"]
-        return "ok", {"ttl": max(answered, default=None), "host_ttl": host_ttl, "far": far}
+        return "ok", {"ttl": max(answered, default=None), "host_ttl": host_ttl, "far": far,
+                      "by_us": None}
+
+    def reset_by_us(self, address, port, timeout_s=None):
+        """Do this port's resets come by loopback, each time, as those of this host's rules do?"""
+        seen = []
+        for syns in (0, 1, 1, 1):                 # other talk there would have to hit each moment
+            self.volley(address, port, SIZE_WAIT_S, [None] * syns)
+            outcome, text = self.read("/proc/net/dev")
+            if outcome != "ok":
+                return "unknown", text
+            seen.append(parse_proc_net_dev(text).get("lo"))
+        return "ok", {"by_us": all(one != other for one, other in zip(seen, seen[1:]))}
 
     def fits(self, address, size, wait_s, timeout_s=None):
         """Does an unfragmentable packet of `size` bytes get an answer?  By echo, or by UDP."""
@@ -5935,9 +5947,11 @@ def probe_moved(wish, counters, tcp, retries, tls, http):
 
 
 @probe
-def probe_reset_ttl(wish, tcp, trace_udp):
-    """From how far a reset comes: its TTL, against that of the host's own ICMP."""
+def probe_reset_ttl(wish, tcp, trace_udp, trace_tcp):
+    """From how far a reset comes: its TTL, against that of the host's own ICMP; from this host?"""
     for row in saying(met(tcp, "refused"), "icmp", []):
+        if refused_at(trace_tcp, row.subject) == 1:
+            yield from each("reset_by_us", [row], wish["knock_port"])
         for hop in [hop for hop in hops_to(trace_udp, row.subject) if hop["ttl"] > 1
                     and hop.get("kind") == "reply" and hop.get("from_ttl")][:1]:
             yield from each("reset_ttl", [row], wish["knock_port"], hop["from_ttl"], hop["ttl"])
@@ -7421,6 +7435,8 @@ sign("""host.exhausted  where: client  each: silent  sure: likely  hides: AWAY f
     fix: Allow {address} port {port} here (`nft list ruleset`, `iptables -S OUTPUT`).
     fires: tcp/A timeout info={"retrans":0,"total_retrans":3}
     fires: iface/eth0 ; tcp/A refused icmp=3/3@198.51.100.9
+    fires: tcp/A refused ; reset_ttl/A ok by_us=true   quiet: tcp/A refused
+    quiet: tcp/A refused ; reset_ttl/A ok by_us=false
     fires: target/- ok host=null mode=host ; general_dns/R,A,N denied error=EPERM
     quiet: tcp/A timeout info={"retrans":1,"total_retrans":3}
     quiet: iface/eth0 ; tcp/A refused icmp=3/3@A""")
@@ -7835,8 +7851,8 @@ sign("""tcp.rejected  where: server_network  each: rejections  hides: path.dead_
 def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl, tunnel):
     """A RST and no ICMP: nothing listens, or a box before it answers; a SOCKS proxy says so too."""
     here = row.subject in own
-    far, proof = distance(other_traces, row.subject), rows_about(trace_tcp, row.subject)
-    if not here and reset_hops(row.subject, trace_tcp, reset_ttl, far):
+    proof = rows_about(trace_tcp, row.subject)
+    if not here and reset_hops(row.subject, trace_tcp, reset_ttl, other_traces):
         return None
     same = saying(latest(tunnel), "reason", "connection refused")
     return dict(
@@ -7853,13 +7869,15 @@ def rule_tcp_refused(row, own, trace_tcp, other_traces, reset_ttl, tunnel):
     ask: Open port {port} for {here}: a firewall resets its connections to {address}.
     given: trace_udp/A ok hops=[{"ttl":4,"address":"A","kind":"reply"}] ; tcp/A refused
     fires: trace_tcp/A ok hops=[{"ttl":2,"address":"A","kind":"refused"}]
+    fires: reset_ttl/A ok by_us=false ; trace_udp/A ok hops=[{"ttl":1,"address":"G"}]
+    quiet: reset_ttl/A ok by_us=false ; trace_udp/A ok
     quiet: trace_tcp/A ok hops=[{"ttl":2,"kind":"refused"}] ; reset_ttl/A ok ttl=60 host_ttl=60
     quiet: trace_tcp/A ok hops=[{"ttl":4,"address":"A","kind":"refused"}]""")
 def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
     """A RST that comes from nearer than the server: a box on the way answers in its place."""
     far = distance(other_traces, row.subject)
-    boxes = row.subject not in own and reset_hops(row.subject, trace_tcp, reset_ttl, far)
-    return boxes and dict(hops=" or ".join(map(str, boxes)), far=far, suspects=unique(
+    boxes = row.subject not in own and reset_hops(row.subject, trace_tcp, reset_ttl, other_traces)
+    return boxes and dict(hops=" or ".join(map(str, boxes)), far=far or "unknown", suspects=unique(
         p for hop in boxes for p in place_of(hop, far)), proof=rows_about(
             trace_tcp + reset_ttl, row.subject))
 
@@ -9978,7 +9996,7 @@ def is_local_bridge(link):
         LOCAL_BRIDGES.match(link.get("name") or ""))
 
 
-def local_refusal(row, own, trace_tcp, egress):
+def local_refusal(row, own, reset_ttl, egress):
     """How this host itself stopped a connection, in words; None where it did not."""
     value, address, info = row.value, row.subject, row.value.get("info") or {}
     for error in [e for e in value["icmp"] if e["from"] in own][:1]:
@@ -9992,8 +10010,7 @@ def local_refusal(row, own, trace_tcp, egress):
         by_route = not way or way["error"]
         return None if by_route else "connecting is not permitted (%s): a rule, an IPsec policy" \
             " (`ip xfrm policy`) or a security module" % value["errno"]
-    if row.outcome == "refused" and not value["icmp"] and refused_at(trace_tcp, address) == 1 \
-            and address not in own and not is_next_door(egress, address):
+    if address not in own and saying(rows_about(reset_ttl, address), "by_us", True):
         return "the reset comes from hop 0, this host: a rule resets it, or redirects it to a" \
             " port of this host where nobody listens (a local proxy?)"
     return None
@@ -10022,9 +10039,12 @@ def refused_at(trace_tcp, address):
                default=None)
 
 
-def reset_hops(address, trace_tcp, reset_ttl, far):
+def reset_hops(address, trace_tcp, reset_ttl, other_traces):
     """The hops that a reset may come from when it is not the server's; [] where it may be."""
-    for row in succeeded(rows_about(reset_ttl, address)):
+    far, rows = distance(other_traces, address), succeeded(rows_about(reset_ttl, address))
+    if saying(rows, "by_us", False) and 1 in hop_table(other_traces, address):
+        return [1]
+    for row in saying(rows, "by_us", None):
         nearer = (row.value["ttl"] or 0) - row.value["host_ttl"]
         if far and 0 <= nearer < far:      # its TTL is higher than that of the host's own ICMP
             return [far - nearer] * (nearer > 0)       # or as high: a box rewrites TTLs on the way
@@ -10448,9 +10468,9 @@ VIEWS = {
     "silent": lambda tcp: [r for r in saying(tcp, "state", "silent") if not r.value["icmp"]],
     "undelivered": lambda silent, unheard: [
         test for row in silent for test in succeeded(rows_about(unheard, row.subject))],
-    "stopped": lambda tcp, own, trace_tcp, egress: {                      # {address: how, in words}
+    "stopped": lambda tcp, own, reset_ttl, egress: {                      # {address: how, in words}
         row.subject: how for row in tcp for how in [
-            row.value and local_refusal(row, own, trace_tcp, egress)] if how},
+            row.value and local_refusal(row, own, reset_ttl, egress)] if how},
     "refusals": lambda connections, stopped: [         # by a reset, and no ICMP
         r for r in met(connections, "refused") if not r.value["icmp"] and r.subject not in stopped],
     "asked_in_vain": lambda icmp_errors, alive: [     # by the last router, and no firewall

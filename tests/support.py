@@ -154,7 +154,7 @@ BLANKS = {
     "elsewhere": {"listeners": [], "namespaces": 0}, "units": [], "back": ROUTE,
     "hops": {"ip": None, "dev": None, "state": "REACHABLE", "mac": None}, "returning": ROUTE,
     "loop": {"tried": 1, "open": 1, "silent": 0, "resent": 0}, "logs": {"lines": []},
-    "reset_ttl": {"ttl": None, "host_ttl": 64}, "capture": CAPTURE, "flow": FLOW,
+    "reset_ttl": {"ttl": None, "host_ttl": 64, "by_us": None}, "capture": CAPTURE, "flow": FLOW,
     "waiting": 30, "dropped": {},
     "exchange": {"greeting": "", "bytes": 3000, "arrived": True, "back_bytes": 3000,
                  "ended": "done"},

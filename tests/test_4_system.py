@@ -309,6 +309,7 @@ class Connections(SystemCase):
             outcome, facts = self.system.settle(host, port, 0.3)
             self.assertEqual((outcome, facts["state"], facts["errno"], facts["icmp"]),
                              ("refused", "error", "ECONNREFUSED", []))
+            self.assertEqual(self.system.reset_by_us(host, port), ("ok", {"by_us": True}))
 
     def test_ipv6(self):
         """The same over IPv6."""

@@ -256,7 +256,7 @@ class Packets(unittest.TestCase):
 
 
 SENDING = ("knock", "settle", "echo", "datagram", "query", "trace", "tls", "hello", "http",
-           "tunnel", "fits", "attempts", "reset_ttl")
+           "tunnel", "fits", "attempts", "reset_ttl", "reset_by_us")
 LIVELY = ('target/N ok proxy=http://192.0.2.8:3128 protocol=https tls=true sni=web.example ;'
           ' lookup/N ok ["192.0.2.1"] ; resolv_conf/resolv.conf ok ; egress/A ok via=G ;'
           " knock/A timeout ; tcp/A timeout ; dns/R,A,N timeout")

@@ -1529,6 +1529,13 @@ VARIANTS = [
     # A local proxy is gone, and the rule that sends everything to it is still there.
     fault("own-redirect-dead", FAR4, "firewall.local tcp.refused", "client",
           do=[nat("client", "output", "tcp dport 80 redirect to :3129")]),
+    # The same on the gateway; and an address of the gateway where nobody listens: no rule of ours.
+    fault("gateway-redirect-dead", FAR4, "tcp.refused", "client_network", never="firewall.local",
+          do=[nat("gateway", "prerouting", "tcp dport 80 redirect to :3129")]),
+    fault("refused-gateway-far-side", "198.51.100.1:81", "tcp.refused",
+          "service server client_network", never="firewall.local"),
+    fault("own-reset-next-door", "192.0.2.20:22", "firewall.local", "client",
+          do=[rules("client", "output", "tcp dport 22 reject with tcp reset")]),
     fault("ipsec-policy-blocks", FAR4, "firewall.local", "client",
           do=[("client", "ip xfrm policy add dir out dst 203.0.113.0/24 action block")]),
     # A tunnel that is not up takes every packet, and no counter of TCP or of the route tells.
