@@ -3977,6 +3977,18 @@ def or_none(call, *args):
         return None
 
 
+def beside(work, *args):
+    """Begin it in a thread -> that; None: there was none to be had (ulimit -u, -v), it is done."""
+    import threading
+    threading.stack_size(1 << 20)                 # the usual 8 MiB each count against ulimit -v
+    thread = threading.Thread(target=work, args=args, daemon=True)
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError):
+        return work(*args)
+    return thread
+
+
 def read_errors(sock):
     """Drain the error queue (read SO_ERROR before: it clears): what refused us and from where."""
     found = []
@@ -4412,11 +4424,13 @@ class System:
 
     def target_lines(self, path):
         """Targets from a file or from standard input: one a line, # begins a comment."""
+        mine(path != "-" or sys.stdin, "--targets -: standard input is closed")
         outcome, text = self.read(path) if path != "-" else (
             "ok", sys.stdin.buffer.read(FILE_LIMIT).decode("utf-8", "replace"))
         if outcome != "ok":
             raise Usage("--targets: %s" % text)
-        return list(filter(None, (line.partition("#")[0].strip() for line in text.splitlines())))
+        lines = text.lstrip("\ufeff").splitlines()
+        return list(filter(None, (line.partition("#")[0].strip() for line in lines)))
 
     def save(self, path, text):
         """Write a report that only its owner may read; what stood in the way, or None."""
@@ -4656,7 +4670,6 @@ class System:
 
     def resolve(self, name, family, timeout_s=LOOKUP_S):
         """The system's own answer (hosts file, nsswitch, stub and all): getaddrinfo, timed."""
-        import threading
         found = []
 
         def look_up():
@@ -4669,9 +4682,9 @@ class System:
                 found.append(("refused", {
                     "error": names.get(getattr(error, "errno", None), type(error).__name__),
                     "text": printable(getattr(error, "strerror", None) or error)}))
-        thread = threading.Thread(target=look_up, daemon=True)
-        thread.start()
-        thread.join(timeout_s)
+        thread = beside(look_up)
+        if thread:
+            thread.join(timeout_s)
         return found[0] if found else (
             "timeout", {"error": "ETIMEDOUT", "text": "no answer in %.1f s" % timeout_s})
 
@@ -5303,7 +5316,6 @@ class System:
 
     def receive(self, sock, talks, facts):
         """One connection to the stand-in, which is talked to in a thread of its own."""
-        import threading
         client, peer = or_none(sock.accept) or (None, None)
         if not client:
             return None
@@ -5318,9 +5330,8 @@ class System:
             facts["turned_away"] += 1
             abort(client)
         else:
-            thread = threading.Thread(target=attend, args=(client, row), daemon=True)
-            talks.append((thread, client))
-            thread.start()
+            thread = beside(attend, client, row)
+            talks.extend([(thread, client)] * bool(thread))
         return row
 
 
@@ -6797,7 +6808,6 @@ def run_probe(item, needs, system, timeout_s):
 
 def side_by_side(work, items, at_once=None):
     """Put what `work` makes of each item in its place; several at a time, each in a thread."""
-    import threading
     places = iter(range(len(items)))
 
     def run():
@@ -6806,10 +6816,7 @@ def side_by_side(work, items, at_once=None):
     if len(items) < 2:
         run()
         return items
-    threads = [threading.Thread(target=run, daemon=True) for _ in items[:at_once]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    for thread in filter(None, [beside(run) for _ in items[:at_once]]):
         thread.join()
     return items
 
@@ -6817,7 +6824,6 @@ def side_by_side(work, items, at_once=None):
 def gather(items, known, system, options, until, progress=None):
     """Run probes side by side, in the order of their needs -> ({name: answers}, in time?)."""
     import queue
-    import threading
     off, results, running, complete = unwanted(options), queue.Queue(), set(), True
     waiting = {item.name: item for item in items if item.name not in off}
     done = {item.name: unasked(item.name, "switched off") for item in items if item.name in off}
@@ -6836,7 +6842,7 @@ def gather(items, known, system, options, until, progress=None):
                     a for a in done.get(need, ()) if a.subject != "-"]
                     for need in item.needs + item.optional}
                 running.add(waiting.pop(item.name).name)
-                threading.Thread(target=work, args=(item, needs), daemon=True).start()
+                beside(work, item, needs)
             if not running:
                 break                             # needs that nobody answers: see the shape test
             if progress:
@@ -13785,7 +13791,7 @@ def main(argv=None, system=None, out=None):
     try:
         words = quick_words(argv)
         if words:
-            out.write(words)
+            hand_out(out, words)
             return EXIT_OK
         options, texts = read_arguments(argv)
         system = system or System(options)
@@ -13796,6 +13802,8 @@ def main(argv=None, system=None, out=None):
         return complain(error, EXIT_USAGE)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except (RuntimeError, MemoryError) as error:  # no thread, no memory
+        return complain("cut short: %s" % (error or "out of memory"), EXIT_UNDECIDED)
     except OSError as error:                      # the reader has gone, or the disk is full
         (system or System(None)).hush()
         return EXIT_OK if isinstance(error, BrokenPipeError) else complain(
@@ -13886,6 +13894,8 @@ def publish(reports, system, options, started, began, out, group=None):
 
 def hand_out(out, text):
     """Print a document; where the locale has no Japanese, in UTF-8 all the same."""
+    if not out:
+        raise OSError(9, "it is closed")          # EBADF
     try:
         out.write(text)
     except UnicodeEncodeError:                    # before any of it was written

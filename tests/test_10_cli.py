@@ -325,6 +325,21 @@ class Streams(CliCase):
                 self.assertEqual(child.returncode, 1, redirect)
                 self.assertNotIn(b"Traceback", child.stderr)
                 self.assertIn(b"tcp.refused", child.stdout)
+        for words in ((target,), ("--version",), ("--targets", "-")):
+            child = subprocess.run(["sh", "-c", '"$@" <&- >&-', "sh", sys.executable,
+                                    support.PROGRAM] + list(words), stderr=subprocess.PIPE)
+            with self.subTest(words=words):
+                self.assertEqual(child.returncode, 64 if "-" in words else 3)
+                self.assertNotIn(b"Traceback", child.stderr)
+
+    def test_no_threads(self):
+        """Where no thread is to be had (ulimit -u, -v), all is done one after the other."""
+        def start(thread):
+            raise RuntimeError("can't start new thread")
+        target, out = "%s:%d" % (HERE, support.closed_port()), io.StringIO()
+        with mock.patch("threading.Thread.start", start):
+            self.assertEqual(netdiag.main(["--no-tools", "--brief", target, target], out=out), 1)
+        self.assertEqual(out.getvalue().count("tcp.refused"), 2)
 
     def test_full_disk(self):
         """Standard output on a full disk: a line and no traceback."""

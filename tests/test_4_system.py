@@ -212,7 +212,7 @@ class Files(SystemCase):
         """One target a line; # begins a comment; blank lines are nothing."""
         with support.folder() as path:
             name = os.path.join(path, "targets")
-            with open(name, "w") as stream:
+            with open(name, "w", encoding="utf-8-sig") as stream:      # as Windows saves it
                 stream.write("# all\nweb.example:443  # the web\n\n  192.0.2.1 \r\n")
             self.assertEqual(self.system.target_lines(name), ["web.example:443", "192.0.2.1"])
             with self.assertRaises(netdiag.Usage):
