@@ -3989,8 +3989,11 @@ def beside(work, *args):
     return thread
 
 
-def read_errors(sock):
-    """Drain the error queue (read SO_ERROR before: it clears): what refused us and from where."""
+def read_errors(sock, sequence=None):
+    """Drain the error queue (read SO_ERROR before: it clears): what refused us and from where.
+
+    sequence: of the echo that was sent here; a raw socket is told of those of all others as well.
+    """
     found = []
     while len(found) < 20:
         packet = or_none(sock.recvmsg, 2048, 512, MSG_ERRQUEUE)
@@ -4008,7 +4011,7 @@ def read_errors(sock):
                     "mss": quoted_mss(packet[0]) if sock.type == socket.SOCK_STREAM else None})
             elif (level, kind) in RECEIVED_TTL:
                 error["ttl"] = struct.unpack_from("=i", raw)[0]
-        if "origin" in error:
+        if "origin" in error and sequence in (None, int.from_bytes(packet[0][6:8], "big")):
             found.append(error)
     return found
 
@@ -5607,7 +5610,8 @@ def trace_answer(probe):
     sock, mode, address, kind = probe["sock"], probe["mode"], probe["address"], "reply"
     hop = dict(NO_HOP, ttl=probe["ttl"], address=address, from_ttl=None,
                ms=ms_since(probe["started"], 2))
-    errors = watch_connect(probe, 0)["icmp"] if mode == "tcp" else read_errors(sock)
+    errors = watch_connect(probe, 0)["icmp"] if mode == "tcp" else read_errors(
+        sock, probe["number"] if mode == "icmp" else None)
     if errors:
         error = errors[0]
         hop.update(pick(error, "type code errno mss"), address=error["from"], from_ttl=error["ttl"])
@@ -7821,9 +7825,9 @@ sign("""path.net_unreachable  where: transit  each: unrouted  hides: PORT_ONLY
     fires: tcp/A unreachable icmp=3/0@G   quiet: tcp/A unreachable icmp=3/9@G
     quiet: tcp/A unreachable icmp=3/0@A
     quiet: tcp/A unreachable icmp=3/0@G ; ping/A ok reached=true""",
-    lambda row, traces: dict(
-        sender_facts(row, traces), confidence="certain" if rows_about(traces, row.subject)
-        else "likely"))
+    lambda row, traces, other_traces: dict(sender_facts(row, traces), confidence="certain" if any(
+        said(trace, "end", "kind") == "icmp" for trace in rows_about(other_traces, row.subject))
+        else "likely"))                      # no protocol gets there
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
     says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
@@ -12761,9 +12765,12 @@ nothing listens on port 53 there, which is this host (is its stub running?)
 has no line that begins with `nameserver` and an address = `nameserver`で始まりアドレスを持つ行がない
 is not for this user to read = このユーザーには読めない
 has the line ends of Windows (CR LF), with which no address is one = 行末がWindows形式（CR LF）でアドレスが認識されない
-Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP). = /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
-Let all users read /etc/resolv.conf: `chmod 644 /etc/resolv.conf`. = /etc/resolv.confの読み取りを全員に許可してください（`chmod 644 /etc/resolv.conf`）。
-Give /etc/resolv.conf the line ends of Unix: `sed -i 's/\\r$//' /etc/resolv.conf`. = /etc/resolv.confの行末をUnix形式（LF）にしてください（`sed -i 's/\\r$//' /etc/resolv.conf`）。
+Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP).
+    = /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
+Let all users read /etc/resolv.conf: `chmod 644 /etc/resolv.conf`.
+    = /etc/resolv.confの読み取りを全員に許可してください（`chmod 644 /etc/resolv.conf`）。
+Give /etc/resolv.conf the line ends of Unix: `sed -i 's/\\r$//' /etc/resolv.conf`.
+    = /etc/resolv.confの行末をUnix形式（LF）にしてください（`sed -i 's/\\r$//' /etc/resolv.conf`）。
 it should be on the own segment, and is not there = 同じセグメントにあるはずですが、見つかりません
 {server}, asked first, says = 最初に尋ねた{server}の応答:
 the look-up says = 名前解決の結果:
@@ -12825,6 +12832,7 @@ On the server = サーバーで
 On this host = このホストで
 nothing listens there, or a firewall answers in its place
     = 待ち受けているプログラムがないか、ファイアウォールが代わりに応答しています
+no such port = そのようなポート番号はありません
 nothing listens there on this host = このホストのそのポートには、待ち受けているプログラムがありません
 {address} refuses port {port} with a real reset: it comes from hop {one} or {two}, before the server
     (hop {far}): a firewall.
