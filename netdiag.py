@@ -12976,6 +12976,7 @@ Look at that origin server: 521 is refused, 522 and 524 silent, 523 unreachable,
 access is forbidden = アクセスが禁止されています
 Check the rights for this URL, allow lists and the WAF. = このURLの権限、許可リスト、WAFを確認してください。
 nothing is there = 該当するものがありません
+no TLS is spoken there = そこではTLSが使われていません
 Check the path and the virtual host. = パスとバーチャルホストを確認してください。
 this method is not allowed there = この方式（メソッド）は許可されていません
 Use the method that it expects. = 想定されたメソッドを使ってください。
