@@ -4941,9 +4941,10 @@ class System:
                 self.contexts[kind] = context
             return self.contexts[kind]
 
-    def handshake(self, sock, server_name, steps, seconds, verify, alpn=(), cafile=None):
+    def handshake(self, sock, server_name, steps, seconds, verify, alpn=(), cafile=None,
+                  patience=None):
         """TLS behind the `steps` of STARTTLS -> (the socket now, raw for `parse_handshake`)."""
-        facts, other = dict(HANDSHAKE, ended="done"), say_in_turn(sock, steps, seconds)
+        facts, other = dict(HANDSHAKE, ended="done"), say_in_turn(sock, steps, patience or seconds)
         cafile = cafile or self.options.cafile
         if other:
             return sock, dict(facts, ended="not_offered", error=printable(other["data"][:200]),
@@ -4969,17 +4970,20 @@ class System:
         return sock, dict(facts, ms=ms_since(began))
 
     def tls(self, address, port, server_name, verify=True, steps=(), alpn=(), cafile=None,
-            linger=False, timeout_s=TLS_WAIT_S):
+            linger=False, patience=None, timeout_s=None):
         """A handshake by the ssl module; facts as `handshake`, and the connection's tcp_info.
 
         linger: nothing is said afterwards, and TLS 1.3 refuses a client once it has ended.
+        patience: seconds for each of the steps.
         """
         if not self.has_ssl():
             return "unknown", NO_SSL
-        outcome, sock, failed = self.open_tcp(address, port, timeout_s)
+        seconds = timeout_s or TLS_WAIT_S
+        outcome, sock, failed = self.open_tcp(address, port, seconds)
         if not sock:
             return outcome, dict(HANDSHAKE, error=failed)
-        sock, facts = self.handshake(sock, server_name, steps, timeout_s, verify, alpn, cafile)
+        sock, facts = self.handshake(sock, server_name, steps, seconds, verify, alpn, cafile,
+                                     timeout_s or patience)
         with sock:
             if linger and facts["version"] == "TLSv1.3":
                 wait_s = LATE_ALERT_S + 2e-6 * tcp_info(sock).get("rtt_us", 0)
@@ -6697,7 +6701,8 @@ def handshakes(wish, rows, verify=True, cafile=None):
         mute = wish["protocol"] == "tls"            # nothing will be said on any connection
         yield ask(address, native(
             "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn_of(wish),
-            cafile, mute, parse=parse_handshake), *other * (not wish["bound"]))    # no --source
+            cafile, mute, wish["greeting_s"], parse=parse_handshake),
+            *other * (not wish["bound"]))                                          # no --source
 
 
 NO_TUNNEL = (400, 403, 405, 501)      # squid's own rules allow CONNECT to port 443 only
@@ -8505,14 +8510,15 @@ sign("""service.error ssh.throttled  where: service  each: spoken
         code=row.value["refuses"], words=first_line(row.value["greeting"][:100])))
 
 
-sign("""service.error  where: service  each: handshakes  sure: likely
+sign("""service.error service.silent  where: service  each: handshakes  sure: likely
     means: A greeting, and then a refusal of EHLO, or of STARTTLS (RFC 3207: 454), or no word more.
     says: The mail service on {address} greets, and then {how}.
-    fix: See its log: why does it turn this client away?
+    fix: See its log: why does it turn this client away, or let it wait?
     ask: It greets {here}, and then {how}: why, and what does its log say?
     given: target/A ok protocol=smtp tls=false
     fires: tls/A ok ended=not_offered error="554 go away"
     fires: tls/A ok ended=not_offered error="" cut=closed
+    fires: tls/A ok ended=not_offered error="" cut=silent
     quiet: tls/A ok ended=not_offered error="502 what?"   quiet: tls/A ok ended=not_offered error=""
     quiet: tls/A ok ended=not_offered error="250 SIZE 1000" """,
     lambda row, wish: tls_steps(wish) and wish["protocol"] in ("smtp", "submission") and (
@@ -8520,8 +8526,8 @@ sign("""service.error  where: service  each: handshakes  sure: likely
             r"\A(421|45\d|55\d)[ -]", row.value["error"] or "")) and dict(
                 how=ENDINGS.get(said(row, "cut")) or 'says no: "%s"' % (
                     row.value["error"][:100].strip()),
-                severity="warn" if row.value["error"].startswith("454")
-                or said(row, "cut") == "silent" else "fail"))      # EHLO may take them long as well
+                code="service.silent" if said(row, "cut") == "silent" else "service.error",
+                severity="warn" if row.value["error"].startswith("454") else "fail"))
 sign("""ssh.algorithm  where: service client  each: spoken
     means: Only 1.99 means that the server speaks 2.0 as well (RFC 4253 5.1).
     says: {address} speaks the old SSH protocol 1 only ("{words}"), and current clients none of it.
@@ -12464,7 +12470,7 @@ JAPANESE = """
   fix この文言を確認してください。詳しくはサービスのログにあります。
   ask {here}からの接続が拒否されます。理由とサーバー側のログを確認してください。
 @service_error_handshakes {address}のメールサービスは挨拶の後、{how}。
-  fix サービスのログで、このクライアントを拒む理由を確認してください。
+  fix サービスのログで、このクライアントを拒む、または待たせる理由を確認してください。
   ask {here}への挨拶の後、{how}。理由とログの内容を確認してください。
 @ssh_algorithm_spoken {address}は古いSSHプロトコル1だけに対応しており（「{words}」）、現在のクライアントでは使えません。
   fix サーバーを更新してください。

@@ -90,7 +90,8 @@ GREETINGS["mysqlblocked"] = mysql_packet(
     b"\xff\x6a\x04Host '192.0.2.10' is not allowed to connect to this MySQL server")
 
 # What a polite server says to any line, so that a client that goes on talking is not left alone.
-REPLIES = {"smtp": b"250 ok\r\n", "ftp": b"200 ok\r\n", "pop3": b"+OK\r\n"}
+REPLIES = {"smtp": b"250 ok\r\n", "smtplines": b"250 ok\r\n", "ftp": b"200 ok\r\n",
+           "pop3": b"+OK\r\n"}
 
 
 def hear(conn, wait_s):
@@ -351,9 +352,15 @@ def liar_stops(conn, count):
 
 
 def liar_noehlo(conn, how):
-    """A mail server that greets and then turns the client away, hangs up or says no more."""
+    """A mail server that greets and then turns the client away, hangs up or says no more, or only
+    after so many seconds."""
     conn.sendall(GREETINGS["smtp"])
-    if hear(conn, LIFE_S) and not how:
+    said = hear(conn, LIFE_S)
+    if how.isdigit():
+        while said and hear(conn, float(how)) is None:
+            conn.sendall(REPLIES["smtp"])
+            said = hear(conn, LIFE_S)
+    elif said and not how:
         conn.sendall(b"554 5.7.1 your address has no good name\r\n")
     elif how == "mute":
         wait_for_end(conn)
