@@ -12936,6 +12936,7 @@ Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or t
     = {address}はHTTP要求を受け取った後、{seconds}秒間何も返しません。
 lookup = 名前解決
 connect = 接続
+tls = TLS
 speak first = 通常、接続直後に挨拶を送ります
 answer a client's first words = 通常、クライアントの最初の要求に応答します
 others = ほかの方式
