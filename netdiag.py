@@ -8486,8 +8486,8 @@ def rule_redirect_dead(row, now, redirects):
     failed = said(row, "error") or said(row, "not_http") or said(row, "ended")
     known = {"EINVAL": "no such port", "tls.not_tls": "no TLS is spoken there"}
     error = first_of(names + [known.get(codes[0]) or verify_reason(failed) or failed])
-    return dict(code=codes[0], url=row.subject, stage="tls" if distrust else row.value["stage"],
-                error=known.get(error, error))
+    return dict(code=codes[0], url=row.subject, error=known.get(error, error),
+                stage="TLS" if distrust else row.value["stage"].replace("tls", "TLS"))
 
 
 sign("""service.silent  where: service  each: mute  sure: likely
@@ -12936,7 +12936,6 @@ Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or t
     = {address}はHTTP要求を受け取った後、{seconds}秒間何も返しません。
 lookup = 名前解決
 connect = 接続
-tls = TLS
 speak first = 通常、接続直後に挨拶を送ります
 answer a client's first words = 通常、クライアントの最初の要求に応答します
 others = ほかの方式

@@ -274,7 +274,7 @@ class Talks(unittest.TestCase):
         rows = asked("tls", target + " ; " + OPEN)
         self.assertEqual(rows, [("192.0.2.1", "tls", (
             "192.0.2.1", 443, "web.example", True, (), ("h2", "http/1.1"), None,
-            False))])
+            False, None))])
         self.assertEqual(asked("tls", target + " ; knock/A refused ; tcp/A refused"), [])
         self.assertEqual(asked("tls", "target/A ok ; " + OPEN), [])
 
