@@ -8211,6 +8211,13 @@ cert("""tls.name_mismatch  where: service
 cert("""tls.expiring  where: service  severity: warn
     says: The certificate of {address} for {name} expires in {days} days, on {date}.
     fix: Renew it now.   fires: tls/A ok cert.not_after=90000   quiet: tls/A ok""")
+sign("""tls.name_mismatch  where: service  severity: warn  each: nameless
+    means: Names are looked for in subjectAltName only (RFC 9525); few clients still read the CN.
+    says: The certificate of {address} names {name} as its common name only, without subjectAltName:
+      browsers, Go and others refuse it.
+    fix: Have it issued anew with {name} as a subjectAltName.
+    fires: tls/A ok cert.san=[] cert.subject=[["CN","web.example"]]   quiet: tls/A ok""",
+    lambda row, wish: dict(name=wish["sni"]))
 sign("""tls.handshake_stalled  where: service server server_network  each: handshakes  sure: likely
     hides: WEB  means: Silence after the ClientHello, or in the middle of the answer.
     says: {address} {what} (TCP is open).
@@ -10540,6 +10547,9 @@ VIEWS = {
         row.subject: max([said(r, "chain") or [] for r in rows_about(through + tls + peer + [
             h for h in hello if not (wish["sni"] and h.subject.endswith(" bare"))], row.subject)],
                          key=len) for row in handshakes},
+    "nameless": lambda wish, handshakes, chains: [      # but for the common name
+        row for row in handshakes for leaf in chains[row.subject][:1]
+        if wish["sni"] and not leaf["san"] and name_matches(leaf, wish["sni"])],
     "distrust": lambda wish, now, handshakes, chains: {                   # {(address, code): holes}
         (row.subject, code): holes
         for row in saying(handshakes, "ended", "done", "untrusted", "unverified")
@@ -12441,6 +12451,8 @@ JAPANESE = """
 @tls_name_mismatch_handshakes {address}の証明書は{names}用で、{wanted}用ではありません。
   fix 証明書にある名前を使うか、証明書に{wanted}を追加してください。宛先アドレスが正しいかも確認してください。
   ask 証明書に{wanted}を追加してください。現在は{names}用です。
+@tls_name_mismatch_nameless {address}の証明書では、{name}はコモンネームのみでsubjectAltNameにはなく、ブラウザーやGoなどが拒否します。
+  fix {name}をsubjectAltNameに含めて再発行してください。
 @tls_expiring_handshakes {address}の証明書（{name}）は、あと{days}日、{date}に期限が切れます。
   fix 早めに更新してください。
 @tls_handshake_stalled_handshakes {address}は{what}（TCPは接続済み）。

@@ -43,6 +43,7 @@ CERTS = (
     Cert("nochain", "inter", "DNS:nochain.lab.example", -10, 300, False),
     Cert("purpose", "inter", "DNS:purpose.lab.example,DNS:*.purpose.lab.example"
          "\nextendedKeyUsage=clientAuth", -10, 300, True),
+    Cert("cnonly", "inter", "", -10, 300, True),
     Cert("expiring", "inter", "DNS:expiring.lab.example", -80, 5, True),
     # What is valid for a server that lives 400 days before or after us; see the liar `dated`.
     Cert("past", "inter", GOOD_NAMES, -700, -200, True),
@@ -134,9 +135,9 @@ def make_certificates(folder):
     sign(folder, "root", "inter", "inter", -3000, 3000, CA_EXTENSIONS)
     make_ca_files(folder, "inter")
     for cert in CERTS:
-        make_request(folder, cert.name, cert.names.split(",")[0][4:], "leaf")
+        make_request(folder, cert.name, cert.names.split(",")[0][4:] or "web.lab.example", "leaf")
         sign(folder, cert.issuer, cert.name, cert.name, cert.start_days, cert.end_days,
-             "basicConstraints=CA:FALSE\nsubjectAltName=%s\n" % cert.names)
+             "basicConstraints=CA:FALSE\n" + "subjectAltName=%s\n" % cert.names * bool(cert.names))
         if cert.chain and cert.issuer == "inter":
             path = "%s/%s.pem" % (folder, cert.name)
             write(path, read(path) + read(folder + "/inter.pem"))
