@@ -37,7 +37,7 @@ FIRST_LOOK_S = 1.15          # one SYN resend (1.0 s, RFC 6298) has left: TCP_IN
 PATIENCE_S = 3.35            # four SYNs out, and a failed ARP/ND here or at the far end (3.08 s)
 LISTEN_S = 0.35              # how long a fresh connection is watched: a close, a reset, early data
 GREETING_S = 4.0             # a server that speaks first has this long (reverse look-ups delay it)
-MAIL_GREETING_S = 6.6        # sendmail's greet_pause has 5 s, postscreen 6 s
+LATE_GREETING_S = 6.6        # sendmail's greet_pause has 5 s, postscreen 6 s, a dead resolver 5 s
 STALE_NEIGHBOR_S = 9.0       # DELAY 5 s + PROBE 3 s: a cached neighbor that died is FAILED then
 SEGMENT_WAIT_S = 1.25        # two ARP requests (1 s apart) unanswered
 SEGMENT_POKES = 24           # addresses asked for when the gateway is silent
@@ -181,8 +181,8 @@ PROTOCOLS = {
          " amqp:5672 mqtt:1883 kafka:9092 memcached:11211 rdp:3389 telnet:23"
          " zookeeper:2181 xmpp:5222"),
         ("tcp", True, None, "tls:0 https:443 ldaps:636 rediss:6380 amqps:5671 mqtts:8883"),
-        ("tcp", False, GREETING_S, "ssh:22 sftp:22 imap:143 pop3:110 ftp:21 mysql:3306 vnc:5900"),
-        ("tcp", False, MAIL_GREETING_S, "smtp:25 submission:587"),
+        ("tcp", False, GREETING_S, "ssh:22 sftp:22 imap:143 pop3:110 vnc:5900"),
+        ("tcp", False, LATE_GREETING_S, "smtp:25 submission:587 ftp:21 mysql:3306"),
         ("tcp", True, GREETING_S, "smtps:465 imaps:993 pop3s:995 ftps:990"),
         ("udp", False, None, "udp:0 dns:53 ntp:123 snmp:161 syslog:514"))
     for name, port in (pair.split(":") for pair in names.split())}
@@ -8500,7 +8500,8 @@ def rule_redirect_dead(row, now, redirects):
 sign("""service.silent  where: service  each: mute  sure: likely
     means: Connected, and no word from a server that speaks first, or to a client's first words.
     says: {address} accepts port {port} and stays silent; {protocol} servers {usual}.
-    fix: Is the service hung? There, `ss -ltnp sport = :{port}` shows who holds the port.
+    fix: Is the service hung, or does it look up this client's name? There, `ss -ltnp sport =
+      :{port}` shows who holds the port.
     fires: target/A ok protocol=ssh greeting_s=4 ; tcp/A ok
     fires: target/A ok protocol=redis ; words/A ok ended=silent   quiet: tcp/A ok
     quiet: words/A ok ended=closed""",
@@ -12477,7 +12478,7 @@ JAPANESE = """
 @redirect_dead {url}へのリダイレクト先に到達できません（{stage}の段階で失敗、{error}）。
   fix リダイレクト先を訂正するか、そのホストを修復してください。
 @service_silent_mute {address}はポート{port}の接続を受け付けますが、何も送りません。{protocol}サーバーは{usual}。
-  fix サービスが停止していませんか。サーバーで`ss -ltnp sport = :{port}`を実行すると、ポートを使用中のプロセスが分かります。
+  fix サービスの停止か、接続元の名前の逆引き待ちではありませんか。サーバーで`ss -ltnp sport = :{port}`を実行すると、使用者が分かります。
 @service_error_spoken {address}のポート{port}のサービス自身が拒否しています: 「{words}」
   fix この文言を確認してください。詳しくはサービスのログにあります。
   ask {here}からの接続が拒否されます。理由とサーバー側のログを確認してください。

@@ -840,6 +840,9 @@ HEALTHY = [
     healthy("ok-smtp-late", "smtp://web.lab.example", serve=["liars 25=slowgreet:2:smtp"]),
     healthy("ok-smtp-greet-pause", "smtp://web.lab.example",
             serve=["liars 25=slowgreet:6:smtp"]),
+    # A server that looks this client up first, by a resolver that is dead.
+    healthy("ok-mysql-late", "mysql://web.lab.example", serve=["liars 3306=slowgreet:5:mysql"]),
+    healthy("ok-ftp-late", "ftp://web.lab.example", serve=["liars 21=slowgreet:5:ftp"]),
     healthy("ok-ftp", "ftp://web.lab.example", serve=["liars 21=greet:ftp"]),
     healthy("ok-pop3", "pop3://web.lab.example", serve=["liars 110=greet:pop3"]),
     healthy("ok-imap", "imap://web.lab.example", serve=["liars 143=greet:imap"]),
