@@ -1777,8 +1777,9 @@ REFUSALS = kinds(r"""
     service.error=(?s)...\x00\xff|0.{1,5}\x02\x01\x01a.{1,5}\x0a\x01[\x33-\x35]""")
 
 
-LDAP_RESULTS = {b"3": "LDAP result 51: busy", b"4": "LDAP result 52: unavailable",
-                b"5": "LDAP result 53: unwilling to perform"}
+RESULTS = {b"3": "LDAP result 51: busy", b"4": "LDAP result 52: unavailable",
+           b"5": "LDAP result 53: unwilling to perform",
+           b"\3": "MQTT return code 3: server unavailable"}
 
 
 def guess_protocol(data, table=FIRST_BYTES):
@@ -1792,9 +1793,10 @@ def read_first_words(data):
     told = re.search(rb"(?s)\AE.*?\x00M([^\x00]+)|\A...\x00\xff..(?:#.{5})?(.+)"      # PostgreSQL,
                      rb"|\A...\x00\x0a([\x20-\x7e]+)\x00"       # MySQL: a refusal, or its version
                      rb"|(?:\A|\n)(SSH-\d[^\n]*\n?)", data)      # SSH, also behind other lines
-    result = re.match(rb"(?s)0.{1,5}\x02\x01.[ax].{1,5}\x0a\x01([\x33-\x35])", data)
+    result = re.match(rb"(?s)(?:0.{1,5}\x02\x01.[ax].{1,5}\x0a\x01|\x20\x02.)([\x33-\x35\x03])",
+                      data)
     words = told.group(told.lastindex)[:300] if told else data[:300]
-    return {"greeting": LDAP_RESULTS[result.group(1)] if result else printable(words),
+    return {"greeting": RESULTS[result.group(1)] if result else printable(words),
             "speaks": guess_protocol(data), "refuses": guess_protocol(data, REFUSALS)}
 
 
@@ -8342,7 +8344,8 @@ HANDSHAKES = {
                    " -connect`); widen the server's list."),
     "tls.handshake_cut": ("service server_network transit", "likely", "Look at the service's log."
                           " If it saw nothing, a filter on the way cuts TLS (or this name):"
-                          " compare with another name, from another network.")}
+                          " compare with another name, from another network. A port that hangs up on"
+                          " every client may want the PROXY protocol of a balancer before it.")}
 
 
 # What servers say to a client without a certificate: the first two say nothing else.
@@ -12937,8 +12940,10 @@ Is this name configured there as a virtual host? Is this the right address?
 Compare what both sides offer (`openssl s_client -connect`); widen the server's list.
     = 双方の対応方式を比べ、サーバー側の対応を広げてください。比較は`openssl s_client -connect`です。
 Look at the service's log. If it saw nothing, a filter on the way cuts TLS (or this name): compare
-    with another name, from another network.
+    with another name, from another network. A port that hangs up on every client may want the
+    PROXY protocol of a balancer before it.
     = サービスのログを確認してください。記録がなければ、途中のフィルターがTLS（またはこの名前）を切断しています。別の名前や別のネットワークと比べてください。
+    どの接続も切られるなら、前段のロードバランサーのPROXYプロトコルが必要なポートかもしれません。
 {address} takes the HTTP request and {how} in the middle of its answer.
     = {address}はHTTP要求を受け取った後、応答の途中で{how}。
 {address} takes the HTTP request and {how} without an answer.

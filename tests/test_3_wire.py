@@ -981,7 +981,8 @@ class FirstWords(unittest.TestCase):
     def test_words_of_binary_protocols(self):
         """Of MySQL's greeting the version is shown, of LDAP's refusal what it means."""
         for words, data in (("8.0.36", b"J\0\0\0\x0a8.0.36\0\7\0\0\0salt"),
-                            ("LDAP result 51: busy", b"0\x0c\2\1\1a\7\x0a\1\x33\4\0\4\0")):
+                            ("LDAP result 51: busy", b"0\x0c\2\1\1a\7\x0a\1\x33\4\0\4\0"),
+                            ("MQTT return code 3: server unavailable", b"\x20\2\0\3")):
             self.assertEqual(netdiag.read_first_words(data)["greeting"], words)
 
     def test_words_of_a_database(self):
