@@ -7313,7 +7313,7 @@ def down_words(link):
     quiet: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A ok
     quiet: iface/eth0 ; route/:: ok src=fe80::7 ; tcp/:: refused
     quiet: iface/eth0 ; route/ff02::1 ok type=multicast src=fe80::7 ; tcp/ff02::1 unreachable""")
-def rule_address_missing(wish, interfaces, failing, tcp):
+def rule_address_missing(wish, interfaces, failing, tcp, goals):
     """None of the needed family (169.254/16 and fe80::/10 do not count), or none that is used."""
     links = [link["name"] for link in real_links(interfaces) if is_up(link)]
     own = [address for link in all_links(interfaces) for address in far_reaching(link)]
@@ -7327,7 +7327,7 @@ def rule_address_missing(wish, interfaces, failing, tcp):
         if narrow or (row.value["error"] or no_port) and version not in map(is_address, own):
             yield blame(row, interfaces, dev=narrow and said(row, "dev") or links[0],
                         version=version, confidence="likely" if narrow else "certain",
-                        severity="info" if version == 6 and not wish["literal"] else "fail")
+                        severity="info" if version == 6 and 4 in map(is_address, goals) else "fail")
 
 
 @rule("""address.missing  where: client  severity: warn  hides: AWAY route.missing
@@ -7436,8 +7436,14 @@ def rule_route_to_many(row, tcp):
 sign("""host.exhausted  where: client  each: knock  hides: AWAY
     means: The kernel refuses a new socket or port: EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS.
     says: This host has run out of {what} ({errno}, before any packet was sent).
-    fix: {cure}   fires: knock/A denied errno=EMFILE   quiet: knock/A denied errno=EACCES""",
-    lambda row: EXHAUSTED.get(said(row, "errno")))
+    fix: {cure}   fires: knock/A denied errno=EMFILE   quiet: knock/A denied errno=EACCES
+    fires: iface/eth0 ; knock/A denied errno=EADDRNOTAVAIL
+    quiet: iface/eth0 inet=[] ; knock/A denied errno=EADDRNOTAVAIL""",
+    lambda row, interfaces: said(row, "errno") in EXHAUSTED and (
+        said(row, "errno") != "EADDRNOTAVAIL" or not interfaces or any(
+            is_address(row.subject) == is_address(a)          # else it is an address that lacks
+            for link in all_links(interfaces) for a in link_addresses(link))) and dict(
+                EXHAUSTED[row.value["errno"]], confidence="certain" if interfaces else "likely"))
 sign("""host.exhausted  where: client  each: silent  sure: likely  hides: AWAY firewall.local
     means: The connection table of netfilter is full; the kernel log says 'table full'.
     says: This host tracks as many connections as it may ({full}): new ones are dropped.
@@ -12786,7 +12792,8 @@ nothing listens on port 53 there, which is this host (is its stub running?)
 {server} says = {server}の応答:
 has no line that begins with `nameserver` and an address = `nameserver`で始まりアドレスを持つ行がない
 is not for this user to read = このユーザーには読めない
-has the line ends of Windows (CR LF), with which no address is one = 行末がWindows形式（CR LF）でアドレスが認識されない
+has the line ends of Windows (CR LF), with which no address is one
+    = 行末がWindows形式（CR LF）でアドレスが認識されない
 Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP).
     = /etc/resolv.confに`nameserver`行を追加してください。自動生成なら、その仕組み（DHCP）を修復してください。
 Let all users read /etc/resolv.conf: `chmod 644 /etc/resolv.conf`.

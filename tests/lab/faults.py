@@ -922,6 +922,8 @@ HEALTHY = [
             do=[drop("transit", "forward", "ip daddr 203.0.113.0/24")]),
     healthy("ok-ipv6-no-route", WEB + "/", never="tcp.filtered gateway.silent",
             do=[("client", "ip -6 route del default")]),
+    healthy("ok-ipv6-disabled", WEB + "/", never=HEALTHY_NEVER + " host.exhausted",
+            do=[sysctl("client", ipv6__conf__all__disable_ipv6="1")]),
     healthy("ok-ping-closed", WEB + "/", env=[("ping_range", "1 0")]),
     healthy("ok-ping-open", WEB + "/", env=[("ping_range", "0 2147483647")]),
     healthy("ok-slow-http", "http://web.lab.example:8081/", serve=["liars 8081=slowhttp:1.5"]),
@@ -1458,6 +1460,9 @@ VARIANTS = [
     fault("spelling-v6-rejected", "[2001:DB8:3:0::0010]:82", "tcp.rejected", "server",
           do=[reject("server", "input", "tcp dport 82", "icmpv6 type admin-prohibited")]),
     fault("spelling-v6-refused", "[2001:DB8:3:0::0010]:81", "tcp.refused", "service server"),
+    # A name of IPv6 alone, on a host that has none.
+    fault("name-of-ipv6-without-ipv6", "http://v6.lab.example/", "address.missing", "client",
+          never="host.exhausted", do=[sysctl("client", ipv6__conf__all__disable_ipv6="1")]),
     fault("mapped-refused", "[::ffff:203.0.113.10]:81", "tcp.refused", "service server"),
     fault("mapped-dead", "[::ffff:203.0.113.99]:80", "path.host_unreachable", "server"),
     healthy("ok-mapped", "[::FFFF:cb00:710a]:80"),
