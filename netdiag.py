@@ -7913,7 +7913,10 @@ def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
       port {port} and host {here}` shows whether the SYN arrives.
     ask: Open port {port} for {here}: its SYNs to {address} get no answer. If it is open, where are
       they dropped?
-    given: tcp/A timeout   fires: other_ports/A,80 refused   quiet: other_ports/A,80 timeout""")
+    given: tcp/A timeout   fires: other_ports/A,80 refused   quiet: other_ports/A,80 timeout
+    fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=REACHABLE
+    quiet: egress/A ok ; neighbor/A,eth0 ok ip=A state=REACHABLE ;
+      trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]""")
 def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present):
     """This port is silent while the host answers otherwise, or other packets get further."""
     address = row.subject
@@ -7925,7 +7928,7 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
         return None
     far, traced = distance(other_traces, address), rows_about(trace_tcp, address)
     places, where = ["server", "server_network"], ""
-    if is_next_door(egress, address):
+    if is_next_door(egress, address) and not max(stop, further):      # (else by proxy ARP)
         places = ["server"]
     elif far == 1:                       # an address of our own gateway (or of whom it leads to us)
         places = ["client_network", "server"]
@@ -10526,9 +10529,10 @@ VIEWS = {
         and not circle_of(rows_about(traces, row.subject)) and row.value["router"] in [
             router for ttl, router in hop_table(traces, row.subject).items() if ttl < far]],
     "traces": lambda trace_tcp, other_traces: trace_tcp + other_traces,
-    "present": lambda alive, neighbor: dict(                              # at layer 2 at least
+    "present": lambda alive, neighbor, traces: dict(     # at layer 2 at least (and not by proxy ARP)
         {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
-         for r in saying(neighbor, "state", *ALIVE)}, **alive),
+         for r in saying(neighbor, "state", *ALIVE) if not hop_table(traces, r.value["ip"])},
+        **alive),
     "untraced": lambda silent, traces, present: [          # one address of each family is traced
         row for row in silent if row.subject not in present and traces
         and not rows_about(traces, row.subject)],

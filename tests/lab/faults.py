@@ -1384,6 +1384,8 @@ SECOND_MAC = ("ip link add eth1 link eth0 type macvlan mode bridge; ip link set 
               "ip addr add 192.0.2.14/26 dev eth1")
 ONE_RETRY = ("cd /proc/sys/net/ipv4; echo 1 >tcp_syn_retries; test ! -e tcp_syn_linear_timeouts || "
              "echo 0 >tcp_syn_linear_timeouts")
+PROXY_ARP = [("client", "ip route add 203.0.113.0/24 dev eth0"),
+             sysctl("gateway", ipv4__conf__lan__proxy_arp="1")]
 DEAD_TABLE = "ip route add default via 192.0.2.44 dev eth0 table 99; "
 
 
@@ -1627,6 +1629,12 @@ VARIANTS = [
              resolv=RESOLV_CONF + "options timeout:1 attempts:1\n"),
     healthy("ok-dns-first-silent-no-target", "", findings="dns.slow", never="dns.unreachable",
             resolv="nameserver 198.51.100.77\nnameserver 198.51.100.70\n"),
+    # A gateway that answers ARP for all the world: what seems next door is far away.
+    fault("proxy-arp-filtered", WEB4 + ":8080", "tcp.filtered", "transit server_network",
+          do=PROXY_ARP + [drop("transit", "forward", "tcp dport 8080")]),
+    fault("proxy-arp-dead-end", FAR4, "path.dead_end", "transit server_network",
+          do=PROXY_ARP + [drop("transit", "forward", "ip daddr 203.0.113.0/24")]),
+    healthy("ok-proxy-arp", FAR4, do=PROXY_ARP),
     # A MAC address that was entered by hand once, of a gateway that has another one now.
     on_client("gateway-mac-by-hand", FAR4, "path.dead_end", "ip neigh replace 192.0.2.1 lladdr "
               "02:00:00:00:00:99 dev eth0 nud permanent", "client_network client"),
