@@ -7349,7 +7349,7 @@ def rule_address_duplicate(interfaces, failing):
     says: This host has no route to {address} (network unreachable, at once).
     fix: Add the missing or the default route: see `ip route`; is the VPN up?
     fires: route/A ok error=ENETUNREACH   quiet: route/A ok""")
-def rule_route_missing(wish, failing, tcp, routes):
+def rule_route_missing(wish, failing, tcp, routes, policy):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent."""
     table = [r for part in succeeded(routes) for r in part.value["routes"]]
     if routes and wish["mode"] == "host" and not any(
@@ -7357,7 +7357,8 @@ def rule_route_missing(wish, failing, tcp, routes):
             for r in table):                              # 0/1 and 128/1 of VPNs, 2000::/3
         yield dict(address="anything beyond its own segments: no default route", proof=routes)
     for row in saying(failing, "error", "ENETUNREACH", "ENETDOWN", "ESRCH"):
-        yield blame(row, rows_about(tcp, row.subject))
+        yield blame(row, rows_about(tcp, row.subject),       # (a rule may say so as well)
+                    confidence="certain" if table and policy else "likely")
 
 
 @rule("""route.missing  where: client  each: ways  sure: likely
@@ -7417,7 +7418,9 @@ sign("""route.blocked  where: client  each: failing  hides: AWAY
     fix: Remove that {kind} route or rule: `ip route show table all | grep {kind}` and `ip rule`
       show it.
     fires: route/A ok error=EINVAL   quiet: route/A ok error=ENETUNREACH
-    fires: route/A ok ; tcp/A unreachable immediate=true errno=EHOSTUNREACH""",
+    fires: route/A ok ; tcp/A unreachable immediate=true errno=EHOSTUNREACH
+    fires: route/A ok error=ENETUNREACH ; routes/ipv4 ok routes=[{"dst":"default","dev":"eth0",
+      "via":"G"}] ; policy/ipv4 ok rules=[{"action":"unreachable","to":null}]""",
     lambda row, tcp: row.value["error"] in BLOCKING_ROUTES and said(row, "type") not in TO_MANY
     and dict(kind=BLOCKING_ROUTES[row.value["error"]], proof=rows_about(tcp, row.subject)))
 
@@ -7831,16 +7834,14 @@ sign("""path.dead_end  where: client  each: short_lived  sure: likely
       {"ttl":4,"address":"G"}]""", lambda row, traces: dict(proof=rows_about(traces, row.subject)))
 
 
-sign("""path.net_unreachable  where: transit  each: unrouted  hides: PORT_ONLY
+sign("""path.net_unreachable  where: transit  each: unrouted  sure: likely  hides: PORT_ONLY
     means: A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
     says: {router} has no route to {address} ({words}).
     fix: Correct the routes of {router}: none leads to {address}.
     fires: tcp/A unreachable icmp=3/0@G   quiet: tcp/A unreachable icmp=3/9@G
     quiet: tcp/A unreachable icmp=3/0@A
     quiet: tcp/A unreachable icmp=3/0@G ; ping/A ok reached=true""",
-    lambda row, traces, other_traces: dict(sender_facts(row, traces), confidence="certain" if any(
-        said(trace, "end", "kind") == "icmp" for trace in rows_about(other_traces, row.subject))
-        else "likely"))                      # no protocol gets there
+    lambda row, traces: sender_facts(row, traces))
 sign("""path.host_unreachable  where: server server_network  each: asked_in_vain  hides: PORT_ONLY
     means: The last router asked for the server's MAC in vain: ICMP 3/1 (v6 1/3) after about 3 s.
     says: {teller} says that {address} does not answer there ({words} after {seconds:.1f} s).
@@ -10355,9 +10356,11 @@ def syn_times(flow):
 
 # -- views: what several rules look at, by the names that their parameters have -------------------
 
-def failing_ways(wish, goals, route, tcp):
+def failing_ways(wish, goals, route, tcp, policy, routes):
     """Route decisions that matter: of addresses that failed; of resolvers when all of them fail."""
     rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
+    rows = [r._replace(value=dict(r.value, error="EHOSTUNREACH")) if is_ruled_out(
+        r, policy, routes) else r for r in rows]
     if goals:
         refused = {r.subject: RULED_OUT.get(r.value["errno"]) for r in saying(
             tcp, "immediate", True)              # by a rule that knows ports, marks, users
@@ -10365,6 +10368,17 @@ def failing_ways(wish, goals, route, tcp):
         return [r._replace(value=dict(r.value, error=r.value["error"] or refused.get(r.subject)))
                 for r in rows if not met(rows_about(tcp, r.subject), "ok")]
     return rows[:1] if all(r.value["error"] for r in rows) else []
+
+
+def is_ruled_out(row, policy, routes):
+    """Is there a route, and a rule of type unreachable before it?  Its error is that of no route."""
+    def fits(net):
+        return net in (None, "all", "default") or in_network(row.subject, net)
+    usual = [r for part in succeeded(routes) for r in part.value["routes"] if fits(r["dst"])
+             and r.get("type") in (None, "unicast") and r.get("table") in (None, "main", 254)]
+    return row.value["error"] == "ENETUNREACH" and usual and any(
+        rule["action"] == "unreachable" and fits(rule["to"])
+        for part in succeeded(policy) for rule in part.value["rules"])
 
 
 def full_words(conntrack):
@@ -10529,7 +10543,7 @@ VIEWS = {
         and not circle_of(rows_about(traces, row.subject)) and row.value["router"] in [
             router for ttl, router in hop_table(traces, row.subject).items() if ttl < far]],
     "traces": lambda trace_tcp, other_traces: trace_tcp + other_traces,
-    "present": lambda alive, neighbor, traces: dict(     # at layer 2 at least (and not by proxy ARP)
+    "present": lambda alive, neighbor, traces: dict(    # at layer 2 at least (and not by proxy ARP)
         {r.value["ip"]: "the host answers at layer 2 (ARP or neighbor discovery)"
          for r in saying(neighbor, "state", *ALIVE) if not hop_table(traces, r.value["ip"])},
         **alive),
