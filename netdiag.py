@@ -10371,7 +10371,7 @@ def failing_ways(wish, goals, route, tcp, policy, routes):
 
 
 def is_ruled_out(row, policy, routes):
-    """Is there a route, and a rule of type unreachable before it?  Its error is that of no route."""
+    """Is there a route, and a rule of type unreachable before it?  Its error is `no route`."""
     def fits(net):
         return net in (None, "all", "default") or in_network(row.subject, net)
     usual = [r for part in succeeded(routes) for r in part.value["routes"] if fits(r["dst"])
