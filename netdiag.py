@@ -5860,6 +5860,10 @@ asks("egress",
 asks("neighbor", "Layer-2 state of the next hop; a hop that nobody has heard from is asked again.",
      lambda egress, tcp, udp: [ask("%s %s" % (hop, dev), *neighbor_sources(hop, dev, tcp + udp))
                                for hop, dev in next_hops(egress)])
+asks("unused", "Without a target: gateways by which no resolver is reached, such as IPv6's.",
+     lambda wish, routes, egress: wish["mode"] == "host" and [
+         ask("%s %s" % hop, *neighbor_sources(*hop, None))
+         for hop in default_hops(routes) if hop not in next_hops(egress)])
 asks("neighbors", "Everybody else whom this host knows on its segments.",
      lambda egress, tcp: [ask("all", *neighbor_tables())])
 asks("segment",
@@ -6562,6 +6566,12 @@ def next_hops(egress):
     return unique((hop, dev) for hop, dev in ways if dev not in (None, "lo"))
 
 
+def default_hops(routes):
+    """(gateway, interface) of the default routes of this host."""
+    return unique((r["via"], r["dev"]) for part in succeeded(routes) for r in part.value["routes"]
+                  if r["dst"] == "default" and r["via"] and r["dev"])[:MAX_ADDRESSES]
+
+
 def hop_questions(ways):
     """Ask what state the next hops of these ways have; {"state": None}: nobody has used them."""
     for hop, dev in next_hops({host_of(row): row for row in succeeded(ways)}.values()):
@@ -6578,16 +6588,22 @@ def neighbor_tables(*hop):
 
 
 def neighbor_sources(hop, dev, asked):
-    """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited."""
+    """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited, one
+    that was not used (`asked` None) only where the table does not know it, or as dead."""
     def row_of(value):
         rows = [row for row in value["entries"] if row["ip"] == hop]
         row = mine(rows, "%s is not in the table" % hop)[0]
         return dict(row, dev=row.get("dev") or dev)
-    doubtful = not met(asked, "ok", "refused") and not any(said(row, "icmp") for row in asked)
+
+    def known_row(value):
+        return mine(row_of(value)["state"] not in DEAD and row_of(value), "it was dead before")
+    doubtful = asked is not None and not met(asked, "ok", "refused") and not any(said(row, "icmp") for row in asked)
     wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and asked else PATIENCE_S
     poke = [native("poke", [hop], dev, wait_s, parse=lambda states: {"entries": [
         dict(ip=hop, state=state, mac=None) for state in states.values() if state]})]
     tables = neighbor_tables(hop)
+    if asked is None:
+        return [then(way, known_row) for way in tables] + [then(poke[0], row_of)]
     return [then(way, row_of) for way in (poke + tables if doubtful else tables + poke)]
 
 
@@ -7543,6 +7559,16 @@ sign("""gateway.silent  where: client_network client  each: silent_hops  hides: 
     quiet: neighbor/G,eth0 ok state=REACHABLE""",
     lambda row, tcp, gateways: row.value["ip"] in gateways and hop_silence(
         row, tcp, "certain" if row.value["company"] else "likely"))
+sign("""gateway.silent  where: client_network client  each: unused
+    means: Without a target the gateways that nothing has used are asked for at layer 2.
+    says: The gateway {ip} of a default route does not answer on {dev} (layer 2: {state}).
+    fix: Is {ip} the right gateway, and is that router up? What takes this route fails, or waits.
+    ask: Is the router {ip} up? Does it have an interface in this VLAN?
+    fires: unused/G,eth0 ok ip=G dev=eth0 state=FAILED
+    quiet: unused/G,eth0 ok ip=G dev=eth0 state=STALE""",
+    lambda row, neighbor, gateways, unused: row.value["state"] in DEAD and dict(
+        severity="warn" if [r for r in succeeded(neighbor + unused) if r.value["state"] not in DEAD
+                            and (r in unused or r.value["ip"] in gateways)] else "fail"))
 sign("""gateway.silent  where: client client_network  each: astray  sure: likely  hides: AWAY
     means: The kernel asked for a MAC in vain, and not for that of the next hop that it named.
     says: The next hop of this connection to {address} does not answer at layer 2, though the usual
@@ -12361,6 +12387,9 @@ JAPANESE = """
   fix ゲートウェイのアドレスと、そのルーターの状態、{dev}のVLANを確認してください。
     IPv6では、このホストのファイアウォールがICMPv6を破棄していないかも確認してください。
   ask ルーター{hop}は稼働していますか。このVLANにインターフェースがありますか。
+@gateway_silent_unused デフォルトルートのゲートウェイ{ip}が{dev}で応答しません（レイヤー2の状態: {state}）。
+  fix {ip}は正しいゲートウェイで、そのルーターは稼働していますか。この経路を使う通信は失敗するか、待たされます。
+  ask ルーター{ip}は稼働していて、このVLANにインターフェースがありますか。
 @gateway_silent_astray {address}へのこの接続のネクストホップがレイヤー2で応答しません。通常のものは応答するため、
     マルチパス経路か`ip rule`（ポート、マーク、ユーザー）が別のホップへ導いています。
   fix そのホップは`ip neigh | grep FAILED`でわかります。そこへ導く経路またはルールを修正してください。
@@ -12566,6 +12595,7 @@ JAPANESE = """
 ?route 対象アドレスに対するカーネルの経路選択（対象がなければリゾルバー宛て）
 ?egress 送信元アドレスを含めた経路選択（ポリシールールが参照するため）
 ?neighbor 次ホップのレイヤー2の状態
+?unused 対象なしの場合: IPv6など、どのリゾルバーへも使われないゲートウェイ
 ?neighbors セグメント上でこのホストが知っているほかのホスト
 ?segment 次ホップが無応答のときの、セグメント上のほかのホストの応答
 ?knock 各アドレスへのSYNと最初の1秒の応答

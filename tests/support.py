@@ -133,6 +133,7 @@ BLANKS = {
     "lookup": ["192.0.2.1"], "hosts_file": [], "dns": DNS, "general_dns": DNS,
     "route": ROUTE, "egress": ROUTE,
     "neighbor": {"ip": None, "dev": None, "state": "REACHABLE", "mac": None},
+    "unused": {"ip": None, "dev": None, "state": "STALE", "mac": None},
     "neighbors": {"entries": [], "error": None}, "segment": {},
     "knock": KNOCK, "control_tcp": KNOCK, "other_ports": KNOCK, "tcp": TCP,
     "unheard": {"idle": 0, "sent": 6, "lost": 0}, "ping": PING,
@@ -219,7 +220,7 @@ def blank(probe, outcome, subject):
     value = copy.deepcopy(BLANKS.get(probe, {}))
     if probe == "resolv_conf" and subject == "nsswitch":
         return copy.deepcopy(SIDE)
-    if probe in ("neighbor", "hops"):
+    if probe in ("neighbor", "hops", "unused"):
         value["ip"], value["dev"] = (subject.split() + [None])[:2]
     return value
 

@@ -1630,6 +1630,10 @@ VARIANTS = [
     # The resolver needs longer than resolv.conf lets a look-up wait.
     dns_lies("dns-slower-than-timeout", "slow:1.6", "dns.slow",
              resolv=RESOLV_CONF + "options timeout:1 attempts:1\n"),
+    healthy("ok-dead-ipv6-gateway-no-target", "", findings="gateway.silent", never="dns.unreachable",
+            do=[("client", "ip -6 route replace default via 2001:db8:1::44")]),
+    healthy("ok-two-gateways-no-target", "", never="gateway.silent dns.slow",
+            do=[("client", "ip route add default via 192.0.2.20 metric 900")]),
     healthy("ok-dns-first-silent-no-target", "", findings="dns.slow", never="dns.unreachable",
             resolv="nameserver 198.51.100.77\nnameserver 198.51.100.70\n"),
     # A gateway that answers ARP for all the world: what seems next door is far away.
