@@ -6597,7 +6597,8 @@ def neighbor_sources(hop, dev, asked):
 
     def known_row(value):
         return mine(row_of(value)["state"] not in DEAD and row_of(value), "it was dead before")
-    doubtful = asked is not None and not met(asked, "ok", "refused") and not any(said(row, "icmp") for row in asked)
+    heard = asked and (met(asked, "ok", "refused") or any(said(row, "icmp") for row in asked))
+    doubtful = asked is not None and not heard
     wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and asked else PATIENCE_S
     poke = [native("poke", [hop], dev, wait_s, parse=lambda states: {"entries": [
         dict(ip=hop, state=state, mac=None) for state in states.values() if state]})]
@@ -7730,15 +7731,24 @@ sign("""dns.slow  where: dns client  each: unresolved  sure: likely  hides: dns.
 
 
 @rule("""dns.slow  where: dns  severity: warn  sure: likely
-    says: The first resolver, {server}, is silent, and {other} answers: every look-up waits for it.
+    says: The resolver {server} is {how}, and {other} answers: {so}.
     fix: Put a resolver that answers first in /etc/resolv.conf, or repair {server}.
     given: target/- ok host=null mode=host   fires: general_dns/R,A,N timeout ; general_dns/S,A,N ok
-    quiet: general_dns/R,A,N ok ; general_dns/S,A,N timeout   quiet: general_dns/R,A,N timeout""")
-def rule_dns_slow_first(wish, general_dns):
+    fires: general_dns/R,A,N ok ; general_dns/S,A,N timeout
+    fires: general_dns/R,A,N ok ms=2500 ; general_dns/S,A,N ok
+    quiet: general_dns/R,A,N ok ; general_dns/S,A,N ok   quiet: general_dns/R,A,N timeout""")
+def rule_dns_slow_configured(wish, general_dns):
     """Without a target nothing is looked up, and what a look-up would meet is seen all the same."""
-    good = succeeded(general_dns)
-    if wish["mode"] == "host" and good and general_dns[0].outcome == "timeout":
-        yield dict(server=host_of(general_dns[0]), other=host_of(good[0]), proof=general_dns)
+    slow = [row for row in general_dns
+            if row.outcome == "timeout" or (row.ms or 0) > DNS_SLOW_MS][:wish["mode"] == "host"]
+    good = [row for row in succeeded(general_dns) if host_of(row) not in map(host_of, slow)]
+    for row in slow if good else ():
+        first = host_of(row) == host_of(general_dns[0])
+        yield dict(
+            server=host_of(row), other=host_of(good[0]), proof=general_dns,
+            how="silent" if row.outcome == "timeout" else "slow (%.1f s)" % (row.ms / 1000),
+            so="every look-up waits for the first" if first else
+            "a look-up waits for it as soon as the one before it fails")
 
 
 @rule("""dns.failing  where: dns  each: lookup  sure: likely  hides: THROUGH
@@ -12415,7 +12425,7 @@ JAPANESE = """
     このホストは{patience}秒しか待ちません（/etc/resolv.confの`options timeout`）。
   fix 遅いリゾルバーを修復するか、応答の速いリゾルバーを先に指定するか、その待ち時間を延ばしてください。
   ask {server}が{host}の応答に{seconds}秒かかる原因を調べてください。
-@dns_slow_first 1番目のリゾルバー{server}は無応答で、{other}は応答します。名前解決のたびに待たされます。
+@dns_slow_configured リゾルバー{server}は{how}で、{other}は応答します。{so}。
   fix 応答するリゾルバーを/etc/resolv.confの先頭にするか、{server}を修復してください。
 @dns_slow_lookup {host}の名前解決に{seconds}秒かかりました{dead}。
   fix 遅いリゾルバーを修復するか、順序を変えてください。先に応答するものを/etc/resolv.confの先頭に置きます。
@@ -12838,6 +12848,9 @@ nothing listens on port 53 there, which is this host (is its stub running?)
     = このホスト自身のポート53で何も待ち受けていません（ローカルのスタブリゾルバーは稼働していますか）
 {sender} says {words} = {sender}の応答は{words}
 {server} says = {server}の応答:
+slow ({seconds} s) = 低速（{seconds}秒）
+every look-up waits for the first = 名前解決のたびに待たされます
+a look-up waits for it as soon as the one before it fails = 前のリゾルバーが失敗すると、その応答を待つことになります
 has no line that begins with `nameserver` and an address = `nameserver`で始まりアドレスを持つ行がない
 is not for this user to read = このユーザーには読めない
 has the line ends of Windows (CR LF), with which no address is one

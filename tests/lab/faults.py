@@ -1634,6 +1634,8 @@ VARIANTS = [
             do=[("client", "ip -6 route replace default via 2001:db8:1::44")]),
     healthy("ok-two-gateways-no-target", "", never="gateway.silent dns.slow",
             do=[("client", "ip route add default via 192.0.2.20 metric 900")]),
+    healthy("ok-dns-second-silent-no-target", "", findings="dns.slow", never="dns.unreachable",
+            resolv="nameserver 198.51.100.70\nnameserver 198.51.100.77\n"),
     healthy("ok-dns-first-silent-no-target", "", findings="dns.slow", never="dns.unreachable",
             resolv="nameserver 198.51.100.77\nnameserver 198.51.100.70\n"),
     # A gateway that answers ARP for all the world: what seems next door is far away.
