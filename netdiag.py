@@ -3712,6 +3712,9 @@ def add_segment(flow, side, other, by_client, packet, copy):
     flow["rst"] += bool(flags & RST)
     flow["fin"] += bool(flags & FIN)
     flow["zero_window"] += packet.window == 0 and not flags & (SYN | FIN | RST)
+    if flags & RST and by_client and flow["syn"] and not flow["synack"]:
+        other.next = None                         # what it ends is an older connection
+        return
     if flags & (RST | FIN) and not flow["ended_by"]:
         flow["ended_by"] = "client" if by_client else "server"
         flow["lasted_s"] = round(packet.at_s - flow["began_s"], 3)
@@ -3820,7 +3823,7 @@ def flow_state(flow, heard):
     if flow["protocol"] != "tcp":
         return "answered" if answered else "rejected" if refused else "silent"
     if flow["handshake"] or half or not flow["syn"] and not flow["synack"]:
-        over = "reset" if flow["rst"] else "closed" if flow["fin"] else None
+        over = "reset" if flow["rst"] and flow["ended_by"] else "closed" if flow["fin"] else None
         return over or ("established" if flow["handshake"] else "partial")
     if flow["synack"]:
         waits = flow["synack"] > 1 or flow["quiet_s"] > FIRST_LOOK_S
@@ -9375,16 +9378,21 @@ def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here, returning):
     says: No answer to the SYN of {client} to {server} port {server_port}, sent {times}{contrast}.
     fix: Record on the server as well (`netdiag.py capture --port {server_port} --for 60s`): does
       the SYN arrive there?   given: target/- ok host=null mode=capture protocol=tcp
-    fires: flow/A ok state=silent syn=4   fires: flow/A ok state=silent syn=4 seen_at=server
+    fires: flow/A ok state=silent syn=4 ttl=[64,null]
+    fires: flow/A ok state=silent syn=4 seen_at=server   fires: flow/A ok state=silent syn=2
     quiet: flow/A ok state=unconfirmed syn=4 synack=1
     quiet: flow/A ok state=silent syn=4 seen_at=server ; capture/live ok
     quiet: flow/A ok state=silent protocol=udp""")
 def rule_flow_silent(row, live, flow, fine_flows):
     """SYNs leave, and nothing comes back at all: lost going, lost coming back, or dropped there."""
-    arrived = row.value["seen_at"] == "server"
+    arrived, bare = row.value["seen_at"] == "server", row.value["ttl"][1] is not None
     if row.value["state"] != "silent" or row.value["protocol"] != "tcp" or arrived and live:
         return None
     words = dict(flow_severity(row, fine_flows), times=syn_times(row.value))
+    if bare:                                      # RFC 9293 3.10.7.4 (RFC 5961): a challenge ACK
+        return dict(words, code="tcp.filtered", suspects=["server", "server_network"],
+                    confidence="likely", contrast=" but a bare ACK: an older connection of these"
+                    " ports is still open there, or in a firewall before it")
     if arrived:
         return dict(words, suspects=["server", "server_network"], confidence="likely",
                     contrast=", though it arrives on the server's segment")
@@ -9533,8 +9541,10 @@ sign("""path.loss  where: transit client_network server_network  each: attempts 
     fix: Run `mtr -T -P {server_port} {server}` from both ends: loss up to the last hop is real.
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true packets=50 retransmits=4
-    quiet: flow/A ok handshake=true packets=900 retransmits=4""",
-    lambda row: row.value["handshake"] and not row.value["stuck"]
+    quiet: flow/A ok handshake=true packets=900 retransmits=4
+    quiet: flow/A ok handshake=true packets=50 retransmits=4 icmp=3/4@G""",
+    lambda row: row.value["handshake"] and not row.value["stuck"] and not any(
+        icmp_kind(row.value["server"], error) in TOO_BIG for error in row.value["icmp"])
     and row.value["retransmits"] > 1 + row.value["packets"] // 100)
 sign("""udp.no_reply
     where: service server server_network  each: attempts  severity: warn  sure: possible
@@ -11515,7 +11525,8 @@ def flow_words(flow):
             "" if after is None else " after %g ms" % after, flow["ttl"][1]))
     words += unique("ICMP %s from %s" % (icmp_words(flow["server"], error), error["from"])
                     for error in flow["icmp"])[:2]
-    words += ["no answer"] if flow["state"] == "silent" else []
+    words += ["no answer" if flow["ttl"][1] is None else "only a bare ACK in answer"] * (
+        flow["state"] == "silent")
     if flow["synack"]:
         words.append("MSS %s and %s, window scale %s and %s" % tuple(
             "-" if number is None else number for number in flow["mss"] + flow["scale"]))
@@ -13288,6 +13299,10 @@ No answer to the SYN of {client} to {server} port {port}, sent {times}, though p
     answers. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。同じホストのポート{other}は応答します。
 No answer to the SYN of {client} to {server} port {port}, sent {times}, though it answers others.
     = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。ほかのSYNには応答しています。
+No answer to the SYN of {client} to {server} port {port}, sent {times} but a bare ACK: an older
+    connection of these ports is still open there, or in a firewall before it.
+    = {client}から{server}のポート{port}へのSYN（{times}）への応答がACKのみです。同じポートの古い接続が、サーバーか手前のファイアウォールに
+    残っています。
 No answer to the SYN of {client} to {server} port {port}, sent {times}, though it arrives on the
     server's segment.
     = {client}から{server}のポート{port}へのSYN（{times}）は、サーバーのセグメントまで届いていますが、応答がありません。
@@ -13391,6 +13406,7 @@ RST{more} from TTL {ttl} = RST{more}、TTL {ttl}
  {count} times after {ms} ms = （{count}回、{ms} ms後）
 ICMP {words} from {sender} = {sender}からのICMP「{words}」
 no answer = 応答なし
+only a bare ACK in answer = 応答はACKのみ
 MSS {one} and {two}, window scale {three} and {four}
     = MSSは{one}と{two}、ウィンドウスケールは{three}と{four}
 {packets} packets, {there} bytes there and {back} back = {packets}パケット（往路{there}バイト、復路{back}バイト）

@@ -196,6 +196,14 @@ class FlowTest(unittest.TestCase):
         self.assertEqual([flow[key] for key in ("state", "silent", "seen_at")],
                          ["unconfirmed", "client", "server"])
 
+    def test_older_connection(self):
+        """A bare ACK to a SYN is of an older connection (RFC 5961), which the client's RST ends."""
+        old = (tcp(0, SYN, 99), tcp(.01, ACK, 77777, 55555, back=True), tcp(.02, RST, 55555))
+        self.assertEqual(flow_of(*old, until_s=5)["state"], "silent")
+        flow = flow_of(*old + OPEN)
+        self.assertEqual([flow[key] for key in ("state", "syn", "rst", "ended_by", "retransmits")],
+                         ["established", 2, 1, None, 0])
+
     def test_ports_used_anew(self):
         """A SYN with another sequence number is another connection."""
         flows = netdiag.read_capture([tcp(0, SYN, 9), tcp(5, SYN, 700), tcp(6, SYN, 700)])["flows"]
