@@ -113,6 +113,7 @@ EVENTS_LIMIT = 20             # SYN times and ICMP errors of one flow
 FLYING_LIMIT = 16            # segments of one side that are remembered until they are acknowledged
 TUNNELS_LIMIT = 6             # packets in packets
 REORDER_S = 0.003            # tshark: a late segment nearer than this is reordered, not sent again
+IDLE_S = 50                  # balancers forget a quiet connection after a minute, NAT later
 COPY_S = 0.001               # a packet seen on several interfaces (bridge, router, -i any)
 FAST_RESEND_S = 0.02         # tshark: so soon after duplicate ACKs it was sent again
 STAND_IN_S = 600             # `listen` without --for
@@ -3617,7 +3618,7 @@ def new_flow(packet):
         ends[::-1] if packet.flags & (SYN | ACK) == SYN | ACK else ends
     return dict(dict.fromkeys(FLOW_COUNTS, 0), copies={}, protocol=packet.protocol, client=client,
                 client_port=client_port, server=server, server_port=port, began_s=packet.at_s,
-                vlans=packet.vlans, rtt_ms=None, syn_s=[], icmp=[], handshake=False, ended_by=None,
+                vlans=packet.vlans, rtt_ms=None, idle_s=0, syn_s=[], icmp=[], handshake=False, ended_by=None,
                 lasted_s=None, sides=(Side(), Side()))
 
 
@@ -3685,6 +3686,7 @@ def add_packet(flow, packet):
     side, other = flow["sides"][::1 if by_client else -1]
     copy = packet.protocol == "tcp" and side.saw(packet)
     before = {name: flow[name] for name in FLOW_COUNTS} if copy else {}
+    sent, pause_s = side.bytes, packet.at_s - flow.get("ended_s", packet.at_s)
     flow["packets"] += 1
     flow["ended_s"] = packet.at_s
     if packet.flags & RST:
@@ -3695,6 +3697,7 @@ def add_packet(flow, packet):
         add_segment(flow, side, other, by_client, packet, copy)
     else:
         side.bytes += packet.length
+    flow["idle_s"] = flow["idle_s"] if side.bytes == sent else round(pause_s)
     for name, count in before.items():
         flow["copies"][name] = flow["copies"].get(name, 0) + flow[name] - count
 
@@ -3780,6 +3783,7 @@ def flow_value(flow, near, until_s):
     quiet_s = max(0.0, until_s - flow.pop("ended_s"))
     flow.update({name: [getattr(side, name) for side in sides]
                  for name in ("mss", "scale", "ttl", "rst_ttl", "bytes", "window")},
+                unanswered=bool(client.bytes) and client.next_s > server.next_s,
                 foreign_rst=[side.resets_from_elsewhere() for side in sides],
                 syn_s=[round(at_s - flow["syn_s"][0], 3) for at_s in flow["syn_s"]],
                 seen_at=place, quiet_s=round(quiet_s, 3), isn=client.isn,
@@ -9457,7 +9461,7 @@ def rule_flow_rejected(row, fine_flows):
     sure: likely  hides: service.silent   says: Data of {sender} is {fate} {size} bytes{passed}.
     fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok stuck.bytes=1448 stuck.passed=200
-    fires: flow/A ok stuck.bytes=200 stuck.passed=300
+    fires: flow/A ok stuck.bytes=200 stuck.passed=300   fires: flow/A ok stuck.bytes=9 idle_s=300
     fires: flow/A ok stuck.bytes=1448 stuck.missing=true stuck.again=0
     quiet: flow/A ok retransmits=4   quiet: flow/A ok stuck.bytes=1448 zero_window=3""")
 def rule_flow_stuck(row):
@@ -9467,6 +9471,7 @@ def rule_flow_stuck(row):
         return None
     told = any(icmp_kind(flow["server"], error) in TOO_BIG for error in flow["icmp"])
     large = told or stuck["bytes"] > CLAMP_MSS and stuck["passed"] < stuck["bytes"]
+    idle, forgotten = idle_words(flow)
     fate = "missing in what arrives: later segments come, but not" if stuck["missing"] else (
         "acknowledged to %s bytes and stuck: %s segments of" % (
             stuck["acked"] or "no", "sent again %d times, in vain, are" % stuck["again"]
@@ -9475,32 +9480,53 @@ def rule_flow_stuck(row):
                 confidence="likely" if large and (told or stuck["passed"]) else "possible",
                 fate=fate, size=stuck["bytes"],
                 passed=", while segments of %d bytes got through" % stuck["passed"]
-                if stuck["passed"] else "",
+                * bool(stuck["passed"]) + idle,
                 cure="Let ICMP 'too big' (3/4; v6 2/0) pass; or clamp the MSS at the"
-                " tunnel (`--clamp-mss-to-pmtu`)." if large else
+                " tunnel (`--clamp-mss-to-pmtu`)." if large else forgotten or
                 "Record at the other end as well: do these segments arrive there?")
 
 
+def idle_words(flow):
+    """(", ... of silence", what helps) of a flow whose last data came after a long pause."""
+    idle_s = flow["idle_s"]
+    return ("", "") if idle_s < IDLE_S else (
+        ", after %d s of silence" % idle_s, "A NAT, a balancer or a firewall on the way forgets"
+        " quiet connections: let TCP keepalives go out more often than every %d s." % idle_s)
+
+
 @rule("""tcp.reset tcp.closed  where: service server  each: attempts  sure: likely
-    says: {server} accepts the connection of {client} on port {server_port} and {how} before it has
-      sent any data.
-    fix: See the service's log: an allow list, a full service or a dead back end does this.
+    says: {server} accepts the connection of {client} on port {server_port} and {how}, {when}.
+    fix: {cure}
     given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=reset handshake=true rst=1 ended_by=server
     fires: flow/A ok state=closed handshake=true fin=1 ended_by=server
     quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server bytes=[5,5]
     quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server lasted_s=60
     fires: flow/A ok state=closed handshake=true fin=1 ended_by=server lasted_s=60 server_port=22
-    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=client""")
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=client
+    fires: flow/A ok state=reset handshake=true rst=1 ended_by=server bytes=[5,5] unanswered=true
+    fires: flow/A ok state=reset handshake=true rst=1 ended_by=server bytes=[5,5] unanswered=true
+      idle_s=300
+    quiet: flow/A ok state=reset handshake=true rst=1 ended_by=server bytes=[5,5]
+    quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server bytes=[5,5] unanswered=true
+    quiet: flow/A ok state=reset handshake=true rst=1 ended_by=client bytes=[5,5]""")
 def rule_flow_ended(row, fine_flows):
-    """A handshake, and then the server's RST or FIN without a byte of its own; a client that says
-    nothing for long (a browser's spare connection) is sent away by any server."""
+    """A handshake, and then the server's RST or FIN without a byte of its own, or a RST in answer
+    to data; a client that says nothing for long (a spare connection) is sent away by any server."""
     flow = row.value
     greets = PROTOCOLS[PORT_PROTOCOL.get(flow["server_port"], "tcp")].greeting_s
     idle = not flow["bytes"][0] and (flow["lasted_s"] or 0) > GREETING_S and not greets
-    return flow["handshake"] and not flow["bytes"][1] and flow["ended_by"] == "server" \
-        and not idle and dict(flow_severity(row, fine_flows), how=ENDINGS[flow["state"]],
-                 code="tcp.reset" if flow["state"] == "reset" else "tcp.closed")
+    cut = flow["bytes"][1] and flow["state"] == "reset" and flow["unanswered"]
+    pause, forgotten = idle_words(flow)
+    return flow["handshake"] and (cut or not flow["bytes"][1]) and flow["ended_by"] == "server" \
+        and not idle and dict(
+            flow_severity(row, fine_flows), how=ENDINGS[flow["state"]],
+            when="with data of the client unanswered" + pause if cut else
+            "before it has sent any data",
+            suspects=["server_network", "transit", "service"] if forgotten else None,
+            cure=forgotten or "See the service's log: an allow list, a full service or a dead back"
+            " end does this.",
+            code="tcp.reset" if flow["state"] == "reset" else "tcp.closed")
 
 
 @rule("""service.silent  where: service server_network transit  each: attempts
@@ -12755,8 +12781,7 @@ JAPANESE = """
   fix サーバーで`ss -ltnp sport = :{server_port}`の待ち受けを確認してください。
 @flow_rejected {client}から{server}の{protocol}ポート{server_port}への要求に、{router}が「{words}」を返しました{unseen}。
 @flow_stuck {sender}のデータが{size}バイトで{fate}{passed}。
-@flow_ended {server}はポート{server_port}で{client}の接続を受け付けますが、データを送る前に{how}。
-  fix サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
+@flow_ended {server}はポート{server_port}で{client}の接続を受け付けますが、{when}{how}。
 @flow_mute {server}はポート{server_port}で{client}のデータに確認応答を返しますが、{quiet_s}秒間データを送っていません。
   fix サービスが停止していませんか。ログを確認し、サーバーでも記録して応答の有無を確認してください。
 @service_silent_attempts {server}はポート{server_port}で{client}のデータをこれ以上受け取りません。
@@ -13293,6 +13318,17 @@ the kernel counts as many that its reverse-path filter dropped
     = カーネルのリバースパスフィルターが同数のパケットを破棄しています
 Correct the route to the client, or set rp_filter=2 (`sysctl net.ipv4.conf`).
     = クライアントへの経路を修正するか、rp_filter=2にしてください（`sysctl net.ipv4.conf`）。
+before it has sent any data = データを送る前に
+with data of the client unanswered = クライアントのデータに応答しないまま
+, while segments of {size} bytes got through, after {n} s of silence
+    = （{size}バイトのセグメントは届いています。{n}秒の無通信の後）
+, after {n} s of silence = （{n}秒の無通信の後）
+with data of the client unanswered, after {n} s of silence
+    = {n}秒の無通信の後、クライアントのデータに応答しないまま
+A NAT, a balancer or a firewall on the way forgets quiet connections: let TCP keepalives go out more
+    often than every {n} s. = 途中のNAT、負荷分散装置、ファイアウォールが無通信の接続を破棄しています。TCPキープアライブを{n}秒より短い間隔にしてください。
+See the service's log: an allow list, a full service or a dead back end does this.
+    = サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 No answer to the SYN of {client} to {server} port {port}, sent {times}, nor any other packet from
     there. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。ほかのパケットも一切届いていません。
 No answer to the SYN of {client} to {server} port {port}, sent {times}, though port {other} there

@@ -109,7 +109,7 @@ FLOW = dict(dict.fromkeys((
     handshake=False, ended_by=None, mss=[1460, 1460], scale=[7, 7], ttl=[64, 60],
     rst_ttl=[None, 60], bytes=[0, 0], foreign_rst=[False, False], seen_at=None, quiet_s=0.0,
     isn=1, stuck=None, silent=None, began_s=0.0, copies={},
-    lasted_s=None, window=[900, 900])
+    lasted_s=None, window=[900, 900], idle_s=0, unanswered=False)
 
 # probe: the value of its unremarkable answer; for other outcomes see FAILED.
 BLANKS = {
