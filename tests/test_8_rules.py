@@ -474,8 +474,8 @@ class Verdicts(unittest.TestCase):
                 + flows))[0]
             self.assertEqual(verdict.code, code, flows)
             self.assertIn(words, verdict.summary)
-        alone = ("target/- ok host=null mode=capture protocol=tcp ; flow/A ok state=silent syn=4 ttl=[64,null] ; "
-                 "flow/A ok bytes=[9,9] client=")
+        alone = ("target/- ok host=null mode=capture protocol=tcp ; flow/A ok state=silent syn=4"
+                 " ttl=[64,null] ; flow/A ok bytes=[9,9] client=")
         for client, code in (("A", "path.dead_end"), ("192.0.2.77", "ok")):
             self.assertEqual(netdiag.judge(support.read_case(alone + client))[0].code, code)
         for more, words in (("", "could be read"), (' protocols={"ip":9,"tcp":9}', "cut before"),
