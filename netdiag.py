@@ -14097,7 +14097,10 @@ def report_of(target, given, shared, system, options, began, path=(), complete=T
 
 
 def live_stream(options, out):
-    """Where lines go while a mode runs: the report's own stream if it is text, else a terminal."""
+    """Where lines go while a mode runs: the report's own stream if it is text, else a terminal;
+    nowhere where names are masked, which is done to whole documents."""
+    if options.redact:
+        return None
     if not (options.json or options.brief or options.output):
         return out
     return sys.stderr if sys.stderr and sys.stderr.isatty() else None

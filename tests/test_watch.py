@@ -1,5 +1,6 @@
 """Mode watch: a target that works, one that never does, one that comes and goes."""
 
+import io
 import json
 import re
 import signal
@@ -143,6 +144,12 @@ class InTurns(WatchCase):
 
 class Log(unittest.TestCase):
     """The outage log, without a network."""
+
+    def test_redacted(self):
+        """Lines that are told meanwhile are not masked: --redact has none."""
+        out = io.StringIO()
+        self.assertIs(netdiag.live_stream(support.options(), out), out)
+        self.assertIsNone(netdiag.live_stream(support.options(redact=True), out))
 
     def test_bounded(self):
         """MAX_OUTAGES are kept, the first ones and the last; the others are counted."""
