@@ -3618,8 +3618,8 @@ def new_flow(packet):
         ends[::-1] if packet.flags & (SYN | ACK) == SYN | ACK else ends
     return dict(dict.fromkeys(FLOW_COUNTS, 0), copies={}, protocol=packet.protocol, client=client,
                 client_port=client_port, server=server, server_port=port, began_s=packet.at_s,
-                vlans=packet.vlans, rtt_ms=None, idle_s=0, syn_s=[], icmp=[], handshake=False, ended_by=None,
-                lasted_s=None, sides=(Side(), Side()))
+                vlans=packet.vlans, rtt_ms=None, idle_s=0, syn_s=[], icmp=[], handshake=False,
+                ended_by=None, lasted_s=None, sides=(Side(), Side()))
 
 
 def read_flows(packets, client):
