@@ -8397,8 +8397,8 @@ HANDSHAKES = {
                    " -connect`); widen the server's list."),
     "tls.handshake_cut": ("service server_network transit", "likely", "Look at the service's log."
                           " If it saw nothing, a filter on the way cuts TLS (or this name):"
-                          " compare with another name, from another network. A port that hangs up on"
-                          " every client may want the PROXY protocol of a balancer before it.")}
+                          " compare with another name, from another network. A port that hangs up"
+                          " on every client may want the PROXY protocol of a balancer before it.")}
 
 
 # What servers say to a client without a certificate: the first two say nothing else.

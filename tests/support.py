@@ -670,7 +670,9 @@ def tls_server(path):
     context.load_cert_chain(certificate, key)
 
     def serve(connection):
-        with context.wrap_socket(connection, server_side=True) as tls:
+        with context.wrap_socket(connection, server_side=True,
+                                 do_handshake_on_connect=False) as tls:
+            tls.do_handshake()                   # within: one that fails is closed as well
             tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if tls.recv(4096) else b"")
             tls.recv(10)
     return serve, certificate
