@@ -4871,6 +4871,19 @@ class System:
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
         return attempt_outcome(attempt), pick(attempt, "state errno immediate ms")
 
+    def knock_from(self, address, port, source, timeout_s=None):
+        """A SYN from another address of this host, and no word more."""
+        sock = self.new_socket(address, socket.SOCK_STREAM)
+        try:
+            sock.bind((source, 0))
+        except OSError as error:
+            sock.close()
+            return "unknown", "bind: %s" % errno_name(error.errno)
+        attempt = self.start_connect(address, port, None, sock)
+        watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
+        abort(sock)
+        return attempt_outcome(attempt), dict(pick(attempt, "state errno ms"), other=source)
+
     def settle(self, address, port, listen_s, ssh=False, timeout_s=None):
         """What became of a knock; what the peer says unasked (sshd's own lines: RFC 4253 4.2)."""
         with self.lock:                   # another target may have knocked at the same port
@@ -5966,6 +5979,11 @@ def probe_resends(wish, tcp, tls, http, sizes, retries):
     yield from retry(rows, wish)
 
 
+asks("other_source", "A silent port once more from another address of the interface that is used.",
+     lambda wish, tcp, egress, interfaces: not wish["source"] and [
+         ask(row.subject, native("knock_from", row.subject, wish["knock_port"], source))
+         for row in one_of_each(tcp, "timeout")
+         for source in other_sources(row.subject, egress, interfaces)[:1]])
 asks("marked", "A connection marked as ssh marks its packets, where a plain one works.",
      lambda wish, tcp: wish["protocol"] not in ("ssh", "sftp") and each(
          "connect_again", saying(met(tcp, "ok")[:1], "after", "open", "data"),
@@ -6571,6 +6589,14 @@ def next_hops(egress):
     ways = [(row.value["via"] or host_of(row), row.value["dev"])
             for row in saying(egress, "type", "unicast") if not row.value["error"]]
     return unique((hop, dev) for hop, dev in ways if dev not in (None, "lo"))
+
+
+def other_sources(address, egress, interfaces):
+    """Addresses of the interface that leads to `address`, other than the one that speaks to it."""
+    way = about(egress, address)
+    link = interface_named(interfaces, way.get("dev")) or {"name": "lo"}
+    return [a for a in far_reaching(link) if is_address(a) == is_address(address)
+            and a != way.get("src")]
 
 
 def default_hops(routes):
@@ -7406,6 +7432,22 @@ def rule_route_missing_bound(row, wish, interfaces, routes, tcp):
         c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
     return wish["interface"] == dev and not row.value["via"] and not led and talks and not met(
         talks, "ok", "refused") and dict(dev=dev, proof=talks)
+
+
+@rule("""address.missing  where: client client_network  each: other_source  sure: likely
+    hides: AWAY gateway.silent segment.isolated neighbor.silent
+    says: {address} answers when this host speaks as {other}, and not as {source}, the source that
+      its routes choose: nothing at all comes back to {source}.
+    fix: Correct the source that this host uses: `src` of the route (`ip route get {address}` shows
+      it), or the address {source} itself.
+    given: egress/A ok via=G src=198.51.100.9 ; tcp/A timeout
+    fires: other_source/A ok   fires: other_source/A refused   quiet: other_source/A timeout
+    quiet: other_source/A ok ; trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]""")
+def rule_address_source(row, ways, traces, present):
+    """Nothing comes back to the address that the kernel chose, and it does to its neighbor's."""
+    sources = [way.value["src"] for way in rows_about(ways, row.subject)]
+    return row.outcome in ("ok", "refused") and row.subject not in present and not last_hop(
+        traces, row.subject) and sources and dict(source=sources[0])
 
 
 @rule("""route.overlap  where: client  each: ways  sure: likely
@@ -12402,6 +12444,9 @@ JAPANESE = """
     誰も応答しません。
   fix 経路を追加するか（`ip route add {address} via GATEWAY dev {dev}`）、--interfaceを外してください。
   ask {dev}側でそこへ向かうゲートウェイを教えてください。
+@address_source {address}は送信元が{other}なら応答しますが、このホストの経路が選ぶ送信元{source}には応答しません。
+    {source}には何も返ってきません。
+  fix 使用する送信元を修正してください。経路の`src`（`ip route get {address}`で表示）またはアドレス{source}自体です。
 @route_overlap {address}は{dev}のローカル範囲{net}に含まれていますが、そこでは誰も応答しません。
   fix {dev}の範囲またはネットマスクを修正してください。`ip route get {address}`で、{address}がそこへ向かうことがわかります。
 @route_blocked_failing このホスト自身の経路設定が{address}宛てを拒否しています（{kind}の経路またはルール）。
@@ -12657,6 +12702,7 @@ JAPANESE = """
 ?sizes 最初のリンクが許す最大のパケットが届くか（大小2回ずつ）
 ?retries 最初の接続が無応答または再送だった場合の、別の送信元ポートからの接続
 ?resends 再送または損失があった場合の、追加の接続
+?other_source 無応答のポートへの、同じインターフェースの別のアドレスからの再試行
 ?marked sshと同じ印を付けた接続（印なしでは成功する場合）
 ?moved 実行中に増えた計数（参考情報）
 ?reset_ttl RSTの送信元までの距離（TTLをそのホスト自身のICMPと比較）

@@ -125,6 +125,7 @@ BLANKS = {
     "known_hosts": [], "ssh": {"banner": "SSH-2.0-x", "offers": {}, "key_type": "ssh-ed25519",
                                "key": "AAAA", "sha256": "x", "disconnect": None, "ended": "done",
                                "auth_methods": None, "lacks": []},
+    "other_source": {"state": "open", "errno": None, "ms": 0.5, "other": "198.51.100.8"},
     "marked": {"tried": 1, "open": 0, "silent": 0, "resent": 0},
     "routes": {"routes": [], "error": None}, "policy": {"rules": []},
     "resolv_conf": {"nameservers": ["192.0.2.53"], "used": ["192.0.2.53"], "search": [],

@@ -1603,6 +1603,11 @@ VARIANTS = [
     fault("source-without-way-back", FAR4, "gateway.silent path.dead_end", "client_network client",
           never="tcp.filtered", options="--source 10.1.2.9",
           do=[("client", "ip addr add 10.1.2.9/32 dev lo")]),
+    # The same, not by wish but by the route.
+    on_client("route-of-wrong-source", FAR4, "address.missing", "ip addr add 10.1.2.9/32 dev lo; "
+              "ip route replace default via 192.0.2.1 src 10.1.2.9"),
+    on_client("route-of-wrong-source-v6", FAR6, "address.missing", "ip addr add 2001:db8:9::9/128 "
+              "dev eth0 nodad; ip -6 route replace default via 2001:db8:1::1 src 2001:db8:9::9"),
     # A rule of this host that looks into packets: the handshake passes, what follows does not leave.
     fault("own-rule-on-content", "http://%s/" % WEB4, "firewall.local", "client",
           never="http.no_response", do=[("client", "iptables -A OUTPUT -p tcp --dport 80 -m string "
