@@ -7898,14 +7898,17 @@ def rule_path_loop_traced(row, traces):
 sign("""path.dead_end  where: transit  each: icmp_errors  sure: likely
     means: One router at one TTL after the other says that the TTL ran out: it arrives there as 1.
     says: Packets to {address} get no farther than {router}: it says that their TTL ran out,
-      whatever it was here, so a box on the way sets it too low.
-    fix: Look before {router} for a rule that sets the TTL (`ip ttl set`, `-j TTL`), and remove it.
+      whatever it was here, so a rule {where} sets it too low.
+    fix: Remove that rule: look {where} for one that sets the TTL (`ip ttl set`, `-j TTL`).
+    ask: Look {where} for a rule that sets the TTL too low.
     given: tcp/A unreachable icmp=11/0@G
     fires: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":3,"address":"G"}]
     quiet: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":4,"address":"G"}]""",
     lambda row, traces, stuck_at: row.value["kind"] in TIME_EXCEEDED and row.subject in stuck_at
-    and dict(proof=rows_about(traces, row.subject),
-             suspects=unique(["client_network"] + place_of(stuck_at[row.subject], None))))
+    and dict(proof=rows_about(traces, row.subject), where="here or in the first router"
+             if stuck_at[row.subject] == 1 else "before %s" % row.value["router"],
+             suspects=["client", "client_network"] if stuck_at[row.subject] == 1 else
+             unique(["client_network"] + place_of(stuck_at[row.subject], None))))
 
 sign("""path.dead_end  where: client  each: short_lived  sure: likely
     means: The TTL ran out at a router beyond which packets with a larger one get: ours is small.
@@ -12522,8 +12525,9 @@ JAPANESE = """
 @path_loop {address}宛てのパケットがループしています{between}。{router}がTTL超過を返しました。
   fix {routers}の経路を修正してください。{address}宛てを互いに相手へ送っています。
 @path_dead_end_icmp_errors {address}宛てのパケットは{router}より先へ進みません。送信時のTTLにかかわらずTTL超過が返るため、
-    途中の機器がTTLを低く書き換えています。
-  fix {router}の手前でTTLを書き換えるルール（`ip ttl set`、`-j TTL`）を探し、削除してください。
+    {where}のルールがTTLを低く書き換えています。
+  fix そのルールを削除してください。{where}で、TTLを書き換えるもの（`ip ttl set`、`-j TTL`）を探してください。
+  ask {where}で、TTLを低く書き換えるルールを探してください。
 @path_dead_end_short_lived {address}宛てのパケットは小さすぎるTTLでこのホストから出ています。{router}がTTL超過を返しましたが、
     より大きいTTLのパケットは届きます。
   fix TTLを64にしてください（`sysctl net.ipv4.ip_default_ttl`、IPv6はnet.ipv6.conf.*.hop_limit、これはルーターが広告する
@@ -12933,6 +12937,8 @@ nothing listens on port 53 there, which is this host (is its stub running?)
 slow ({seconds} s) = 低速（{seconds}秒）
 every look-up waits for the first = 名前解決のたびに待たされます
 a look-up waits for it as soon as the one before it fails = 前のリゾルバーが失敗すると、その応答を待つことになります
+here or in the first router = このホストまたは最初のルーター
+before {router} = {router}の手前
 has no line that begins with `nameserver` and an address = `nameserver`で始まりアドレスを持つ行がない
 is not for this user to read = このユーザーには読めない
 has the line ends of Windows (CR LF), with which no address is one

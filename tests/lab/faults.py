@@ -1523,6 +1523,8 @@ VARIANTS = [
     # The packets are as good as dead when they come to the next router: no loop.
     fault("ttl-set-too-low", FAR4, "path.dead_end", "client_network", never="path.loop",
           do=[rules("gateway", "postrouting", 'oifname "wan" ip ttl set 1')]),
+    fault("ttl-rule-of-this-host", FAR4, "path.dead_end", "client", never="path.loop",
+          do=[rules("client", "output", "ip ttl set 2")]),
     fault("ttl-of-this-host", FAR4, "path.dead_end", "client", never="path.loop",
           do=[sysctl("client", ipv4__ip_default_ttl="2")]),
     fault("hop-limit-of-this-host", FAR6, "path.dead_end", "client", never="path.loop",
