@@ -7357,18 +7357,23 @@ def down_words(link):
     hides: AWAY route.missing route.overlap gateway.silent host.exhausted
     says: {dev} is up but has no usable IPv{version} address, so {address} cannot be reached.
     fix: Give {dev} an address: check the DHCP lease or the static configuration.
+    fires: iface/eth0 ; route/127.0.0.1 ok ; tcp/127.0.0.1 timeout
+    quiet: iface/eth0 ; route/127.0.0.1 ok type=local ; tcp/127.0.0.1 timeout
     fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     fires: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A timeout
     quiet: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A ok
     quiet: iface/eth0 ; route/:: ok src=fe80::7 ; tcp/:: refused
     quiet: iface/eth0 ; route/ff02::1 ok type=multicast src=fe80::7 ; tcp/ff02::1 unreachable""")
-def rule_address_missing(wish, interfaces, failing, tcp, goals):
+def rule_address_missing(wish, interfaces, failing, tcp, goals, route):
     """None of the needed family (169.254/16 and fe80::/10 do not count), or none that is used."""
     links = [link["name"] for link in real_links(interfaces) if is_up(link)]
     own = [address for link in all_links(interfaces) for address in far_reaching(link)]
     if links and wish["mode"] != "target" and not own:
         yield dict(dev=links[0], version="4 or 6", address="anything", proof=interfaces)
+    for row in [r for r in saying(route, "type", "unicast") if is_loopback(r.subject)
+                and met(rows_about(tcp, r.subject), "timeout", "unreachable")]:
+        yield blame(row, interfaces, dev="lo", version=is_address(row.subject))
     for row in failing if links else ():
         version = is_address(row.subject)
         no_port = saying(rows_about(tcp, row.subject), "errno", "EADDRNOTAVAIL")
@@ -7539,7 +7544,7 @@ def rule_firewall_local(wish, tcp, stopped, udp, dns, general_dns):
         yield blame(row, how=stopped[row.subject])
     for row in saying(udp, "error", "EPERM"):
         yield blame(row, how=forbidden)
-    asked = dns + general_dns * (wish["mode"] == "host")
+    asked = general_dns if wish["mode"] == "host" else dns
     mute = saying(asked, "error", "EPERM")
     if mute and len(mute) == len(asked):
         yield dict(address="the resolver " + host_of(mute[0]), port=53, how=forbidden, proof=mute)
@@ -7877,7 +7882,7 @@ def rule_path_loop(row, traces, stuck_at, short_lived):
     return row.value["kind"] in TIME_EXCEEDED and not other and dict(
         sender_facts(row, traces), confidence="certain" if again else "likely", suspects=places,
         between=", between %s" % " and ".join(again) if again else "",
-        routers=" and ".join(again or [row.value["router"]]))
+        routers=" and ".join(again) or "%s and of its next hop" % row.value["router"])
 
 
 @rule("""path.loop  where: transit server_network  each: silent  sure: likely  hides: PORT_ONLY
@@ -12939,6 +12944,7 @@ every look-up waits for the first = 名前解決のたびに待たされます
 a look-up waits for it as soon as the one before it fails = 前のリゾルバーが失敗すると、その応答を待つことになります
 here or in the first router = このホストまたは最初のルーター
 before {router} = {router}の手前
+{router} and of its next hop = {router}とその次ホップ
 has no line that begins with `nameserver` and an address = `nameserver`で始まりアドレスを持つ行がない
 is not for this user to read = このユーザーには読めない
 has the line ends of Windows (CR LF), with which no address is one

@@ -1407,6 +1407,8 @@ VARIANTS = [
     on_client("lo-down", "127.0.0.1:80", "link.down", "ip link set lo down"),
     on_client("lo-down-v6", "[::1]:80", "link.down", "ip link set lo down"),
     on_client("lo-down-own-address", "192.0.2.10:80", "link.down", "ip link set lo down"),
+    on_client("lo-without-address", "127.0.0.1:80", "address.missing",
+              "ip addr del 127.0.0.1/8 dev lo"),
     healthy("ok-lo-down", WEB + "/", do=[("client", "ip link set lo down")]),
     # What every host has beside 127.0.0.1.
     fault("refused-any-address", "0.0.0.0:81", "tcp.refused", "service", never="firewall.local"),
