@@ -5907,7 +5907,7 @@ asks("tcp", "What became of each connection: errno, ICMP and its sender, TCP_INF
          *[True] * (wish["protocol"] in ("ssh", "sftp"))))
 asks("unheard", "Packets that this host receives and does not deliver: does it drop the answers?",
      lambda wish, tcp, retries: each("unheard", saying(
-         one_of_each(tcp, "timeout")[:1], "icmp", []), wish["knock_port"]))
+         one_of_each(tcp, "timeout"), "icmp", []), wish["knock_port"]))
 asks("control_tcp",
      "Addresses that only the resolvers give, where the hosts file gave another one.",
      lambda wish, lookup, dns, hosts_file: wish["transport"] == "tcp" and wish["port"] and each(

@@ -214,6 +214,8 @@ LOCAL = [
           serve=["noise"], do=[drop("client", "input", "tcp sport 80")]),
     fault("firewall-input-drop-noisy-v6", "[%s]:80" % WEB6, "firewall.local", "client",
           serve=["noise"], do=[drop("client", "input", "tcp sport 80")]),
+    fault("firewall-input-drop-name", "http://web.lab.example/", "firewall.local", "client",
+          never="tcp.filtered", do=[drop("client", "input", "tcp flags & (syn | ack) == syn | ack")]),
     fault("firewall-name", "http://web.lab.example/", "firewall.local", "client",
           do=[drop("client", "output", "tcp dport 80")]),
     fault("firewall-dns-drop", "http://web.lab.example/", "firewall.local", "client",
