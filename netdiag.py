@@ -5222,16 +5222,20 @@ class System:
                       "resent": len(resent)}
 
     def unheard(self, address, port, timeout_s=None):
-        """Packets received, not delivered: in a window without SYNs of ours, then in one with."""
-        version, lost = is_address(address), []
+        """Packets received and not delivered, and resets sent for what fits no connection: in a
+        window without SYNs of ours, then in one with."""
+        version, lost, resets = is_address(address), [], []
         for pause_s, syns in ((0, 0), (UNHEARD_S, 0), (0, UNHEARD_SYNS)):
             time.sleep(pause_s)
             self.volley(address, port, UNHEARD_S, [None] * syns)
-            outcome, text = self.read("/proc/net/snmp" + "6" * (version == 6))
-            if outcome != "ok":
-                return "unknown", text
-            lost.append(undelivered_count(parse_proc_counters(text), version))
-        return "ok", {"idle": lost[1] - lost[0], "lost": lost[2] - lost[1], "sent": UNHEARD_SYNS}
+            read = [self.read("/proc/net/snmp" + end) for end in ("", "6")[:1 + (version == 6)]]
+            if read[-1][0] != "ok":
+                return "unknown", read[-1][1]
+            counters = [parse_proc_counters(text) for outcome, text in read if outcome == "ok"]
+            lost.append(undelivered_count(counters[-1], version))
+            resets.append(counters[0].get("TcpOutRsts", 0))
+        return "ok", {"idle": lost[1] - lost[0], "lost": lost[2] - lost[1], "sent": UNHEARD_SYNS,
+                      "resets": resets[2] - resets[1] - (resets[1] - resets[0])}
 
     def reset_ttl(self, address, port, host_ttl, far, timeout_s=None):
         """The TTL with which this port's reset arrives, by IP_MINTTL (no privilege is needed):
@@ -8009,9 +8013,11 @@ def rule_tcp_refused_by_box(row, own, trace_tcp, other_traces, reset_ttl):
       they dropped?
     given: tcp/A timeout   fires: other_ports/A,80 refused   quiet: other_ports/A,80 timeout
     fires: egress/A ok ; neighbor/A,eth0 ok ip=A state=REACHABLE
+    fires: ping/A ok reached=true ; unheard/A ok resets=6
     quiet: egress/A ok ; neighbor/A,eth0 ok ip=A state=REACHABLE ;
       trace_udp/A ok hops=[{"ttl":1,"address":"G","kind":"hop"}]""")
-def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present):
+def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egress, present,
+                      undelivered):
     """This port is silent while the host answers otherwise, or other packets get further."""
     address = row.subject
     stop, further = last_hop(trace_tcp, address), last_hop(other_traces, address)
@@ -8029,6 +8035,10 @@ def rule_tcp_filtered(row, wish, trace_tcp, other_traces, ping, other_ports, egr
     elif traced and (stop < far - 1 if far else further > stop):
         places = unique(place_of(max(stop, 1), far) + place_of(stop + 1, far))
         where = "; it is lost at hop " + ("%d or %d" % (stop, stop + 1) if stop else "1")
+    if [test for test in rows_about(undelivered, address) if (test.value.get("resets") or 0)
+            >= test.value["sent"] - 1]:
+        where += "; answers come that fit no connection and are reset here (from another address," \
+            " past a NAT?)"
     return dict(contrast=contrast, where=where, suspects=places, seconds=row.value.get(
         "waited_s") or PATIENCE_S, syns=1 + (row.value["info"].get("total_retrans") or 0),
                 spots=" or ".join(PLACE_WORDS[place] for place in places),
@@ -12945,6 +12955,9 @@ a look-up waits for it as soon as the one before it fails = 前のリゾルバ�
 here or in the first router = このホストまたは最初のルーター
 before {router} = {router}の手前
 {router} and of its next hop = {router}とその次ホップ
+{contrast}; answers come that fit no connection and are reset here (from another address, past a
+    NAT?)
+    = {contrast+}（ただし、どの接続にも合わない応答が届き、ここでリセットしています。NATを経ずに別のアドレスから来ていませんか）
 has no line that begins with `nameserver` and an address = `nameserver`で始まりアドレスを持つ行がない
 is not for this user to read = このユーザーには読めない
 has the line ends of Windows (CR LF), with which no address is one

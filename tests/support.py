@@ -137,7 +137,7 @@ BLANKS = {
     "unused": {"ip": None, "dev": None, "state": "STALE", "mac": None},
     "neighbors": {"entries": [], "error": None}, "segment": {},
     "knock": KNOCK, "control_tcp": KNOCK, "other_ports": KNOCK, "tcp": TCP,
-    "unheard": {"idle": 0, "sent": 6, "lost": 0}, "ping": PING,
+    "unheard": {"idle": 0, "sent": 6, "lost": 0, "resets": 0}, "ping": PING,
     "trace_udp": TRACE, "trace_tcp": dict(TRACE, mode="tcp", port=443),
     "trace_icmp": dict(TRACE, mode="icmp", port=0),
     "sizes": {"size": 1500, "answered": True, "mtu": None, "from": None, "by": "echo"},

@@ -572,6 +572,10 @@ TRANSPORT = (
     # The server answers one port only and drops the rest, ICMP included.
     fault("filtered-stealth-server", WEB4 + ":8080", "tcp.filtered", "server server_network",
           do=[rules("server", "input", "tcp dport { 22, 80 } accept", 'iifname "eth0" drop')]),
+    # The server's answers come from its other address, as past a load balancer.
+    fault("answers-from-elsewhere", FAR4, "tcp.filtered", "server server_network",
+          do=[("server", "nft -f - <<'END'\ntable ip lab {\nchain o {\ntype filter hook postrouting "
+               "priority 400\nip saddr 203.0.113.10 tcp sport 80 ip saddr set 203.0.113.11\n}\n}\nEND")]),
     fault("filtered-name", "web.lab.example:5432", "tcp.filtered", "server server_network",
           do=[rules("server", "input", "tcp dport 5432 drop")]),
     # A filter knows our source address only: the far end cannot be told from the last router.
