@@ -7361,8 +7361,8 @@ def down_words(link):
     hides: AWAY route.missing route.overlap gateway.silent host.exhausted
     says: {dev} is up but has no usable IPv{version} address, so {address} cannot be reached.
     fix: Give {dev} an address: check the DHCP lease or the static configuration.
-    fires: iface/eth0 ; route/127.0.0.1 ok ; tcp/127.0.0.1 timeout
-    quiet: iface/eth0 ; route/127.0.0.1 ok type=local ; tcp/127.0.0.1 timeout
+    fires: iface/eth0 loopback=true ; route/127.0.0.1 ok ; tcp/127.0.0.1 timeout
+    quiet: iface/eth0 loopback=true ; route/127.0.0.1 ok type=local ; tcp/127.0.0.1 timeout
     fires: iface/eth0 inet=["169.254.7.7/16"] ; route/A ok error=ENETUNREACH
     quiet: iface/eth0 ; route/A ok error=ENETUNREACH
     fires: iface/eth0 ; route/A ok src=169.254.7.7 ; tcp/A timeout
@@ -7377,7 +7377,8 @@ def rule_address_missing(wish, interfaces, failing, tcp, goals, route):
         yield dict(dev=links[0], version="4 or 6", address="anything", proof=interfaces)
     for row in [r for r in saying(route, "type", "unicast") if is_loopback(r.subject)
                 and met(rows_about(tcp, r.subject), "timeout", "unreachable")]:
-        yield blame(row, interfaces, dev="lo", version=is_address(row.subject))
+        for lo in [link for link in all_links(interfaces) if link.get("loopback")][:1]:
+            yield blame(row, interfaces, dev=lo["name"], version=is_address(row.subject))
     for row in failing if links else ():
         version = is_address(row.subject)
         no_port = saying(rows_about(tcp, row.subject), "errno", "EADDRNOTAVAIL")
@@ -7886,7 +7887,7 @@ def rule_path_loop(row, traces, stuck_at, short_lived):
     return row.value["kind"] in TIME_EXCEEDED and not other and dict(
         sender_facts(row, traces), confidence="certain" if again else "likely", suspects=places,
         between=", between %s" % " and ".join(again) if again else "",
-        routers=" and ".join(again) or "%s and of its next hop" % row.value["router"])
+        routers=" and ".join(again) or "%s together with its next hop" % row.value["router"])
 
 
 @rule("""path.loop  where: transit server_network  each: silent  sure: likely  hides: PORT_ONLY
@@ -12954,7 +12955,7 @@ every look-up waits for the first = 名前解決のたびに待たされます
 a look-up waits for it as soon as the one before it fails = 前のリゾルバーが失敗すると、その応答を待つことになります
 here or in the first router = このホストまたは最初のルーター
 before {router} = {router}の手前
-{router} and of its next hop = {router}とその次ホップ
+{router} together with its next hop = {router}とその次ホップ
 {contrast}; answers come that fit no connection and are reset here (from another address, past a
     NAT?)
     = {contrast+}（ただし、どの接続にも合わない応答が届き、ここでリセットしています。NATを経ずに別のアドレスから来ていませんか）
