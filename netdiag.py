@@ -1625,6 +1625,7 @@ def parse_openssl_s_client(text):
 KEPT_HEADERS = ("server via location date content-type www-authenticate proxy-authenticate"
                 " retry-after x-cache cf-ray x-served-by allow").split()
 PLAIN_ON_TLS = rb"(?i)plain http request|https (port|serv)|speaking plain http|requires tls"
+WANTS_CERT = rb"(?i)ssl certificate (?:was sent|error)|client certificate"
 MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 
 
@@ -1703,7 +1704,8 @@ def parse_http_exchange(raw):
     return dict(value, location=every.get("location"), date=answer_time(every),
         cookies=unique(printable(name, 40) for name, _, _, _ in parse_cookies(data)),
         headers={k: printable(hide_secret(every[k])) for k in KEPT_HEADERS if k in every},
-        wants_tls=value["status"] // 100 == 4 and bool(re.search(PLAIN_ON_TLS, data)))
+        wants_tls=value["status"] // 100 == 4 and bool(re.search(PLAIN_ON_TLS, data)),
+        wants_cert=value["status"] in (400, 403, 495, 496) and bool(re.search(WANTS_CERT, data)))
 
 
 def parse_forwarded(raw):
@@ -8795,13 +8797,14 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
             **dict(severity="warn", confidence="possible") if is_own_portal(wish, row) else {})))
 
 
-@rule("""http.client_error http.gateway_error http.server_error proxy.denied
+@rule("""http.client_error http.gateway_error http.server_error proxy.denied tls.client_cert
     where: service client  each: exchanges
     says: {address} answers HTTP {status} {reason} for {path}: {meaning}.
     fix: {cure}
     ask: Why HTTP {status} for {path}? {address} answered so at {when} UTC: what does the log say?
     fires: target/A ok path=/missing ; http/A ok status=404   fires: http/A ok status=502
     fires: http/A ok status=407   fires: http/A ok status=403 headers={"server":"Zscaler/6.2"}
+    fires: http/A ok status=400 wants_cert=true
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
     """4xx: request or rights; 502, 503, 504: the front works, its back end does not; other 5xx."""
@@ -8811,7 +8814,7 @@ def rule_http_status(row, wish, now):
     return status_holes(row, row.subject, path, now)
 
 
-@rule("""http.client_error http.gateway_error http.server_error proxy.denied
+@rule("""http.client_error http.gateway_error http.server_error proxy.denied tls.client_cert
     where: service client  each: redirects
     says: {host} redirects to {url}, which answers HTTP {status} {reason}: {meaning}.
     fix: {cure}   ask: {url} answers {status} at {when} UTC: what does the log say?
@@ -8847,6 +8850,10 @@ def status_holes(row, address, path, now):
     if status == 407 or status == 403 and re.search(FILTERS, server):
         code, places, meaning = "proxy.denied", ("proxy",), (
             meaning if status == 407 else "a proxy on the way forbids it")
+    if said(row, "wants_cert"):                            # nginx and IIS ask by a page
+        meaning = "it demands a client certificate and got none"
+        code, places, cure = "tls.client_cert", ("client", "service"), HANDSHAKES[
+            "tls.client_cert"][2]
     later = " (Retry-After: %s)" % row.value["headers"].get("retry-after")
     return dict(status=status, path=hide_secret(path), meaning=meaning, suspects=places,
                 reason=row.value["reason"] + later * ("retry-after" in row.value["headers"]),

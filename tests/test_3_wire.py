@@ -835,6 +835,12 @@ class Http(unittest.TestCase):
             raw = {"data": words % status, "ended": "closed", "chain": []}
             self.assertIs(netdiag.parse_http_exchange(raw)["wants_tls"], wanted)
 
+    def test_wants_cert(self):
+        """nginx asks for a client certificate by a page, once the handshake is over."""
+        for words, wanted in (("No required SSL certificate was sent", True), ("no", False)):
+            raw = {"data": b"HTTP/1.1 400 x\r\n\r\n" + words.encode(), "ended": "closed"}
+            self.assertIs(netdiag.parse_http_exchange(raw)["wants_cert"], wanted)
+
     def test_answer_time(self):
         """A cache's answer is as old as its Age says: no sign of a wrong clock (RFC 9111 4.2.3)."""
         date = {"date": "Sun, 06 Nov 1994 08:49:37 GMT"}

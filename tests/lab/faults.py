@@ -633,8 +633,8 @@ TLS = [fault("tls-" + name.replace("_", "-"), "https://%s.lab.example/" % host,
     fault("tls-client-cert-imaps", "imaps://web.lab.example:4434", "tls.client_cert",
           "service client", serve=["s_server 4434 -Verify 2 -verify_return_error"]),
     # nginx finishes the handshake and asks for the certificate with a page: 400.
-    fault("tls-client-cert-page", "https://web.lab.example:4433/",
-          "tls.client_cert http.client_error", "service server client"),
+    fault("tls-client-cert-page", "https://web.lab.example:4433/", "tls.client_cert",
+          "client service"),
     fault("tls-sni", "https://web.lab.example:4435/", "tls.sni", "service server"),
     fault("tls-not-tls-http", "https://web.lab.example:80/", "tls.not_tls", "service server"),
     # A Python without ssl: the openssl command does the handshake, else a clear ClientHello tells.
