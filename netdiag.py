@@ -59,7 +59,8 @@ UNHEARD_SYNS = 4             # more than a noisy segment brings in
 UNHEARD_S = 0.25             # one window of that count
 CUT_WAIT_S = 0.3             # for the reset of a box on the way, which is nearer than the server
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
-TLS_WAIT_S = 3.0
+TLS_WAIT_S = 3.0             # for the answer to a ClientHello,
+HANDSHAKE_S = 4.4            # and for a whole handshake: some servers look the client up first
 LATE_ALERT_S = 0.1           # and two round trips: what TLS 1.3 says of a missing certificate
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
 GET_WAIT_S = 2.0             # for an answer to GET where HEAD met silence for so long
@@ -5002,12 +5003,12 @@ class System:
         """
         if not self.has_ssl():
             return "unknown", NO_SSL
-        seconds = timeout_s or TLS_WAIT_S
+        seconds = timeout_s or HANDSHAKE_S
         outcome, sock, failed = self.open_tcp(address, port, seconds)
         if not sock:
             return outcome, dict(HANDSHAKE, error=failed)
         sock, facts = self.handshake(sock, server_name, steps, seconds, verify, alpn, cafile,
-                                     timeout_s or patience)
+                                     timeout_s or patience or TLS_WAIT_S)
         with sock:
             if linger and facts["version"] == "TLSv1.3":
                 wait_s = LATE_ALERT_S + 2e-6 * tcp_info(sock).get("rtt_us", 0)
@@ -5040,7 +5041,7 @@ class System:
             return outcome, facts
         if secure:
             alpn = ("http/1.1",) if b" HTTP/1.1\r\n" in request else ()
-            sock, made = self.handshake(sock, server_name, steps, TLS_WAIT_S, verify, alpn)
+            sock, made = self.handshake(sock, server_name, steps, HANDSHAKE_S, verify, alpn)
             made = self.with_chain(made, address, port, server_name, steps)
             facts.update(pick(made, "error verify_code ended alpn chain"), stage="tls",
                          tls_ms=made["ms"])
@@ -6190,7 +6191,7 @@ asks("spare_proxy",
 @stepwise
 def probe_large(wish, tls):
     """A ClientHello as large as post-quantum keys make it; the same but small where that fails."""
-    for row in saying(tls, "ended", "done")[:wish["tls"]]:
+    for row in saying(prompt(tls), "ended", "done")[:wish["tls"]]:
         for size, padding in (("large", LARGE_HELLO_BYTES), ("small", 0)):
             answers = yield [ask("%s %s" % (row.subject, size), native(
                 "hello", row.subject, wish["port"], wish["sni"], None, 0x303, padding,
@@ -8339,7 +8340,9 @@ sign("""tls.name_mismatch  where: service  severity: warn  each: nameless
 sign("""tls.handshake_stalled  where: service server server_network  each: handshakes  sure: likely
     hides: WEB  means: Silence after the ClientHello, or in the middle of the answer.
     says: {address} {what} (TCP is open).
-    fix: Is the service hung, or the port's protocol another? Else suspect MTU or a filter.
+    fix: Is the service hung, or the port's protocol another? Else suspect MTU or a filter. If it is
+      only slow, `--timeout 30 --deadline 99` waits for it.
+    ask: Is the service on {address} hung or slow? TLS handshakes stall there.
     fires: tls/A ok ended=stalled   quiet: tls/A ok ended=closed""",
     lambda row, hello: row.value["ended"] == "stalled" and not is_unheeded(row) and stall_holes(
         rows_about(hello, row.subject)))
@@ -12633,6 +12636,8 @@ JAPANESE = """
   fix 早めに更新してください。
 @tls_handshake_stalled_handshakes {address}は{what}（TCPは接続済み）。
   fix サービスの停止や、別プロトコルのポートではないかを確認してください。該当しなければMTUまたはフィルターが疑われます。
+    遅いだけなら、`--timeout 30 --deadline 99`で待てます。
+  ask {address}のサービスが停止、または遅延していませんか。TLSハンドシェイクが途中で止まります。
 @tls_not_tls {address}のポート{port}はTLSではありません。応答は{kind}{words}です。
   fix 平文のプロトコルを使うか、サービスのTLS用ポートを使ってください{stand_in}。
 @tls_refused {address}がTLSハンドシェイクを打ち切ります。{why}。

@@ -935,6 +935,8 @@ HEALTHY = [
     healthy("ok-slow-http", "http://web.lab.example:8081/", serve=["liars 8081=slowhttp:1.5"]),
     healthy("ok-big-page", WEB + "/big"),
     healthy("ok-small-mtu", "https://web.lab.example/", do=SMALL_MTU),
+    healthy("ok-tls-slow", "https://web.lab.example:8443/",
+            serve=["liars 8443=slowtls:3.5:FOLDER/web.pem"]),
     healthy("ok-tls-common-name-only", "https://web.lab.example:8443/",
             findings="tls.name_mismatch", serve=["liars 8443=tlspage:FOLDER/cnonly.pem"]),
     healthy("ok-tls-expiring", "https://expiring.lab.example/", findings="tls.expiring"),

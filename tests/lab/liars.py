@@ -323,6 +323,13 @@ def liar_tlspage(conn, cert):
             safe.sendall(page("elastic", b""))
 
 
+def liar_slowtls(conn, words):
+    """SECONDS:CERT: the same after so many seconds."""
+    seconds, cert = words.split(":")
+    time.sleep(float(seconds))
+    liar_tlspage(conn, cert)
+
+
 def liar_late(conn, words):
     """SECONDS,METHOD: a page after so many seconds; other methods are left without a word."""
     seconds, method = words.split(",")
