@@ -1828,7 +1828,8 @@ def parse_first_words(raw):
 
 
 SOCKS_REPLIES = dict(enumerate("general failure|not allowed|network unreachable|host unreachable"
-                               "|connection refused|TTL expired".split("|"), 1))
+                               "|connection refused|TTL expired|command not supported"
+                               "|address type not supported".split("|"), 1))
 
 
 def build_socks(host, port, login):
@@ -1842,16 +1843,19 @@ def build_socks(host, port, login):
 
 
 def parse_socks(raw):
-    """What room 4 brings from a SOCKS proxy, in the terms of HTTP: 200, 403, 407 or 502."""
+    """What room 4 brings from a SOCKS proxy, in the terms of HTTP: 200, 403, 407, 502 or 504."""
     said, told = raw.get("said", b""), (407, "wants another login")
     if not said:                                     # None: it agreed to everything
-        told = (200, "OK") if said is None else (None, None)
+        told = (200, "OK") if said is None else (504, "no word about the target") if raw.get(
+            "step") else (None, None)
     elif said[:1] != b"\5":
         told = 400, "no SOCKS 5"
     elif len(said) > 2 and said[1] in SOCKS_REPLIES:
         told = 403 if said[1] == 2 else 502, SOCKS_REPLIES[said[1]]
-    return {"stage": raw["stage"], "error": raw.get("error"), "ended": raw.get("ended"),
-            "status": told[0], "reason": told[1]}
+    page = parse_http_exchange(raw) if raw.get("data") else {"page": None}
+    return dict(page, stage=raw["stage"], error=raw.get("error"), ended=raw.get("ended"),
+                status=told[0], reason=told[1] if told[0] != 200 else page.get("reason", told[1]),
+                page=page.get("status"))
 
 
 # Up to where TLS begins: (what to say, what the answer must be like).  RFC 3207, 2595, 4217, 4511,
@@ -5046,10 +5050,12 @@ class System:
             facts.update(pick(made, "error verify_code ended alpn chain"), stage="tls",
                          tls_ms=made["ms"])
         with sock:
-            if steps and not secure:              # all that there is to say to a SOCKS proxy
+            wrong = None
+            if steps and not secure:              # to a SOCKS proxy
                 wrong = say_in_turn(sock, steps, timeout_s)
-                facts.update(stage="http", said=wrong and wrong["data"])
-            elif facts["ended"] in (None, "done"):
+                facts.update(stage="http", said=wrong and wrong["data"],
+                             step=wrong and wrong["step"])
+            if request and not wrong and facts["ended"] in (None, "done"):
                 late = time.monotonic() + DRIP_S
                 heard = converse(sock, request, timeout_s, page_is_whole if whole else
                                  lambda data: data and (
@@ -5133,10 +5139,12 @@ class System:
         request = self.proxy_request(variable, host, port, path, method)
         return self.by_proxy(proxy_host, proxy_port, secure, request, timeout_s)
 
-    def socks(self, proxy_host, proxy_port, variable, host, port, timeout_s=PROXY_WAIT_S):
+    def socks(self, proxy_host, proxy_port, variable, host, port, path=None, method="HEAD",
+              timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
         steps = build_socks(host, port, self.proxy_login(variable))
-        return self.by_proxy(proxy_host, proxy_port, False, b"", timeout_s, steps)
+        request = build_http_request(method, path, host, port, False) if path else b""
+        return self.by_proxy(proxy_host, proxy_port, False, request, timeout_s, steps)
 
     def way_through(self, variable, scheme, host, port):
         """What is said to a proxy, and heard, before its tunnel is open: SOCKS 5, or CONNECT."""
@@ -6718,7 +6726,7 @@ def tunnel_asks(wish, proxy, method="HEAD"):
     CONNECT to port 80 many proxies have no leave); nothing without a proxy."""
     if proxy and proxy["host"]:
         socks = (proxy["scheme"] or "").startswith("socks")
-        page = wish["protocol"] == "http" and not (socks or wish["upgrade"])
+        page = wish["protocol"] == "http" and not wish["upgrade"]
         yield ask("%(host)s:%(port)d" % proxy, native(
             "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
             *([] if socks else [proxy["scheme"] == "https"]), wish["host"], wish["port"],

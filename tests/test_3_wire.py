@@ -1023,6 +1023,11 @@ class FirstWords(unittest.TestCase):
                              (b"", None), (b"HTTP/1.1 400", 400)):
             value = netdiag.parse_socks({"stage": "http", "said": said})
             self.assertEqual(value["status"], status, said)
+        value = netdiag.parse_socks({"stage": "http", "said": b"", "step": 1})
+        self.assertEqual(value["status"], 504)                   # silent about the target only
+        value = netdiag.parse_socks({"stage": "http", "said": None, "ended": None,
+                                     "data": b"HTTP/1.1 404 Not Found\r\n\r\n"})
+        self.assertEqual((value["status"], value["page"]), (200, 404))
 
 
 class FirstBytes(unittest.TestCase):

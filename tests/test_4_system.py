@@ -624,7 +624,7 @@ class Manners(SystemCase):
                               (((True, b"\5\xff"),), 407), ((yes, no), 403)):
             with support.Server(support.speaks(*turns)) as server:
                 outcome, raw = self.system.socks(server.host, server.port, "x_proxy", "h.example",
-                                                 443, 2.0)
+                                                 443, timeout_s=2.0)
             self.assertEqual((outcome, netdiag.parse_socks(raw)["status"]), ("ok", status))
         outcome, raw = self.system.socks(HERE, support.closed_port(), "x_proxy", "h.example", 443)
         self.assertEqual((outcome, raw["stage"]), ("refused", "connect"))

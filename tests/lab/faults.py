@@ -1357,6 +1357,8 @@ PROXIES = [
             options="--proxy " + SOCKS),
     healthy("ok-socks-login", WEB + "/", serve=["microsocks auth"],
             options="--proxy socks5h://lab:secret@198.51.100.90:1080"),
+    fault("socks-to-missing", WEB + "/missing", "http.client_error", "service client",
+          serve=["microsocks open"], options="--proxy " + SOCKS),
     fault("socks-down", WEB + "/", "proxy.unreachable", "proxy", options="--proxy " + SOCKS),
     fault("socks-wants-login", WEB + "/", "proxy.denied", "proxy client",
           serve=["microsocks auth"], options="--proxy " + SOCKS),
