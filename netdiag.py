@@ -8815,7 +8815,7 @@ sign("""http.captive  where: client_network proxy  each: exchanges  sure: likely
     ask: Why HTTP {status} for {path}? {address} answered so at {when} UTC: what does the log say?
     fires: target/A ok path=/missing ; http/A ok status=404   fires: http/A ok status=502
     fires: http/A ok status=407   fires: http/A ok status=403 headers={"server":"Zscaler/6.2"}
-    fires: http/A ok status=400 wants_cert=true
+    fires: http/A ok status=400 wants_cert=true   fires: http/A ok status=999
     quiet: http/A ok status=401   quiet: http/A ok status=302""")
 def rule_http_status(row, wish, now):
     """4xx: request or rights; 502, 503, 504: the front works, its back end does not; other 5xx."""
@@ -8853,8 +8853,8 @@ def status_holes(row, address, path, now):
     status = said(row, "status") or 0
     if status < 400:
         return None
-    usual, places, code = (500, ("service",), "http.server_error") if status >= 500 else (
-        499, ("service", "client"), "http.client_error")
+    usual, places, code = (min(status // 100 * 100, 600), ("service",), "http.server_error") if (
+        status >= 500) else (499, ("service", "client"), "http.client_error")
     meaning, cure = STATUS_WORDS.get(
         status == 400 and said(row, "wants_tls") or status) or STATUS_WORDS[usual]
     server = row.value["headers"].get("server") or "the front"
@@ -9874,7 +9874,9 @@ STATUS_WORDS = {int(row[0]): row[1:] for row in (line.split(" / ") for line in "
 429 / too many requests / Wait (Retry-After), then ask more slowly.
 451 / it is barred for legal reasons / Ask its owner, or whoever filters on the way.
 499 / the server refuses the request / Check the URL; the service's log says more.
-500 / the application failed / Look at the application's log on {address}.""".splitlines())}
+500 / the application failed / Look at the application's log on {address}.
+600 / HTTP has no such status / Ask its owner what it means: some sites turn robots away so.\
+""".splitlines())}
 STATUS_WORDS.update(dict.fromkeys((406, 411, 413, 414, 415, 417, 428, 431), (
     "it does not take a request of this form or size",
     "Compare with another client: its headers, its cookies or a proxy make the request so.")))
@@ -13196,6 +13198,9 @@ Look at that origin server: 521 is refused, 522 and 524 silent, 523 unreachable,
 access is forbidden = アクセスが禁止されています
 Check the rights for this URL, allow lists and the WAF. = このURLの権限、許可リスト、WAFを確認してください。
 nothing is there = 該当するものがありません
+HTTP has no such status = HTTPにない状態コードです
+Ask its owner what it means: some sites turn robots away so.
+    = サイトの担当者に意味を確認してください。ボット対策でこう応答するサイトもあります。
 no TLS is spoken there = そこではTLSが使われていません
 Check the path and the virtual host. = パスとバーチャルホストを確認してください。
 this method is not allowed there = この方式（メソッド）は許可されていません
