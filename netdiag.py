@@ -9063,16 +9063,25 @@ def rule_udp_unread(wish, listening, sockets, grown, holder):
     fires: rules/nft ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i",
       "hook":"input","priority":0,"policy":"drop",
       "chains":{"i":[]},"sets":{}}]   quiet: rules/nft ok""")
-def rule_firewall_inbound(wish, fates, listening, rules, rules_now):
-    """The rules of nft and iptables, walked for the first packet of such a client."""
+def rule_firewall_inbound(wish, fates, listening, rules, rules_now, watched, grown):
+    """The rules of nft and iptables, walked for the first packet of such a client.  What a rate
+    limit does is not known: then it counts whether packets vanish while the client hangs."""
+    lost, client = lost_meanwhile(wish, grown), wish["client"]
+    hangs = lost and watched and (watched.get("half_open", {}).get(client)
+                                  or client not in watched.get("peers", (client,)))
     for fate in [row for row in fates if listening or row["port"]]:
         if fate["fate"] != "accept":
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
+            if sure and lost and fate["whose"].startswith("from "):
+                sure = dict(confidence="likely", severity="fail" if hangs else "warn")
+                fate = dict(fate, count=fate["count"] or " (%d packets came meanwhile and were not"
+                            " delivered)" % lost)
             if fate["fate"] and not wish["asked"] and "dport" not in fate["rule"]:
                 sure = dict(severity="warn")        # most rulesets close all ports but those meant
-            yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], count=fate["count"],
-                       transport=wish["transport"].upper(), rule=rule_words(fate),
-                       whose=" " + fate["whose"], proof=rules + rules_now)
+            yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], rule=rule_words(fate),
+                       count=fate["count"], whose=" " + fate["whose"],
+                       transport=wish["transport"].upper(),
+                       proof=rules + rules_now + grown * bool(lost))
 
 
 @rule("""firewall.local  where: server  sure: likely
@@ -9128,13 +9137,17 @@ def rule_wrappers(wish, listening, owners, wrappers, holder):
 def rule_firewall_undelivered(wish, watched, grown, fates):
     """While the client was said to try (--for): InReceives grows and InDelivers does not, as when
     INPUT or raw PREROUTING drops; rp_filter has a counter of its own."""
-    client, moved = wish["client"] or "", {k: n for row in succeeded(grown)
-                                           for k, n in row.value.items()}
-    lost = undelivered_count(moved, is_address(client)) if client else 0
-    reached = client in watched.get("peers", (client,))
-    if wish["watched_s"] and lost >= UNDELIVERED_SYNS and not fates and not reached \
-            and not moved.get("TcpExtIPReversePathFilter"):
+    client, lost = wish["client"], lost_meanwhile(wish, grown)
+    if lost and not fates and client not in watched.get("peers", (client,)):
         yield dict(client=client, lost=lost, proof=grown)
+
+
+def lost_meanwhile(wish, grown):
+    """Packets that came and were not delivered while the client was said to try (--for); few: 0."""
+    moved = {k: n for row in succeeded(grown) for k, n in row.value.items()}
+    lost = undelivered_count(moved, is_address(wish["client"])) if wish["client"] else 0
+    return lost if wish["watched_s"] and lost >= UNDELIVERED_SYNS \
+        and not moved.get("TcpExtIPReversePathFilter") else 0
 
 
 @rule("""route.return_missing  where: server  hides: handshake.incomplete
@@ -9221,7 +9234,7 @@ def rule_handshake_incomplete(wish, watched, watch, back, hops, loop, rules, rul
     """SYN_RECV with SYN/ACKs sent again: the answer, or the ACK to it, is lost."""
     known = [peer for peer, _ in dead_hops(watched, back, hops)]
     stuck = sorted(peer for peer, resent in watched.get("half_open", {}).items()
-                   if resent and peer not in known)
+                   if resent and peer not in known and not is_loopback(peer))
     ours = [peer for peer in stuck if peer == wish["client"]]
     others = set(watched.get("peers", ())) - set(stuck)
     dropped = stuck and dropped_meanwhile(wish, (ours or stuck)[0], rules, rules_now)
@@ -13334,6 +13347,7 @@ accepts {whose} = {whose}を許可
 drops {whose} = {whose}を破棄
 rejects {whose} = {whose}を拒否
 may or may not accept {whose} = {whose}の許可は不明
+ ({count} packets came meanwhile and were not delivered) = （この間に届いて破棄された{count}パケット）
  ({count} packets so far) = （これまでに{count}パケット）
  ({count} packets so far, {now} of them just now) = （これまでに{count}パケット、うち{now}は観測中）
 gets no answer = 応答がありません

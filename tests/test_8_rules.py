@@ -459,6 +459,21 @@ class Verdicts(unittest.TestCase):
             said = "%s (where the alias %s leads)" % (name, web) if name else web
             self.assertEqual(verdict.code, code)
             self.assertIn("The name %s " % said, verdict.summary)
+    def test_rate_limit(self):
+        """What a rate limit does is known by what vanishes while the client hangs."""
+        case = ('port/80 client=192.0.2.10 watched_s=9 ; listener/0.0.0.0 ; iface/eth0 ; rules/nft '
+                'ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i","hook":'
+                '"input","priority":0,"policy":"accept","chains":{"i":["limit rate over 1/second '
+                'drop"]},"sets":{}}] ; grown//proc/net/snmp ok IpInReceives=9 IpInDelivers=%d'
+                ' ; watch/tcp ok 80=%s')
+        for delivered, seen, code, severity in (
+                (3, '{"half_open":{"192.0.2.10":2}}', "firewall.local", "fail"),
+                (3, '{"peers":{"192.0.2.10":1}}', "ok", "warn"),
+                (9, '{"peers":{"192.0.2.10":1}}', "ok", "info")):
+            verdict, findings, _ = netdiag.judge(support.read_case(case % (delivered, seen)))
+            self.assertEqual((verdict.code, findings[0].code, findings[0].severity),
+                             (code, "firewall.local", severity))
+
     def test_captures(self):
         """What a capture in which nothing failed shows, and that its words are true."""
         for flows, code, words in (
