@@ -373,7 +373,7 @@ def endpoint(host, port):
 
 def hide_secret(url):
     """A URL without its user part and query: they may hold passwords and tokens."""
-    return re.sub(r"[?#]\S*", "?***", re.sub(r"//[^/\s]*@", "//***@", url))
+    return re.sub(r"[?#]\S*", "?***", re.sub(r"(//|^[^/\s@:]+:)[^/\s]*@", r"\1***@", url))
 
 
 def hide_queries(text):
@@ -399,9 +399,10 @@ def read_url(text):
     """'scheme://user@host:port/path' -> dict; each part None where it is absent."""
     scheme, rest = text.split("://", 1) if "://" in text else ("", text)
     authority, path = re.match("([^/?#]*)([^#]*)", rest).groups()
-    user, at, endpoint = authority.rpartition("@")
+    user, at, endpoint = authority.rpartition("@")       # a password is not kept
     host, port = read_endpoint(endpoint)
-    return {"scheme": scheme.lower() or None, "user": user if at else None, "host": host,
+    return {"scheme": scheme.lower() or None, "host": host,
+            "user": user.partition(":")[0] if at else None,
             "port": port, "path": re.sub(r"^\?", "/?", path) or None}
 
 

@@ -587,7 +587,8 @@ class Secrets(CliCase):
         """An @ in the password, a user alone, a fragment."""
         port = support.closed_port()
         for url in ("http://hunter2:s3@cret:s3cret@%s:%d/", "http://s3cret@%s:%d/",
-                    "http://%s:%d/#s3cret?s3cret", "http://%s:%d?s3cret"):
+                    "http://%s:%d/#s3cret?s3cret", "http://%s:%d?s3cret",
+                    "hunter2:s3cret@%s:%d", "ssh://hunter2:s3cret@%s:%d"):
             run = self.run_for(url % (HERE, port), "--json", "-v")
             self.no_leak(run, "s3cret", url)
 
