@@ -9063,7 +9063,11 @@ def rule_udp_unread(wish, listening, sockets, grown, holder):
       (ufw, firewalld, fail2ban, nft ...).   given: port/80 ; listener/0.0.0.0 ; iface/eth0
     fires: rules/nft ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i",
       "hook":"input","priority":0,"policy":"drop",
-      "chains":{"i":[]},"sets":{}}]   quiet: rules/nft ok""")
+      "chains":{"i":[]},"sets":{}}]   quiet: rules/nft ok
+    fires: rules/nft ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i",
+      "hook":"input","priority":0,"policy":"drop","chains":{"i":["ct state new accept"]},"sets":{}}]
+    quiet: rules/nft ok bases=[{"backend":"nf_tables","family":"inet","table":"t","chain":"i",
+      "hook":"input","priority":0,"policy":"drop","chains":{"i":["accept"]},"sets":{}}]""")
 def rule_firewall_inbound(wish, fates, listening, rules, rules_now, watched, grown):
     """The rules of nft and iptables, walked for the first packet of such a client.  What a rate
     limit does is not known: then it counts whether packets vanish while the client hangs."""
@@ -10055,7 +10059,10 @@ def fates_of_clients(packet, wish, listening, before, after):
         return []
     outbound = fate_of(before, after, answer_packet(packet, inbound["port"] or wish["port"]),
                        WAY_OUT, whose="(its answers to %s)" % whose)
-    return [inbound] + [outbound] * (outbound["fate"] != "accept")
+    then = fate_of(before, after, dict(packet, flags=["ack"], state=["established"]), HOOKS,
+                   whose="(what follows the first packet of %s)" % whose)
+    return [inbound] + [outbound] * (outbound["fate"] != "accept") + [then] * (
+        inbound["fate"] == "accept" and then["fate"] in ("drop", "reject"))
 
 
 def only_loopback(listening):
@@ -13336,6 +13343,9 @@ This host's firewall may or may not accept {transport} port {port} from {whose},
 This host's firewall {fate} {transport} port {port} (its answers to {whose}), in {chain} by
     "{rule}"{count}.
     = このホストのファイアウォールが、{transport}ポート{port}から{whose}への応答を{fate}。該当箇所は{chain}の「{rule}」です{count}。
+This host's firewall {fate} {transport} port {port} (what follows the first packet of {whose}), in
+    {chain} by "{rule}"{count}.
+    = このホストのファイアウォールが、{whose}から{transport}ポート{port}への2番目以降のパケットを{fate}。該当箇所は{chain}の「{rule}」です{count}。
 This host's firewall may or may not accept {transport} port {port} (its answers to {whose}), in
     {chain} by "{rule}"{count}.
     = このホストのファイアウォールが、{transport}ポート{port}から{whose}への応答を許可するか不明です。該当箇所は{chain}の「{rule}」です{count}。
