@@ -13345,13 +13345,15 @@ This host's firewall {fate} {transport} port {port} (its answers to {whose}), in
     = このホストのファイアウォールが、{transport}ポート{port}から{whose}への応答を{fate}。該当箇所は{chain}の「{rule}」です{count}。
 This host's firewall {fate} {transport} port {port} (what follows the first packet of {whose}), in
     {chain} by "{rule}"{count}.
-    = このホストのファイアウォールが、{whose}から{transport}ポート{port}への2番目以降のパケットを{fate}。該当箇所は{chain}の「{rule}」です{count}。
+    = このホストのファイアウォールが、{whose}から{transport}ポート{port}への2番目以降のパケットを{fate}。
+    該当箇所は{chain}の「{rule}」です{count}。
 This host's firewall may or may not accept {transport} port {port} (its answers to {whose}), in
     {chain} by "{rule}"{count}.
     = このホストのファイアウォールが、{transport}ポート{port}から{whose}への応答を許可するか不明です。該当箇所は{chain}の「{rule}」です{count}。
 drops = 破棄します
 rejects = 拒否します
 (its answers to {whose}) = {whose}への応答
+(what follows the first packet of {whose}) = {whose}の最初のパケットに続くもの
 clients = クライアント
 clients with IPv{version} = IPv{version}クライアント
 accepts {whose} = {whose}を許可
