@@ -8558,10 +8558,12 @@ sign("""tls.handshake_stalled http.no_response service.silent
     fires: target/A ok protocol=redis ; words/A ok ended=silent info={"unacked":1,"total_retrans":5}
     quiet: http/A ok status=null ended=silent info={"unacked":0,"total_retrans":2}
     quiet: http/A ok info={"unacked":1,"total_retrans":2}""",
-    lambda row: is_unheeded(row) and said(row, "info", "unacked") and row.value.get(
-        "stage", "http") == "http" and dict(again=row.value["info"]["total_retrans"], code={
-            "tls": "tls.handshake_stalled", "words": "service.silent"}.get(
-                row.probe, "http.no_response")))
+    lambda row, egress: is_unheeded(row) and said(row, "info", "unacked") and row.value.get(
+        "stage", "http") == "http" and dict(
+            again=row.value["info"]["total_retrans"], code={
+                "tls": "tls.handshake_stalled", "words": "service.silent"}.get(
+                    row.probe, "http.no_response"),
+            suspects=["server", "service"] if is_next_door(egress, row.subject) else None))
 sign("""tls.handshake_stalled http.no_response service.silent
     where: server_network server service  each: shut  sure: likely
     means: The window of the peer is 0 from the first packet on: a SYN proxy that waits in vain.
