@@ -3172,17 +3172,18 @@ def chain_name(base, name):
 
 def chain_fates(name, base, walk, depth):
     """{what a chain may do with the packet: (chain, rule)}; "": it ends without a verdict."""
-    fates, where = {}, chain_name(base, name)
+    fates, where, doubt = {}, chain_name(base, name), False
     for text in base["chains"][name]:
         for tests, do, alters in rule_rows(text, base):
             walk["left"] -= 1
             sure = both(test_holds(test, walk) for test in tests)
             if sure is False:
                 continue
-            walk["altered"].update(alters if sure else dict.fromkeys(alters, ()))
+            walk["altered"].update(alters if sure and not doubt else dict.fromkeys(alters, ()))
             found, goes_on = rule_fates(do, (where, text), base, walk, depth)
-            if sure is None and found:
+            if sure is None and found:            # what follows may not be asked
                 walk["doubts"].append((where, text))
+                doubt = True
             fates = dict(fates, **found) if sure else dict(found, **fates)
             if sure and not goes_on:
                 return fates

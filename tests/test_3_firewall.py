@@ -166,6 +166,7 @@ class Decisions(unittest.TestCase):
         self.assertEqual(fate(save(dnat, policy="DROP"))["fate"], "drop")
         self.assertEqual(fate(save(dnat, policy="DROP"), status=["dnat"])["fate"], "accept")
         self.assertIsNone(fate(nft("ip dscp cs1 redirect to :81"))["port"])
+        self.assertIsNone(fate(nft("ip dscp cs1 accept", "redirect to :81"))["port"])
 
     def test_the_deciding_rule(self):
         found = fate(save("[1:60] -A INPUT -p tcp -j A", "[33:44] -A A -p tcp -j DROP"))
