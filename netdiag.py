@@ -147,7 +147,7 @@ Options = collections.namedtuple(
     "Options", "mode family numeric timeout_s deadline_s source interface connect_to sni no_sni"
     " proxy cafile only skip no_tools json brief verbose color output redact lang targets ticket"
     " set client for_s lldp port udp bind write read from_dir overview")
-Source = collections.namedtuple("Source", "verb args parse")
+Source = collections.namedtuple("Source", "verb args parse named")
 Ask = collections.namedtuple("Ask", "subject sources")
 Answer = collections.namedtuple("Answer", "probe subject outcome value via tried ms id")
 Finding = collections.namedtuple(
@@ -155,6 +155,7 @@ Finding = collections.namedtuple(
 Verdict = collections.namedtuple("Verdict", "code suspects confidence summary fix ask")
 Report = collections.namedtuple(
     "Report", "target verdict findings unjudged path timings_ms answers elapsed_s complete")
+Source.__new__.__defaults__ = ({},)
 Answer.__new__.__defaults__ = (None, None, (), None, None)
 Target.__new__.__defaults__ = ("target",)
 
@@ -271,6 +272,11 @@ def find(pattern, text):
     """The first group of the first match, or None."""
     found = re.search(pattern, text)
     return found.group(1) if found else None
+
+
+def parameters(function):
+    """The names of a function's parameters: what a probe needs, what a rule looks at."""
+    return function.__code__.co_varnames[:function.__code__.co_argcount]
 
 
 def first_of(items):
@@ -1957,15 +1963,10 @@ def diag_rows(messages):
 
 
 @guarded
-def parse_tcp_diag(messages):
-    """TCP sockets of a dump by netlink, see `socket_facts`."""
-    return socket_facts([dict(row, proto="tcp") for row in diag_rows(messages)])
-
-
-@guarded
-def parse_udp_diag(messages):
-    """UDP sockets of such a dump: `waiting` are bytes, and there is no limit."""
-    return socket_facts([dict(row, proto="udp", limit=None) for row in diag_rows(messages)])
+def parse_sock_diag(messages, proto):
+    """Sockets of a dump by netlink, see `socket_facts`; UDP has no limit, `waiting` are bytes."""
+    return socket_facts([dict(row, proto=proto, limit=row["limit"] if proto == "tcp" else None)
+                         for row in diag_rows(messages)])
 
 
 def proc_end(text):
@@ -2006,6 +2007,14 @@ def note_sockets(ports, rows):
             note_port(ports.setdefault(port, {}), own, queues)
 
 
+def note_half_open(found, rows):
+    """Add who has sent a SYN and not (or not yet) heard the answer, and how often it was resent."""
+    for row in rows:
+        if row["state"] == "SYN_RECV":
+            peer = row["remote"].replace("::ffff:", "")              # IPv4 on a socket of IPv6
+            found[peer] = max(row["resent"], found.get(peer, 0))
+
+
 def note_port(seen, rows, queues):
     """Add one look at the sockets of a port, of which some are its queues; see watch_sockets."""
     states = collections.Counter(row["state"] for row in rows        # or it is not accepted
@@ -2022,12 +2031,10 @@ def note_port(seen, rows, queues):
     seen["fewest"] = {state: min(n, states[state]) for state, n in seen["fewest"].items()}
     seen.update(waiting=min(seen["waiting"], worst["waiting"]), last_dropped=dropped,
                 unaccepted=seen["unaccepted"] & strangers)
+    note_half_open(seen["half_open"], rows)
     for row in rows:
-        peer = row["remote"].replace("::ffff:", "")                  # IPv4 on a socket of IPv6
-        if row["state"] == "SYN_RECV":
-            seen["half_open"][peer] = max(row["resent"], seen["half_open"].get(peer, 0))
-        elif row["state"] != "LISTEN" and len(seen["peers"]) < PEERS_LIMIT:
-            seen["peers"][peer] = row["state"]
+        if row["state"] not in ("SYN_RECV", "LISTEN") and len(seen["peers"]) < PEERS_LIMIT:
+            seen["peers"][row["remote"].replace("::ffff:", "")] = row["state"]
 
 
 @parser
@@ -2316,17 +2323,6 @@ def read_syn(packet):
     six = packet[0] >> 4 == 6
     return {"ttl": packet[7 if six else 8],
             "mss": quoted_mss(packet[40 if six else (packet[0] & 15) * 4:])}
-
-
-def half_open_peers(text, port):
-    """/proc/net/tcp, tcp6: {address: SYN/ACKs sent again} of half-open connections to a port."""
-    rows = [words for words in word_rows(text)[1:] if len(words) > 6 and words[3] == "03"
-            and words[1].endswith(":%04X" % port)]
-    found = {}
-    for words in rows:                            # the last line of a long table may be cut
-        peer = proc_end(words[2])[0].replace("::ffff:", "")
-        found[peer] = max(int(words[6], 16), found.get(peer, 0))
-    return found
 
 
 def build_pattern(word, size):
@@ -3174,13 +3170,13 @@ def chain_fates(name, base, walk, depth):
     """{what a chain may do with the packet: (chain, rule)}; "": it ends without a verdict."""
     fates, where, doubt = {}, chain_name(base, name), False
     for text in base["chains"][name]:
-        for tests, do, alters in rule_rows(text, base):
+        for tests, do, alters in line_rows(text, base):
             walk["left"] -= 1
             sure = both(test_holds(test, walk) for test in tests)
             if sure is False:
                 continue
             walk["altered"].update(alters if sure and not doubt else dict.fromkeys(alters, ()))
-            found, goes_on = rule_fates(do, (where, text), base, walk, depth)
+            found, goes_on = line_fates(do, (where, text), base, walk, depth)
             if sure is None and found:            # what follows may not be asked
                 walk["doubts"].append((where, text))
                 doubt = True
@@ -3190,23 +3186,23 @@ def chain_fates(name, base, walk, depth):
     return dict({"": (where, "")}, **fates)
 
 
-RULE_ROWS = {}      # {(rule, is it nft's): its rows}: each port asks for all rules again
+LINE_ROWS = {}      # {(rule, is it nft's): its rows}: each port asks for all rules again
 
 
-def rule_rows(text, base):
+def line_rows(text, base):
     """A rule as rows; one that makes no sense may match, and do anything."""
     try:
         if "sets" in base and "@" in text:              # it depends on what its set holds
             return guarded(nft_rows)(text, base["sets"])
-        if (text, "sets" in base) not in RULE_ROWS:
-            RULE_ROWS[text, "sets" in base] = guarded(
+        if (text, "sets" in base) not in LINE_ROWS:
+            LINE_ROWS[text, "sets" in base] = guarded(
                 nft_rows if "sets" in base else iptables_rows)(text, {})
-        return RULE_ROWS[text, "sets" in base]
+        return LINE_ROWS[text, "sets" in base]
     except NotMine:
         return [([UNKNOWN], "unknown", {"mark": (), "state": ()})]
 
 
-def rule_fates(do, row, base, walk, depth):
+def line_fates(do, row, base, walk, depth):
     """What a rule that matches may do -> ({fate: (chain, rule)}, may the next rule be asked?)."""
     kind, _, target = do.partition(" ")
     if kind not in ("jump", "goto"):
@@ -3434,10 +3430,9 @@ def pcapng_packet(number, body, order, links):
     return ((high << 32) + low) / ticks, link, body[20:20 + kept], length
 
 
-def build_pcap(records=(), link=276):
-    """A pcap file with nanoseconds; its link type is Linux cooked v2 (LINKTYPE_LINUX_SLL2)."""
-    parts = [struct.pack("=IHHiIII", 0xa1b23c4d, 2, 4, 0, 0, PACKET_BYTES, link)]
-    return b"".join(parts + list(map(build_pcap_record, records)))
+def build_pcap(link=276):
+    """The head of a pcap file with nanoseconds; 276: Linux cooked v2 (LINKTYPE_LINUX_SLL2)."""
+    return struct.pack("=IHHiIII", 0xa1b23c4d, 2, 4, 0, 0, PACKET_BYTES, link)
 
 
 def build_pcap_record(record):
@@ -3856,12 +3851,7 @@ def silent_end(state, sides):
     return "server" if unheard[0] else "client" if unheard[1] else None
 
 
-def read_capture(records, own=None, until_s=None, client=None):
-    """Records -> {"packets", "protocols", "flows", "problem": where and why they broke off}."""
-    return capture_value(follow_records(records, client), own, until_s, client)
-
-
-def capture_value(told, own, until_s, client):
+def capture_value(told, own=None, until_s=None, client=None):
     """What was followed, judged; of very many flows the client's first, failed ones and fine."""
     flows = judge_flows(told["flows"], own, until_s)
     states = collections.Counter(flow["state"] for flow in flows)
@@ -4248,17 +4238,17 @@ class System:
         """A clock for durations."""
         return time.monotonic()
 
-    def environment(self, *names, **_):
+    def environment(self, *names):
         """The wanted environment variables that are set."""
         return "ok", {name: os.environ[name] for name in names if os.environ.get(name)}
 
-    def clock(self, timeout_s=None):
+    def clock(self):
         """Seconds since 1970, in UTC and in the local zone."""
         now = time.time()
         utc = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now))
         return "ok", {"epoch": now, "utc": utc, "local": iso_time(now)}
 
-    def identity(self, timeout_s=None):
+    def identity(self):
         """Who runs this, on what: name, system, user, root, rights, Python."""
         uname, uid = os.uname(), os.getuid()
         user = user_name(uid) or os.environ.get("USER") or str(uid)
@@ -4267,7 +4257,7 @@ class System:
             "system": printable(uname.sysname + " " + uname.release),
             "python": "%d.%d.%d" % sys.version_info[:3]}
 
-    def read(self, path, absent=None, timeout_s=None):
+    def read(self, path, absent=None):
         """A file's text, at most FILE_LIMIT bytes; `absent` where it does not exist."""
         try:
             with open(os.path.expanduser(path), "rb") as stream:
@@ -4278,7 +4268,7 @@ class System:
             return ("denied" if isinstance(error, PermissionError) else "unknown",
                     failure(path, error))
 
-    def marks(self, paths, timeout_s=None):
+    def marks(self, paths):
         """Short texts of marker files: {path: first line}, those that exist."""
         return "ok", {path: printable(self.read(path)[1].strip()[:200])
                       for path in paths if os.path.exists(path)}
@@ -4292,16 +4282,10 @@ class System:
         if not path:
             return "unknown", "%s: not installed" % argv[0]
         began = time.monotonic()
-        with self.lock:                   # close() must know of every child, also of the newest
-            mine(not self.closed, "the run has ended")
-            try:
-                child = subprocess.Popen(
-                    [path] + list(argv[1:]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT, start_new_session=True,
-                    env=dict(os.environ, LC_ALL="C", LANG="C"))
-            except OSError as error:
-                return "denied", failure(argv[0], error)
-            self.children.add(child)
+        try:
+            child = self.spawn([path] + list(argv[1:]), subprocess.STDOUT)
+        except OSError as error:
+            return "denied", failure(argv[0], error)
         raw, late = read_child(child, began + timeout_s)
         end_child(child)
         child.stdout.close()              # only here: close() runs beside `read_child`
@@ -4313,6 +4297,17 @@ class System:
         if len(raw) >= FILE_LIMIT:        # what is left out may be what matters
             return "unknown", "%s: it prints more than %d bytes" % (argv[0], FILE_LIMIT)
         return ("timeout" if late else "ok"), text
+
+    def spawn(self, argv, stderr):
+        """Start a command as `run` does; OSError, or NotMine once the run has ended."""
+        import subprocess
+        with self.lock:                   # close() must know of every child, also of the newest
+            mine(not self.closed, "the run has ended")
+            child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+                start_new_session=True, env=dict(os.environ, LC_ALL="C", LANG="C"))
+            self.children.add(child)
+        return child
 
     def netlink(self, requests, family=0, timeout_s=2.0):
         """Ask the kernel by rtnetlink (or SOCK_DIAG), [(type, body, dump)] -> {"messages":
@@ -4334,7 +4329,7 @@ class System:
         except OSError as error:
             return "unknown", failure("netlink", error)
 
-    def poke(self, addresses, dev, wait_s, timeout_s=None):
+    def poke(self, addresses, dev, wait_s):
         """Send one empty datagram to on-link addresses, so that the kernel asks for their MAC.
 
         -> {address: neighbor state}.  A state is settled when it is REACHABLE or FAILED; an
@@ -4394,7 +4389,7 @@ class System:
             return errno_name(error.errno) != "EADDRNOTAVAIL"
         return True
 
-    def trust_stores(self, timeout_s=None):
+    def trust_stores(self):
         """The CA files of this host beside the one in use: the system's, certifi's, OpenSSL's."""
         ssl = load_ssl() if self.has_ssl() else None
         default = ssl and ssl.get_default_verify_paths().cafile
@@ -4404,7 +4399,7 @@ class System:
         return "ok", {"used": used, "others": unique(
             path for path in known if path and path != used and os.path.isfile(path))}
 
-    def reports(self, path, timeout_s=None):
+    def reports(self, path):
         """The text of a file with reports (`-`: standard input), as long as REPORT_LIMIT."""
         try:
             endless = os.path.isfile(path) and getattr(os, "O_NONBLOCK", 0)       # /proc/kmsg
@@ -4499,8 +4494,8 @@ class System:
         except OSError as error:
             raise Usage(failure("--write " + self.options.write, error))
 
-    def recorded(self, own=None, timeout_s=None):
-        """What was recorded, as `read_capture` tells it; unknown: why nothing could be."""
+    def recorded(self, own=None):
+        """What was recorded, as `capture_value` tells it; unknown: why nothing could be."""
         return self.recording.end(own)
 
     def check_capture(self, path):
@@ -4514,16 +4509,17 @@ class System:
             return str(error)
         return None
 
-    def capture_file(self, path, timeout_s=None):
+    def capture_file(self, path):
         """The same of a capture file; of what cannot be read to its end as far as it goes."""
         try:
             with open(path, "rb") as stream:
-                return "ok", dict(read_capture(capture_records(stream.read), client=(
-                    self.options.client)), via="file", dropped=None, seconds=None)
+                told = follow_records(capture_records(stream.read), self.options.client)
+            return "ok", dict(capture_value(told, client=self.options.client), via="file",
+                              dropped=None, seconds=None)
         except OSError as error:
             return "unknown", failure(path, error)
 
-    def wait(self, seconds, timeout_s=None):
+    def wait(self, seconds):
         """Let others act, as long as that is recorded."""
         if self.recording:
             self.recording.thread.join(seconds)
@@ -4531,13 +4527,13 @@ class System:
 
     # -- this host as a server
 
-    def read_all(self, paths, timeout_s=None):
+    def read_all(self, paths):
         """The texts of those files that exist, one behind the other; no half line of a long one."""
         told = [self.read(path, "") for path in paths]
         return next((answer for answer in told if answer[0] != "ok"),
                     ("ok", "\n".join(text[:text.rfind("\n") + 1] or text for _, text in told)))
 
-    def owners(self, inodes, uids, timeout_s=None):
+    def owners(self, inodes, uids):
         """Who holds sockets: {"inodes": {inode: pid}, "processes": {pid: facts}, "users": {uid:
         name}}.  The descriptors of other users' processes are for root (proc(5))."""
         wanted, found, processes = set(inodes), {}, {}
@@ -4557,7 +4553,7 @@ class System:
         """The ids of all processes that are seen, the eldest first; none without /proc."""
         return sorted(filter(str.isdigit, or_none(os.listdir, "/proc") or ()), key=int)
 
-    def sees_all(self, timeout_s=None):
+    def sees_all(self):
         """May this user see the descriptors of everybody's processes?"""
         seen = or_none(os.listdir, "/proc/1/fd") is not None
         return ("ok", {}) if seen else ("unknown", "of other users' processes only root sees them")
@@ -4573,7 +4569,7 @@ class System:
                 "container": find(r"(?:docker|libpod|crio|containerd)[-/]([0-9a-f]{12})", groups),
                 "limit": to_int(find(r"Max open files\s+(\d+)", limits))}
 
-    def elsewhere(self, transport, port, timeout_s=None):
+    def elsewhere(self, transport, port):
         """Who listens on a port in other network namespaces: [{"addr", "pid", "process",
         "namespace"}]; whose processes those are only root sees."""
         own, seen, rows = or_none(os.readlink, "/proc/self/ns/net"), {None}, []
@@ -4605,7 +4601,7 @@ class System:
         outcome, text = self.read_all(("/proc/net/tcp", "/proc/net/tcp6"))
         return list(proc_rows(mine(outcome == "ok" and text, "nobody tells of sockets")))
 
-    def watch_sockets(self, timeout_s=None):
+    def watch_sockets(self):
         """The sockets of all listening ports, looked at again and again for as long as --for says:
         {port: {"most", "fewest": {state: rows}, "half_open": {peer: SYN/ACKs sent again},
         "waiting": fewest not accepted, "unaccepted": the same ones all the while, "limit",
@@ -4620,7 +4616,7 @@ class System:
                         unaccepted=len(seen["unaccepted"]))
         return "ok", ports
 
-    def tail(self, path, timeout_s=None):
+    def tail(self, path):
         """The last TAIL_BYTES of a log file as text; one that is not there says nothing."""
         try:
             with open(path, "rb") as stream:
@@ -4631,7 +4627,7 @@ class System:
         except OSError as error:
             return "unknown", failure(path, error)
 
-    def kernel_log(self, timeout_s=None):
+    def kernel_log(self):
         """What the kernel has logged in the last LOG_AGE_S seconds (/dev/kmsg: for root)."""
         lines, now = [], time.monotonic()
         try:
@@ -4650,14 +4646,14 @@ class System:
         os.close(descriptor)
         return "ok", "\n".join(lines)
 
-    def disk(self, paths, timeout_s=None):
+    def disk(self, paths):
         """How much of each file system is free, in per cent of its blocks and of its inodes."""
         found = [(path, or_none(os.statvfs, path)) for path in paths]
         return "ok", {path: round(100.0 * min(now.f_bavail / now.f_blocks, 1 if not now.f_files
                                               else now.f_ffree / now.f_files), 1)
                       for path, now in found if now and now.f_blocks}
 
-    def hear_switches(self, timeout_s=None):
+    def hear_switches(self):
         """What switches say of themselves (LLDP, CDP), for as long as --lldp says: as root."""
         import select
         if not self.options.lldp or not hasattr(socket, "AF_PACKET"):
@@ -4813,7 +4809,7 @@ class System:
         self.packets += facts["sent"]
         return outcome, facts
 
-    def trace(self, address, port, mode, timeout_s=None):
+    def trace(self, address, port, mode):
         """Send probes with rising TTL (all unprivileged) -> {"mode", "port", "hops", "end"}.
 
         The kind of a hop is `hop` (time exceeded), `reply`, `open`, `refused`, `icmp` (another
@@ -4880,7 +4876,7 @@ class System:
         watch_connect(attempt, attempt["started"] + FIRST_LOOK_S)
         return attempt_outcome(attempt), pick(attempt, "state errno immediate ms")
 
-    def knock_from(self, address, port, source, timeout_s=None):
+    def knock_from(self, address, port, source):
         """A SYN from another address of this host, and no word more."""
         sock = self.new_socket(address, socket.SOCK_STREAM)
         try:
@@ -4893,7 +4889,7 @@ class System:
         abort(sock)
         return attempt_outcome(attempt), dict(pick(attempt, "state errno ms"), other=source)
 
-    def settle(self, address, port, listen_s, ssh=False, timeout_s=None):
+    def settle(self, address, port, listen_s, ssh=False):
         """What became of a knock; what the peer says unasked (sshd's own lines: RFC 4253 4.2)."""
         with self.lock:                   # another target may have knocked at the same port
             attempt = first_of(row for row in self.attempts if row["goal"] == (address, port))
@@ -5029,15 +5025,14 @@ class System:
         return facts
 
     def hello(self, address, port, server_name, clamp=None, version=0x303, padding=0,
-              wait_s=TLS_WAIT_S, timeout_s=None):
+              timeout_s=TLS_WAIT_S):
         """A clear ClientHello by hand: what the server really sends back, before any secret."""
         request = build_client_hello(server_name, os.urandom(32), version, padding)
-        return self.say_once(address, port, request, timeout_s or wait_s, flight_is_over, clamp)
+        return self.say_once(address, port, request, timeout_s, flight_is_over, clamp)
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
-             verify=False, steps=(), wait_s=HTTP_WAIT_S, timeout_s=None):
+             verify=False, steps=(), timeout_s=HTTP_WAIT_S):
         """One request on a connection of its own; raw for `parse_http_exchange`."""
-        timeout_s = timeout_s or wait_s
         if secure and not self.has_ssl():
             return "unknown", NO_SSL
         outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, clamp)
@@ -5104,12 +5099,12 @@ class System:
                 break
         return outcome, facts
 
-    def by_proxy(self, host, port, secure, request, timeout_s, steps=(), server_name=None):
-        """One request to a proxy, or by its tunnel after the `steps` that open it."""
+    def by_proxy(self, proxy, secure, request, timeout_s, steps=(), server_name=None):
+        """One request to a proxy, a row of `read_proxy`, or by its tunnel after `steps` open it."""
         twin = self.aside()
-        return twin.by_name(host, 0, lambda address: twin.http(
-            address, port, secure, server_name or sni_for(host), request, verify=True,
-            steps=steps, timeout_s=timeout_s))
+        return twin.by_name(proxy["host"], 0, lambda address: twin.http(
+            address, proxy["port"], secure, server_name or sni_for(proxy["host"]), request,
+            verify=True, steps=steps, timeout_s=timeout_s))
 
     def aside(self):
         """The same machine for a talk with a proxy, whose packets are not the target's."""
@@ -5135,43 +5130,40 @@ class System:
         return request[:-2] + (b"Proxy-Authorization: Basic %s\r\n" % base64.b64encode(login)
                                if login else b"") + b"\r\n"
 
-    def tunnel(self, proxy_host, proxy_port, variable, secure, host, port, path=None,
-               method="HEAD", timeout_s=PROXY_WAIT_S):
+    def tunnel(self, proxy, host, port, path=None, method="HEAD", timeout_s=PROXY_WAIT_S):
         """Ask a proxy for a tunnel, or for the page at `path`; raw for `parse_http_exchange`."""
-        request = self.proxy_request(variable, host, port, path, method)
-        return self.by_proxy(proxy_host, proxy_port, secure, request, timeout_s)
+        request = self.proxy_request(proxy["variable"], host, port, path, method)
+        return self.by_proxy(proxy, proxy["scheme"] == "https", request, timeout_s)
 
-    def socks(self, proxy_host, proxy_port, variable, host, port, path=None, method="HEAD",
-              timeout_s=PROXY_WAIT_S):
+    def socks(self, proxy, host, port, path=None, method="HEAD", timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
-        steps = build_socks(host, port, self.proxy_login(variable))
         request = build_http_request(method, path, host, port, False) if path else b""
-        return self.by_proxy(proxy_host, proxy_port, False, request, timeout_s, steps)
+        return self.by_proxy(
+            proxy, False, request, timeout_s, self.way_through(proxy, host, port))
 
-    def way_through(self, variable, scheme, host, port):
+    def way_through(self, proxy, host, port):
         """What is said to a proxy, and heard, before its tunnel is open: SOCKS 5, or CONNECT."""
-        if scheme[:5] == "socks":
-            return build_socks(host, port, self.proxy_login(variable))
-        return (self.proxy_request(variable, host, port), rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),
+        if proxy["scheme"][:5] == "socks":
+            return build_socks(host, port, self.proxy_login(proxy["variable"]))
+        return (self.proxy_request(proxy["variable"], host, port),
+                rb"(?s)HTTP/1\.\d 200.*?\r?\n\r?\n"),
 
-    def page(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, request,
-             timeout_s=HTTP_WAIT_S):
+    def page(self, proxy, host, port, server_name, request, timeout_s=HTTP_WAIT_S):
         """A request over TLS through the proxy's tunnel; raw for `parse_http_exchange`."""
-        steps = self.way_through(variable, scheme, host, port)
-        return self.by_proxy(proxy_host, proxy_port, True, request, timeout_s, steps, server_name)
+        steps = self.way_through(proxy, host, port)
+        return self.by_proxy(proxy, True, request, timeout_s, steps, server_name)
 
-    def through(self, proxy_host, proxy_port, variable, scheme, host, port, server_name, alpn,
-                timeout_s=PROXY_WAIT_S):
+    def through(self, proxy, host, port, server_name, alpn, timeout_s=PROXY_WAIT_S):
         """A handshake with the target behind the proxy's tunnel; raw for `parse_handshake`."""
-        if scheme == "https" or not self.has_ssl():
-            return "unknown", TLS_IN_TLS if scheme == "https" else NO_SSL
-        steps, twin = self.way_through(variable, scheme, host, port), self.aside()
+        if proxy["scheme"] == "https" or not self.has_ssl():
+            return "unknown", TLS_IN_TLS if proxy["scheme"] == "https" else NO_SSL
+        steps, twin = self.way_through(proxy, host, port), self.aside()
 
         def shake(address):
-            outcome, facts = twin.tls(
-                address, proxy_port, server_name, True, steps, alpn, timeout_s=timeout_s)
-            return outcome, twin.with_chain(facts, address, proxy_port, server_name, steps)
-        return twin.by_name(proxy_host, 0, shake)
+            outcome, facts = twin.tls(address, proxy["port"], server_name, True, steps, alpn,
+                                      timeout_s=timeout_s)
+            return outcome, twin.with_chain(facts, address, proxy["port"], server_name, steps)
+        return twin.by_name(proxy["host"], 0, shake)
 
     def ssh_keys(self, address, port, host_keys, mark, timeout_s=GREETING_S):
         """A key exchange with sshd, marked as ssh marks its packets; for `parse_ssh_exchange`."""
@@ -5223,7 +5215,7 @@ class System:
             abort(attempt["sock"])
         return attempts
 
-    def connect_again(self, address, port, count, mark=None, timeout_s=None):
+    def connect_again(self, address, port, count, mark=None):
         """`count` connections at once, from as many source ports, watched for two resends."""
         attempts = self.volley(address, port, RETRY_WAIT_S, [mark and (MARK, mark)] * count)
         if not all(attempt["sock"] for attempt in attempts):
@@ -5234,7 +5226,7 @@ class System:
                       "silent": states.count("trying") + states.count("silent"),
                       "resent": len(resent)}
 
-    def unheard(self, address, port, timeout_s=None):
+    def unheard(self, address, port):
         """Packets received and not delivered, and resets sent for what fits no connection: in a
         window without SYNs of ours, then in one with."""
         version, lost, resets = is_address(address), [], []
@@ -5250,7 +5242,7 @@ class System:
         return "ok", {"idle": lost[1] - lost[0], "lost": lost[2] - lost[1], "sent": UNHEARD_SYNS,
                       "resets": resets[2] - resets[1] - (resets[1] - resets[0])}
 
-    def reset_ttl(self, address, port, host_ttl, far, timeout_s=None):
+    def reset_ttl(self, address, port, host_ttl, far):
         """The TTL with which this port's reset arrives, by IP_MINTTL (no privilege is needed):
         connections whose minimum is above it hang, the others are refused."""
         asked = range(host_ttl, min(255, host_ttl + min(far, 12)) + 1)
@@ -5262,7 +5254,7 @@ class System:
         return "ok", {"ttl": max(answered, default=None), "host_ttl": host_ttl, "far": far,
                       "by_us": None}
 
-    def reset_by_us(self, address, port, timeout_s=None):
+    def reset_by_us(self, address, port):
         """Do this port's resets come by loopback, each time, as those of this host's rules do?"""
         seen = []
         for syns in (0, 1, 1, 1):                 # other talk there would have to hit each moment
@@ -5273,7 +5265,7 @@ class System:
             seen.append(parse_proc_net_dev(text).get("lo"))
         return "ok", {"by_us": all(one != other for one, other in zip(seen, seen[1:]))}
 
-    def fits(self, address, size, wait_s, timeout_s=None):
+    def fits(self, address, size, wait_s):
         """Does an unfragmentable packet of `size` bytes get an answer?  By echo, or by UDP."""
         room, whole, by = size - (48 if ":" in address else 28), (MTU_DISCOVER, 3), "echo"
         outcome, raw = self.ask_echo(address, wait_s, 2, room, whole)
@@ -5334,10 +5326,11 @@ class System:
         return "ok", facts
 
     def see_half_open(self, port, found):
-        """Add who has sent a SYN to a port and has not (or not yet) heard the answer."""
-        for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-            for peer, again in half_open_peers(self.read(path, "")[1], port).items():
-                found[peer] = max(again, found.get(peer, 0))
+        """Add whose handshakes with a port are half done; nobody, where no system tells."""
+        try:
+            note_half_open(found, [row for row in self.tcp_sockets() if row["port"] == port])
+        except NotMine:
+            pass
 
     def arrival(self, sock, peer, **facts):
         """One row of the stand-in's log: who came, when, to which address of this host."""
@@ -5447,7 +5440,7 @@ class Recording:
         with self.file as stream:
             head = None
             for record in records:
-                head = head or stream.write(build_pcap(link=record[1]))
+                head = head or stream.write(build_pcap(record[1]))
                 stream.write(build_pcap_record(record))
                 yield record
             head = head or stream.write(build_pcap())
@@ -5491,10 +5484,7 @@ class Recording:
         argv += ["-i", device] if device else []
         argv += ["port %d or icmp or icmp6" % port] if port else []
         try:
-            self.child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                start_new_session=True)
-            self.system.children.add(self.child)
+            self.child = self.system.spawn(argv, subprocess.PIPE)
             records = capture_records(self.child.stdout.read)
         except (OSError, NotMine):
             raise NotMine(why)
@@ -5691,9 +5681,9 @@ def text_file(parse, path, absent=None):
     return Source("read", (path, absent), parse)
 
 
-def native(verb, *args, **named):
+def native(verb, *args, parse=None, **named):
     """Ask by a verb of room 4 that needs no command; `parse=` where its raw answer is bytes."""
-    return Source(verb, args, named.get("parse"))
+    return Source(verb, args, parse, named)
 
 
 def kernel(parse, *requests):
@@ -5738,9 +5728,10 @@ def answer(probe_name, question, system, timeout_s):
 
 def put(source, system, timeout_s):
     """One way of asking -> (outcome, value); what is not understood is `unknown`, not `no`."""
-    limit = {"timeout_s": timeout_s} if timeout_s else {}
+    timed = timeout_s and "timeout_s" in parameters(getattr(System, source.verb))
+    named = dict(source.named, **{"timeout_s": timeout_s} if timed else {})
     try:
-        outcome, raw = getattr(system, source.verb)(*source.args, **limit)
+        outcome, raw = getattr(system, source.verb)(*source.args, **named)
         if source.parse and (outcome == "ok" or isinstance(raw, dict) and "data" in raw):
             raw = source.parse(raw)           # a talk that failed has facts of the same shape
         elif isinstance(raw, dict):
@@ -5775,11 +5766,6 @@ GIVEN = ("target", "arrivals", "checks", "report")
 SCOPES = {"host": (("host",), "target"), "target": (("host",), "target"),
           "server": (("host", "server"), "port"), "capture": (("host",), "capture")}
 ONCE = ("host", "server")
-
-
-def parameters(function):
-    """The names of a function's parameters: what a probe needs, what a rule looks at."""
-    return function.__code__.co_varnames[:function.__code__.co_argcount]
 
 
 def register(name, function, needy, steps=False, scope=None):
@@ -6036,8 +6022,8 @@ def probe_words(wish, tcp, tls):
     for row in saying(talking(tcp)[:1 if steps else None], "after", "open") * (words is not None):
         secure = row.subject in secured        # pg_hba.conf may know encrypted connections only
         if secure or not wish["tls"]:
-            yield from each("http", [row], wish["port"], secure, wish["sni"], words, None, False,
-                            False, steps if secure else (), parse=parse_first_words)
+            yield from each("http", [row], wish["port"], secure, wish["sni"], words,
+                            steps=steps if secure else (), parse=parse_first_words)
 
 
 asks("known_hosts", "What this user and this host know of the server's key.",
@@ -6074,7 +6060,7 @@ asks("hello",
 asks("versions", "After a refusal: which old versions does the server still offer?",
      lambda wish, hello: [
          ask("%s %s" % (host_of(row), TLS_VERSIONS[version]), native(
-             "hello", host_of(row), wish["port"], wish["sni"], None, version,
+             "hello", host_of(row), wish["port"], wish["sni"], version=version,
              parse=parse_tls_flight))
          for row in saying(hello, "chain", [])[:1] for version in (0x300, 0x301, 0x302)
          if said(row, "alert")])
@@ -6086,7 +6072,7 @@ asks("cut_ttl",
          for far in [distance(trace_udp, row.subject)] if far and far > 1])
 asks("small", "A stalled handshake once more with small segments (TCP_MAXSEG): is it the size?",
      lambda wish, tls: each("hello", saying(tls, "ended", "stalled")[:2 * wish["tls"]],
-                            wish["port"], wish["sni"], CLAMP_MSS, parse=parse_tls_flight))
+                            wish["port"], wish["sni"], clamp=CLAMP_MSS, parse=parse_tls_flight))
 
 
 @stepwise
@@ -6098,7 +6084,7 @@ def probe_http(wish, tcp, tls):
     yield http_questions(wish, [
         row for row in heads if head_failed(row) and not wants_http2(row, tls)], "GET")
     yield http_questions(wish, [row for row in saying(heads, "ended", "silent") if not (
-        said(row, "bytes") or is_unheeded(row))], "GET", wait_s=GET_WAIT_S)
+        said(row, "bytes") or is_unheeded(row))], "GET", timeout_s=GET_WAIT_S)
 
 
 @stepwise
@@ -6145,8 +6131,8 @@ def probe_redirects(wish, http):
 
 asks("secure", "A ClientHello where a plain talk met nothing: does the port want TLS?",
      lambda wish, tcp, words, http: wish["protocol"] not in ("tcp", "udp") and not wish["tls"] and [
-         ask(row.subject, native("hello", row.subject, wish["port"], wish["sni"], None, 0x303, 0,
-                                 FIRST_LOOK_S, parse=parse_tls_flight))
+         ask(row.subject, native("hello", row.subject, wish["port"], wish["sni"],
+                                 timeout_s=FIRST_LOOK_S, parse=parse_tls_flight))
          for row in (saying(latest(http) + words, "bytes", 0) or wish["greeting_s"] and saying(
              tcp, "after", "open") or [])[:1]])
 asks("udp", "A datagram to the port: a reply, an ICMP error, or silence.",
@@ -6166,8 +6152,7 @@ def probe_tunnel(wish, proxy_env):
 asks("through", "A TLS handshake with the target through the proxy's tunnel.",
      lambda wish, proxy_env, tunnel: wish["tls"] and [
          ask("%s via %s" % (wish["host"], row.subject), native(
-             "through", proxy["host"], proxy["port"], proxy["variable"],
-             proxy["scheme"] or "", wish["host"], wish["port"], wish["sni"], alpn_of(wish),
+             "through", proxy, wish["host"], wish["port"], wish["sni"], alpn_of(wish),
              parse=parse_handshake))
          for proxy in [proxy_for(wish, proxy_env)]
          for row in saying(latest(tunnel), "status", 200)])
@@ -6186,8 +6171,7 @@ def probe_page(wish, proxy_env, through):
     rows = saying(through, "ended", "done") if wish["protocol"] == "https" else []
     for method in ("HEAD", "GET"):
         rows = yield [ask(row.subject, native(
-            "page", proxy["host"], proxy["port"], proxy["variable"], proxy["scheme"] or "",
-            wish["host"], wish["port"], wish["sni"], request_of(wish, method),
+            "page", proxy, wish["host"], wish["port"], wish["sni"], request_of(wish, method),
             parse=parse_http_exchange)) for row in rows]
         rows = [row for row in rows if head_failed(row)]
 
@@ -6204,7 +6188,7 @@ def probe_large(wish, tls):
     for row in saying(prompt(tls), "ended", "done")[:wish["tls"]]:
         for size, padding in (("large", LARGE_HELLO_BYTES), ("small", 0)):
             answers = yield [ask("%s %s" % (row.subject, size), native(
-                "hello", row.subject, wish["port"], wish["sni"], None, 0x303, padding,
+                "hello", row.subject, wish["port"], wish["sni"], padding=padding,
                 parse=parse_tls_flight))]
             if said(answers[0], "version") or said(answers[0], "alert"):
                 break
@@ -6231,14 +6215,14 @@ asks("peer", "The peer's certificate when it could not be verified: a handshake 
 # -- this host as a server -------------------------------------------------------------------------
 
 asks("sockets", "Who listens on this host, on TCP and on UDP.", lambda: [
-     ask(proto, diag(parse, number, state), tool(parse_ss, "ss", letters),
+     ask(proto, diag(proto, number, state), tool(parse_ss, "ss", letters),
          native("read_all", ["/proc/net/" + proto, "/proc/net/%s6" % proto],
                 parse=parse_proc_sockets),
          tool(parse_lsof, "lsof", "-nP", "-i" + proto), then(tool(
              parse_netstat_an, "netstat", "-an"), lambda facts: mine(not facts["error"] and facts)))
-     for proto, number, parse, state, letters in (
-         ("tcp", socket.IPPROTO_TCP, parse_tcp_diag, "LISTEN", "-tlnpe"),
-         ("udp", socket.IPPROTO_UDP, parse_udp_diag, "CLOSED", "-ulnpe"))], "server")
+     for proto, number, state, letters in (
+         ("tcp", socket.IPPROTO_TCP, "LISTEN", "-tlnpe"),
+         ("udp", socket.IPPROTO_UDP, "CLOSED", "-ulnpe"))], "server")
 asks("owners", "Which programs hold the listening sockets, with how many descriptors.",
      lambda sockets: [ask("self", native(
          "owners", [row["inode"] for row in listeners(sockets) if row.get("inode")],
@@ -6399,10 +6383,11 @@ def moved_counters(counters, telling):
                 if re.search(telling, name) and count != before.get(name, 0)}))
 
 
-def diag(parse, protocol, *states):
+def diag(proto, number, *states):
     """Ask the kernel for its sockets in these states, of both families, by SOCK_DIAG."""
-    asked = [build_sock_diag(version, protocol, states) for version in (4, 6)]
-    return Source("netlink", (asked, SOCK_DIAG), with_names(parse))
+    asked = [build_sock_diag(version, number, states) for version in (4, 6)]
+    return Source("netlink", (asked, SOCK_DIAG), with_names(
+        lambda messages: parse_sock_diag(messages, proto)))
 
 
 def ruleset(parse, *argv):
@@ -6457,8 +6442,7 @@ def usual_programs(wish):
 
 def stopped_units(wish, units):
     """Units that have failed, and those that usually serve the port and do not run."""
-    rows = [row for answer in succeeded(units) for row in answer.value]
-    return [row for row in rows if row["state"] == "failed" or row["state"] == "inactive"
+    return [row for row in rows_in(units) if row["state"] == "failed" or row["state"] == "inactive"
             and row["unit"].partition(".")[0].partition("@")[0] in usual_programs(wish)]
 
 
@@ -6479,7 +6463,7 @@ def own_ends(wish, sockets, interfaces):
     rows = [row for row in heard_on(wish, sockets) if row.get("dev") in (None, "lo")]
     bound = [row["addr"] for row in rows if row["addr"] not in ANYWHERE]
     versions = {version for row in rows if row["addr"] in ANYWHERE for version in versions_of(row)}
-    far = [a for link in usable_links(interfaces) for a in far_reaching(link)]
+    far = far_reaching(*usable_links(interfaces))
     if is_deserted(wish, sockets):
         return far[:1]
     return unique([a for a in ("127.0.0.1", "::1") if is_address(a) in versions][:1]
@@ -6531,6 +6515,11 @@ def succeeded(answers):
     return [a for a in answers if a.outcome == "ok" and a.value is not None]
 
 
+def rows_in(answers, key=None):
+    """The rows in the values of these answers, or below a key of each, one behind the other."""
+    return [row for a in succeeded(answers) for row in (a.value[key] if key else a.value)]
+
+
 def latest(answers):
     """The last answer for each subject (a probe in steps may ask one subject twice)."""
     return list({a.subject: a for a in answers}.values())
@@ -6545,7 +6534,7 @@ def resolvers(resolv_conf):
 
 def dns_addresses(dns):
     """All addresses in the resolvers' direct answers, without repeats."""
-    return unique(a for row in succeeded(dns) for a in row.value["addresses"])
+    return unique(rows_in(dns, "addresses"))
 
 
 def hosts_rows(hosts_file, name):
@@ -6556,7 +6545,7 @@ def hosts_rows(hosts_file, name):
 
 def addresses(wish, lookup, dns=()):
     """The addresses to try: the literal, else the system's answer, else the resolvers' own."""
-    found = [a for row in succeeded(lookup) for a in row.value]
+    found = rows_in(lookup)
     if wish["connect_to"] or wish["literal"]:
         found = [wish["connect_to"] or wish["host"]]
     elif not found and met(lookup, "timeout"):
@@ -6681,10 +6670,10 @@ def one_of_each(rows, *outcomes):
     return [row for row in rows if row in found.values()]
 
 
-def each(verb, rows, *args, parse=None):
+def each(verb, rows, *args, **named):
     """Ask a verb of these addresses, or of those that these answers are about."""
     for address in [getattr(row, "subject", row) for row in rows]:
-        yield ask(address, native(verb, address, *args, parse=parse))
+        yield ask(address, native(verb, address, *args, **named))
 
 
 def retry(rows, wish):
@@ -6727,11 +6716,10 @@ def tunnel_asks(wish, proxy, method="HEAD"):
     """A proxy asked for a tunnel to the target, or for a page of plain HTTP, as all clients do (for
     CONNECT to port 80 many proxies have no leave); nothing without a proxy."""
     if proxy and proxy["host"]:
-        socks = (proxy["scheme"] or "").startswith("socks")
+        socks = proxy["scheme"].startswith("socks")
         page = wish["protocol"] == "http" and not wish["upgrade"]
         yield ask("%(host)s:%(port)d" % proxy, native(
-            "socks" if socks else "tunnel", proxy["host"], proxy["port"], proxy["variable"],
-            *([] if socks else [proxy["scheme"] == "https"]), wish["host"], wish["port"],
+            "socks" if socks else "tunnel", proxy, wish["host"], wish["port"],
             *[wish["path"] or "/", method] * page, parse=parse_socks if socks else
             parse_forwarded if page else parse_http_exchange))
 
@@ -6770,7 +6758,7 @@ def handshakes(wish, rows, verify=True, cafile=None):
         mute = wish["protocol"] == "tls"            # nothing will be said on any connection
         yield ask(address, native(
             "tls", address, wish["port"], wish["sni"], verify, tls_steps(wish), alpn_of(wish),
-            cafile, mute, wish["greeting_s"], parse=parse_handshake),
+            cafile, linger=mute, patience=wish["greeting_s"], parse=parse_handshake),
             *other * (not wish["bound"]))                                          # no --source
 
 
@@ -6780,8 +6768,7 @@ STARTTLS_WORDS = {"submission": "smtp", "postgresql": "postgres"}    # s_client(
 
 def known_keys(known_hosts, wish):
     """The rows of known_hosts files that are about this target."""
-    return [row for part in succeeded(known_hosts) for row in part.value
-            if knows_host(row, wish["host"], wish["port"])]
+    return [row for row in rows_in(known_hosts) if knows_host(row, wish["host"], wish["port"])]
 
 
 def request_of(wish, method, padding=0):
@@ -6791,12 +6778,12 @@ def request_of(wish, method, padding=0):
         wish["tls"], padding, upgrade=wish["upgrade"])
 
 
-def http_questions(wish, rows, method, clamp=None, padding=0, wait_s=HTTP_WAIT_S):
+def http_questions(wish, rows, method, clamp=None, padding=0, timeout_s=HTTP_WAIT_S):
     """This target's request, asked of each of these; `padding` makes it more than one packet."""
     request = rows and request_of(wish, method, padding)
     return [ask(row.subject + (" clamped" if clamp else ""), native(
-        "http", row.subject, wish["port"], wish["tls"], wish["sni"], request, clamp, bool(padding),
-        False, (), wait_s, parse=parse_http_exchange)) for row in rows]
+        "http", row.subject, wish["port"], wish["tls"], wish["sni"], request, clamp=clamp,
+        whole=bool(padding), timeout_s=timeout_s, parse=parse_http_exchange)) for row in rows]
 
 
 def redirect_of(step):
@@ -7077,8 +7064,7 @@ def interface_named(interfaces, name):
 def found_addresses(table):
     """The addresses that were tried, else those that the look-up gave."""
     return unique([r.subject for r in table["tcp"] + table["udp"]]
-                  or [a for r in table["report"][:1] for a in r.value["goals"]]
-                  or [a for r in succeeded(table["lookup"]) for a in r.value])
+                  or rows_in(table["report"][:1], "goals") or rows_in(table["lookup"]))
 
 
 def path_of(answers):
@@ -7266,7 +7252,8 @@ def differences(before, now):
 # parted by ` ; ` in the notation of the evidence, where key=value changes one part of an
 # unremarkable answer (tests/support.py; A is the target, G its gateway, R and S resolvers, N a
 # name, P a proxy, C this host; port/80 is a port of this host as a server, on which
-# listener/ADDRESS waits).  A finding about one address has it as `scope`.
+# listener/ADDRESS waits; flow/A is a flow of a capture).  A finding about one address has it as
+# `scope`.
 
 Rule = collections.namedtuple(
     "Rule", "name codes function sees each where severity hides says fix ask sure layer")
@@ -7385,7 +7372,7 @@ def down_words(link):
 def rule_address_missing(wish, interfaces, failing, tcp, goals, route):
     """None of the needed family (169.254/16 and fe80::/10 do not count), or none that is used."""
     links = [link["name"] for link in real_links(interfaces) if is_up(link)]
-    own = [address for link in all_links(interfaces) for address in far_reaching(link)]
+    own = far_reaching(*all_links(interfaces))
     if links and wish["mode"] != "target" and not own:
         yield dict(dev=links[0], version="4 or 6", address="anything", proof=interfaces)
     for row in [r for r in saying(route, "type", "unicast") if is_loopback(r.subject)
@@ -7424,7 +7411,7 @@ def rule_address_duplicate(interfaces, failing):
     fires: route/A ok error=ENETUNREACH   quiet: route/A ok""")
 def rule_route_missing(wish, failing, tcp, routes, policy):
     """The kernel finds no route: ENETUNREACH at once, and no packet is sent."""
-    table = [r for part in succeeded(routes) for r in part.value["routes"]]
+    table = rows_in(routes, "routes")
     if routes and wish["mode"] == "host" and not any(
             re.match("default$|.*/[1-4]$", r["dst"]) and r.get("type") in (None, "unicast")
             for r in table):                              # 0/1 and 128/1 of VPNs, 2000::/3
@@ -7450,7 +7437,7 @@ def rule_route_missing_bound(row, wish, interfaces, routes, tcp):
     """Bound to an interface without a route, the kernel asks there for the target itself."""
     dev, goal, talks = row.value["dev"], row.subject, rows_about(tcp, row.subject)
     link = interface_named(interfaces, dev) or {"inet": [], "inet6": []}
-    table = [r for part in succeeded(routes) for r in part.value["routes"] if r["dev"] == dev]
+    table = [r for r in rows_in(routes, "routes") if r["dev"] == dev]
     led = [r for r in table if r["dst"] == "default" or in_network(goal, r["dst"])] + [
         c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
     return wish["interface"] == dev and not row.value["via"] and not led and talks and not met(
@@ -7490,7 +7477,7 @@ def rule_route_overlap(row, interfaces, neighbor, tcp, trace_udp, routes):
     bridge = is_local_bridge(link)
     nets = [c for c in link["inet"] + link["inet6"] if in_network(goal, c)]
     wide = [c for c in nets if ":" not in c and int(c.partition("/")[2] or 32) <= WIDE_PREFIX_V4]
-    bare = not nets and [r for part in succeeded(routes) for r in part.value["routes"]
+    bare = not nets and [r for r in rows_in(routes, "routes")
                          if (r["dev"], r["via"]) == (dev, None) and r["dst"] in WORLD]
     dead = [r for r in saying(neighbor, "state", *DEAD) if r.value["ip"] == goal]
     mute = met(talks, "timeout") if bridge and not bare and not hop_table(trace_udp, goal) else []
@@ -7703,24 +7690,22 @@ def rule_dns_unreachable(wish, dns, general_dns, lookup, own, gateways, neighbor
         return
     servers = unique(map(host_of, rows))
     errors = [(host_of(r), e) for r in rows for e in said(r, "icmp") or () if e["from"] not in own]
-    over_tcp = saying(rows, "over", "tcp")
-    how = "silence" + " over TCP, which `options use-vc` in resolv.conf wants" * bool(over_tcp)
-    places = ["dns", "transit", "server_network"]
-    for server, error in errors[:1]:
-        sender = error["from"]
-        how = "%s says %s" % (sender, icmp_words(sender, error))
-        places = ["dns"] if sender == server else [
-            "client_network" if sender in gateways else "transit", "dns"]
-    if not errors and met(rows, "refused"):
-        how, places = "its port is closed", ["dns"]
-    if servers[0] in [r.value["ip"] for r in saying(neighbor, "state", *DEAD)]:
-        how, places = "it should be on the own segment, and is not there", ["dns", "client"]
-    if is_loopback(servers[0]) or servers[0] in own.union(ANYWHERE):
-        places = ["dns", "client"]
-        if met(rows, "refused"):
-            places = ["client", "dns"]
-            how = "nothing listens on port 53 there, which is this host (is its stub running?)"
-    yield dict(servers=", ".join(servers), server=servers[0], how=how, suspects=places, proof=rows,
+    here = is_loopback(servers[0]) or servers[0] in own.union(ANYWHERE)
+    closed, over_tcp = met(rows, "refused"), bool(saying(rows, "over", "tcp"))
+    server, sender = (errors[0][0], errors[0][1]["from"]) if errors else (None, None)
+    how, places = first_of(words for holds, *words in (
+        (here and closed, "nothing listens on port 53 there, which is this host (is its stub"
+         " running?)", "client dns"),
+        (servers[0] in [r.value["ip"] for r in saying(neighbor, "state", *DEAD)],
+         "it should be on the own segment, and is not there", "dns client"),
+        (errors, errors and "%s says %s" % (sender, icmp_words(sender, errors[0][1])),
+         "dns" if sender == server else "client_network dns" if sender in gateways else
+         "transit dns"),
+        (closed, "its port is closed", "dns"),
+        (True, "silence" + " over TCP, which `options use-vc` in resolv.conf wants" * over_tcp,
+         "dns transit server_network")) if holds)
+    yield dict(servers=", ".join(servers), server=servers[0], how=how, proof=rows,
+               suspects="dns client".split() if here and not closed else places.split(),
                name=wish["host"] or GENERAL_NAME, confidence="certain" if errors else "likely")
 
 
@@ -7784,8 +7769,6 @@ sign("""dns.slow  where: dns  each: lookup  severity: warn  sure: likely
         row.outcome == "ok" or succeeded(dns)) and dict(
             seconds=(row.ms or 0) / 1000, proof=dead_first, dead="; the first resolver, %s, is"
             " silent" % host_of(dead_first[0]) if dead_first else ""))
-
-
 sign("""dns.slow  where: dns client  each: unresolved  sure: likely  hides: dns.failing
     means: `options timeout` is shorter than the resolver needs: glibc hears no answer in its time.
     says: The resolver {server} knows {host} and needs {seconds:.1f} s to say so; this host waits
@@ -7943,8 +7926,6 @@ sign("""path.dead_end  where: client  each: short_lived  sure: likely
     fires: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":4,"address":"A","kind":"reply"}]
     quiet: trace_udp/A ok hops=[{"ttl":2,"address":"G"},{"ttl":3,"address":"R"},
       {"ttl":4,"address":"G"}]""", lambda row, traces: dict(proof=rows_about(traces, row.subject)))
-
-
 sign("""path.net_unreachable  where: transit  each: unrouted  sure: likely  hides: PORT_ONLY
     means: A router has no route: ICMP 3/0, 3/6, 3/11; ICMPv6 1/0.
     says: {router} has no route to {address} ({words}).
@@ -8157,7 +8138,7 @@ sign("""path.far_end path.nat  where: client_network transit  each: far_ends  se
     fix: The path works; allow lists at the far end must name {you}.
     fires: tcp/A ok local=A greeting="netdiag listen 1 you=203.0.113.7:5 me=A:80 ttl=57 mss=1380
       at=2026-11-21T12:00:00+00:00"   quiet: tcp/A ok greeting="SSH-2.0-x"   quiet: tcp/A ok""",
-    lambda row, own: dict(row.value, code="path.nat" if row.value["nat"] else "path.far_end",
+    lambda row: dict(row.value, code="path.nat" if row.value["nat"] else "path.far_end",
         mss="-" if row.value["mss"] is None else row.value["mss"],
         nat=": an address that this host does not have, so NAT is on the way" * row.value["nat"]))
 sign("""path.mtu_blackhole
@@ -8650,8 +8631,6 @@ sign("""service.error ssh.throttled  where: service  each: spoken
     quiet: tcp/A ok after=data greeting=220""",
     lambda row, wish: wish["protocol"] != "tcp" and said(row, "refuses") and dict(
         code=row.value["refuses"], words=first_line(row.value["greeting"][:100])))
-
-
 sign("""service.error service.silent  where: service  each: handshakes  sure: likely
     means: A greeting, and then a refusal of EHLO, or of STARTTLS (RFC 3207: 454), or no word more.
     says: The mail service on {address} greets, and then {how}.
@@ -8920,13 +8899,13 @@ def rule_listen_none(wish, listening, sockets, owners, units, elsewhere, fates, 
     sent_on = [fate for fate in fates if fate["port"] or re.search(TRANSLATES, fate["rule"] or "")]
     quoted = [line["text"] for row in succeeded(logs) for line in row.value["lines"][-1:]
               if row.subject in [unit["unit"] for unit in stopped_units(wish, units)]]
-    away = [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]]
+    away = rows_in(elsewhere, "listeners")
     opened = saying(loop, "open", 1)[:1]
     cure = "Publish the port of that container or namespace here" if away else \
         "Start the service; or correct the port that it or the client uses"
     nearest = nearest_words(wish, sockets, owners, units, elsewhere) + "".join(
         "; a rule sends it on to port %d" % fate["port"] if fate["port"] else
-        '; a rule sends it elsewhere, "%s"' % rule_words(fate) for fate in sent_on[:1])
+        '; a rule sends it elsewhere, "%s"' % line_words(fate) for fate in sent_on[:1])
     nearest += "".join("; yet a connection to %s opens: a rule sends it elsewhere" % row.subject
                        for row in opened)
     yield dict(cure=cure, nearest=nearest,
@@ -8992,8 +8971,8 @@ def rule_listen_one_address(wish, listening, holder, bound_to, interfaces, socke
     far = [row for row in listening if not is_loopback(row["addr"])]
     held = [link for row in far for link in all_links(interfaces) if link["name"] == row.get("dev")]
     whole = {v for row in far if row["addr"] in ANYWHERE and not held for v in versions_of(row)}
-    bound = {row["addr"] for row in far}.union(*map(far_reaching, held))
-    others = [a for link in usable_links(interfaces) for a in far_reaching(link) if a not in bound
+    bound = {row["addr"] for row in far}.union(far_reaching(*held))
+    others = [a for a in far_reaching(*usable_links(interfaces)) if a not in bound
               and is_address(a) not in whole and (is_address(a) == 4 or whole != {4})]
     if far and others and not misfit(far, 0, interfaces, ()):
         yield dict(holder=holder, bound_to=bound_to, others=", ".join(others[:3]), proof=sockets,
@@ -9086,7 +9065,7 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now, watched, gro
                             " delivered)" % lost)
             if fate["fate"] and not wish["asked"] and "dport" not in fate["rule"]:
                 sure = dict(severity="warn")        # most rulesets close all ports but those meant
-            yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], rule=rule_words(fate),
+            yield dict(sure, fate=FATES[fate["fate"]], chain=fate["chain"], rule=line_words(fate),
                        count=fate["count"], whose=" " + fate["whose"],
                        transport=wish["transport"].upper(),
                        proof=rules + rules_now + grown * bool(lost))
@@ -9351,7 +9330,6 @@ sign("""firewall.local  where: client client_network  each: recorded  sure: like
     says: The SYN/ACK of {server} reaches {client} ({synack} times), which goes on sending its SYN:
       its own firewall or reverse-path filter drops it.
     fix: Look at the INPUT rules and at rp_filter of {client}: is `ct state established` accepted?
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok seen_at=client state=unconfirmed syn=3 synack=3
     quiet: flow/A ok seen_at=server state=unconfirmed syn=3 synack=3
     quiet: flow/A ok seen_at=client state=unconfirmed syn=1 synack=3""",
@@ -9364,7 +9342,7 @@ sign("""firewall.local  where: client client_network  each: recorded  sure: like
       comes from another distance (TTL {forged}) than all else from there (TTL {genuine}): a box on
       the way sends it.
     fix: Ask who runs a firewall or inspection between {client} and {server}, {routers} hops from
-      where this was recorded.   given: target/- ok host=null mode=capture protocol=tcp
+      where this was recorded.
     fires: flow/A ok state=reset foreign_rst=[false,true] ttl=[64,60] rst_ttl=[null,62]
     quiet: flow/A ok state=reset rst=1 ttl=[64,60] rst_ttl=[null,60]""")
 def rule_flow_reset(row):
@@ -9394,8 +9372,6 @@ sign("""oneway.forward
         goal="port %d" % wish["port"] if wish["port"] else "address",
         others=", though %s came (is there a NAT or a proxy between?)" % ", ".join(unique(
             r.value["client"] for r in flow)[:3]) if flow else ""))
-
-
 sign("""oneway.forward
     where: server_network transit client_network  each: recorded  sure: likely
     hides: service.silent tls.handshake_stalled http.no_response path.loss
@@ -9404,7 +9380,6 @@ sign("""oneway.forward
       times, and no data is acknowledged. What follows the SYN is lost going there.
     fix: Look for a firewall that lets SYNs pass and drops what follows (asymmetric routes, a full
       connection table), and on the server at `ss -ltn`: is the accept queue full?
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true synack=3 stuck.sender=client stuck.acked=0
     quiet: flow/A ok handshake=true synack=1 stuck.sender=client stuck.acked=0
     quiet: flow/A ok handshake=true synack=3""",
@@ -9416,7 +9391,6 @@ sign("""listen.backlog_full  where: service server  each: attempts  sure: likely
     says: {client} confirms its connection to {server} port {server_port}, and the SYN/ACK is sent
       again ({synack} times) as if it had not: the accept queue of the service is full.
     fix: See `ss -ltn` (Recv-Q above Send-Q): the service does not accept, or not fast enough.
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true synack=3 seen_at=server
     quiet: flow/A ok handshake=true synack=3 seen_at=client
     quiet: flow/A ok handshake=true synack=3 seen_at=server bytes=[5,50]""",
@@ -9429,7 +9403,6 @@ sign("""listen.backlog_full  where: service server  each: attempts  sure: likely
     says: {server} answers the SYN of {client} to port {server_port} ({synack} times){again}: {how}.
     fix: Follow the way from {server} back to {client}: its gateway, rp_filter, asymmetric routes,
       firewalls with state that did not see the SYN.
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok seen_at=server state=unconfirmed syn=2 synack=3
     quiet: flow/A ok seen_at=client state=unconfirmed syn=2 synack=3
     quiet: flow/A ok seen_at=server state=abandoned syn=2 synack=1 rst=1""")
@@ -9449,7 +9422,7 @@ def rule_oneway_reverse(row, fine_flows):
     says: The SYN of {client} to port {server_port} arrives here, at {server}, {times}, and nothing
       leaves: {why}.
     fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp ; capture/live ok
+    given: capture/live ok
     fires: flow/A ok seen_at=server state=silent syn=4   fires: flow/A ok seen_at=server
       state=silent syn=4 ; dropped//proc/net/snmp ok IpOutNoRoutes=4
     fires: flow/A ok seen_at=server state=silent syn=4 client=C ; returning/C ok via=G dev=eth0 ;
@@ -9481,7 +9454,7 @@ def rule_flow_dropped(row, live, attempts, fine_flows, dropped_here, returning):
     sure: possible
     says: No answer to the SYN of {client} to {server} port {server_port}, sent {times}{contrast}.
     fix: Record on the server as well (`netdiag.py capture --port {server_port} --for 60s`): does
-      the SYN arrive there?   given: target/- ok host=null mode=capture protocol=tcp
+      the SYN arrive there?
     fires: flow/A ok state=silent syn=4 ttl=[64,null]
     fires: flow/A ok state=silent syn=4 seen_at=server   fires: flow/A ok state=silent syn=2
     quiet: flow/A ok state=unconfirmed syn=4 synack=1
@@ -9512,7 +9485,6 @@ def rule_flow_silent(row, live, flow, fine_flows):
 @rule("""tcp.refused  where: service server  each: attempts  sure: likely  hides: path.loss
     says: {server} answers the SYN of {client} with a reset{after}{ttls}: {why}.
     fix: On the server, `ss -ltnp sport = :{server_port}` shows who listens.
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=refused syn=1 rst=1
     quiet: flow/A ok state=reset syn=1 synack=1 rst=1""")
 def rule_flow_refused(row, flow, fine_flows):
@@ -9534,7 +9506,7 @@ def rule_flow_refused(row, flow, fine_flows):
 @rule("""tcp.rejected path.net_unreachable path.host_unreachable path.loop udp.closed
     where: server_network transit  each: attempts  hides: path.dead_end
     says: {client} asks {server} for {protocol} port {server_port} and {router} answers
-      '{words}'{unseen}.   fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
+      '{words}'{unseen}.   fix: {cure}
     fires: flow/A ok state=rejected syn=1 icmp=3/13@G
     quiet: flow/A ok state=established icmp=3/4@G""")
 def rule_flow_rejected(row, fine_flows):
@@ -9559,7 +9531,7 @@ def rule_flow_rejected(row, fine_flows):
 
 @rule("""path.mtu_blackhole path.loss  where: transit server_network client_network  each: attempts
     sure: likely  hides: service.silent   says: Data of {sender} is {fate} {size} bytes{passed}.
-    fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
+    fix: {cure}
     fires: flow/A ok stuck.bytes=1448 stuck.passed=200
     fires: flow/A ok stuck.bytes=200 stuck.passed=300   fires: flow/A ok stuck.bytes=9 idle_s=300
     fires: flow/A ok stuck.bytes=1448 stuck.missing=true stuck.again=0
@@ -9597,7 +9569,6 @@ def idle_words(flow):
 @rule("""tcp.reset tcp.closed  where: service server  each: attempts  sure: likely
     says: {server} accepts the connection of {client} on port {server_port} and {how}, {when}.
     fix: {cure}
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok state=reset handshake=true rst=1 ended_by=server
     fires: flow/A ok state=closed handshake=true fin=1 ended_by=server
     quiet: flow/A ok state=closed handshake=true fin=1 ended_by=server bytes=[5,5]
@@ -9633,7 +9604,6 @@ def rule_flow_ended(row, fine_flows):
     says: {server} acknowledges the data of {client} on port {server_port} and has sent none for
       {quiet_s:.0f} s.
     fix: Does the service hang? Look at its log; record on the server as well: does it answer?
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true bytes=[80,0] quiet_s=6
     quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=1
     quiet: flow/A ok handshake=true bytes=[80,0] quiet_s=6 ended_by=client""")
@@ -9652,7 +9622,6 @@ sign("""service.silent  where: service server  each: attempts  sure: likely
     says: {server} takes no more data of {client} on port {server_port}: its window stays closed (0
       in {closed} packets), as the program there does not read.
     fix: Does the service hang? Look at its log, its threads and its disk.
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true window=[900,0] zero_window=3 bytes=[80,0]
     quiet: flow/A ok handshake=true window=[900,0] zero_window=3 bytes=[80,0] ended_by=client
     quiet: flow/A ok handshake=true window=[0,900] zero_window=3 bytes=[80,90]
@@ -9665,7 +9634,6 @@ sign("""path.loss  where: transit client_network server_network  each: attempts 
     says: {retransmits} of {packets} packets between {client} and {server} port {server_port} were
       sent again.
     fix: Run `mtr -T -P {server_port} {server}` from both ends: loss up to the last hop is real.
-    given: target/- ok host=null mode=capture protocol=tcp
     fires: flow/A ok handshake=true packets=50 retransmits=4
     quiet: flow/A ok handshake=true packets=900 retransmits=4
     quiet: flow/A ok handshake=true packets=50 retransmits=4 icmp=3/4@G""",
@@ -9676,7 +9644,7 @@ sign("""udp.no_reply
     where: service server server_network  each: attempts  severity: warn  sure: possible
     means: Datagrams of a protocol that answers, and no answer.
     says: No reply from {server} to {packets} datagrams of {client} to UDP port {server_port}.
-    fix: {cure}   given: target/- ok host=null mode=capture protocol=tcp
+    fix: {cure}
     fires: flow/A ok protocol=udp state=silent server_port=53
     fires: flow/A ok protocol=udp state=silent server_port=53 seen_at=server ; capture/live ok
     quiet: flow/A ok protocol=udp state=silent server_port=514
@@ -9953,7 +9921,7 @@ def misfit(far, version, interfaces, back):
 def nearest_words(wish, sockets, owners, units, elsewhere):
     """What comes nearest to a listener on the port, as the end of a sentence."""
     found = []
-    for row in [row for answer in succeeded(elsewhere) for row in answer.value["listeners"]][:1]:
+    for row in rows_in(elsewhere, "listeners")[:1]:
         found.append("%s (pid %d) does in another network namespace%s" % (
             row["process"], row["pid"], " (%s)" % row["namespace"] if row["namespace"] else ""))
     other = {"tcp": "udp", "udp": "tcp"}[wish["transport"]]
@@ -9968,12 +9936,6 @@ def nearest_words(wish, sockets, owners, units, elsewhere):
     found += ["%s %s" % (row["unit"], "has failed" if row["state"] == "failed" else "is stopped")
               for row in stopped_units(wish, units)]
     return "".join("; " + words for words in unique(found)[:3])
-
-
-def sent_on_to(wish, fates, sockets):
-    """{the port of this host to which a rule sends on what comes for ours: who listens there}."""
-    return {fate["port"]: [row for row in listeners(sockets, wish["transport"], fate["port"])
-                           if not is_loopback(row["addr"])] for fate in fates if fate["port"]}
 
 
 def holder_words(listening, owners):
@@ -10015,12 +9977,6 @@ def half_open_fills(watched):
     return limit is not None and watched["most"].get("SYN_RECV", 0) >= max(limit, 1)
 
 
-def bound_words(listening):
-    """Where somebody listens, in words: its addresses, without repeats."""
-    return ", ".join(unique(row["addr"] + ("%" + row["dev"] if row.get("dev") else "")
-                            for row in listening)[:4])
-
-
 def inbound_fates(wish, rules, rules_now, interfaces, back, listening):
     """What the rules do with a client's first packet, by family: rows of `packet_fate` with
     `whose` and `count`, in words; [] where no rules could be read."""
@@ -10046,7 +10002,7 @@ def packet_of_clients(version, wish, interfaces, back, listening):
         return None
     bound = [row["addr"] for row in fit]
     if not listening or only_loopback(listening) or set(bound) & set(ANYWHERE):
-        bound = [address for link in links for address in far_reaching(link)]
+        bound = far_reaching(*links)
     ours = [a for a in bound if is_address(a) == version and not is_loopback(a)]
     ways = unique(row.value["dev"] for row in succeeded(back) if row.value["dev"])
     return ours and inbound_packet(
@@ -10093,7 +10049,7 @@ def dropped_meanwhile(wish, peer, rules, rules_now):
     return [(count - before[key][1], text) for key, (base, count, text) in counted_rules(rules_now)
             if key in before and count > before[key][1] and any(
                 do in ("drop", "reject") and both(test_holds(test, walk) for test in tests)
-                is not False for tests, do, _ in rule_rows(text, base))]
+                is not False for tests, do, _ in line_rows(text, base))]
 
 
 def counted_rules(rules):
@@ -10106,7 +10062,7 @@ def counted_rules(rules):
                     yield (chain_name(base, name), place), (base, count, without_count(text))
 
 
-def rule_words(fate):
+def line_words(fate):
     """The rule that decides, safe to print."""
     return printable(" ".join((fate["rule"] or "").split()), 160)
 
@@ -10198,10 +10154,10 @@ def is_up(link):
     return link["up"] and link.get("carrier") is not False
 
 
-def far_reaching(link):
-    """The addresses of an interface that lead beyond its link (not 169.254/16 and fe80::/10)."""
-    return [] if link.get("loopback") or link["name"] == "lo" else [
-        a for a in link_addresses(link) if not NARROW.match(a)]
+def far_reaching(*links):
+    """The addresses of interfaces that lead beyond their links (not 169.254/16 and fe80::/10)."""
+    return [a for link in links if not link.get("loopback") and link["name"] != "lo"
+            for a in link_addresses(link) if not NARROW.match(a)]
 
 
 def is_local_bridge(link):
@@ -10533,7 +10489,7 @@ def syn_times(flow):
 
 # -- views: what several rules look at, by the names that their parameters have -------------------
 
-def failing_ways(wish, goals, route, tcp, policy, routes):
+def failing_ways(goals, route, tcp, policy, routes):
     """Route decisions that matter: of addresses that failed; of resolvers when all of them fail."""
     rows = [r for r in route if isinstance(r.value, dict) and not r.subject.startswith("127.")]
     rows = [r._replace(value=dict(r.value, error="EHOSTUNREACH")) if is_ruled_out(
@@ -10579,8 +10535,8 @@ def silent_hops(neighbor, ways, tcp, udp, heard, segment, neighbors):
     family does; in `company` somebody did anywhere.  It is a guess where the kernel still believes
     in it, and nothing was `heard`; a UDP service may be silent, and then there is nothing to guess.
     """
-    talking_on = {(e["dev"], is_address(e["ip"])) for part in succeeded(neighbors)
-                  for e in part.value["entries"] if e["state"] in ALIVE}
+    talking_on = {(e["dev"], is_address(e["ip"])) for e in rows_in(neighbors, "entries")
+                  if e["state"] in ALIVE}
     found, company = [], [r for r in segment if set(r.value.values()) & set(ALIVE)]
     for row in saying(neighbor, "state", *DEAD + BELIEVED * (not heard and not udp)):
         behind = [w.subject for w in ways if (w.value["via"] or w.subject) == row.value["ip"]]
@@ -10804,11 +10760,16 @@ VIEWS = {
         name: count for r in succeeded(dropped) for name, count in r.value.items()},
     "lost_mark": lambda marked, ssh: [r for r in marked if said(r, "silent")] + met(ssh, "timeout"),
     "tunnels": lambda tunnel: saying(latest(tunnel), "status", 200),      # proxies that let us by
-    "listening": heard_on, "holder": holder_words, "bound_to": bound_words,    # in mode `server`:
+    "listening": heard_on, "holder": holder_words,                        # in mode `server`:
+    "bound_to": lambda listening: ", ".join(unique(
+        row["addr"] + ("%" + row["dev"] if row.get("dev") else "") for row in listening)[:4]),
     "watched": lambda wish, listening, watch: about(watch, "tcp").get(
         str(wish["port"]), {}) if listening and wish["transport"] == "tcp" else {},
     "local_time": lambda clock: clock[0].value["local"] if clock else None,
-    "fates": inbound_fates, "sent_on": sent_on_to}
+    "sent_on": lambda wish, fates, sockets: {           # {port that a rule leads to: who is there}
+        fate["port"]: [row for row in listeners(sockets, wish["transport"], fate["port"])
+                       if not is_loopback(row["addr"])] for fate in fates if fate["port"]},
+    "fates": inbound_fates}
 LISTEN_ERRORS = {
     "EADDRINUSE": "another program listens there already (`ss -ltnp`): the service is not absent",
     "EACCES": "ports below 1024 need root", "EADDRNOTAVAIL": "it has no such address"}
@@ -11757,9 +11718,8 @@ def ticket_rows(report, table, packets, filled, say):
     if target.mode == "server" and table["target"]:
         rows = server_rows(table, rows, packets, say)
     elif target.mode == "capture" and not target.host:        # recorded here, at the server
-        here = [a for link in real_links(table["interfaces"]) for a in far_reaching(link)]
-        came = unique(flow["client"] for row in succeeded(table["capture"])
-                      for flow in row.value["flows"])
+        here = far_reaching(*real_links(table["interfaces"]))
+        came = unique(flow["client"] for flow in rows_in(table["capture"], "flows"))
         rows.update(server="%s (%s)" % (rows["client_host"], ", ".join(here[:4]) or "-"),
                     client=", ".join(came[:4]) or None)
         rows = {key: text for key, text in rows.items() if key not in HERE_ROWS + ["client_host"]}
@@ -11865,10 +11825,10 @@ def server_rows(table, rows, packets, say):
     seen, way = usable(table), way_of(table)
     wish, watched = seen["wish"], seen["watched"]
     programs = programs_of(seen["listening"], seen["owners"])
-    switch = ([row for answer in succeeded(seen["switch"]) for row in answer.value["neighbors"]
+    switch = ([row for row in rows_in(seen["switch"], "neighbors")
                if way.get("dev") in (None, row["local_if"])] or [LLDP_NEIGHBOR])[0]
     states = sorted(watched.get("most", {}).items())
-    names = [a for link in real_links(seen["interfaces"]) for a in far_reaching(link)]
+    names = far_reaching(*real_links(seen["interfaces"]))
     link = interface_named(seen["interfaces"], way.get("dev")) or {}
     own = dict({key: rows[key] for key in ("symptom", "sure") if key in rows},
         server="%s (%s)" % (rows["client_host"], ", ".join(names[:4]) or "-"),
@@ -11897,7 +11857,7 @@ def fate_words(fate, say):
     """What the firewall does with a client's packet, in words."""
     verb = {"accept": "accepts", None: FATES[None]}.get(fate["fate"]) or FATES[fate["fate"]]
     return say("%s %s" % (verb, fate["whose"].replace("from ", ""))) + (': %s "%s"%s' % (
-        fate["chain"], rule_words(fate), say(fate["count"])) if fate["rule"] else "")
+        fate["chain"], line_words(fate), say(fate["count"])) if fate["rule"] else "")
 
 
 def render_listeners(reports, say):
@@ -11978,10 +11938,10 @@ def ruled_out(table, result, say):
     routes = saying(succeeded(table["route"]), "error", None)
     fine = dict(
         link=[row["name"] for row in links],
-        address=[a for row in links for a in far_reaching(row)],
+        address=far_reaching(*links),
         route=[row.value["via"] or row.value["dev"] or row.subject for row in routes],
         gateway=[row.value["state"] for row in saying(table["neighbor"], "state", *ALIVE)],
-        dns=[a for row in succeeded(table["lookup"]) for a in row.value],
+        dns=rows_in(table["lookup"]),
         tcp=[row.subject for row in succeeded(table["tcp"])],
         tls=[said(row, "version") or "" for row in saying(table["tls"], "ended", "done")])
     return "-" if result.code == "ok" else ", ".join(
@@ -12083,8 +12043,7 @@ def render_json(reports, started, elapsed_s, sha256, transcript, packets, **more
                   for name, row in evidence.items()],
         transcript=transcript, packets_sent=packets, **more)
     if document["mode"] == "capture":
-        document["flows"] = [flow for row in succeeded(table["capture"])
-                             for flow in row.value["flows"]]
+        document["flows"] = rows_in(table["capture"], "flows")
     return json.dumps(document, indent=1, default=str) + "\n"
 
 
@@ -12496,7 +12455,6 @@ def speaker(lang):
 
 JAPANESE = """
 @link_down インターフェース{dev}は{state}です。このホストは{dev}から何も送信できません。
-  fix {cure}
 @address_missing {dev}は有効ですが、使えるIPv{version}アドレスがないため、{address}へ到達できません。
   fix {dev}にアドレスを設定してください。DHCPリースまたは固定設定を確認してください。
 @address_duplicate {dev}のセグメントで別のホストがすでに{twin}を使用しているため（重複アドレス検出）、このホストでは使えません。
@@ -12551,7 +12509,6 @@ JAPANESE = """
 @neighbor_silent_silent_hops {hop}はこのホストと同じセグメント（{dev}）にあるはずですが、レイヤー2で応答しません（{state}）。
   fix {hop}は稼働していてこのVLANにありますか。別の場所にあるなら、ネットマスクまたは経路の誤りです。
 @dns_unconfigured リゾルバーが設定されていません。/etc/resolv.confは{flaw}ため、名前解決ができません。
-  fix {cure}
 @dns_unreachable 設定されたリゾルバーがどれも応答しません（{servers}、{how}）。
   fix リゾルバーのアドレスと、ポート53の許可を確認してください。`dig @{server} {name}`も有効です。
   ask リゾルバー{server}は稼働していますか。このホストからの問い合わせは許可されていますか。
@@ -12804,7 +12761,6 @@ JAPANESE = """
   fix プログラムのスレッド、負荷、ログを確認してください。停止または処理の遅れが原因です。そのうえで
     backlogとnet.core.somaxconnを引き上げてください。
 @not_accepting {holder}はポート{port}の接続{waiting}件を受け付けていません{state}。
-  fix プログラムの状態（`ps`、スレッド、ログ）を確認し、再起動してください。
 @firewall_inbound このホストのファイアウォールが{transport}ポート{port}{whose}を{fate}。
     該当箇所は{chain}の「{rule}」です{count}。
   fix このルールを変更するか、その前に許可ルールを追加してください。ルールの設定元
@@ -12818,7 +12774,6 @@ JAPANESE = """
   fix /etc/hosts.allowに`{daemon}: {client}`を追加してください。
 @firewall_undelivered 観測中に{lost}パケットが届いたものの配送されず、{client}からポート{port}へは何も届いていません。
     ローカルのファイアウォールが止めている可能性があります（ルールの参照にはrootが必要です）。
-  fix `nft list ruleset`、`iptables-save -c`のINPUTをrootで確認してください。
 @return_missing このホストには{client}への復路がありません（{how}）。
   fix クライアントへの経路（またはデフォルトルート）を追加してください。`ip route get {client}`で確認できます。
 @return_filtered このホストは、復路が別の経路になるパケットを破棄しています（rp_filter）。観測中に{count}件です{client}。
@@ -12910,7 +12865,6 @@ JAPANESE = """
 @path_far_end_far_ends 相手側のnetdiagは、{you}のポート{you_port}からの接続を受け取りました（TTL {ttl}、MSS {mss}）{nat}。
   fix 経路は正常です。相手側の許可リストには{you}を登録してください。
 @listen_none_ends {client}では{seen}。{server}の報告: {why}
-  fix {cure}これは{server}で実施してください。
 @handshake_incomplete_arrivals {peers}からのSYNは届いて応答していますが、応答が復路で失われ、接続が一度も完了していません。
   fix {peers}への復路を確認してください。このホストのゲートウェイ、非対称な経路、SYNを見ていないファイアウォールが疑われます。
 @intermittent_lapses {target}は断続的にしか動作しません。確認{checks}回中{failed}回失敗し、障害は{count}回、
@@ -13036,8 +12990,6 @@ private: right only inside the network that it belongs to (VPN, split DNS?)
 {other}, and only that one answers = {other}で、応答するのはこちらだけ
 Packets to {address} go round in circles, between {one} and {two}: {router} says their TTL ran out.
     = {address}宛てのパケットが{one}と{two}の間でループしています。{router}がTTL超過を返しました。
-Correct the routes of {one} and {two}: each sends {address} to the other.
-    = {one}と{two}の経路を修正してください。{address}宛てを互いに相手へ送っています。
 plain HTTP comes to a port that wants HTTPS = HTTPSのポートに平文のHTTPが届いています
 Let the front speak HTTPS to its back end; or correct the redirect that leads there.
     = フロントからバックエンドへHTTPSで接続するか、そこへのリダイレクトを修正してください。
@@ -13454,8 +13406,6 @@ with data of the client unanswered, after {n} s of silence
     = {n}秒の無通信の後、クライアントのデータに応答しないまま
 A NAT, a balancer or a firewall on the way forgets quiet connections: let TCP keepalives go out more
     often than every {n} s. = 途中のNAT、負荷分散装置、ファイアウォールが無通信の接続を破棄しています。TCPキープアライブを{n}秒より短い間隔にしてください。
-See the service's log: an allow list, a full service or a dead back end does this.
-    = サービスのログを確認してください。許可リスト、接続数の上限、バックエンドの停止が考えられます。
 No answer to the SYN of {client} to {server} port {port}, sent {times}, nor any other packet from
     there. = {client}から{server}のポート{port}へのSYN（{times}）に応答がありません。ほかのパケットも一切届いていません。
 No answer to the SYN of {client} to {server} port {port}, sent {times}, though port {other} there
@@ -14433,12 +14383,6 @@ def exit_status(reports):
     return EXIT_OK if codes == {"ok"} and all(r.complete for r in reports) else EXIT_UNDECIDED
 
 
-def wants_color(options, system):
-    """Is the report to be coloured?"""
-    return options.color == "always" or options.color == "auto" and system.wants_color(
-        sys.stdout if not options.output else None)
-
-
 def render_document(reports, system, options, started, began, group=None):
     """All reports as one JSON document, as brief lines, as tickets or as text; `group` is what
     mode `merge` says of them together."""
@@ -14454,7 +14398,8 @@ def render_document(reports, system, options, started, began, group=None):
         return "".join(render_brief(report, say) for report in reports) + note
     if options.ticket:
         return render_tickets(reports, transcript, system.packets, filled, options, say) + note
-    color = wants_color(options, system)
+    color = options.color == "always" or options.color == "auto" and system.wants_color(
+        None if options.output else sys.stdout)
     if group:
         return render_merged(reports, group, filled, color, say) + note
     text = render_reports(reports, transcript, system.packets, filled, options, color, say)

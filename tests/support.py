@@ -379,6 +379,8 @@ def read_case(text):
     rows = [read_answer(part) for part in parts if not part.startswith("target/")]
     if not targets and any(NAMES["N"] in row[1].split() for row in rows):
         targets = ["target/N ok"]
+    if not targets and any(row[0] == "flow" for row in rows):
+        targets = ["target/- ok host=null mode=capture protocol=tcp"]
     rows = [target_row(targets[0] if targets else None, rows)] + join_interfaces(rows)
     return number([make_answer(*row) for row in rows])
 
@@ -726,6 +728,21 @@ def may_bind_low():
     except OSError as error:
         return error.errno not in (errno.EACCES, errno.EPERM, errno.EADDRINUSE,
                                    errno.EADDRNOTAVAIL)
+
+
+def read_capture(records, own=None, until_s=None, client=None):
+    """Records -> what a report tells of a capture."""
+    return load().capture_value(load().follow_records(records, client), own, until_s, client)
+
+
+def pcap_file(records, *link):
+    """The bytes of a capture file."""
+    return load().build_pcap(*link) + b"".join(map(load().build_pcap_record, records))
+
+
+def proxy_at(host, port, scheme="http"):
+    """A proxy as `read_proxy` knows it."""
+    return {"host": host, "port": port, "variable": "x_proxy", "scheme": scheme}
 
 
 def make_certificate(path, name="web.example", names="DNS:web.example,IP:127.0.0.1"):

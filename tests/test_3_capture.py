@@ -44,9 +44,9 @@ def records_of(data):
 
 
 def read(data, **known):
-    """What `read_capture` makes of the bytes of a capture file; None where it is none."""
+    """What `capture_value` makes of the bytes of a capture file; None where it is none."""
     try:
-        return netdiag.read_capture(netdiag.capture_records(io.BytesIO(data).read), **known)
+        return support.read_capture(netdiag.capture_records(io.BytesIO(data).read), **known)
     except netdiag.NotMine:
         return None
 
@@ -83,7 +83,7 @@ def unreachable(at_s, code, sender, about):
 
 def flow_of(*records, **known):
     """The one flow in these records."""
-    flow, = netdiag.read_capture(records, **known)["flows"]
+    flow, = support.read_capture(records, **known)["flows"]
     return flow
 
 
@@ -106,7 +106,7 @@ class CorpusTest(unittest.TestCase):
         records, problem = records_of(data)
         readable = "yes" if not problem else "partly" if records else "no"
         self.assertEqual(readable, facts["readable"], problem)
-        found = netdiag.read_capture(iter(records))
+        found = support.read_capture(iter(records))
         if "packets" not in doubtful:
             self.assertEqual(found["packets"], facts["packets"])
         for name in ("ip", "ipv6", "tcp", "udp", "icmp", "icmpv6", "arp"):
@@ -206,7 +206,7 @@ class FlowTest(unittest.TestCase):
 
     def test_ports_used_anew(self):
         """A SYN with another sequence number is another connection."""
-        flows = netdiag.read_capture([tcp(0, SYN, 9), tcp(5, SYN, 700), tcp(6, SYN, 700)])["flows"]
+        flows = support.read_capture([tcp(0, SYN, 9), tcp(5, SYN, 700), tcp(6, SYN, 700)])["flows"]
         self.assertEqual([flow["syn"] for flow in flows], [1, 2])
 
     def test_one_direction(self):
@@ -298,7 +298,7 @@ class WriterTest(unittest.TestCase):
     def test_round_trip(self):
         """Nanoseconds, the cut packet and its length on the wire."""
         records = [(1800000000.25, 276, b"x" * 40, 1500), (1800000001.5, 276, b"", 7)]
-        self.assertEqual(records_of(netdiag.build_pcap(records)), (records, None))
+        self.assertEqual(records_of(support.pcap_file(records)), (records, None))
 
 
 class HostileTest(unittest.TestCase):
@@ -336,7 +336,7 @@ class HostileTest(unittest.TestCase):
 
     def test_lossy_capture(self):
         """Where packets were dropped by the recording itself, silence is only possible."""
-        value = netdiag.read_capture([tcp(0, SYN, 9, ttl=60), tcp(1, SYN, 9, ttl=60)], {SERVER}, 9)
+        value = support.read_capture([tcp(0, SYN, 9, ttl=60), tcp(1, SYN, 9, ttl=60)], {SERVER}, 9)
         target = netdiag.THIS_HOST._replace(mode="capture", protocol="tcp")
         wish = netdiag.wish_of(target, support.options())
         for dropped, sure in ((0, "likely"), (5, "possible")):
@@ -368,12 +368,12 @@ class HostileTest(unittest.TestCase):
             data = ip4("10.%d.%d.1" % (number >> 8, number & 255), SERVER, 6, struct.pack(
                 "!HHIIBBHHH", 9, 80, number, 0, 0x50, 2, 100, 0, 0))
             return 0, 101, data, len(data)
-        told = netdiag.read_capture(map(syn, range(netdiag.FLOWS_LIMIT + 100)))
+        told = support.read_capture(map(syn, range(netdiag.FLOWS_LIMIT + 100)))
         self.assertEqual((told["states"]["opening"], told["protocols"]["not followed"]),
                          (netdiag.FLOWS_LIMIT, 100))
         self.assertEqual(len(told["flows"]), netdiag.TOLD_LIMIT // 2)
         last = "10.%d.%d.1" % divmod(netdiag.FLOWS_LIMIT + 99, 256)
-        told = netdiag.read_capture(map(syn, range(netdiag.FLOWS_LIMIT + 100)), client=last)
+        told = support.read_capture(map(syn, range(netdiag.FLOWS_LIMIT + 100)), client=last)
         self.assertEqual(told["flows"][0]["client"], last)
         first = tcp(0, SYN, 9)
         flow = flow_of(*[(n,) + first[1:] for n in range(500)] + [unreachable(1, 1, "10.0.0.9", first)] * 500)
@@ -386,7 +386,7 @@ class HostileTest(unittest.TestCase):
             while True:
                 yield tcp(0, ACK, 9)
         with unittest.mock.patch.object(netdiag, "PACKETS_LIMIT", 700):
-            told = netdiag.read_capture(endless())
+            told = support.read_capture(endless())
         self.assertEqual(told["packets"], 700)
         self.assertIn("700", told["problem"])
 
@@ -402,7 +402,7 @@ class SpeedTest(unittest.TestCase):
         def many():
             for number in range(100000):
                 yield seed[number % len(seed)]
-        data = netdiag.build_pcap(many(), 1)
+        data = support.pcap_file(many(), 1)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.process_time()
         self.assertEqual(read(data)["packets"], 100000)

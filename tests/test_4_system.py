@@ -623,10 +623,11 @@ class Manners(SystemCase):
         for turns, status in (((yes, (True, b"\5\0\0\1\0\0\0\0\0\0")), 200),
                               (((True, b"\5\xff"),), 407), ((yes, no), 403)):
             with support.Server(support.speaks(*turns)) as server:
-                outcome, raw = self.system.socks(server.host, server.port, "x_proxy", "h.example",
-                                                 443, timeout_s=2.0)
+                proxy = support.proxy_at(server.host, server.port, "socks5")
+                outcome, raw = self.system.socks(proxy, "h.example", 443, timeout_s=2.0)
             self.assertEqual((outcome, netdiag.parse_socks(raw)["status"]), ("ok", status))
-        outcome, raw = self.system.socks(HERE, support.closed_port(), "x_proxy", "h.example", 443)
+        proxy = support.proxy_at(HERE, support.closed_port(), "socks5")
+        outcome, raw = self.system.socks(proxy, "h.example", 443)
         self.assertEqual((outcome, raw["stage"]), ("refused", "connect"))
 
     def test_login_stays_inside(self):
@@ -635,7 +636,7 @@ class Manners(SystemCase):
         serve = support.answers(b"HTTP/1.1 200 OK\r\n\r\n", heard)
         url = {"x_proxy": "http://me:s%65cret@proxy.example:3128"}
         with mock.patch.dict(os.environ, url), support.Server(serve) as server:
-            _, raw = self.system.tunnel(server.host, server.port, "x_proxy", False, "h.example", 443)
+            _, raw = self.system.tunnel(support.proxy_at(server.host, server.port), "h.example", 443)
         self.assertIn(b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n", heard[0])
         self.assertNotIn("secret", repr(raw))
 
@@ -717,11 +718,11 @@ class Talks(SystemCase):
                              (b"HTTP/1.1 407 Login\r\n\r\n", 407)):
             with support.Server(support.answers(data)) as server:
                 outcome, raw = self.system.tunnel(
-                    server.host, server.port, "x_proxy", False, "web.example", 443)
+                    support.proxy_at(server.host, server.port), "web.example", 443)
             self.assertEqual(outcome, "ok")
             self.assertEqual(netdiag.parse_http_exchange(raw)["status"], status)
         outcome, raw = self.system.tunnel(
-            HERE, support.closed_port(), "x_proxy", False, "web.example", 443)
+            support.proxy_at(HERE, support.closed_port()), "web.example", 443)
         self.assertEqual((outcome, raw["stage"]), ("refused", "connect"))
 
     def test_connect_line(self):
@@ -731,7 +732,7 @@ class Talks(SystemCase):
         for host, line in (("web.example", b"CONNECT web.example:443 HTTP/1.1\r\n"),
                            ("2001:db8::1", b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\n")):
             with support.Server(serve) as server:
-                self.system.tunnel(server.host, server.port, "x_proxy", False, host, 443)
+                self.system.tunnel(support.proxy_at(server.host, server.port), host, 443)
             self.assertTrue(seen[-1].startswith(line), seen[-1])
 
 

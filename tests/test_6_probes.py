@@ -252,7 +252,9 @@ class Packets(unittest.TestCase):
             for question in support.questions(name, LIVELY):
                 for source in question.sources:
                     if source.verb in SENDING:
-                        self.assertIn(source.args[0], allowed, (name, source.verb))
+                        whom = source.args[0]
+                        self.assertIn(whom["host"] if source.verb == "tunnel" else whom, allowed,
+                                      (name, source.verb))
 
 
 SENDING = ("knock", "settle", "echo", "datagram", "query", "trace", "tls", "hello", "http",
@@ -273,8 +275,7 @@ class Talks(unittest.TestCase):
         target = "target/A ok tls=true protocol=https sni=web.example"
         rows = asked("tls", target + " ; " + OPEN)
         self.assertEqual(rows, [("192.0.2.1", "tls", (
-            "192.0.2.1", 443, "web.example", True, (), ("h2", "http/1.1"), None,
-            False, None))])
+            "192.0.2.1", 443, "web.example", True, (), ("h2", "http/1.1"), None))])
         self.assertEqual(asked("tls", target + " ; knock/A refused ; tcp/A refused"), [])
         self.assertEqual(asked("tls", "target/A ok ; " + OPEN), [])
 
@@ -352,8 +353,9 @@ class Talks(unittest.TestCase):
               '"variable":"https_proxy","scheme":"http"}'
         https = "target/N ok protocol=https tls=true" + env
         self.assertEqual(asked("tunnel", https), [
-            ("192.0.2.8:3128", "tunnel", ("192.0.2.8", 3128, "https_proxy", False,
-                                           "web.example", 443))])
+            ("192.0.2.8:3128", "tunnel", (
+                {"host": "192.0.2.8", "port": 3128, "url": "x", "variable": "https_proxy",
+                 "scheme": "http"}, "web.example", 443))])
         for bypass in ('no_proxy=["web.example"]', 'no_proxy=[".example"]', 'no_proxy=["*"]',
                        'no_proxy=["example"]', 'no_proxy=["web.example:443"]'):
             self.assertEqual(asked("tunnel", https + " " + bypass), [], bypass)

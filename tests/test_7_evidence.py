@@ -296,7 +296,7 @@ class Notation(unittest.TestCase):
         for verb, args in (("tls", (here, port, None)), ("hello", (here, port, None)),
                            ("http", (here, port, False, None, b"x")),
                            ("fetch", ("http://%s:%d/" % (here, port),)),
-                           ("tunnel", (here, port, "x_proxy", False, "web.example", 443)),
+                           ("tunnel", (support.proxy_at(here, port), "web.example", 443)),
                            ("knock", (here, port)), ("settle", (here, port, 0.1))):
             with self.subTest(verb=verb):
                 question = netdiag.ask("s", netdiag.native(verb, *args))

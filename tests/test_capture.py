@@ -198,7 +198,7 @@ class EndsTest(unittest.TestCase):
             seen = next(e["value"] for e in document["evidence"] if e["probe"] == "capture")
             self.assertEqual(seen["dropped"], 0)
             with open(path, "rb") as stream:
-                told = netdiag.read_capture(netdiag.capture_records(stream.read))
+                told = support.read_capture(netdiag.capture_records(stream.read))
             self.assertEqual(told["packets"], seen["packets"])
             self.assertEqual([flow["packets"] for flow in told["flows"]],
                              [flow["packets"] for flow in document["flows"]])
@@ -326,7 +326,7 @@ class HereTest(unittest.TestCase):
             capture, told, program = (os.path.join(folder, name) for name in (
                 "x.pcap", "told", "tcpdump"))
             with open(capture, "wb") as stream:
-                stream.write(netdiag.build_pcap([record], 101))
+                stream.write(support.pcap_file([record], 101))
             with open(program, "w") as stream:
                 stream.write(FAKE_TCPDUMP % (powerless()[-1], told, capture))
             os.chmod(program, 0o755)

@@ -97,16 +97,13 @@ class Words(unittest.TestCase):
             netdiag.read_syn(b"")
 
     def test_half_open(self):
-        """State 03 of this port alone, in /proc/net/tcp and tcp6 of this machine's byte order."""
-        word = "%08X" % int.from_bytes(socket.inet_aton("192.0.2.1"), sys.byteorder)
-        mapped = "0000000000000000" + "%08X" % int.from_bytes(b"\0\0\xff\xff", sys.byteorder)
-        rows = "  sl  local_address rem_address   st tx_queue:rx_queue tr:when retrnsmt\n" \
-            + "".join("   0: %s:%04X %s:C001 %s 00000000:00000000 01:00000019 0000000%d  0\n" % (
-                word, port, peer, state, again) for port, peer, state, again in (
-                    (80, word, "03", 3), (80, mapped + word, "03", 1), (80, word, "01", 0),
-                    (81, word, "03", 9)))
-        self.assertEqual(netdiag.half_open_peers(rows, 80), {"192.0.2.1": 3})
-        self.assertEqual(netdiag.half_open_peers("", 80), {})
+        """Who has sent a SYN and no more, by address, with what was resent most."""
+        found = {"192.0.2.9": 1}
+        netdiag.note_half_open(found, [
+            {"state": state, "remote": peer, "resent": resent} for state, peer, resent in (
+                ("SYN_RECV", "192.0.2.1", 3), ("SYN_RECV", "::ffff:192.0.2.1", 1),
+                ("ESTABLISHED", "192.0.2.2", 0))])
+        self.assertEqual(found, {"192.0.2.9": 1, "192.0.2.1": 3})
 
 
 class StandIn(unittest.TestCase):

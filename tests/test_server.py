@@ -232,11 +232,11 @@ class Wire(unittest.TestCase):
             [192, 0, 2, 1]).ljust(48, b"\0") + struct.pack("=4I", 3, 2, 7, 99)
         six = struct.pack("!BBBBHH", socket.AF_INET6, 10, 0, 0, 81, 0) + bytes(48) + struct.pack(
             "=4I", 0, 9, 0, 5) + struct.pack("=HHB3x", 5, 11, 1)
-        rows = netdiag.parse_tcp_diag([(20, four), (20, six)])["listeners"]
+        rows = netdiag.parse_sock_diag([(20, four), (20, six)], "tcp")["listeners"]
         self.assertEqual([(r["addr"], r["port"], r["waiting"], r["limit"], r["uid"], r["inode"],
                            r["only_v6"]) for r in rows],
                          [("192.0.2.1", 80, 3, 2, 7, 99, False), ("::", 81, 0, 9, 0, 5, True)])
-        self.assertRaises(netdiag.NotMine, netdiag.parse_tcp_diag, [(20, four[:30])])
+        self.assertRaises(netdiag.NotMine, netdiag.parse_sock_diag, [(20, four[:30])], "tcp")
 
     def test_proc_words(self):
         """The words of an IPv6 address stand in host order; UDP tells its drops."""
