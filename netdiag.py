@@ -60,7 +60,8 @@ UNHEARD_S = 0.25             # one window of that count
 CUT_WAIT_S = 0.3             # for the reset of a box on the way, which is nearer than the server
 RESENT_MS = 900              # a handshake this slow had its SYN sent again (RTO 1 s, RFC 6298)
 TLS_WAIT_S = 3.0             # for the answer to a ClientHello,
-HANDSHAKE_S = 4.4            # and for a whole handshake: some servers look the client up first
+HANDSHAKE_S = 3.9            # and for a whole handshake (less than HTTP_WAIT_S, for which a server
+                             # that serves one client at a time may let another one wait)
 LATE_ALERT_S = 0.1           # and two round trips: what TLS 1.3 says of a missing certificate
 HTTP_WAIT_S = 4.0            # first byte; applications may think for a while
 GET_WAIT_S = 2.0             # for an answer to GET where HEAD met silence for so long
