@@ -285,6 +285,11 @@ def first_of(items):
     return next(iter(items), None)
 
 
+def unique(items):
+    """The items without repeats, in order."""
+    return list(dict.fromkeys(items))
+
+
 def find_kind(table, text):
     """The first kind of ((kind, pattern), ...) whose pattern is in the lower-cased text."""
     text = text.lower()
@@ -411,6 +416,34 @@ def read_url(text):
     return {"scheme": scheme.lower() or None, "host": host,
             "user": user.partition(":")[0] if at else None,
             "port": port, "path": re.sub(r"^\?", "/?", path) or None}
+
+
+@guarded
+def parse_proxy_variables(raw):
+    """{scheme: {host, port, url (masked), ...}}; HTTP_PROXY in capitals is ignored (httpoxy)."""
+    value = {"no_proxy": re.split(r"[,\s]+", raw.get("no_proxy") or raw.get("NO_PROXY") or ""),
+             "kubernetes": "KUBERNETES_SERVICE_HOST" in raw}
+    for variable in filter(raw.get, PROXY_VARIABLES):
+        scheme = variable.lower().partition("_")[0]
+        value.setdefault(scheme, read_proxy(raw[variable], variable))
+    return value
+
+
+def full_url(url):
+    """A proxy as people write it, with its scheme: without one its password would not be seen."""
+    return url if "://" in url else "http://" + url
+
+
+def read_proxy(url, variable):
+    """One proxy URL -> {host, port, url, variable, scheme}; host None where it is nonsense."""
+    url = full_url(url)
+    try:
+        parts = read_url(url)
+        port = int(parts["port"] or {"https": 443, "http": 80}.get(parts["scheme"], 1080))
+    except (NotMine, ValueError):
+        parts, port = dict.fromkeys(("host", "scheme")), None
+    return dict(host=parts["host"] or None, port=port, url=printable(hide_secret(url)),
+                variable=variable, scheme=parts["scheme"])
 
 
 def numbered(text):
@@ -6482,11 +6515,6 @@ def versions_of(row):
     return {is_address(row["addr"])}
 
 
-def about(answers, subject):
-    """The value of the one answer about `subject`; {} where there is none."""
-    return first_of(a.value for a in answers if a.subject == subject and a.outcome == "ok") or {}
-
-
 def dump(kind, size, family=0):
     """An rtnetlink request for a whole table; its body begins with the address family."""
     return kind, struct.pack("=B", family).ljust(size, b"\0"), True
@@ -6511,19 +6539,9 @@ def dig_reply(facts):
                 addresses=[r["data"] for r in rows if r["type"] in ("A", "AAAA")])
 
 
-def succeeded(answers):
-    """The answers that say `ok`."""
-    return [a for a in answers if a.outcome == "ok" and a.value is not None]
-
-
 def rows_in(answers, key=None):
     """The rows in the values of these answers, or below a key of each, one behind the other."""
     return [row for a in succeeded(answers) for row in (a.value[key] if key else a.value)]
-
-
-def latest(answers):
-    """The last answer for each subject (a probe in steps may ask one subject twice)."""
-    return list({a.subject: a for a in answers}.values())
 
 
 def resolvers(resolv_conf):
@@ -6792,34 +6810,6 @@ def redirect_of(step):
     return said(step, "location") if said(step, "status") in (301, 302, 303, 307, 308) else None
 
 
-@guarded
-def parse_proxy_variables(raw):
-    """{scheme: {host, port, url (masked), ...}}; HTTP_PROXY in capitals is ignored (httpoxy)."""
-    value = {"no_proxy": re.split(r"[,\s]+", raw.get("no_proxy") or raw.get("NO_PROXY") or ""),
-             "kubernetes": "KUBERNETES_SERVICE_HOST" in raw}
-    for variable in filter(raw.get, PROXY_VARIABLES):
-        scheme = variable.lower().partition("_")[0]
-        value.setdefault(scheme, read_proxy(raw[variable], variable))
-    return value
-
-
-def full_url(url):
-    """A proxy as people write it, with its scheme: without one its password would not be seen."""
-    return url if "://" in url else "http://" + url
-
-
-def read_proxy(url, variable):
-    """One proxy URL -> {host, port, url, variable, scheme}; host None where it is nonsense."""
-    url = full_url(url)
-    try:
-        parts = read_url(url)
-        port = int(parts["port"] or {"https": 443, "http": 80}.get(parts["scheme"], 1080))
-    except (NotMine, ValueError):
-        parts, port = dict.fromkeys(("host", "scheme")), None
-    return dict(host=parts["host"] or None, port=port, url=printable(hide_secret(url)),
-                variable=variable, scheme=parts["scheme"])
-
-
 def named_proxy(wish, proxy_env):
     """The proxy that the variables name for this protocol (only HTTP uses them), or falsy."""
     known = about(proxy_env, "self")
@@ -6974,6 +6964,63 @@ def public(value):
     return hide_secret(value) if secret else value
 
 
+# -- looking things up: what answers say -----------------------------------------------------------
+
+def about(answers, subject):
+    """The value of the one answer about `subject`; {} where there is none."""
+    return first_of(a.value for a in answers if a.subject == subject and a.outcome == "ok") or {}
+
+
+def succeeded(answers):
+    """The answers that say `ok`."""
+    return [a for a in answers if a.outcome == "ok" and a.value is not None]
+
+
+def latest(answers):
+    """The last answer for each subject (a probe in steps may ask one subject twice)."""
+    return list({a.subject: a for a in answers}.values())
+
+
+def rows_about(answers, subject):
+    """All answers about one subject, or about one part of it ('192.0.2.1 80')."""
+    return [a for a in answers if subject in (a.subject, host_of(a))]
+
+
+def host_of(row):
+    """The address that the subject of an answer begins with: the host or resolver asked."""
+    return row.subject.partition(" ")[0]
+
+
+def met(answers, *outcomes):
+    """The answers with one of these outcomes."""
+    return [a for a in answers if a.outcome in outcomes]
+
+
+def said(row, *keys):
+    """What an answer says of a key, or of a key in that; None where it says nothing."""
+    value = row.value
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def saying(answers, key, *values):
+    """The answers that say one of these values of `key`."""
+    return [a for a in answers if said(a, key) in values]
+
+
+def is_next_door(egress, address):
+    """True when the route to `address` has no gateway."""
+    return not (about(egress, address) or {"via": address})["via"]
+
+
+def is_unheeded(row):
+    """Was what we said sent again and again, without an ACK of the peer's kernel, or never sent?"""
+    held = said(row, "info", "unsent") and not said(row, "info", "unacked")       # (tcp_info)
+    return row.value["ended"] in ("silent", "stalled") and bool(held or said(
+        row, "info", "unacked") and (said(row, "info", "total_retrans") or 0) > 1)
+
+
 # -- looking things up: the path and its places ----------------------------------------------------
 
 def hops_to(traces, address):
@@ -7060,6 +7107,35 @@ def link_addresses(link):
 def interface_named(interfaces, name):
     """The row of one interface, or None."""
     return first_of(row for row in all_links(interfaces) if row["name"] == name)
+
+
+VIRTUAL_LINKS = re.compile(r"lo$|docker|br-|virbr|veth|cni|flannel|cali|lxc|lxd|podman|dummy|sit\d|"
+                           r"tunl|gre|erspan|ip6|ifb|teql|nlmon|vxlan|kube|cilium")
+NARROW = re.compile(r"(?i)169\.254\.|fe[89ab]")       # link-local: good on one segment only
+
+
+def real_links(interfaces):
+    """Interfaces that can lead out: no loopback, no container or tunnel leftovers; the end of a
+    veth pair only where there is nothing else (a container, a namespace)."""
+    links = [link for link in all_links(interfaces) if not link.get("loopback")]
+    return [link for link in links if not VIRTUAL_LINKS.match(link["name"])] or [
+        link for link in links if link["name"].startswith("veth")]
+
+
+def is_up(link):
+    """Is an interface on, and not without carrier?"""
+    return link["up"] and link.get("carrier") is not False
+
+
+def usable_links(interfaces):
+    """Real interfaces that are up, have carrier and an address that leads beyond the link."""
+    return [link for link in real_links(interfaces) if is_up(link) and far_reaching(link)]
+
+
+def far_reaching(*links):
+    """The addresses of interfaces that lead beyond their links (not 169.254/16 and fe80::/10)."""
+    return [a for link in links if not link.get("loopback") and link["name"] != "lo"
+            for a in link_addresses(link) if not NARROW.match(a)]
 
 
 def found_addresses(table):
@@ -10087,39 +10163,6 @@ def names_address(text, address):
     return bool(re.search(r"(?<![\w.])%s%s" % (re.escape(address), end), text))
 
 
-def unique(items):
-    """The items without repeats, in order."""
-    return list(dict.fromkeys(items))
-
-
-def rows_about(answers, subject):
-    """All answers about one subject, or about one part of it ('192.0.2.1 80')."""
-    return [a for a in answers if subject in (a.subject, host_of(a))]
-
-
-def host_of(row):
-    """The address that the subject of an answer begins with: the host or resolver asked."""
-    return row.subject.partition(" ")[0]
-
-
-def met(answers, *outcomes):
-    """The answers with one of these outcomes."""
-    return [a for a in answers if a.outcome in outcomes]
-
-
-def said(row, *keys):
-    """What an answer says of a key, or of a key in that; None where it says nothing."""
-    value = row.value
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def saying(answers, key, *values):
-    """The answers that say one of these values of `key`."""
-    return [a for a in answers if said(a, key) in values]
-
-
 def blame(row, proof=(), **holes):
     """A finding about the address that an answer is about: its scope, and the proof."""
     return dict(dict(address=row.subject, scope=row.subject, proof=[row] + list(proof)), **holes)
@@ -10130,35 +10173,8 @@ def utc_text(epoch):
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(epoch))
 
 
-NARROW = re.compile(r"(?i)169\.254\.|fe[89ab]")       # link-local: good on one segment only
-VIRTUAL_LINKS = re.compile(r"lo$|docker|br-|virbr|veth|cni|flannel|cali|lxc|lxd|podman|dummy|sit\d|"
-                           r"tunl|gre|erspan|ip6|ifb|teql|nlmon|vxlan|kube|cilium")
 LOCAL_BRIDGES = re.compile(r"(docker|br-|virbr|cni|flannel|cali|lxc|lxd|podman|kube|cilium|tun|tap|"
                            r"wg|ppp|zt|tailscale|vmnet|vboxnet|nordlynx|utun)")
-
-
-def real_links(interfaces):
-    """Interfaces that can lead out: no loopback, no container or tunnel leftovers; the end of a
-    veth pair only where there is nothing else (a container, a namespace)."""
-    links = [link for link in all_links(interfaces) if not link.get("loopback")]
-    return [link for link in links if not VIRTUAL_LINKS.match(link["name"])] or [
-        link for link in links if link["name"].startswith("veth")]
-
-
-def usable_links(interfaces):
-    """Real interfaces that are up, have carrier and an address that leads beyond the link."""
-    return [link for link in real_links(interfaces) if is_up(link) and far_reaching(link)]
-
-
-def is_up(link):
-    """Is an interface on, and not without carrier?"""
-    return link["up"] and link.get("carrier") is not False
-
-
-def far_reaching(*links):
-    """The addresses of interfaces that lead beyond their links (not 169.254/16 and fe80::/10)."""
-    return [a for link in links if not link.get("loopback") and link["name"] != "lo"
-            for a in link_addresses(link) if not NARROW.match(a)]
 
 
 def is_local_bridge(link):
@@ -10221,13 +10237,6 @@ def reset_hops(address, trace_tcp, reset_ttl, other_traces):
             return [far - nearer] * (nearer > 0)       # or as high: a box rewrites TTLs on the way
     first = refused_at(trace_tcp, address)     # a Linux firewall resets behind its TTL check
     return [first - 1, first] if first and far and first < far else []
-
-
-def is_unheeded(row):
-    """Was what we said sent again and again, without an ACK of the peer's kernel, or never sent?"""
-    held = said(row, "info", "unsent") and not said(row, "info", "unacked")       # (tcp_info)
-    return row.value["ended"] in ("silent", "stalled") and bool(held or said(
-        row, "info", "unacked") and (said(row, "info", "total_retrans") or 0) > 1)
 
 
 def next_url(row):
@@ -10380,11 +10389,6 @@ def changes_of(report):
         if what or before["code"] != now["code"]:
             yield row._replace(value=dict(
                 before=before, now=now, what=what, proof=[last, row]))
-
-
-def is_next_door(egress, address):
-    """True when the route to `address` has no gateway."""
-    return not (about(egress, address) or {"via": address})["via"]
 
 
 def untimely(chain, now):
