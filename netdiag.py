@@ -1865,7 +1865,7 @@ def udp_protocol(reply):
 
 def parse_first_words(raw):
     """What room 4 brings from a talk that began with FIRST_WORDS."""
-    return talk_facts(raw, **read_first_words(raw["data"]))
+    return talk_facts(raw, chain=read_chain(raw.get("chain", ())), **read_first_words(raw["data"]))
 
 
 SOCKS_REPLIES = dict(enumerate("general failure|not allowed|network unreachable|host unreachable"
@@ -5066,7 +5066,8 @@ class System:
 
     def http(self, address, port, secure, server_name, request, clamp=None, whole=False,
              verify=False, steps=(), timeout_s=HTTP_WAIT_S):
-        """One request on a connection of its own; raw for `parse_http_exchange`."""
+        """One request on a connection of its own (b"": only to listen; None: not even that); raw
+        for `parse_http_exchange`."""
         if secure and not self.has_ssl():
             return "unknown", NO_SSL
         outcome, sock, failed = self.open_tcp(address, port, PATIENCE_S, clamp)
@@ -5086,7 +5087,7 @@ class System:
                 wrong = say_in_turn(sock, steps, timeout_s)
                 facts.update(stage="http", said=wrong and wrong["data"],
                              step=wrong and wrong["step"])
-            if request and not wrong and facts["ended"] in (None, "done"):
+            if request is not None and not wrong and facts["ended"] in (None, "done"):
                 late = time.monotonic() + DRIP_S
                 heard = converse(sock, request, timeout_s, page_is_whole if whole else
                                  lambda data: data and (
@@ -5171,7 +5172,7 @@ class System:
 
     def socks(self, proxy, host, port, path=None, method="HEAD", timeout_s=PROXY_WAIT_S):
         """The same asked of a SOCKS 5 proxy; raw for `parse_socks`: what it said instead of yes."""
-        request = build_http_request(method, path, host, port, False) if path else b""
+        request = build_http_request(method, path, host, port, False) if path else None
         return self.by_proxy(
             proxy, False, request, timeout_s, self.way_through(proxy, host, port))
 

@@ -508,6 +508,10 @@ class FakeSystem:
         """None: nothing was read."""
         return None
 
+    def wants_color(self, _):
+        """No."""
+        return False
+
     def __getattr__(self, verb):
         if verb.startswith("_"):
             raise AttributeError(verb)
@@ -517,6 +521,14 @@ class FakeSystem:
             told = self.verbs.get(verb, ("unknown", "not there"))
             return told(*args, **named) if callable(told) else told
         return put
+
+
+def rendered(reports, transcript=(), **changes):
+    """The document that the program would print about some reports."""
+    system = FakeSystem()
+    system.transcript = list(transcript)
+    return load().render_document(reports, system, options(**changes),
+                                  "2026-11-21T10:00:00+00:00", 0.0)
 
 
 def options(**changes):

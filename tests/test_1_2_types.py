@@ -18,7 +18,7 @@ def knobs():
     return re.findall(r"(?m)^(\w+) = (.*?)(?:\s+# (.*))?$", room)
 
 
-AGES = tuple("CERT_SOON_S CLOCK_SKEW_S HALF_OPEN_S STATE_HOLDS_S LOG_AGE_S CLOSING_S".split())
+AGES = tuple("CERT_SOON_S CLOCK_SKEW_S HALF_OPEN_S STATE_HOLDS_S LOG_AGE_S CLOSING_S IDLE_S".split())
 # Modes that run until they are told otherwise: their own time, not ours.
 MODES = tuple("STAND_IN_S STAND_IN_IDLE_S WATCH_S WATCH_GENTLE_S CAPTURE_S".split())
 

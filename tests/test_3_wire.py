@@ -1081,9 +1081,9 @@ class Text(unittest.TestCase):
                 netdiag.read_endpoint(text)
 
     def test_urls(self):
-        """Scheme, user, host, port and path; a query or fragment may follow the host at once."""
+        """Scheme, user (without a password), host, port, path; a query may follow the host at once."""
         parts = netdiag.read_url("HTTPS://me:x@h.example:8443/a/b?c#d")
-        self.assertEqual(parts, {"scheme": "https", "user": "me:x", "host": "h.example",
+        self.assertEqual(parts, {"scheme": "https", "user": "me", "host": "h.example",
                                  "port": "8443", "path": "/a/b?c"})
         self.assertEqual(netdiag.read_url("http://h.example?x")["host"], "h.example")
         self.assertEqual(netdiag.read_url("user@h")["user"], "user")

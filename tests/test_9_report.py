@@ -34,13 +34,8 @@ def make_report(answers, complete=True, **changes):
 
 def rendered(answers, complete=True, **changes):
     """The whole document of one report, as the program would print it."""
-    system = support.FakeSystem()
-    system.wants_color = lambda stream: False
-    system.transcript = [{"argv": ["ip", "addr"], "status": 0, "ms": 1.0,
-                          "output": "one\n" + HOSTILE + "\n"}]
-    report = make_report(answers, complete, **changes)
-    return netdiag.render_document([report], system, support.options(**changes),
-                                   "2026-11-21T10:00:00+00:00", 0.0)
+    command = {"argv": ["ip", "addr"], "status": 0, "ms": 1.0, "output": "one\n" + HOSTILE + "\n"}
+    return support.rendered([make_report(answers, complete, **changes)], [command], **changes)
 
 
 def scenarios():
@@ -362,12 +357,8 @@ class Json(unittest.TestCase):
 
     def test_several_targets(self):
         """One document, one row per target, evidence ids that do not collide."""
-        system = support.FakeSystem()
-        system.wants_color = lambda stream: False
         reports = [make_report(answers) for _, answers in list(scenarios())[:5]]
-        text = netdiag.render_document(reports, system, support.options(json=True),
-                                       "2026-11-21T10:00:00+00:00", 0.0)
-        found = json.loads(text)
+        found = json.loads(support.rendered(reports, json=True))
         self.assertEqual(len(found["targets"]), 5)
         ids = [row["id"] for row in found["evidence"]]
         self.assertEqual(len(ids), len(set(ids)))

@@ -76,18 +76,9 @@ def width(text):
     return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
-def rendered(reports, transcript=(), **changes):
-    """The document that the program would print about some reports."""
-    system = support.FakeSystem()
-    system.wants_color = lambda stream: False
-    system.transcript = list(transcript)
-    return netdiag.render_document(reports, system, support.options(**changes),
-                                   "2026-11-21T10:00:00+00:00", 0.0)
-
-
 def one(case, **changes):
     """The document about the answers of one case."""
-    return rendered([make_report(support.read_case(case))], **changes)
+    return support.rendered([make_report(support.read_case(case))], **changes)
 
 
 class Table(unittest.TestCase):
@@ -199,7 +190,7 @@ class Japanese(unittest.TestCase):
         for name, answers in scenarios():
             for changes in ({}, {"ticket": True}):
                 report = make_report(answers)
-                text = rendered([report], lang="ja", **changes)
+                text = support.rendered([report], lang="ja", **changes)
                 self.check(text, name)
                 self.assertIn(report.verdict.code.replace(
                     "ok", netdiag.title_of(report.target, SAY)), text, name)
@@ -210,7 +201,7 @@ class Japanese(unittest.TestCase):
             for text in told:
                 self.assertEqual((english(text), words_left(text)), ([], set()), name)
                 self.assertRegex(text, u"[\u3040-\u9fff]", name)
-            line = rendered([report], lang="ja", brief=True)
+            line = support.rendered([report], lang="ja", brief=True)
             self.assertLessEqual(width(line.rstrip("\n")), 120)
 
     def test_labels(self):
@@ -225,7 +216,7 @@ class Japanese(unittest.TestCase):
         """What could not be asked is said in Japanese, with its reason."""
         row = support.make_answer("ping", "192.0.2.1", "unknown", None)._replace(
             tried=(("ping", "ping: not installed"), ("echo", "EPERM")))
-        text = rendered([make_report(support.read_case("tcp/A timeout") + [row])], lang="ja")
+        text = support.rendered([make_report(support.read_case("tcp/A timeout") + [row])], lang="ja")
         self.assertIn(SAY("ping: not installed"), text)
         self.assertNotIn("not installed", text.partition(SAY("TRANSCRIPT"))[0])
 
@@ -388,7 +379,7 @@ class Modes(unittest.TestCase):
             if mode:
                 report = self.of_mode(case.text, "capture" if "=" in mode.group() else "server")
                 for changes in ({}, {"ticket": True}, {"overview": "=" not in mode.group()}):
-                    self.check(rendered([report], lang="ja", **changes))
+                    self.check(support.rendered([report], lang="ja", **changes))
 
     def test_server(self):
         """The table of listeners and the ticket."""
@@ -397,8 +388,8 @@ class Modes(unittest.TestCase):
             ' dev=eth0 ; watch/tcp ok 80={"waiting":3,"limit":2} ; rules/nft ok bases=[{"backend":'
             '"nf_tables","family":"inet","table":"t","chain":"i","hook":"input","priority":0,'
             '"policy":"drop","chains":{"i":[]},"sets":{}}]', "server", "80/tcp")
-        self.check(rendered([report], lang="ja", overview=True), SAY("LISTENERS"), SAY("queue"))
-        self.check(rendered([report], lang="ja"), SAY("A program"), SAY("drops 192.0.2.10"),
+        self.check(support.rendered([report], lang="ja", overview=True), SAY("LISTENERS"), SAY("queue"))
+        self.check(support.rendered([report], lang="ja"), SAY("A program"), SAY("drops 192.0.2.10"),
                    SAY("3 waiting of 2, 0 dropped meanwhile"))
 
     def test_capture(self):
@@ -418,7 +409,7 @@ class Modes(unittest.TestCase):
                                  " identity/self ok")
         report = make_report(rows + [support.make_answer("capture", "live", "ok", value)])
         report = report._replace(target=report.target._replace(text="every port", mode="capture"))
-        self.check(rendered([report], lang="ja"), SAY("FLOWS"), SAY("every port"),
+        self.check(support.rendered([report], lang="ja"), SAY("FLOWS"), SAY("every port"),
                    SAY("{n} {state}").format(n=1, state=SAY("refused")))
 
     def test_listen(self):
@@ -429,7 +420,7 @@ class Modes(unittest.TestCase):
             rows = support.read_case("target/A ok mode=listen ; arrivals/A ok ; identity/self ok")
             rows[1].value["arrivals"] = arrivals
             for ticket in (False, True):
-                self.check(rendered([make_report(rows)], lang="ja", ticket=ticket))
+                self.check(support.rendered([make_report(rows)], lang="ja", ticket=ticket))
 
     def test_watch(self):
         """The outage log."""
@@ -441,7 +432,7 @@ class Modes(unittest.TestCase):
             rows = support.read_case("target/A ok mode=watch ; checks/A ok ; identity/self ok")
             rows[1].value.update(checks=60, failed=failed, seconds=60, slowest_ms=5.0,
                                  outages=[outage] * bool(failed), more_outages=more)
-            self.check(rendered([make_report(rows)], lang="ja"), SAY(
+            self.check(support.rendered([make_report(rows)], lang="ja"), SAY(
                 "60 checks in 60 s, %d failed" % failed))
 
     def test_merge(self):
@@ -455,10 +446,8 @@ class Modes(unittest.TestCase):
             reports = [netdiag.report_of(netdiag.target_of(group[0].value), {"report": group}, {},
                                          support.FakeSystem(), given, 0) for group in groups]
             group = netdiag.group_json(reports, spare, {"x.json": "no netdiag report in it"})
-            system = support.FakeSystem()
-            system.wants_color, system.transcript = lambda stream: False, []
-            return netdiag.render_document(reports, system, support.options(lang="ja"), "", 0,
-                                           group)
+            return netdiag.render_document(
+                reports, support.FakeSystem(), support.options(lang="ja"), "", 0, group)
         refused = ("code=tcp.refused suspects=[\"service\"] summary=\"192.0.2.1 port 80 answers.\""
                    " fix=[\"Do_it.\"]")
         server = 'mode=server host=db addresses=["192.0.2.1"] goals=[] goal=- listens=true'
@@ -517,7 +506,7 @@ class Ticket(unittest.TestCase):
     def test_all_cases(self):
         """80 columns, ASCII, and neither PATH nor FINDINGS."""
         for name, answers in scenarios():
-            text = rendered([make_report(answers)], ticket=True)
+            text = support.rendered([make_report(answers)], ticket=True)
             report = text.partition("\nTRANSCRIPT")[0]
             self.assertRegex(text, r"\A[\n -~]*\Z", name)
             self.assertLessEqual(max(map(len, report.splitlines())), 80, name)
@@ -541,10 +530,10 @@ class Ticket(unittest.TestCase):
     def test_several(self):
         """One text for each target; JSON wins."""
         reports = [make_report(support.read_case(case)) for case in ("tcp/A refused", "tcp/A ok")]
-        text = rendered(reports, ticket=True)
+        text = support.rendered(reports, ticket=True)
         self.assertEqual(len(text.split("-" * 80)), 2)
         self.assertEqual(text.count("netdiag %s: " % netdiag.VERSION), 2)
-        json.loads(rendered(reports, ticket=True, json=True))
+        json.loads(support.rendered(reports, ticket=True, json=True))
 
     def test_undecided(self):
         """An undecided run has a ticket, too."""
@@ -648,8 +637,8 @@ class Masking(unittest.TestCase):
         report, transcript = telling()
         for changes in ({}, {"json": True}, {"brief": True}, {"ticket": True}, {"verbose": True},
                         {"lang": "ja"}, {"ticket": True, "lang": "ja"}):
-            plain = rendered([report], transcript, **changes).lower()
-            text = rendered([report], transcript, redact=True, **changes).lower()
+            plain = support.rendered([report], transcript, **changes).lower()
+            text = support.rendered([report], transcript, redact=True, **changes).lower()
             for word in originals():
                 for form in (text, re.sub(r"\s+", "", text)):
                     self.assertNotIn(word, form, changes)
@@ -658,8 +647,8 @@ class Masking(unittest.TestCase):
     def test_json_keeps_its_shape(self):
         """The schema holds, numbers are numbers, and the document says that it is masked."""
         report, transcript = telling()
-        plain = json.loads(rendered([report], transcript, json=True))
-        masked = json.loads(rendered([report], transcript, json=True, redact=True))
+        plain = json.loads(support.rendered([report], transcript, json=True))
+        masked = json.loads(support.rendered([report], transcript, json=True, redact=True))
         self.assertEqual(list(misfits(masked, SCHEMA)), [])
         self.assertEqual((plain["redacted"], masked["redacted"]), (False, True))
 
@@ -679,7 +668,7 @@ class Masking(unittest.TestCase):
         """What is masked can still be read: names are names, attributes and targets stay such."""
         report, transcript = telling()
         report = report._replace(target=report.target._replace(text="https://db.tanager.example/"))
-        text = rendered([report], transcript, redact=True, verbose=True)
+        text = support.rendered([report], transcript, redact=True, verbose=True)
         self.assertRegex(text, r"\Anetdiag [\d.]+: https://host\d\.domain\d\.example/ \(https\)\n")
         self.assertRegex(text.replace("\n      ", " "), r'"issuer": \[\["CN", "name\d"\]\]')
         self.assertRegex(text.replace("\n      ", " "), r'"subject": \[\["CN", "host\d\.domain')
@@ -781,7 +770,7 @@ net.ipv4.tcp_syncookies    net.ipv4.tcp_syncookies
     def test_pure(self):
         """The same run is masked in the same way, another one in another."""
         report, transcript = telling()
-        once = [rendered([report], transcript, redact=True) for _ in range(2)]
+        once = [support.rendered([report], transcript, redact=True) for _ in range(2)]
         self.assertEqual(once[0], once[1])
         self.assertNotEqual(self.mask("10.1.2.3"), self.mask("10.1.2.3", "x"))
 
@@ -789,7 +778,7 @@ net.ipv4.tcp_syncookies    net.ipv4.tcp_syncookies
         """Every case of every rule is masked without a crash, and judged alike."""
         for name, answers in scenarios():
             report = make_report(answers)
-            text = rendered([report], redact=True, ticket=True)
+            text = support.rendered([report], redact=True, ticket=True)
             self.assertIn(report.verdict.code.replace("ok", "Nothing"), text, name)
             self.assertNotIn("192.0.2.1:", text, name)
 
