@@ -418,6 +418,9 @@ def read_url(text):
             "port": port, "path": re.sub(r"^\?", "/?", path) or None}
 
 
+PROXY_VARIABLES = "http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY".split()
+
+
 @guarded
 def parse_proxy_variables(raw):
     """{scheme: {host, port, url (masked), ...}}; HTTP_PROXY in capitals is ignored (httpoxy)."""
@@ -1885,18 +1888,18 @@ def build_socks(host, port, login):
 
 def parse_socks(raw):
     """What room 4 brings from a SOCKS proxy, in the terms of HTTP: 200, 403, 407, 502 or 504."""
+    page = parse_http_exchange(raw) if raw.get("data") else {"status": None}
     said, told = raw.get("said", b""), (407, "wants another login")
-    if not said:                                     # None: it agreed to everything
-        told = (200, "OK") if said is None else (504, "no word about the target") if raw.get(
-            "step") else (None, None)
+    if said is None:                                 # it agreed to everything
+        told = 200, page.get("reason", "OK")
+    elif not said:
+        told = (504, "no word about the target") if raw.get("step") else (None, None)
     elif said[:1] != b"\5":
         told = 400, "no SOCKS 5"
     elif len(said) > 2 and said[1] in SOCKS_REPLIES:
         told = 403 if said[1] == 2 else 502, SOCKS_REPLIES[said[1]]
-    page = parse_http_exchange(raw) if raw.get("data") else {"page": None}
     return dict(page, stage=raw["stage"], error=raw.get("error"), ended=raw.get("ended"),
-                status=told[0], reason=told[1] if told[0] != 200 else page.get("reason", told[1]),
-                page=page.get("status"))
+                page=page["status"], status=told[0], reason=told[1])
 
 
 # Up to where TLS begins: (what to say, what the answer must be like).  RFC 3207, 2595, 4217, 4511,
@@ -5920,7 +5923,7 @@ asks("neighbor", "Layer-2 state of the next hop; a hop that nobody has heard fro
                                for hop, dev in next_hops(egress)])
 asks("unused", "Without a target: gateways by which no resolver is reached, such as IPv6's.",
      lambda wish, routes, egress: wish["mode"] == "host" and [
-         ask("%s %s" % hop, *neighbor_sources(*hop, None))
+         ask("%s %s" % hop, *unused_sources(*hop))
          for hop in default_hops(routes) if hop not in next_hops(egress)])
 asks("neighbors", "Everybody else whom this host knows on its segments.",
      lambda egress, tcp: [ask("all", *neighbor_tables())])
@@ -6371,7 +6374,6 @@ TELLING = (r"Retrans|Timeouts|Drop|Fail|Err|err|NoRoutes|DestUnreach|Discards|Ti
            r"|TooBig|Overflow|_dropped|_carrier")
 SSH_ONCE = ("ssh -v -o BatchMode=yes -o ConnectTimeout=5 -o ConnectionAttempts=1"
             " -o StrictHostKeyChecking=yes -o UpdateHostKeys=no").split()
-PROXY_VARIABLES = "http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY".split()
 # First words of a UDP protocol: something that a healthy server answers.
 UDP_QUESTIONS = {
     "dns": build_dns_query("", "NS", 0x6e64),
@@ -6627,7 +6629,7 @@ def other_sources(address, egress, interfaces):
 
 def default_hops(routes):
     """(gateway, interface) of the default routes of this host."""
-    return unique((r["via"], r["dev"]) for part in succeeded(routes) for r in part.value["routes"]
+    return unique((r["via"], r["dev"]) for r in rows_in(routes, "routes")
                   if r["dst"] == "default" and r["via"] and r["dev"])[:MAX_ADDRESSES]
 
 
@@ -6647,24 +6649,32 @@ def neighbor_tables(*hop):
 
 
 def neighbor_sources(hop, dev, asked):
-    """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited, one
-    that was not used (`asked` None) only where the table does not know it, or as dead."""
-    def row_of(value):
-        rows = [row for row in value["entries"] if row["ip"] == hop]
+    """The ways to ask for the state of one neighbor; a doubtful one is provoked and awaited."""
+    doubtful = not met(asked, "ok", "refused") and not any(said(row, "icmp") for row in asked)
+    wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and asked else PATIENCE_S
+    poke, tables = [poke_source(hop, dev, wait_s)], neighbor_tables(hop)
+    return [then(way, row_of(hop, dev)) for way in (poke + tables if doubtful else tables + poke)]
+
+
+def unused_sources(hop, dev):
+    """The same for one that nothing used: provoked where no table knows anything good of it."""
+    return [then(way, row_of(hop, dev, DEAD)) for way in neighbor_tables(hop)] + [
+        then(poke_source(hop, dev, PATIENCE_S), row_of(hop, dev))]
+
+
+def poke_source(hop, dev, wait_s):
+    """Make the kernel ask for a neighbor's MAC, as a neighbor table of one row."""
+    return native("poke", [hop], dev, wait_s, parse=lambda states: {"entries": [
+        dict(ip=hop, state=state, mac=None) for state in states.values() if state]})
+
+
+def row_of(hop, dev, stale=()):
+    """A reader of a neighbor table: the row of one hop, if its state is none of the `stale`."""
+    def read(table):
+        rows = [row for row in table["entries"] if row["ip"] == hop and row["state"] not in stale]
         row = mine(rows, "%s is not in the table" % hop)[0]
         return dict(row, dev=row.get("dev") or dev)
-
-    def known_row(value):
-        return mine(row_of(value)["state"] not in DEAD and row_of(value), "it was dead before")
-    heard = asked and (met(asked, "ok", "refused") or any(said(row, "icmp") for row in asked))
-    doubtful = asked is not None and not heard
-    wait_s = STALE_NEIGHBOR_S - PATIENCE_S if doubtful and asked else PATIENCE_S
-    poke = [native("poke", [hop], dev, wait_s, parse=lambda states: {"entries": [
-        dict(ip=hop, state=state, mac=None) for state in states.values() if state]})]
-    tables = neighbor_tables(hop)
-    if asked is None:
-        return [then(way, known_row) for way in tables] + [then(poke[0], row_of)]
-    return [then(way, row_of) for way in (poke + tables if doubtful else tables + poke)]
+    return read
 
 
 def segment_candidates(hop, dev, interfaces, servers):
@@ -7741,14 +7751,13 @@ def rule_dns_unconfigured(wish, resolv_conf, lookup):
     conf, failed = about(resolv_conf, "resolv.conf"), [r for r in lookup if r.outcome != "ok"]
     denied = met(rows_about(resolv_conf, "resolv.conf"), "denied")
     windows = [word for word in conf.get("nameservers", ()) if word.endswith("\r")]
-    flaw, cure = "has no line that begins with `nameserver` and an address", \
-        "Name a resolver in /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP)."
-    if denied:
-        flaw, cure = "is not for this user to read", "Let all users read" \
-            " /etc/resolv.conf: `chmod 644 /etc/resolv.conf`."
-    elif windows:
-        flaw, cure = "has the line ends of Windows (CR LF), with which no address is one", \
-            "Give /etc/resolv.conf the line ends of Unix: `sed -i 's/\\r$//' /etc/resolv.conf`."
+    flaw, cure = first_of(words for holds, *words in (
+        (denied, "is not for this user to read",
+         "Let all users read /etc/resolv.conf: `chmod 644 /etc/resolv.conf`."),
+        (windows, "has the line ends of Windows (CR LF), with which no address is one",
+         "Give /etc/resolv.conf the line ends of Unix: `sed -i 's/\\r$//' /etc/resolv.conf`."),
+        (True, "has no line that begins with `nameserver` and an address", "Name a resolver in"
+         " /etc/resolv.conf (`nameserver`); or repair what writes it (DHCP).")) if holds)
     if (conf or denied) and not resolvers(resolv_conf) and (failed or wish["mode"] == "host"):
         yield dict(flaw=flaw, cure=cure, proof=failed + resolv_conf,
                    confidence="certain" if failed or not windows else "likely")     # (musl)
@@ -9137,7 +9146,7 @@ def rule_firewall_inbound(wish, fates, listening, rules, rules_now, watched, gro
     for fate in [row for row in fates if listening or row["port"]]:
         if fate["fate"] != "accept":
             sure = {} if fate["fate"] else dict(severity="info", confidence="possible", hides="")
-            if sure and lost and fate["whose"].startswith("from "):
+            if sure and lost and fate["first"]:
                 sure = dict(confidence="likely", severity="fail" if hangs else "warn")
                 fate = dict(fate, count=fate["count"] or " (%d packets came meanwhile and were not"
                             " delivered)" % lost)
@@ -10091,13 +10100,13 @@ def packet_of_clients(version, wish, interfaces, back, listening):
 def fates_of_clients(packet, wish, listening, before, after):
     """What the rules do with such a packet, and with its answers where they do not pass."""
     whose = wish["client"] or "clients with IPv%d" % is_address(packet["daddr"][0])
-    inbound = fate_of(before, after, packet, HOOKS, whose="from " + whose)
+    inbound = fate_of(before, after, packet, HOOKS, first=True, whose="from " + whose)
     if only_loopback(listening) and not inbound["port"]:    # then only this host itself gets there
         return []
     outbound = fate_of(before, after, answer_packet(packet, inbound["port"] or wish["port"]),
-                       WAY_OUT, whose="(its answers to %s)" % whose)
+                       WAY_OUT, first=False, whose="(its answers to %s)" % whose)
     then = fate_of(before, after, dict(packet, flags=["ack"], state=["established"]), HOOKS,
-                   whose="(what follows the first packet of %s)" % whose)
+                   first=False, whose="(what follows the first packet of %s)" % whose)
     return [inbound] + [outbound] * (outbound["fate"] != "accept") + [then] * (
         inbound["fate"] == "accept" and then["fate"] in ("drop", "reject"))
 

@@ -16,7 +16,7 @@ netdiag = support.load()
 
 # DESIGN section 4 says 6,000 lines; its section 1, which must hold, has seven modes and two
 # languages, and they do not fit (1,200 lines are Japanese).  No more than there is now.
-LINES, COLUMNS = 14419, 100
+LINES, COLUMNS = 14428, 100
 MEDIAN, NINE_IN_TEN, LONGEST = 10, 30, 50
 CHEAP = {"collections", "os", "re", "socket", "struct", "sys", "time"}
 LATE = {"base64", "hmac", "calendar", "ctypes", "errno", "hashlib", "ipaddress", "json", "pwd",
